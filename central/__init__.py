@@ -1,0 +1,1 @@
+"""The centre: the one place that decides, in PostgreSQL."""

@@ -1,0 +1,1 @@
+"""What every site and the centre agree on: vocabulary, catalogue, clock, errors."""

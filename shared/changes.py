@@ -1,0 +1,178 @@
+"""The vocabulary of sync: what an edge sends up, what the centre sends down.
+
+Rows travel in blocks, column by column, because whole columns are encoded, compressed, checked and
+copied many times faster than rows. A block holds rows of one table that undergo the same operation
+on the same columns; all its lists have one element a row, and run in the order of the rows.
+
+Ids of rows, versions, transactions and epochs are UUIDs in their 36-character text form. Wall times
+are milliseconds since 1970 (UTC). Values are in the canonical form of ``shared.values``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+Value = None | int | float | str | bytes
+
+#: Scope of the feed that all sites follow.
+SHARED = "*"
+
+
+class Op(StrEnum):
+    """What was done to a row at the edge."""
+
+    INSERT = "I"
+    UPDATE = "U"
+    DELETE = "D"
+
+
+class Fate(StrEnum):
+    """What the centre says of a row."""
+
+    PUT = "P"  #: the row stands with these values
+    GONE = "G"  #: the row is deleted, or was never accepted
+    LEFT = "L"  #: the row left this site's share; it lives on elsewhere
+
+
+@dataclass(slots=True)
+class ChangeBlock:
+    """Rows of one table that a site changed in the same way.
+
+    For append-only tables ``at``, ``base``, ``after`` and ``old`` are empty lists.
+    """
+
+    table: str
+    op: Op
+    #: INSERT: every business column the sender knows. UPDATE: the touched ones. DELETE: none.
+    columns: tuple[str, ...]
+    sites: list[str]
+    created: list[str]
+    ids: list[str]
+    #: Wall time of the last touch, by the edge's own clock, uncorrected.
+    at: list[int] = field(default_factory=list)
+    #: The version decided by the centre that stood in the row before the first touch.
+    base: list[str | None] = field(default_factory=list)
+    #: tx_id of the site's own previous transaction on the row that was not yet decided.
+    after: list[str | None] = field(default_factory=list)
+    #: One list a column of ``columns``.
+    new: list[list[Value]] = field(default_factory=list)
+    #: UPDATE: what the writer saw, one list a column of ``columns``.
+    old: list[list[Value]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.ids)
+
+
+@dataclass(slots=True)
+class HeadBlock:
+    """Rows of one table as the centre decided them."""
+
+    table: str
+    fate: Fate
+    columns: tuple[str, ...]
+    sites: list[str]
+    created: list[str]
+    ids: list[str]
+    #: Version id of each row's head.
+    version: list[str]
+    #: Order of that version among all versions of its row; grows, never reused.
+    order: list[int]
+    new: list[list[Value]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One message's worth of a sync transaction: its envelope, and its frozen bytes."""
+
+    site: str
+    epoch: str
+    n: int
+    tx_id: str
+    part: int
+    parts: int
+    #: Hash of transaction n - 1, and of this one.
+    previous: bytes
+    hash: bytes
+    #: SHA-256 of each part's uncompressed body, in order; the hash is made over them.
+    digests: tuple[bytes, ...]
+    #: Compressed body.
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PartBody:
+    """The content of a part, once uncompressed: what the hash protects."""
+
+    #: Version and digest of the catalogue the writer's store was built from.
+    schema: int
+    #: Hybrid logical clock at the drain.
+    hlc: int
+    #: Centre's clock minus the edge's, as measured at the last hello.
+    offset_ms: int
+    blocks: tuple[ChangeBlock, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SyncTransaction:
+    """Everything a site committed between two drains, as one numbered link of its chain."""
+
+    site: str
+    epoch: str
+    n: int
+    tx_id: str
+    previous: bytes
+    hash: bytes
+    schema: int
+    hlc: int
+    offset_ms: int
+    blocks: tuple[ChangeBlock, ...]
+    #: When the broker stored the last part: the bound that a clock running ahead is held to.
+    stored_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """How far the centre has decided on a site's transactions."""
+
+    epoch: str
+    #: Last n that is decided.
+    n: int
+    #: Last n that may be pruned at the edge: inside every backup that might still be restored.
+    safe_n: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEntry:
+    """One numbered link of a feed: heads of rows, and what the centre has decided so far."""
+
+    #: A site, or ``SHARED``.
+    scope: str
+    pos: int
+    previous: bytes
+    hash: bytes
+    #: Position of the shared feed that this entry's rows may refer to.
+    shared_pos: int
+    schema: int
+    ack: Ack | None
+    blocks: tuple[HeadBlock, ...]
+    #: Centre's wall clock when the entry was made.
+    made_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a hash chain: the last link taken."""
+
+    n: int
+    hash: bytes
+
+
+#: Hash of the link before the first.
+GENESIS = bytes(32)
+START = Position(0, GENESIS)

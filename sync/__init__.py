@@ -1,0 +1,1 @@
+"""How changes travel and who wins; nothing here knows on which side it runs."""
