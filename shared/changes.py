@@ -163,6 +163,8 @@ class FeedEntry:
     blocks: tuple[HeadBlock, ...]
     #: Centre's wall clock when the entry was made.
     made_at_ms: int
+    #: The same transaction of the centre goes on in the next entry: nothing is shown before its end.
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
