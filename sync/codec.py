@@ -34,6 +34,8 @@ PART_BYTES_MAX = 2 << 20
 MESSAGE_BYTES_MAX = 768 << 10
 
 _LEVEL = 1  # level 3 saves 6 % of the bytes for twice the time
+_OPS = {op.value: op for op in Op}
+_FATES = {fate.value: fate for fate in Fate}
 _ID = 36
 _HASH = 32
 
@@ -156,11 +158,11 @@ def _change_block(fields: Any) -> ChangeBlock:
     table, op, columns, sites, created, ids, at, base, after, new, old = fields
     rows = len(ids)
     _check_rows(table, columns, ids)
-    if op not in Op:
+    if op not in _OPS:
         raise MalformedMessage(f"{table}: unknown operation {op!r}")
     block = ChangeBlock(
         table=table,
-        op=Op(op),
+        op=_OPS[op],
         columns=tuple(columns),
         sites=_column(sites, rows, _is_text),
         created=_column(created, rows, _is_text),
@@ -249,13 +251,13 @@ def _head_block(fields: Any) -> HeadBlock:
     table, fate, columns, sites, created, ids, version, order, new = fields
     rows = len(ids)
     _check_rows(table, columns, ids)
-    if fate not in Fate:
+    if fate not in _FATES:
         raise MalformedMessage(f"{table}: unknown fate {fate!r}")
     if len(new) != len(columns):
         raise MalformedMessage(f"{table}: {len(columns)} columns, values for {len(new)}")
     return HeadBlock(
         table=table,
-        fate=Fate(fate),
+        fate=_FATES[fate],
         columns=tuple(columns),
         sites=_column(sites, rows, _is_text),
         created=_column(created, rows, _is_text),
