@@ -97,8 +97,3 @@ CREATE TABLE _sync_import (            -- progress of CSV imports, in the transa
     file_digest TEXT NOT NULL, map_digest TEXT NOT NULL, row INTEGER NOT NULL, rejected INTEGER NOT NULL,
     done INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (file_digest, map_digest)
 ) STRICT;
-
-CREATE TABLE _sync_link (              -- what the agent last knew of its link, for the status command
-    one INTEGER PRIMARY KEY CHECK (one = 1), pid INTEGER, connected INTEGER NOT NULL DEFAULT 0, since_ms INTEGER,
-    server TEXT, rtt_ms REAL, disconnects INTEGER NOT NULL DEFAULT 0, last_error TEXT, beat_ms INTEGER
-) STRICT;
