@@ -280,7 +280,9 @@ class Catalog:
         try:
             return self._by_name[name]
         except KeyError:
-            raise UnknownTable(f"the catalogue (version {self.version}) has no table {name}") from None
+            raise UnknownTable(
+                f"the catalogue (version {self.version}) has no table {name}"
+            ) from None
 
     def __contains__(self, name: object) -> bool:
         """Return whether there is a table of that name."""
