@@ -96,7 +96,7 @@ class PostgresServer:
             bin_folder = programs(account)
             if not data.exists():
                 self._create(data, bin_folder / "initdb", account, lock)
-            _drop_stale_pid_file(data)
+            _drop_stale_locks(data)
             for attempt in range(PORT_TRIES):
                 self.port = choose_ports(self.root, ["postgres"], anew=attempt > 0)["postgres"]
                 self._running = run(self._program(bin_folder, account, lock))
@@ -201,17 +201,21 @@ def _seen_from_inside(data: Path, account: Account | None) -> str:
     return str(data) if account is None else "/proc/self/cwd"
 
 
-def _drop_stale_pid_file(data: Path) -> None:
-    """Remove the pid file of a killed run when its number now belongs to another program.
+def _drop_stale_locks(data: Path) -> None:
+    """Remove the lock files of a killed run whose number is not that of a server on this folder.
 
-    The folder is claimed, so no server of ours runs on it; PostgreSQL can't know that and would
-    refuse to start for as long as any process of the same account has that number.
+    PostgreSQL refuses to start for as long as any process of its account has that number: another
+    program's, or a dead one's that a container's first process does not collect.
     """
-    pid_file = data / "postmaster.pid"
-    try:
-        pid = int(pid_file.read_text().splitlines()[0])
-        there = os.readlink(f"/proc/{pid}/cwd")
-    except (OSError, ValueError, IndexError):
-        return
-    if there != str(data.resolve()):
-        pid_file.unlink()
+    for lock_file in (data / "postmaster.pid", *data.glob(".s.PGSQL.*.lock")):
+        if not lock_file.exists():
+            continue
+        # The first word is the number; a file cut short by the end of the run has none.
+        pid = (lock_file.read_text().split() or ["0"])[0]
+        try:
+            there = os.readlink(f"/proc/{pid}/cwd")
+        except OSError:
+            # Gone, dead, or another account's - and the server's account is the owner of the data.
+            there = ""
+        if there != str(data.resolve()):
+            lock_file.unlink()
