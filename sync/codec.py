@@ -32,6 +32,8 @@ BODY_BYTES_MAX = 64 << 20
 PART_BYTES_MAX = 2 << 20
 #: Largest compressed body in one message.
 MESSAGE_BYTES_MAX = 768 << 10
+#: A message above this, which holds a single huge row, is cut into fragments.
+FRAME_BYTES_MAX = 900 << 10
 
 _LEVEL = 1  # level 3 saves 6 % of the bytes for twice the time
 _OPS = {op.value: op for op in Op}
@@ -84,6 +86,31 @@ def decompress(packed: bytes) -> bytes:
     except zstandard.ZstdError as error:
         raise MalformedMessage(f"the body can't be decompressed: {error}") from error
     return body
+
+
+def fragments(message: bytes) -> list[bytes]:
+    """Return the messages that carry this one: itself, or its pieces where it is too large."""
+    if len(message) <= FRAME_BYTES_MAX:
+        return [message]
+    pieces = [message[i : i + FRAME_BYTES_MAX] for i in range(0, len(message), FRAME_BYTES_MAX)]
+    whole = digest(message)
+    return [_frame("X", (whole, k, len(pieces), piece)) for k, piece in enumerate(pieces)]
+
+
+def is_fragment(payload: bytes) -> bool:
+    """Return whether a message is only a piece of one."""
+    return payload[4:7] == b"\x95\xa1X"
+
+
+def decode_fragment(payload: bytes) -> tuple[bytes, int, int, bytes]:
+    """Return the digest of the whole message, the piece's number, their count, and the piece."""
+    fields = _unframe(payload, "X")
+    _check(fields, (bytes, int, int, bytes), "a fragment")
+    whole, number, count, piece = fields
+    _check_hashes(whole)
+    if not 0 <= number < count <= BODY_BYTES_MAX // FRAME_BYTES_MAX + 1:
+        raise MalformedMessage(f"piece {number} of {count}")
+    return whole, number, count, piece
 
 
 # --- sync transactions, going up ----------------------------------------------------------------

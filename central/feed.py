@@ -1,0 +1,246 @@
+"""The sequencer: from touched rows to numbered, hash-chained entries of each site's feed.
+
+Whoever changes a row at the centre (a client's SQL by trigger, the ingest where its result is not
+what the site wrote) leaves a row in ``sync.touched``. The sequencer, one at a time, deletes what its
+snapshot sees, reads the heads in the same snapshot, and appends the entries: numbers have no gaps
+because nobody else gives them, and neither the order of commits nor a long transaction matters. All
+that became visible together goes into one entry, or a run of entries of which all but the last say
+``more``: an edge shows them together.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from psycopg import AsyncConnection, IsolationLevel
+
+from central.heads import Touched, blocks_by_scope, created_expression, read_heads
+from shared.catalog import Catalog
+from shared.changes import GENESIS, SHARED, Ack, HeadBlock, Position
+from sync import codec, protocol
+
+#: Rows taken from the queue at a time; bounds the memory of one step.
+PAGE_ROWS_MAX = 2_000
+#: Rows in one entry; keeps its message below the broker's limit.
+ENTRY_ROWS_MAX = 500
+_SEQUENCER_LOCK = 0x6D65_7301
+
+
+@dataclass(slots=True)
+class _Open:
+    """A feed while a step appends to it; the last entry is held back until it is known as last."""
+
+    scope: str
+    position: Position
+    ack: Ack | None
+    held: list[HeadBlock] = field(default_factory=list)
+    rows: list[tuple[str, int, bytes, bytes, bytes]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one step of the sequencer did."""
+
+    touched: int
+    #: Entries appended, by scope.
+    entries: dict[str, int]
+
+
+class Sequencer:
+    """Appends to the feeds; only one runs at a time, whoever holds the lock."""
+
+    def __init__(self, connection: AsyncConnection[Any], catalog: Catalog) -> None:
+        self._connection = connection
+        self._catalog = catalog
+
+    async def step(self, now_ms: int) -> Step:
+        """Put all that is visible now into the feeds, in one transaction."""
+        connection = self._connection
+        await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
+        async with connection.transaction():
+            locked = await connection.execute(
+                "SELECT pg_try_advisory_xact_lock(%s)", [_SEQUENCER_LOCK]
+            )
+            if not (await locked.fetchone() or [False])[0]:
+                return Step(0, {})
+            feeds = await self._open_feeds()
+            touched = 0
+            while page := await self._take_page():
+                touched += len(page)
+                await self._lay_out(feeds, page, now_ms)
+            self._close(feeds, now_ms)
+            await self._write(feeds)
+        return Step(touched, {scope: len(f.rows) for scope, f in feeds.items() if f.rows})
+
+    async def _open_feeds(self) -> dict[str, _Open]:
+        """Return every feed; an ack is set where it says more than the last one sent."""
+        feeds = {SHARED: _Open(SHARED, Position(0, GENESIS), None)}
+        cursor = await self._connection.execute("""
+            SELECT scope, pos, hash FROM sync.feed_head
+            UNION ALL SELECT site, 0, NULL FROM sync.site
+             WHERE site NOT IN (SELECT scope FROM sync.feed_head)""")
+        async for scope, pos, own in cursor:
+            feeds[scope] = _Open(scope, Position(pos, own or GENESIS), None)
+        cursor = await self._connection.execute("""
+            SELECT e.site, e.epoch::text, e.last_n, e.safe_n
+            FROM (SELECT DISTINCT ON (site) * FROM sync.epoch
+                   ORDER BY site, closed_at_n IS NOT NULL, opened_at DESC) e
+            LEFT JOIN sync.feed_head f ON f.scope = e.site
+            WHERE (e.epoch, e.last_n, e.safe_n)
+                  IS DISTINCT FROM (f.ack_epoch, f.ack_n, f.ack_safe_n)""")
+        async for site, epoch, n, safe_n in cursor:
+            feeds[site].ack = Ack(epoch, n, safe_n)
+        return feeds
+
+    async def _take_page(self) -> list[Touched]:
+        cursor = await self._connection.execute(
+            f"""
+            WITH taken AS (
+                DELETE FROM sync.touched WHERE id IN
+                    (SELECT id FROM sync.touched ORDER BY id LIMIT %s)
+                RETURNING *)
+            SELECT n.name, t.site_id, t.row_id::text, {created_expression("t.created_at")}, t.scopes
+            FROM taken t JOIN sync.table_no n ON n.no = t.table_no ORDER BY t.id""",  # noqa: S608
+            [PAGE_ROWS_MAX],
+        )
+        return [Touched(*row[:4], frozenset(row[4])) async for row in cursor]
+
+    async def _lay_out(self, feeds: dict[str, _Open], page: list[Touched], now_ms: int) -> None:
+        """Give each scope of the page's rows their heads, each row once."""
+        rows: dict[str, dict[tuple[str, str], Touched]] = defaultdict(dict)
+        for each in page:
+            known = rows[each.table].get((each.site_id, each.row_id))
+            scopes = each.scopes | (known.scopes if known else frozenset())
+            rows[each.table][each.site_id, each.row_id] = Touched(
+                each.table, each.site_id, each.row_id, each.created_at, scopes
+            )
+        for number in range(0, PAGE_ROWS_MAX, ENTRY_ROWS_MAX):
+            heads = {}
+            for name, keyed in rows.items():
+                some = list(keyed.values())[number : number + ENTRY_ROWS_MAX]
+                if some:
+                    heads[name] = await read_heads(self._connection, self._catalog.table(name), some)
+            if not heads:
+                break
+            for scope, blocks in blocks_by_scope(self._catalog, heads).items():
+                if scope not in feeds:  # a row names a site that is not registered: nobody to tell
+                    continue
+                if feeds[scope].held:
+                    self._append(feeds, scope, now_ms, more=True)
+                feeds[scope].held = blocks
+
+    def _close(self, feeds: dict[str, _Open], now_ms: int) -> None:
+        # The shared feed first: the others name the position of it that their rows may refer to.
+        for scope in sorted(feeds, key=lambda scope: scope != SHARED):
+            if feeds[scope].held or feeds[scope].ack:
+                self._append(feeds, scope, now_ms, more=False)
+
+    def _append(self, feeds: dict[str, _Open], scope: str, now_ms: int, *, more: bool) -> None:
+        opened = feeds[scope]
+        blocks, opened.held = opened.held, []
+        body = codec.encode_entry_body(
+            shared_pos=feeds[SHARED].position.n,
+            schema=self._catalog.version,
+            # Heads first, then the ack that decides on them: at the end of a run, not before.
+            ack=None if more else opened.ack,
+            blocks=blocks,
+            made_at_ms=now_ms,
+            more=more,
+        )
+        packed = codec.compress(body)
+        if len(packed) > codec.MESSAGE_BYTES_MAX and sum(map(len, blocks)) > 1:
+            for half, last in zip(halves(blocks), (False, True), strict=True):
+                opened.held = half
+                self._append(feeds, scope, now_ms, more=more or not last)
+            return
+        previous, pos = opened.position.hash, opened.position.n + 1
+        own = protocol.entry_hash(previous, scope, pos, body)
+        opened.rows.append((scope, pos, previous, own, packed))
+        opened.position = Position(pos, own)
+
+    async def _write(self, feeds: dict[str, _Open]) -> None:
+        changed = [opened for opened in feeds.values() if opened.rows]
+        if not changed:
+            return
+        async with self._connection.cursor() as cursor:
+            await cursor.executemany(
+                "INSERT INTO sync.feed (scope, pos, previous, hash, body) VALUES (%s,%s,%s,%s,%s)",
+                [row for opened in changed for row in opened.rows],
+            )
+            await cursor.executemany(
+                """INSERT INTO sync.feed_head AS f (scope, pos, hash, ack_epoch, ack_n, ack_safe_n)
+                   VALUES (%s, %s, %s, %s, coalesce(%s, 0), coalesce(%s, 0))
+                   ON CONFLICT (scope) DO UPDATE SET pos = excluded.pos, hash = excluded.hash,
+                       ack_epoch  = coalesce(excluded.ack_epoch, f.ack_epoch),
+                       ack_n      = CASE WHEN excluded.ack_epoch IS NULL THEN f.ack_n
+                                         ELSE excluded.ack_n END,
+                       ack_safe_n = CASE WHEN excluded.ack_epoch IS NULL THEN f.ack_safe_n
+                                         ELSE excluded.ack_safe_n END""",
+                [_head_row(opened) for opened in changed],
+            )
+
+
+def halves(blocks: Sequence[HeadBlock]) -> tuple[list[HeadBlock], list[HeadBlock]]:
+    """Return the same rows as two lists of blocks, about as many in each."""
+    middle = (sum(map(len, blocks)) + 1) // 2
+    first: list[HeadBlock] = []
+    second: list[HeadBlock] = []
+    for block in blocks:
+        cut = max(0, min(len(block), middle - sum(map(len, first))))
+        first += [rows_of(block, slice(0, cut))] if cut else []
+        second += [rows_of(block, slice(cut, None))] if cut < len(block) else []
+    return first, second
+
+
+def rows_of(block: HeadBlock, part: slice) -> HeadBlock:
+    """Return some rows of a block."""
+    return HeadBlock(
+        table=block.table,
+        fate=block.fate,
+        columns=block.columns,
+        sites=block.sites[part],
+        created=block.created[part],
+        ids=block.ids[part],
+        version=block.version[part],
+        order=block.order[part],
+        new=[column[part] for column in block.new],
+    )
+
+
+def _head_row(opened: _Open) -> tuple[object, ...]:
+    ack = opened.ack
+    acked = (ack.epoch, ack.n, ack.safe_n) if ack else (None, None, None)
+    return (opened.scope, opened.position.n, opened.position.hash, *acked)
+
+
+async def entries_after(
+    connection: AsyncConnection[Any], scope: str, after: int, *, rows_max: int = 256,
+    bytes_max: int = 600 << 10,
+) -> list[bytes]:  # fmt: skip
+    """Return the messages of the entries that follow a position, within the bounds."""
+    cursor = await connection.execute(
+        "SELECT pos, previous, hash, body FROM sync.feed WHERE scope = %s AND pos > %s"
+        " ORDER BY pos LIMIT %s",
+        [scope, after, rows_max],
+    )
+    messages: list[bytes] = []
+    size = 0
+    async for pos, previous, own, body in cursor:
+        message = codec.encode_entry(scope, pos, bytes(previous), bytes(own), bytes(body))
+        size += len(message)
+        if messages and size > bytes_max:
+            break
+        messages.append(message)
+    return messages
+
+
+async def feed_position(connection: AsyncConnection[Any], scope: str) -> Position:
+    """Return the last entry's position of a feed."""
+    cursor = await connection.execute(
+        "SELECT pos, hash FROM sync.feed_head WHERE scope = %s", [scope]
+    )
+    row = await cursor.fetchone()
+    return Position(row[0], bytes(row[1])) if row else Position(0, GENESIS)

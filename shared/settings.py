@@ -1,0 +1,67 @@
+"""Settings: frozen dataclasses, read once from the environment, documented by their own fields.
+
+A field ``batch_rows_max`` of a class with the prefix ``MES_`` is the variable ``MES_BATCH_ROWS_MAX``.
+Secrets are never settings: a setting names the file that holds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from shared.errors import BadSetting
+
+PREFIX = "MES_"
+
+Settings = TypeVar("Settings")
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of a field."""
+    return PREFIX + name.upper()
+
+
+def read_settings(kind: type[Settings], environment: Mapping[str, str], **given: Any) -> Settings:
+    """Return the settings; ``given`` ones (from a command line) go before the environment.
+
+    Raises ``BadSetting`` that names every variable that is missing or can't be read.
+    """
+    values: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    hints = get_type_hints(kind)
+    wrong = []
+    for each in fields(kind):  # type: ignore[arg-type]
+        name = variable(each.name)
+        if each.name in values:
+            continue
+        if name in environment:
+            try:
+                values[each.name] = _parse(hints[each.name], environment[name])
+            except ValueError:
+                wrong.append(f"{name}={environment[name]!r} is not {hints[each.name]}")
+        elif each.default is MISSING and each.default_factory is MISSING:
+            wrong.append(f"{name} is not set: {each.metadata.get('help', each.name)}")
+    if wrong:
+        raise BadSetting("; ".join(wrong))
+    return kind(**values)
+
+
+def _parse(hint: Any, text: str) -> Any:
+    known: dict[Any, Any] = {str: str, int: int, float: float, Path: Path, bool: _flag}
+    for plain, parse in known.items():
+        if hint is plain or hint == plain | None:
+            return parse(text)
+    if hint == tuple[str, ...]:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if hint == tuple[Path, ...]:
+        return tuple(Path(part) for part in text.split(":") if part)
+    raise ValueError(text)
+
+
+def _flag(text: str) -> bool:
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("0", "false", "no", "off", ""):
+        return False
+    raise ValueError(text)
