@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from shared.changes import Value
 from shared.errors import CatalogError, UnknownColumn, UnknownTable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from shared.changes import Value
 
 #: A mask must fit a signed 64-bit integer of either database, with room to spare.
 COLUMNS_MAX: Final = 60
@@ -223,7 +226,18 @@ class Table:
         try:
             return self._bits[name]
         except KeyError:
-            raise UnknownColumn(f"table {self.name} has no column {name}") from None
+            raise self._unknown(name) from None
+
+    def current_name(self, name: str) -> str:
+        """Return what a column is called now, given any name that it has had."""
+        for column in self.columns:
+            if name == column.name or name in column.renamed_from:
+                return column.name
+        raise self._unknown(name)
+
+    def _unknown(self, name: str) -> UnknownColumn:
+        message = f"table {self.name} has no column {name}"
+        return UnknownColumn(message)
 
     def mask(self, names: Iterable[str]) -> int:
         """Return the change mask of these columns."""
@@ -235,7 +249,7 @@ class Table:
     def names_of(self, mask: int) -> tuple[str, ...]:
         """Return the columns of a change mask, in the table's order."""
         if mask < 0 or mask >> len(self.names):
-            raise UnknownColumn(f"table {self.name} has no column for mask {mask:#x}")
+            raise self._unknown(hex(mask))
         return tuple(name for bit, name in enumerate(self.names) if mask >> bit & 1)
 
     def group_of(self, column: str) -> Group:
@@ -243,7 +257,7 @@ class Table:
         try:
             return self._groups[column]
         except KeyError:
-            raise UnknownColumn(f"table {self.name} has no column {column}") from None
+            raise self._unknown(column) from None
 
 
 def _complete(groups: tuple[Group, ...], columns: tuple[Column, ...]) -> tuple[Group, ...]:
@@ -280,9 +294,8 @@ class Catalog:
         try:
             return self._by_name[name]
         except KeyError:
-            raise UnknownTable(
-                f"the catalogue (version {self.version}) has no table {name}"
-            ) from None
+            message = f"the catalogue (version {self.version}) has no table {name}"
+            raise UnknownTable(message) from None
 
     def __contains__(self, name: object) -> bool:
         """Return whether there is a table of that name."""

@@ -19,12 +19,15 @@ from shared.catalog_rules import TableFile, broken_rules
 from shared.errors import CatalogError, InvalidValue
 from shared.values import canonical
 
+#: Mistakes that one message lists.
+SHOWN_MAX: Final = 50
 PACKAGED: Final = Path(__file__).parent / "catalog"
 
 _TYPE = re.compile(r"([a-z]+)(?:\(([0-9]+)(?: *, *([0-9]+))?\))?", re.ASCII)
 #: Marks of the shape check: a list of texts, and a list of such lists.
 TEXTS: Final = object()
 KEYS: Final = object()
+_FILE_KEYS: Final[dict[str, Any]] = {"version": int, "tables": dict}
 _TABLE_KEYS: Final[dict[str, Any]] = {
     "direction": str,
     "append_only": bool,
@@ -70,22 +73,24 @@ def load_catalog(*extra_dirs: Path) -> Catalog:
     """
     errors: list[str] = []
     found: list[TableFile] = []
-    versions: dict[Path, int] = {}
+    # The sum of what the files have grown by, so that it grows whichever of them does. A plant's
+    # file counts from 0: to add it is to grow.
+    version = 1
     for path in _files(extra_dirs, errors):
-        tables = _read_file(path, errors)
-        found += [TableFile(path.name, table) for table in tables]
-        counted = PACKAGED if path.parent == PACKAGED else path
-        versions[counted] = max(versions.get(counted, 0), *map(_since, tables), 0)
-    # A sum, so that the version grows whether a release or a plant adds something.
-    version = sum(versions.values())
+        file_version, tables = _read_file(path, errors)
+        found += [TableFile(path.name, file_version, table) for table in tables]
+        version += file_version - (path.parent == PACKAGED)
     errors += broken_rules(found)
     if errors:
-        raise CatalogError("the catalogue is not valid:\n" + "\n".join(f"- {e}" for e in errors))
+        raise CatalogError(_message(errors))
     return Catalog(version, tuple(item.table for item in found))
 
 
-def _since(table: Table) -> int:
-    return max(table.since, *(column.since for column in table.columns))
+def _message(errors: list[str]) -> str:
+    lines = [f"- {error}" for error in errors[:SHOWN_MAX]]
+    if len(errors) > SHOWN_MAX:
+        lines.append(f"- and {len(errors) - SHOWN_MAX} more; mend these first")
+    return "the catalogue is not valid:\n" + "\n".join(lines)
 
 
 def _files(extra_dirs: Sequence[Path], errors: list[str]) -> list[Path]:
@@ -98,17 +103,16 @@ def _files(extra_dirs: Sequence[Path], errors: list[str]) -> list[Path]:
     return files
 
 
-def _read_file(path: Path, errors: list[str]) -> list[Table]:
+def _read_file(path: Path, errors: list[str]) -> tuple[int, list[Table]]:
+    report = _reporter(errors, path.name)
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        errors.append(f"{path.name}: can't be read as TOML: {error}")
-        return []
-    unknown = sorted(document.keys() - {"tables"})
-    if unknown or not isinstance(document.get("tables"), dict):
-        errors.append(f"{path.name}: only [tables.NAME] stands at the top, not {unknown or 'this'}")
-        return []
-    return [
+        report(f"can't be read as TOML: {error}; mend that line")
+        return 1, []
+    if not _shape_holds(document, _FILE_KEYS, ("version", "tables"), report):
+        return 1, []
+    return document["version"], [
         table
         for name, raw in document["tables"].items()
         if (table := _read_table(path.name, name, raw, errors))
@@ -235,20 +239,23 @@ def _read_type(raw: dict[str, Any], report: Report) -> ColumnType | None:
     if not fits:
         report(f"type {text!r}: write text, text(40), decimal(18,6) or a kind without brackets")
         return None
-    limits = {end: _limit(raw.get(end), end, report) for end in ("low", "high")}
+    low, high = _limit(raw, "low", report), _limit(raw, "high", report)
     if kind is Kind.DECIMAL:
-        return ColumnType(kind, precision=int(first), scale=int(second), **limits)
-    return ColumnType(kind, length=int(first) if first else None, **limits)
+        return ColumnType(kind, None, int(first), int(second), low, high)
+    return ColumnType(kind, int(first) if first else None, None, None, low, high)
 
 
-def _limit(value: float | str | None, end: str, report: Report) -> Decimal | None:
-    if value is None:
+def _limit(raw: dict[str, Any], end: str, report: Report) -> Decimal | None:
+    if end not in raw:
         return None
     try:
-        return Decimal(str(value))
+        limit = Decimal(str(raw[end]))
     except ArithmeticError:
-        report(f'{end} is {value!r}; a number such as 0 or "0.5" is expected')
-        return None
+        limit = Decimal("nan")
+    if limit.is_finite():
+        return limit
+    report(f'{end} is {raw[end]!r}; a number such as 0 or "0.5" is expected')
+    return None
 
 
 def _choice(kind: type[Choice], value: str, what: str, report: Report) -> Choice | None:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from shared.catalog import (
     COLUMNS_MAX,
@@ -27,6 +26,9 @@ from shared.catalog import (
 from shared.errors import CatalogError
 from shared.values import rule_broken
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
 NUMBERS: Final = frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT})
 ORDERED: Final = NUMBERS | {Kind.BOOLEAN, Kind.TIMESTAMP, Kind.DATE, Kind.TIME}
 #: The kinds that a policy can decide on; every kind where it is not listed.
@@ -41,14 +43,19 @@ _SAFE: Final = ("keep_site", "smaller", "larger")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
 #: Words that need quotes in SQLite or PostgreSQL; people write to these tables in plain SQL.
 _RESERVED: Final = frozenset(
-    "all analyse analyze and any array as asc asymmetric between both case cast check collate"
-    " column commit constraint create cross current_date current_time current_timestamp"
-    " current_user default deferrable delete desc distinct do drop else end escape except exists"
-    " false fetch for foreign freeze from full grant group having if in index inner insert"
-    " intersect into is isnull join leading left like limit localtime natural not notnull null"
-    " offset on only or order outer overlaps primary references returning right select"
-    " session_user set similar some symmetric table then to trailing transaction true union unique"
-    " update user using values verbose when where window with".split()
+    re.findall(
+        "[a-z_]+",
+        """
+        all analyse analyze and any array as asc asymmetric between both case cast check collate
+        column commit constraint create cross current_date current_time current_timestamp
+        current_user default deferrable delete desc distinct do drop else end escape except
+        exists false fetch for foreign freeze from full grant group having if in index inner
+        insert intersect into is isnull join leading left like limit localtime natural not
+        notnull null offset on only or order outer overlaps primary references returning right
+        select session_user set similar some symmetric table then to trailing transaction true
+        union unique update user using values verbose when where window with
+        """,
+    )
 )
 #: Prefixes that the system's own tables and columns, and the databases, keep for themselves.
 _RESERVED_PREFIXES: Final = ("sync_", "sqlite_", "pg_")
@@ -57,9 +64,10 @@ SYSTEM_FILE: Final = "system.toml"
 
 @dataclass(frozen=True, slots=True)
 class TableFile:
-    """A table with the name of the file that declares it."""
+    """A table with the name and the version of the file that declares it."""
 
     file: str
+    version: int
     table: Table
 
 
@@ -86,7 +94,7 @@ def _twice_declared(found: Sequence[TableFile]) -> Iterator[str]:
     for item in found:
         name = item.table.name
         if name in first:
-            yield f"{item.file}: table {name}: already declared in {first[name]}; choose another name"
+            yield f"{item.file}: table {name}: already declared in {first[name]}; rename one"
         first.setdefault(name, item.file)
 
 
@@ -96,24 +104,35 @@ def _twice_declared(found: Sequence[TableFile]) -> Iterator[str]:
 def _of_table(item: TableFile, tables: Mapping[str, Table]) -> Iterator[str]:
     table = item.table
     yield from _of_name(table.name, system=item.file == SYSTEM_FILE)
-    if not 1 <= len(table.columns) <= COLUMNS_MAX:
-        yield f"{len(table.columns)} columns; 1 to {COLUMNS_MAX} are allowed, split the table"
     if table.direction is Direction.UP and not table.append_only:
         yield 'rows that change travel both ways; write direction = "both" and policy = "site"'
     if table.two_way and table.append_only:
         yield 'rows that never change have one source; write direction = "up" or "down"'
-    names = [name for column in table.columns for name in (column.name, *column.renamed_from)]
-    for name in _repeated(names):
-        yield f"column name {name} is used twice, counting renamed_from; choose another"
-    for earlier, later in pairwise(table.columns):
-        if later.since < earlier.since:
-            yield f"column {later.name} is older than {earlier.name} before it; append new columns"
-    if len([column for column in table.columns if column.writer]) > 1:
-        yield "more than one column is marked writer; keep one"
+    yield from _of_versions(table, item.version)
+    yield from _of_columns(table)
     yield from _of_share(table)
     yield from _of_natural_keys(table)
     yield from _of_groups(table)
     yield from _of_relaxing(table, tables)
+
+
+def _of_versions(table: Table, version: int) -> Iterator[str]:
+    for name, since in ((table.name, table.since), *((c.name, c.since) for c in table.columns)):
+        if not 1 <= since <= version:
+            yield f"{name} has since = {since}, the file has version = {version}; raise that"
+    for earlier, later in pairwise(table.columns):
+        if later.since < earlier.since:
+            yield f"column {later.name} is older than {earlier.name} before it; append new columns"
+
+
+def _of_columns(table: Table) -> Iterator[str]:
+    if not 1 <= len(table.columns) <= COLUMNS_MAX:
+        yield f"{len(table.columns)} columns; 1 to {COLUMNS_MAX} are allowed, split the table"
+    names = [name for column in table.columns for name in (column.name, *column.renamed_from)]
+    for name in _repeated(names):
+        yield f"column name {name} is used twice, counting renamed_from; choose another"
+    if len([column for column in table.columns if column.writer]) > 1:
+        yield "more than one column is marked writer; keep one"
 
 
 def _of_name(name: str, *, system: bool = False) -> Iterator[str]:
@@ -192,6 +211,7 @@ def _of_column(table: Table, column: Column, tables: Mapping[str, Table]) -> Ite
     if column.name in {common.name for common in COMMON}:
         yield "every table has this column already; drop it here"
     yield from _of_type(column)
+    yield from _of_codes(column)
     yield from _of_policy(table, column)
     yield from _of_reference(table, column, tables)
     if column.default is not None and (rule := rule_broken(column, column.default)):
@@ -212,6 +232,10 @@ def _of_type(column: Column) -> Iterator[str]:
         yield f"low and high are for numbers, not for {type_.kind}; drop them"
     if type_.low is not None and type_.high is not None and type_.low > type_.high:
         yield f"low {type_.low} is above high {type_.high}; swap them"
+
+
+def _of_codes(column: Column) -> Iterator[str]:
+    type_ = column.type
     if column.allowed and type_.kind is not Kind.TEXT and column.policy is not Policy.LATTICE:
         yield f"values and order are for text, not for {type_.kind}; drop them"
     for value in column.allowed:
