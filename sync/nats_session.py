@@ -1,0 +1,392 @@
+"""One NATS connection from its first byte to its end. It never reconnects: that is the Link's.
+
+The reconnecting inside nats-py hangs on half-open sockets, gives up for good on any `-ERR`, and
+keeps buffers of what was sent to a dead server. So the client is used for one connection only, a
+watch of ours decides when it is dead, and whatever comes next starts on a new client.
+
+This is the only module that reaches into the client's private parts, for three things that it
+offers no door to: the socket, the reading task, and what its own `close` leaves behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import re
+import socket
+import struct
+import sys
+import termios
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import nats.errors
+from nats.aio.client import Client
+
+from shared.errors import (
+    BrokerUnreachable,
+    NoResponder,
+    NotAuthorised,
+    PayloadTooLarge,
+    ServerTooOld,
+    SyncError,
+)
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
+
+    from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
+
+_log = logging.getLogger(__name__)
+
+#: Atomic batches came with 2.12; nothing older can take what we publish.
+OLDEST_SERVER: Final = (2, 12)
+#: The slowest link that is waited for: bounds how long one answer may be waited for.
+_SLOWEST_BYTES_PER_S: Final = 2048
+#: What may stand in our own buffers before a publisher waits; the kernel holds some more.
+_UNSENT_BYTES_MAX: Final = 1 << 20
+_CLOSE_TIMEOUT_S: Final = 2.0
+_LOOK_EVERY_S: Final = 1.0
+
+_PERMISSION = re.compile(
+    r"permissions violation for (?:publish|subscription) to \"([^\"]+)\"", re.IGNORECASE
+)
+_REFUSAL = re.compile(
+    r"authorization violation|authentication (?:expired|revoked)|account .*(?:expired|revoked)",
+    re.IGNORECASE,
+)
+
+#: What the client raises for whatever goes wrong.
+CLIENT_ERRORS: Final = (nats.errors.Error, OSError, TimeoutError, asyncio.InvalidStateError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkSettings:
+    """How one process reaches the broker."""
+
+    #: Addresses like `nats://host:4222` or `tls://host:443`; one is picked at random each time.
+    servers: tuple[str, ...]
+    #: Shown in the broker's monitoring: the site, or the program at the centre.
+    name: str
+    #: User JWT and seed; None only against a server without authentication.
+    creds_file: Path | None = None
+    #: `hub.API` at an edge (its account imports the API under this name), `$JS.API` at the centre.
+    prefix: str = "$JS.API"
+    #: Limit for each direction, or None.
+    bytes_per_s_max: int | None = None
+    tls: ssl.SSLContext | None = None
+    connect_timeout_s: float = 5.0
+    ping_every_s: float = 10.0
+    #: Without any sign of life for so long, the connection is dropped and a new one built.
+    silence_max_s: float = 25.0
+    #: After a loss a client waits up to this long, so that a thousand sites do not come at once.
+    reconnect_spread_s: float = 1.0
+    reconnect_wait_max_s: float = 30.0
+
+
+class Session:
+    """A live connection; `lost` resolves to the reason when it ends, and it never lives again."""
+
+    def __init__(self, settings: LinkSettings) -> None:
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._refusals: defaultdict[str, set[asyncio.Future[str]]] = defaultdict(set)
+        self.nc = Client()
+        self.lost: asyncio.Future[str] = self._loop.create_future()
+        self.rtt_ms: float | None = None
+        self.opened_at = self._loop.time()
+        self.last_error = ""
+
+    async def open(self, server: str) -> None:
+        """Connect to one server, or raise; after that the session must be buried all the same."""
+        settings = self._settings
+        try:
+            async with asyncio.timeout(settings.connect_timeout_s * 2 + 1):
+                await self.nc.connect(
+                    server,
+                    name=settings.name,
+                    user_credentials=str(settings.creds_file) if settings.creds_file else None,
+                    tls=settings.tls,
+                    connect_timeout=settings.connect_timeout_s,  # type: ignore[arg-type]
+                    allow_reconnect=False,
+                    reconnect_time_wait=0,
+                    max_reconnect_attempts=1,  # of the address, inside one connect
+                    # Its own pings only back ours up: it would take a slow link for a dead one,
+                    # because it counts answers, not bytes.
+                    ping_interval=120,
+                    max_outstanding_pings=2,
+                    pending_size=64 << 20,  # room() holds publishers back long before
+                    error_cb=self._on_error,
+                    closed_cb=self._on_closed,
+                    lame_duck_mode_cb=self._on_lame_duck,
+                )
+        except CLIENT_ERRORS as error:
+            raise self._why_not(server, error) from error
+        self._check_version()
+        self._hold_on_to_the_socket()
+
+    def _why_not(self, server: str, error: BaseException) -> SyncError:
+        text = self.last_error or str(error) or type(error).__name__
+        if isinstance(error, FileNotFoundError) and self._settings.creds_file:
+            return NotAuthorised(f"no credentials at {self._settings.creds_file}; enrol this site")
+        if _REFUSAL.search(str(error)):
+            return NotAuthorised(
+                f"{server} refuses the credentials of {self._settings.name} ({error});"
+                " ask the centre to issue new ones"
+            )
+        return BrokerUnreachable(f"{server}: {text}")
+
+    def _check_version(self) -> None:
+        version = self.nc.connected_server_version
+        if (version.major, version.minor) < OLDEST_SERVER:
+            msg = (
+                f"nats-server at {self._settings.servers} is {version.major}.{version.minor};"
+                " atomic batches need 2.12 or newer: upgrade the server"
+            )
+            raise ServerTooOld(msg)
+
+    def _hold_on_to_the_socket(self) -> None:
+        reading = self.nc._reading_task  # noqa: SLF001
+        if reading is not None:
+            reading.add_done_callback(lambda _: self.drop("the connection was closed"))
+        sock = self._socket()
+        if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+            timeout_ms = int(self._settings.silence_max_s * 1000)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
+
+    # --- the end ----------------------------------------------------------------------------
+
+    def drop(self, why: str) -> None:
+        """End the session at once: the socket is reset, whoever waits on it is told."""
+        if not self.lost.done():
+            self.lost.set_result(self.last_error or why)
+        transport = self._transport()
+        if transport is not None:
+            transport.abort()
+
+    async def close(self) -> None:
+        """End the session in order: what was published is sent first, for two seconds at most."""
+        with contextlib.suppress(*CLIENT_ERRORS):
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                await self.nc.close()
+        await self.bury()
+
+    async def bury(self) -> None:
+        """Leave nothing of the client running, whatever state its own bugs have left it in."""
+        self.drop("closed")
+        client = self.nc
+        client._pending = []  # noqa: SLF001 - close() would write and drain it on a dead socket
+        client._pending_data_size = 0  # noqa: SLF001
+        with contextlib.suppress(*CLIENT_ERRORS):
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                await client.close()
+        tasks: list[asyncio.Task[Any] | None]
+        tasks = [client._reading_task, client._ping_interval_task, client._flusher_task]  # noqa: SLF001
+        tasks += [sub._wait_for_msgs_task for sub in client._subs.values()]  # noqa: SLF001
+        alive = [task for task in tasks if task is not None and not task.done()]
+        for task in alive:
+            task.cancel()
+        await asyncio.gather(*alive, return_exceptions=True)
+
+    # --- traffic ----------------------------------------------------------------------------
+
+    def bytes_moved(self) -> tuple[int, int]:
+        """Return the bytes that the other end has acknowledged, and those that it has sent.
+
+        Counted by the kernel where it tells, so that a message half received is a sign of life.
+        """
+        sock = self._socket()
+        if sock is not None and sys.platform == "linux":
+            with contextlib.suppress(OSError, struct.error):
+                tcp = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 136)
+                acked, received = struct.unpack_from("=QQ", tcp, 120)
+                return acked, received
+        stats = self.nc.stats
+        return stats["out_bytes"] - self.unsent_bytes(), stats["in_bytes"]
+
+    def bytes_out(self) -> int:
+        """Return what `bytes_moved` will have counted when all that was published is there."""
+        acked, _ = self.bytes_moved()
+        queued = 0
+        sock = self._socket()
+        if sock is not None and sys.platform == "linux":
+            with contextlib.suppress(OSError, ValueError):
+                out = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+                queued = int.from_bytes(out, sys.byteorder)
+        return acked + queued + self.unsent_bytes()
+
+    async def room(self) -> None:
+        """Return when the buffers have room for another message; raise when the session is lost.
+
+        Waiting here instead of inside the client's publish, which swallows a cancellation.
+        """
+        wait_s = 0.001
+        while self.unsent_bytes() > _UNSENT_BYTES_MAX and not self.lost.done():
+            await asyncio.wait({self.lost}, timeout=wait_s)
+            wait_s = min(2 * wait_s, 0.1)
+        self.check()
+
+    def unsent_bytes(self) -> int:
+        """Return the bytes that wait in this process."""
+        transport = self._transport()
+        written = transport.get_write_buffer_size() if transport is not None else 0
+        return int(self.nc.pending_data_size + written)
+
+    def check(self) -> None:
+        """Raise when the session is lost."""
+        if self.lost.done():
+            msg = f"the connection was lost: {self.lost.result()}"
+            raise BrokerUnreachable(msg)
+
+    async def publish(
+        self,
+        subject: str,
+        payload: bytes,
+        *,
+        reply: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Hand one message to the socket; that it arrived is known only from an answer to it."""
+        self.check()
+        try:
+            await self.nc.publish(subject, payload, reply, dict(headers) if headers else None)
+        except CLIENT_ERRORS as error:
+            raise _sorted_error(subject, error) from error
+
+    async def subscribe(
+        self,
+        subject: str,
+        take: Callable[[Msg], Awaitable[None]],
+        *,
+        queue: str = "",
+        bytes_max: int = 64 << 20,
+    ) -> Subscription:
+        """Let `take` see each message of a subject; what it can't hold is dropped and logged."""
+        self.check()
+        try:
+            return await self.nc.subscribe(
+                subject, queue=queue, cb=take, pending_bytes_limit=bytes_max
+            )
+        except CLIENT_ERRORS as error:
+            raise _sorted_error(subject, error) from error
+
+    async def ask(
+        self,
+        subject: str,
+        payload: bytes,
+        *,
+        timeout_s: float,
+        sent_bytes: int = 0,
+        headers: Mapping[str, str] | None = None,
+    ) -> Msg:
+        """Return the answer; `timeout_s` counts from when the last of `sent_bytes` left us.
+
+        Raises BrokerUnreachable (lost, or no answer in time), NoResponder, NotAuthorised,
+        PayloadTooLarge. The request may have been carried out all the same.
+        """
+        self.check()
+        until = self._loop.time() + timeout_s + sent_bytes / _SLOWEST_BYTES_PER_S
+        refused: asyncio.Future[str] = self._loop.create_future()
+        self._refusals[subject].add(refused)
+        request = asyncio.ensure_future(
+            self.nc.request(
+                subject,
+                payload,
+                timeout=until - self._loop.time() + _CLOSE_TIMEOUT_S,
+                headers=dict(headers) if headers else None,
+            )
+        )
+        try:
+            return await self._settle(subject, request, refused, (timeout_s, until))
+        except CLIENT_ERRORS as error:
+            raise _sorted_error(subject, error) from error
+        finally:
+            self._refusals[subject].discard(refused)
+            request.cancel()
+            await asyncio.gather(request, return_exceptions=True)
+
+    async def _settle(
+        self,
+        subject: str,
+        request: asyncio.Future[Msg],
+        refused: asyncio.Future[str],
+        patience: tuple[float, float],
+    ) -> Msg:
+        timeout_s, until = patience
+        any_of: tuple[asyncio.Future[Any], ...] = (request, refused, self.lost)
+        await asyncio.sleep(0)  # lets the request be written, so that it counts as on its way
+        outgoing, quiet_since = Outgoing(self), self._loop.time()
+        while True:
+            wait_s = min(_LOOK_EVERY_S, max(0.01, quiet_since + timeout_s - self._loop.time()))
+            await asyncio.wait(any_of, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+            if request.done():
+                return request.result()
+            if refused.done():
+                raise NotAuthorised(refused.result())
+            self.check()
+            now = self._loop.time()
+            quiet_since = now if outgoing.is_moving() else quiet_since
+            if now >= min(until, quiet_since + timeout_s):
+                msg = f"no answer on {subject} within {timeout_s:g} s"
+                raise BrokerUnreachable(msg)
+
+    # --- what the client tells --------------------------------------------------------------
+
+    async def _on_error(self, error: Exception) -> None:
+        text = str(error) or type(error).__name__
+        self.last_error = text
+        denied = _PERMISSION.search(text)
+        _log.warning("nats: %s", text, extra={"link": self._settings.name})
+        if denied:
+            self.last_error = ""  # the connection lives on
+            for refused in self._refusals.get(denied.group(1), ()):
+                if not refused.done():
+                    refused.set_result(f"{text}; this account may not use that subject")
+
+    async def _on_closed(self) -> None:
+        self.last_error = str(self.nc.last_error or "") or self.last_error
+        self.drop("the broker closed the connection")
+
+    async def _on_lame_duck(self) -> None:
+        self.drop("the server is shutting down")
+
+    def _transport(self) -> Any:
+        writer = getattr(self.nc._transport, "_io_writer", None)  # noqa: SLF001
+        return None if writer is None else writer.transport
+
+    def _socket(self) -> Any:
+        transport = self._transport()
+        return None if transport is None else transport.get_extra_info("socket")
+
+
+class Outgoing:
+    """What was on its way out at one moment, and whether it still moves.
+
+    On a slow link a message of a few hundred KiB leaves the buffers for minutes. That is not
+    silence; but later messages, taken by the kernel of a dead server, are no sign of life either.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._target = session.bytes_out()
+        self._acked, _ = session.bytes_moved()
+
+    def is_moving(self) -> bool:
+        """Say whether more of it has arrived since the last look."""
+        before = self._acked
+        self._acked, _ = self._session.bytes_moved()
+        return before < self._target and self._acked > before
+
+
+def _sorted_error(subject: str, error: BaseException) -> SyncError:
+    if isinstance(error, nats.errors.NoRespondersError):
+        return NoResponder(f"nobody answers on {subject}")
+    if isinstance(error, nats.errors.MaxPayloadError):
+        return PayloadTooLarge(f"the message for {subject} is larger than the broker accepts")
+    return BrokerUnreachable(f"{subject}: {str(error) or type(error).__name__}")
