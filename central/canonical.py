@@ -7,10 +7,13 @@ snapshot or a conflict never pass through a Python conversion value by value. Fo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from shared.catalog import Catalog, Column, Kind, Table
 from shared.changes import SHARED, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _FORMS = {
     Kind.UUID: "{0}::text",

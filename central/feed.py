@@ -11,16 +11,19 @@ that became visible together goes into one entry, or a run of entries of which a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from psycopg import AsyncConnection, IsolationLevel
 
 from central.heads import Touched, blocks_by_scope, created_expression, read_heads
-from shared.catalog import Catalog
 from shared.changes import GENESIS, SHARED, Ack, HeadBlock, Position
 from sync import codec, protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shared.catalog import Catalog
 
 #: Rows taken from the queue at a time; bounds the memory of one step.
 PAGE_ROWS_MAX = 2_000

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from psycopg import AsyncConnection, sql
 
 from central.canonical import column_expressions, expression, key_expressions, sites_of
 from shared.catalog import Catalog, Kind, Table
 from shared.changes import SHARED, Fate, HeadBlock, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
 
 #: Version of a row that has none: a fact, or a row that was never accepted.
 NO_VERSION = "00000000-0000-0000-0000-000000000000"

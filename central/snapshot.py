@@ -8,8 +8,7 @@ connection of their own, and the edge may fetch the first while the last is stil
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import AsyncConnection, IsolationLevel, sql
 from psycopg.types.json import Jsonb
@@ -20,6 +19,9 @@ from central.heads import NO_VERSION
 from shared.catalog import Catalog, Kind, Table
 from shared.changes import SHARED, Fate, HeadBlock, Value
 from sync import codec
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 #: Uncompressed text in one chunk; it compresses to about a tenth.
 CHUNK_TEXT_MAX: Final = 2 << 20

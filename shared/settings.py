@@ -6,12 +6,14 @@ Secrets are never settings: a setting names the file that holds them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from shared.errors import BadSetting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PREFIX = "MES_"
 

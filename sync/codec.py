@@ -13,8 +13,7 @@ exactly a message of ours raises ``MalformedMessage`` or ``UnknownWireVersion``,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 import zstandard
@@ -22,6 +21,9 @@ import zstandard
 from shared.changes import Ack, ChangeBlock, Fate, FeedEntry, HeadBlock, Op, Part, PartBody, Value
 from shared.errors import MalformedMessage, UnknownWireVersion
 from sync.protocol import digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 WIRE_VERSION = 1
 MAGIC = b"MES"

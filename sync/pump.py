@@ -9,13 +9,15 @@ that side alone (the ack in the feed, the cursor in the hello).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from shared.errors import MalformedMessage, Poison, WrongLastSequence
 from sync import codec
 from sync.protocol import Verdict, digest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 #: Bytes in one atomic batch: as much as a link of 100 Mbit/s and 200 ms round trip has in flight.
 BATCH_BYTES_MAX = 4 << 20

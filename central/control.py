@@ -1,0 +1,236 @@
+"""The control service: what an edge asks, and gets answered out of PostgreSQL.
+
+``ctl.<site>.<verb>`` is imported by that site's account alone, so the subject says who asks. All
+answers are safe to ask for again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from psycopg.types.json import Jsonb
+
+from central import snapshot
+from central.feed import entries_after, feed_position
+from shared.changes import GENESIS, SHARED
+from shared.errors import MalformedMessage, SyncError
+from shared.observe import note
+from sync import codec
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+    from psycopg_pool import AsyncConnectionPool
+
+    from shared.catalog import Catalog
+    from sync.transport import Link
+
+_log = logging.getLogger(__name__)
+
+#: Bytes in one answer; the broker takes 1 MiB.
+PIECE_BYTES_MAX = 700 << 10
+#: Two stores that say hello for one site within this time are clones, both alive.
+_CLONE_S = 60
+
+Fields = dict[str, Any]
+Waiting = Callable[[str], Awaitable[int]]
+
+
+def now_ms() -> int:
+    """Return the wall clock in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+class Control:
+    """Answers the sites; several may run, and share the questions."""
+
+    def __init__(
+        self, pool: AsyncConnectionPool[AsyncConnection[Any]], catalog: Catalog, waiting: Waiting
+    ) -> None:
+        self._pool = pool
+        self._catalog = catalog
+        #: Tells how many messages of a site the broker still holds for the ingest.
+        self._waiting = waiting
+        self._spools: dict[str, asyncio.Task[str]] = {}
+
+    async def serve(self, link: Link) -> None:
+        """Answer until cancelled."""
+        await link.serve("ctl.*.*", self.answer, queue="control", concurrency_max=32)
+
+    async def answer(self, subject: str, payload: bytes) -> bytes:
+        """Return the answer to one question; an error goes back as text to the one who asked."""
+        _, site, verb = subject.split(".")
+        verbs: dict[str, Callable[[str, Fields], Awaitable[Fields]]] = {
+            "hello": self._hello,
+            "feed": self._feed,
+            "snapshot": self._snapshot,
+            "chunk": self._chunk,
+        }
+        if verb not in verbs:
+            raise MalformedMessage(f"no question is called {verb!r}")
+        return codec.encode_control(await verbs[verb](site, codec.decode_control(payload)))
+
+    # --- hello ------------------------------------------------------------------------------
+
+    async def _hello(self, site: str, asked: Fields) -> Fields:
+        waiting = await self._waiting(site)
+        async with self._pool.connection() as connection:
+            known = await _one(
+                connection,
+                """SELECT s.instance, s.stopped_because,
+                          s.seen_at > now() - make_interval(secs => %s) AS fresh,
+                          e.last_n, e.last_hash, e.safe_n
+                   FROM sync.site s
+                   LEFT JOIN sync.epoch e ON e.site = s.site AND e.epoch = %s
+                   WHERE s.site = %s""",
+                [_CLONE_S, asked["epoch"], site],
+            )
+            if known is None:
+                raise SyncError(f"site {site} is not registered; run `mes-central sites add {site}`")
+            instance, stopped, fresh, last_n, last_hash, safe_n = known
+            why = stopped or await self._contradiction(connection, site, asked, last_n, last_hash)
+            if not why and instance not in (None, asked["instance"]) and fresh:
+                why = f"two stores speak for {site}: {instance} and {asked['instance']}"
+            if not why:
+                await _remember(connection, site, asked)
+            outdated = "" if why else await self._outdated(connection, site, asked)
+        return {
+            "now_ms": now_ms(),
+            "verdict": "stop" if why else "snapshot" if outdated else "ok",
+            "why": why or outdated,
+            "applied_n": last_n or 0,
+            "safe_n": safe_n or 0,
+            "waiting": waiting,
+            "schema": self._catalog.version,
+        }
+
+    async def _contradiction(
+        self, connection: AsyncConnection[Any], site: str, asked: Fields, last_n: int | None,
+        last_hash: bytes | None,
+    ) -> str:  # fmt: skip
+        """Return why the site's chain and ours can't both be right; "" when they can.
+
+        Healing it (closing the epoch, taking home what the other side has) is a later feature;
+        until then both sides stop here, and nothing is overwritten.
+        """
+        if last_n is None:
+            return ""
+        if asked["n"] < last_n:
+            return f"the store of {site} is at n {asked['n']}, the centre applied {last_n}: restored?"
+        if asked["n"] == last_n and bytes(last_hash or GENESIS) != asked["hash"]:
+            return f"the store of {site} has another transaction {last_n} than the centre applied"
+        for scope, (pos, own) in ((site, asked["own"]), (SHARED, asked["shared"])):
+            position = await feed_position(connection, scope)
+            if pos > position.n:
+                return f"{site} followed feed {scope} to {pos}, it ends at {position.n}: restored?"
+            entry = await _one(
+                connection, "SELECT hash FROM sync.feed WHERE scope = %s AND pos = %s", [scope, pos]
+            )
+            if entry is not None and bytes(entry[0]) != own:
+                return f"{site} followed another feed {scope} up to {pos}"
+        return ""
+
+    async def _outdated(self, connection: AsyncConnection[Any], site: str, asked: Fields) -> str:
+        for scope, (pos, _) in ((site, asked["own"]), (SHARED, asked["shared"])):
+            if await _gone(connection, scope, pos):
+                return f"feed {scope} no longer goes back to {pos}"
+        return ""
+
+    # --- feed and snapshots -------------------------------------------------------------------
+
+    async def _feed(self, site: str, asked: Fields) -> Fields:
+        scope, after = asked["scope"], int(asked["after"])
+        if scope not in (site, SHARED):
+            raise MalformedMessage(f"{site} may not follow feed {scope!r}")
+        async with self._pool.connection() as connection:
+            if await _gone(connection, scope, after):
+                return {"snapshot": f"feed {scope} no longer goes back to {after}", "entries": []}
+            messages = await entries_after(connection, scope, after, bytes_max=PIECE_BYTES_MAX)
+        if not messages:
+            return {"entries": []}
+        offset = int(asked.get("offset", 0))
+        if offset or len(messages[0]) > PIECE_BYTES_MAX:
+            piece = messages[0][offset : offset + PIECE_BYTES_MAX]
+            return {"entries": [piece], "size": len(messages[0])}
+        return {"entries": messages}
+
+    async def _snapshot(self, site: str, asked: Fields) -> Fields:
+        async with self._pool.connection() as connection:
+            kept = await _one(
+                connection,
+                "SELECT id::text, manifest, chunks FROM sync.snapshot WHERE site = %s AND id = %s",
+                [site, asked.get("id")],
+            )
+        spooling = site in self._spools and not self._spools[site].done()
+        if kept is not None and (kept[2] is not None or spooling):
+            return {"id": kept[0], "manifest": kept[1]}
+        if spooling:
+            self._spools[site].cancel()
+        started: asyncio.Future[tuple[str, Fields]] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(self._spool(site, started), name=f"snapshot for {site}")
+        self._spools[site] = task
+        await asyncio.wait([started, task], return_when=asyncio.FIRST_COMPLETED)
+        if not started.done():
+            raise SyncError(f"the snapshot could not be started: {task.exception()}")
+        snapshot_id, manifest = started.result()
+        return {"id": snapshot_id, "manifest": manifest}
+
+    async def _spool(self, site: str, started: asyncio.Future[tuple[str, Fields]]) -> str:
+        begun = time.monotonic()
+        async with self._pool.connection() as reader, self._pool.connection() as writer:
+            spool = snapshot.Spool(reader, writer, self._catalog)
+            made = await spool.fill(site, lambda key, manifest: started.set_result((key, manifest)))
+        note(_log, "snapshot spooled", site=site, id=made, seconds=time.monotonic() - begun)
+        return made
+
+    async def _chunk(self, site: str, asked: Fields) -> Fields:
+        async with self._pool.connection() as connection:
+            owner = await _one(
+                connection, "SELECT site FROM sync.snapshot WHERE id = %s", [asked["id"]]
+            )
+            if owner is None or owner[0] != site:
+                return {"gone": True}
+            body, chunks = await snapshot.chunk(connection, asked["id"], int(asked["k"]))
+        if body is not None:
+            offset = int(asked.get("offset", 0))
+            return {"piece": body[offset : offset + PIECE_BYTES_MAX], "size": len(body)}
+        if chunks is not None:
+            return {"end": True}
+        task = self._spools.get(site)
+        # Another process may be spooling it: only a spool of ours that died is known to be gone.
+        return {"gone": True} if task is not None and task.done() else {"wait": True}
+
+
+async def _one(
+    connection: AsyncConnection[Any], query: Any, given: list[Any]
+) -> tuple[Any, ...] | None:
+    cursor = await connection.execute(query, given)
+    row: tuple[Any, ...] | None = await cursor.fetchone()
+    return row
+
+
+async def _gone(connection: AsyncConnection[Any], scope: str, after: int) -> bool:
+    """Return whether the entry after a position was pruned."""
+    position = await feed_position(connection, scope)
+    if after >= position.n:
+        return False
+    entry = await _one(
+        connection, "SELECT 1 FROM sync.feed WHERE scope = %s AND pos = %s", [scope, after + 1]
+    )
+    return entry is None
+
+
+async def _remember(connection: AsyncConnection[Any], site: str, asked: Fields) -> None:
+    """Keep what the agent said of itself, for the status of the centre."""
+    said = {k: (v.hex() if isinstance(v, bytes) else v) for k, v in asked.items()}
+    said |= {
+        key: [asked[key][0], asked[key][1].hex()] for key in ("own", "shared") if key in asked
+    }
+    await connection.execute(
+        """UPDATE sync.site SET instance = %s, hello = %s, hello_at = now(), seen_at = now(),
+                  clock_offset_ms = %s WHERE site = %s""",
+        [asked["instance"], Jsonb(said), now_ms() - int(asked["now_ms"]), site],
+    )

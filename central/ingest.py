@@ -1,0 +1,243 @@
+"""The ingest: takes what the sites sent, in order, into PostgreSQL.
+
+Several workers share the sites by leases; each site has one worker at a time, and the lease's token
+fences a worker that lost it without noticing. A worker follows each of its sites in a task of its own, so
+that a slow or broken site holds up nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type
+from tenacity.wait import wait_random_exponential
+
+from central import metrics
+from shared.changes import GENESIS, Part, PartBody, Position, SyncTransaction
+from shared.errors import ConsumerGone, ForeignSite, LeaseLost, MalformedMessage, Poison, Transient
+from shared.observe import note
+from sync import codec
+from sync.protocol import Verdict, transaction_hash
+from sync.pump import Message, Receiver
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from central.store import CentralStore
+    from central.store.leases import Lease
+    from sync.transport import Link
+
+_log = logging.getLogger(__name__)
+
+#: Rows and transactions that one PostgreSQL transaction takes at most.
+RUN_ROWS_MAX = 20_000
+RUN_TRANSACTIONS_MAX = 200
+_REWIND_EVERY_S = 1.0
+
+
+class Stores:
+    """A few stores (connections), lent to whoever applies."""
+
+    def __init__(self, stores: Sequence[CentralStore]) -> None:
+        self._free: asyncio.Queue[CentralStore] = asyncio.Queue()
+        for store in stores:
+            self._free.put_nowait(store)
+
+    @asynccontextmanager
+    async def lend(self) -> AsyncIterator[CentralStore]:
+        """Lend a store, waiting until one is free."""
+        store = await self._free.get()
+        try:
+            yield store
+        finally:
+            self._free.put_nowait(store)
+
+
+@dataclass(slots=True)
+class SiteInbox:
+    """Takes the messages of one site under one lease."""
+
+    site: str
+    lease: Lease
+    stores: Stores
+    link: Link
+    _rewound_at: float = field(default=float("-inf"))
+    _position: tuple[str, Position] | None = None
+
+    async def take(self, messages: Sequence[Message]) -> Verdict:
+        """Apply the transactions that are whole, in order; keep parts of those that are not."""
+        run: list[SyncTransaction] = []
+        verdict = Verdict.APPLY
+        for message in messages:
+            part = await self._read(message)
+            if part is None:
+                continue
+            if part.parts > 1:
+                verdict = await self._apply(run)
+                run = []
+                if verdict in (Verdict.APPLY, Verdict.SKIP):
+                    verdict = await self._take_part(part, message)
+            else:
+                opened = await self._open(part, message)
+                run += [opened] if opened else []
+                if _full(run):
+                    verdict, run = await self._apply(run), []
+            if verdict in (Verdict.GAP, Verdict.FORK):
+                return verdict
+        return await self._apply(run) if run else verdict
+
+    async def _read(self, message: Message) -> Part | None:
+        try:
+            part = codec.decode_part(message.payload)
+            if part.site != self.site:
+                raise ForeignSite(f"{self.site} sent a message that speaks for {part.site}")
+            own = transaction_hash(
+                part.previous, part.epoch, part.n, part.tx_id, part.digests
+            )
+            if own != part.hash:
+                raise MalformedMessage(f"n {part.n}: the hash does not follow from the message")
+        except Poison as why:
+            await self.refuse(message, why)
+            return None
+        return part
+
+    async def _open(self, part: Part, message: Message) -> SyncTransaction | None:
+        try:
+            return whole_transaction([part], [codec.open_body(part)], message.stored_at_ms)
+        except Poison as why:
+            await self.refuse(message, why)
+            return None
+
+    async def _take_part(self, part: Part, message: Message) -> Verdict:
+        async with self.stores.lend() as store:
+            await store.spool_part(part, message.payload, message.stored_at_ms, self.lease)
+            if part.part < part.parts - 1:
+                return Verdict.APPLY
+            outcome = await store.apply_spooled(self.site, part, message.stored_at_ms, self.lease)
+        return self._tell(outcome)
+
+    async def _apply(self, run: Sequence[SyncTransaction]) -> Verdict:
+        if not run:
+            return Verdict.APPLY
+        async with self.stores.lend() as store:
+            outcome = await store.apply_run(self.site, run, lease=self.lease)
+        self._position = (run[-1].epoch, outcome.position)
+        for each in run:
+            note(
+                _log, "applied", level=logging.DEBUG, site=self.site, n=each.n, tx_id=each.tx_id,
+                epoch=each.epoch,
+            )  # fmt: skip
+        return self._tell(outcome)
+
+    def _tell(self, outcome: Any) -> Verdict:
+        metrics.count(self.site, outcome)
+        verdict: Verdict = outcome.verdict
+        return verdict
+
+    async def refuse(self, message: Message, why: Poison) -> None:
+        """Keep the message in quarantine, where ``mes-central parked`` lists it."""
+        note(_log, "refused", level=logging.ERROR, site=self.site, why=str(why))
+        metrics.REFUSED.labels(self.site, type(why).__name__).inc()
+        async with self.stores.lend() as store:
+            await store.quarantine(self.site, message.payload, why, message.stored_at_ms)
+
+    async def ask_again(self) -> None:
+        """Have the edge send everything after our position again, at most once a second."""
+        if time.monotonic() - self._rewound_at < _REWIND_EVERY_S:
+            return
+        self._rewound_at = time.monotonic()
+        position = self._position[1] if self._position else Position(0, GENESIS)
+        note(_log, "rewind", site=self.site, after_n=position.n)
+        asked = codec.encode_control({"after": position.n})
+        await self.link.publish(f"cmd.{self.site}.rewind", asked)
+
+
+def whole_transaction(
+    parts: Sequence[Part], bodies: Sequence[PartBody], stored_at_ms: int
+) -> SyncTransaction:
+    """Return the transaction that these parts make."""
+    first, body = parts[0], bodies[0]
+    return SyncTransaction(
+        site=first.site, epoch=first.epoch, n=first.n, tx_id=first.tx_id,
+        previous=first.previous, hash=first.hash, schema=body.schema, hlc=body.hlc,
+        offset_ms=body.offset_ms, stored_at_ms=stored_at_ms,
+        blocks=tuple(block for each in bodies for block in each.blocks),
+    )  # fmt: skip
+
+
+def _full(run: Sequence[SyncTransaction]) -> bool:
+    rows = sum(len(block) for each in run for block in each.blocks)
+    return rows >= RUN_ROWS_MAX or len(run) >= RUN_TRANSACTIONS_MAX
+
+
+class Worker:
+    """Follows the sites whose leases it holds; any number of workers may run."""
+
+    def __init__(self, name: str, stores: Stores, link: Link, *, lease_s: float) -> None:
+        self._name = name
+        self._stores = stores
+        self._link = link
+        self._lease_s = lease_s
+        self._tasks: dict[str, tuple[Lease, asyncio.Task[None]]] = {}
+
+    async def run(self) -> None:
+        """Claim a fair share of the sites, follow them, renew; let go of all at the end."""
+        try:
+            while True:
+                try:
+                    async with self._stores.lend() as store:
+                        leases = await store.claim(self._name, ttl_s=self._lease_s)
+                    self._follow_these(leases)
+                except (psycopg.OperationalError, Transient) as why:
+                    note(_log, "no leases", level=logging.WARNING, why=str(why))
+                await asyncio.sleep(self._lease_s / 3)
+        finally:
+            for _, task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(*(t for _, t in self._tasks.values()), return_exceptions=True)
+            async with self._stores.lend() as store:
+                await store.release(self._name)
+
+    def _follow_these(self, leases: dict[str, Lease]) -> None:
+        for site in [s for s, (lease, _) in self._tasks.items() if leases.get(s) != lease]:
+            self._tasks.pop(site)[1].cancel()
+        for site, lease in leases.items():
+            if site not in self._tasks or self._tasks[site][1].done():
+                task = asyncio.create_task(self._follow(site, lease), name=f"follow {site}")
+                self._tasks[site] = (lease, task)
+
+    async def _follow(self, site: str, lease: Lease) -> None:
+        note(_log, "following", site=site, token=lease.token)
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type((Transient, psycopg.OperationalError, TimeoutError)),
+            wait=wait_random_exponential(multiplier=0.2, max=10),
+            before_sleep=before_sleep_log(_log, logging.WARNING),
+        )
+        try:
+            await retrying(self._pull, site, lease)
+        except LeaseLost:
+            note(_log, "lease lost", site=site)
+
+    async def _pull(self, site: str, lease: Lease) -> None:
+        inbox = SiteInbox(site, lease, self._stores, self._link)
+        receiver = Receiver(inbox)
+        async for deliveries in self._link.pull(f"UP_{site}", "apply"):
+            try:
+                verdict = await receiver.receive_next(deliveries)
+            except LeaseLost:
+                return
+            except (psycopg.OperationalError, Transient):
+                for each in deliveries:  # not applied: they come again after a moment
+                    await each.nak(1.0)
+                raise
+            await self._link.ack(deliveries)
+            if verdict is Verdict.FORK:
+                note(_log, "fork: stopped", level=logging.ERROR, site=site)
+                return
+        raise ConsumerGone

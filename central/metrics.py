@@ -1,0 +1,27 @@
+"""Prometheus metrics of the centre."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prometheus_client import Counter, Gauge, Histogram
+
+LAG = Gauge("mes_central_lag_seconds", "Age of the last applied transaction", ["site"])
+BACKLOG = Gauge("mes_central_backlog_messages", "Messages the broker holds for us", ["site"])
+BATCHES = Counter("mes_central_batches_total", "PostgreSQL transactions applied", ["site"])
+ROWS = Counter("mes_central_rows_total", "Rows applied", ["site"])
+CONFLICTS = Counter("mes_central_conflicts_total", "Conflicts recorded", ["site", "policy"])
+PARKED = Counter("mes_central_parked_total", "Rows parked", ["site"])
+REFUSED = Counter("mes_central_refused_total", "Messages refused", ["site", "why"])
+APPLY_SECONDS = Histogram("mes_central_apply_seconds", "Time of one apply", ["site"])
+FEED_ENTRIES = Counter("mes_central_feed_entries_total", "Feed entries made", ["scope"])
+
+
+def count(site: str, outcome: Any) -> None:
+    """Count the outcome of one run."""
+    BATCHES.labels(site).inc()
+    ROWS.labels(site).inc(outcome.rows)
+    PARKED.labels(site).inc(outcome.parked)
+    APPLY_SECONDS.labels(site).observe(outcome.apply_ms / 1000)
+    for policy, number in outcome.conflicts.items():
+        CONFLICTS.labels(site, policy).inc(number)

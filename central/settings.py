@@ -1,0 +1,40 @@
+"""Settings of the centre's processes and of its commands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CentralSettings:
+    """What the centre needs to know; each field is the variable ``MES_<FIELD>``."""
+
+    database_url: str = field(metadata={"help": "PostgreSQL of the centre, as mes_ingest"})
+    admin_url: str = field(
+        default="", metadata={"help": "PostgreSQL as a role that may migrate; else database_url"}
+    )
+    nats_servers: tuple[str, ...] = field(
+        default=("nats://127.0.0.1:4222",), metadata={"help": "addresses of the brokers"}
+    )
+    nats_creds: Path | None = field(default=None, metadata={"help": "the centre's credentials"})
+    nats_replicas: int = field(default=1, metadata={"help": "copies of each stream: 1 or 3"})
+    keys_dir: Path | None = field(
+        default=None, metadata={"help": "folder with the operator's and the accounts' keys"}
+    )
+    catalogue_dirs: tuple[Path, ...] = field(
+        default=(), metadata={"help": "folders with plants' own table files, parted by ':'"}
+    )
+    workers: int = field(default=1, metadata={"help": "ingest processes that run starts"})
+    connections: int = field(default=3, metadata={"help": "sites applied at once by one worker"})
+    lease_s: float = field(
+        default=10.0, metadata={"help": "how long a worker holds a site without renewing, s"}
+    )
+    safe_after_s: float = field(
+        default=86_400.0,
+        metadata={"help": "with no backup marked: edges keep what was applied for this long, s"},
+    )
+    feed_days: int = field(default=14, metadata={"help": "days that feed entries are kept"})
+    api_port: int = field(default=0, metadata={"help": "port of metrics and API; 0 for none"})
+    api_host: str = field(default="127.0.0.1", metadata={"help": "address that the API listens on"})
+    log_level: str = field(default="info", metadata={"help": "debug, info, warning or error"})

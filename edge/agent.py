@@ -1,0 +1,253 @@
+"""The agent: keeps one store in step with the centre, for as long as it runs.
+
+Five tasks, each a short loop: drain what programs committed, send what was drained, receive what the
+centre decided, say hello, prune. Any of them may fail at any time: nothing is remembered but what
+the store holds, so each goes on after a pause, and so does the agent after a kill.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import sqlite3
+import time
+from typing import TYPE_CHECKING, Any
+
+from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type
+from tenacity.wait import wait_random_exponential
+
+from edge import metrics
+from edge.lanes import DownLane, StoreThread, UpLane, now_ms
+from edge.loading import load_snapshot
+from edge.wake import Wake
+from shared.errors import ConsumerGone, ForkedHistory, Transient
+from shared.observe import note
+from sync import codec
+from sync.protocol import Verdict
+from sync.pump import Receiver, Sender
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from edge.settings import EdgeSettings
+    from edge.store import EdgeStore
+    from sync.transport import Link
+
+_log = logging.getLogger(__name__)
+
+VERSION = "0.1.0"
+#: Below this many rows a drain is followed by the pause; above it, the writer is in a hurry.
+_SMALL_DRAIN_ROWS = 500
+_PRUNE_EVERY_S = 30.0
+#: How long the centre may take to decide before the agent asks whether our messages arrived.
+_UNDECIDED_MAX_S = 20.0
+
+
+class Agent:
+    """The agent of one site; ``run`` until cancelled."""
+
+    def __init__(self, settings: EdgeSettings, store: EdgeStore, link: Link) -> None:
+        self._settings = settings
+        self._store = store
+        self._link = link
+        self._thread = StoreThread()
+        self._wake = Wake(settings.store)
+        self._news = asyncio.Event()
+        self._met = asyncio.Event()
+        self._up = UpLane(store, self._thread, settings.site)
+        self._down = DownLane(store, self._thread, link, settings.site)
+        self._sender = Sender(self._up, link)
+        self._receiver = Receiver(self._down)
+        self._decided = (0, time.monotonic())
+        self._state: dict[str, Any] = {"pid": os.getpid(), "version": VERSION}
+
+    async def run(self) -> None:
+        """Keep the store in step until cancelled; what was committed by then is drained."""
+        position = await self._thread.run(self._store.position)
+        self._up.go_back_to(position.acked_n)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._wake.watch())
+                for work in (self._drain, self._send, self._receive, self._meet, self._obey):
+                    tasks.create_task(self._forever(work), name=work.__name__)
+                tasks.create_task(self._forever(self._prune), name="prune")
+        finally:
+            with contextlib.suppress(sqlite3.Error):
+                await self._thread.run(self._store.drain, now_ms())
+            self._write_state(connected=False, stopped=True)
+            self._thread.close()
+
+    async def _forever(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do the work again and again; after a passing failure, wait a little longer each time."""
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(
+                (Transient, TimeoutError, sqlite3.OperationalError, LookupError)
+            ),
+            wait=wait_random_exponential(multiplier=0.1, max=15),
+            before_sleep=before_sleep_log(_log, logging.INFO),
+        )
+        while True:
+            await retrying(work)
+
+    # --- drain and send ---------------------------------------------------------------------
+
+    async def _drain(self) -> None:
+        started = time.perf_counter()
+        drained = await self._thread.run(self._store.drain, now_ms())
+        if drained is None:
+            await self._wake.wait()
+            return
+        metrics.DRAIN_SECONDS.labels(self._settings.site).observe(time.perf_counter() - started)
+        metrics.ROWS.labels(self._settings.site, "up").inc(drained.rows)
+        note(_log, "drained", n=drained.n, tx_id=drained.tx_id, rows=drained.rows)
+        self._news.set()
+        if drained.rows < _SMALL_DRAIN_ROWS:
+            # The first write after a quiet time goes at once; of a steady trickle a few go together.
+            await asyncio.sleep(self._settings.drain_pause_ms / 1000)
+
+    async def _send(self) -> None:
+        await self._met.wait()
+        if not await self._sender.send_next():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._news.wait()
+            self._news.clear()
+
+    # --- receive ------------------------------------------------------------------------------
+
+    async def _receive(self) -> None:
+        await self._met.wait()
+        position = await self._thread.run(self._store.position)
+        if position.needs_snapshot:
+            await load_snapshot(self._link, self._store, self._thread, self._settings.site)
+        await self._down.ask_again()
+        durable = f"site-{self._settings.site}"
+        async for deliveries in self._link.pull("DOWN", durable):
+            verdict = await self._receiver.receive_next(deliveries)
+            await self._link.ack(deliveries)
+            if verdict is Verdict.FORK:
+                await self._stop("the centre's feed has another history than the one we followed")
+            if (await self._thread.run(self._store.position)).needs_snapshot:
+                return
+        raise ConsumerGone
+
+    # --- hello ------------------------------------------------------------------------------
+
+    async def _meet(self) -> None:
+        """Say hello at once after each connect, and then every ``beat_s``."""
+        await self._link.wait_connected(timeout_s=3600)
+        await self._hello()
+        self._met.set()
+        self._write_state(connected=True)
+        lost = self._link.disconnects
+        until = time.monotonic() + self._settings.beat_s
+        while time.monotonic() < until:
+            await asyncio.sleep(0.2)
+            if self._link.disconnects != lost or not self._link.connected:
+                self._write_state(connected=False)
+                return
+
+    async def _hello(self) -> None:
+        position = await self._thread.run(self._store.position)
+        asked_at = now_ms()
+        answer = codec.decode_control(
+            await self._link.request(
+                f"ctl.{self._settings.site}.hello",
+                codec.encode_control(_introduction(position, asked_at, self._up.sent_n)),
+            )
+        )
+        answered_at = now_ms()
+        # Half the way there and back: the usual estimate of a time server (Cristian, 1989).
+        offset = int(answer["now_ms"]) - (asked_at + answered_at) // 2
+        await self._thread.run(self._store.set_offset, offset, answered_at)
+        metrics.OFFSET.labels(self._settings.site).set(offset / 1000)
+        if answer["verdict"] == "stop":
+            await self._stop(str(answer["why"]))
+        if answer["verdict"] == "snapshot":
+            await self._thread.run(self._store.want_snapshot, str(answer["why"]), answered_at)
+        self._check_progress(int(answer["applied_n"]), int(answer["waiting"]))
+
+    def _check_progress(self, applied_n: int, waiting: int) -> None:
+        """Send again what neither the centre has applied nor the stream still holds."""
+        before, since = self._decided
+        if applied_n != before or applied_n >= self._up.sent_n:
+            self._decided = (applied_n, time.monotonic())
+        elif not waiting and time.monotonic() - since > min(
+            _UNDECIDED_MAX_S, 2 * self._settings.beat_s
+        ):
+            note(_log, "lost on the way, sending again", after_n=applied_n, sent_n=self._up.sent_n)
+            self._up.go_back_to(applied_n)
+            self._news.set()
+
+    async def _obey(self) -> None:
+        """Do what the centre asks for: send again, or say hello."""
+        async for subject, payload in self._link.listen(f"cmd.{self._settings.site}.>"):
+            order = subject.rsplit(".", 1)[-1]
+            if order == "rewind":
+                asked = codec.decode_control(payload)
+                note(_log, "rewind", after_n=asked["after"])
+                self._up.go_back_to(int(asked["after"]))
+                self._news.set()
+            elif order == "catch-up":
+                await self._down.ask_again()
+
+    # --- the rest -----------------------------------------------------------------------------
+
+    async def _prune(self) -> None:
+        await asyncio.sleep(_PRUNE_EVERY_S)
+        await self._thread.run(self._store.prune)
+
+    async def _stop(self, why: str) -> None:
+        await self._thread.run(self._store.stop, why, now_ms())
+        note(_log, "stopped", level=logging.ERROR, why=why)
+        raise ForkedHistory(why)
+
+    def _write_state(self, **changed: object) -> None:
+        """Leave what only the agent knows where the status command finds it."""
+        link = self._link
+        self._state |= {
+            "beat_ms": now_ms(),
+            "since_ms": now_ms() - link.since_ms,
+            "rtt_ms": link.rtt_ms,
+            "disconnects": link.disconnects,
+            "last_error": link.last_error,
+            "servers": list(self._settings.nats_servers),
+            "sent_n": self._up.sent_n,
+            **changed,
+        }
+        metrics.CONNECTED.labels(self._settings.site).set(float(bool(self._state.get("connected"))))
+        write_state(self._settings.store, self._state)
+
+
+def _introduction(position: Any, asked_at: int, sent_n: int) -> dict[str, Any]:
+    return {
+        "now_ms": asked_at,
+        "version": VERSION,
+        "instance": position.instance,
+        "epoch": position.epoch,
+        "n": position.last_n,
+        "hash": position.last_hash,
+        "sent_n": sent_n,
+        "acked_n": position.acked_n,
+        "own": [position.own.n, position.own.hash],
+        "shared": [position.shared.n, position.shared.hash],
+        "schema": position.schema,
+        "needs_snapshot": bool(position.needs_snapshot),
+    }
+
+
+def state_path(store: Path) -> Path:
+    """Return the file beside the store in which the agent says how it is."""
+    return store.with_name(store.name + "-agent.json")
+
+
+def write_state(store: Path, state: dict[str, Any]) -> None:
+    """Replace the agent's state file in one step, so that no reader sees half of it."""
+    path = state_path(store)
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps(state), encoding="utf-8")
+    fresh.replace(path)

@@ -1,0 +1,172 @@
+"""The two ends of the edge's lanes: its outbox to the centre, its inbox of the feeds.
+
+Both stand between the pump, which is asynchronous, and the store, which is not: every call of the
+store runs in the agent's one store thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from edge import metrics
+from shared.changes import SHARED, FeedEntry
+from shared.errors import Poison
+from shared.observe import note
+from sync import codec
+from sync.protocol import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from edge.store import EdgeStore
+    from sync.pump import Message
+    from sync.transport import Link
+
+_log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+
+def now_ms() -> int:
+    """Return the wall clock in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+class StoreThread:
+    """The one thread that touches the agent's store."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="store")
+
+    async def run(self, work: Callable[..., Result], *given: Any, **named: Any) -> Result:
+        """Run the work there and return its result."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, lambda: work(*given, **named))
+
+    def close(self) -> None:
+        """Wait for the work under way and end the thread."""
+        self._pool.shutdown(wait=True)
+
+
+@dataclass(slots=True)
+class UpLane:
+    """The outbox, as the pump sees it: what is after the last part that is in flight."""
+
+    store: EdgeStore
+    thread: StoreThread
+    site: str
+    subject: str = ""
+    over: str = ""
+    _after: tuple[int, int] = (0, -1)
+    _ends: list[tuple[int, int]] | None = None
+
+    def __post_init__(self) -> None:
+        """Name the subjects of the site."""
+        self.subject, self.over = f"up.{self.site}.tx", f"up.{self.site}.>"
+
+    @property
+    def sent_n(self) -> int:
+        """Number of the last transaction that went out, wholly or in part."""
+        return self._after[0]
+
+    async def next(self, bytes_max: int) -> Sequence[bytes]:
+        """Return the messages after the last one sent."""
+        parts = await self.thread.run(self.store.outbox, self._after, bytes_max=bytes_max)
+        self._ends = [(part.n, part.part) for part in parts]
+        return [codec.encode_part(part) for part in parts]
+
+    async def sent(self, count: int) -> None:
+        """Note that the first messages of the last ``next`` are in flight."""
+        if self._ends:
+            self._after = self._ends[count - 1]
+            metrics.BATCHES.labels(self.site).inc()
+            note(_log, "sent", level=logging.DEBUG, n=self._after[0], messages=count)
+
+    async def rewind(self) -> None:
+        """Start again after the last transaction that the centre decided on."""
+        position = await self.thread.run(self.store.position)
+        self.go_back_to(position.acked_n)
+
+    def go_back_to(self, n: int) -> None:
+        """Send everything after ``n`` again."""
+        self._after = (n, 1 << 40)
+
+
+@dataclass(slots=True)
+class DownLane:
+    """The feeds, as the pump sees them."""
+
+    store: EdgeStore
+    thread: StoreThread
+    link: Link
+    site: str
+
+    async def take(self, messages: Sequence[Message]) -> Verdict:
+        """Apply the entries in order, in one transaction of the store."""
+        entries: list[tuple[FeedEntry, bytes]] = []
+        for message in messages:
+            try:
+                entries.append(codec.decode_entry(message.payload))
+            except Poison as why:
+                await self.refuse(message, why)
+        if not entries:
+            return Verdict.SKIP
+        return await self.apply(entries)
+
+    async def apply(self, entries: Sequence[tuple[FeedEntry, bytes]]) -> Verdict:
+        """Apply decoded entries and tell how it went."""
+        started = time.perf_counter()
+        outcome = await self.thread.run(self.store.apply_entries, entries, now_ms())
+        metrics.APPLY_SECONDS.labels(self.site).observe(time.perf_counter() - started)
+        metrics.ROWS.labels(self.site, "down").inc(outcome.rows)
+        if outcome.applied:
+            last = entries[outcome.applied - 1][0]
+            metrics.LAG.labels(self.site).set(max(0, now_ms() - last.made_at_ms) / 1000)
+            note(
+                _log, "applied", scope=last.scope, pos=last.pos, entries=outcome.applied,
+                rows=outcome.rows, acked_n=outcome.acked_n,
+            )  # fmt: skip
+        return outcome.verdict
+
+    async def refuse(self, message: Message, why: Poison) -> None:
+        """Note an entry that can't be read; it is asked for again, since its place stays empty."""
+        await self.thread.run(self.store.note, "MES-FEED-UNREADABLE", str(why), now_ms())
+        note(_log, "unreadable entry", level=logging.ERROR, why=str(why))
+
+    async def ask_again(self) -> None:
+        """Fetch what is missing from the centre, out of PostgreSQL, until we are level with it."""
+        for scope in (SHARED, self.site):
+            while await self._fetch(scope):
+                pass
+
+    async def _fetch(self, scope: str) -> bool:
+        """Fetch and apply the entries after our position; return whether there may be more."""
+        position = await self.thread.run(self.store.position)
+        after = position.shared if scope == SHARED else position.own
+        asked = codec.encode_control({"scope": scope, "after": after.n, "hash": after.hash})
+        answer = codec.decode_control(await self.link.request(f"ctl.{self.site}.feed", asked))
+        if answer.get("snapshot"):
+            await self.thread.run(self.store.want_snapshot, str(answer["snapshot"]), now_ms())
+            return False
+        messages = answer["entries"]
+        if not messages:
+            return False
+        if len(messages) == 1 and answer.get("size", 0) > len(messages[0]):
+            messages = [await self._whole(scope, after.n, messages[0], answer["size"])]
+        verdict = await self.apply([codec.decode_entry(message) for message in messages])
+        return verdict in (Verdict.APPLY, Verdict.SKIP)
+
+    async def _whole(self, scope: str, after: int, first: bytes, size: int) -> bytes:
+        """Fetch the rest of an entry that is larger than one answer."""
+        message = first
+        while len(message) < size:
+            asked = codec.encode_control({"scope": scope, "after": after, "offset": len(message)})
+            answer = codec.decode_control(await self.link.request(f"ctl.{self.site}.feed", asked))
+            if not answer.get("entries"):
+                raise LookupError(f"entry {after + 1} of feed {scope} went while it was fetched")
+            message += answer["entries"][0]
+        return message

@@ -1,0 +1,75 @@
+"""Loading a snapshot: fetched chunk by chunk, applied as it comes, resumed after any interruption."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from edge.lanes import StoreThread, now_ms
+from shared.errors import NoResponder
+from shared.observe import note
+from sync import codec
+
+if TYPE_CHECKING:
+    from edge.store import EdgeStore
+    from sync.transport import Link
+
+_log = logging.getLogger(__name__)
+
+#: Chunks asked for ahead of the one being applied.
+_AHEAD = 3
+_NOT_YET_S = 0.05
+
+
+async def load_snapshot(link: Link, store: EdgeStore, thread: StoreThread, site: str) -> None:
+    """Bring the store to the centre's state of now; go on with the load under way, if there is one."""
+    state = await thread.run(store.snapshot_state)
+    asked = {"id": state.id} if state is not None else {}
+    answer = await _ask(link, f"ctl.{site}.snapshot", asked)
+    if state is None or answer["id"] != state.id:
+        await thread.run(store.begin_snapshot, answer["id"], answer["manifest"], now_ms())
+        state = await thread.run(store.snapshot_state)
+        assert state is not None
+        note(_log, "snapshot begins", id=state.id)
+    k, rows = state.next_chunk, 0
+    fetches: dict[int, asyncio.Task[bytes | None]] = {}
+    try:
+        while True:
+            for ahead in range(k, k + _AHEAD):
+                if ahead not in fetches:
+                    fetches[ahead] = asyncio.create_task(_chunk(link, site, state.id, ahead))
+            chunk = await fetches.pop(k)
+            if chunk is None:
+                break
+            rows += await thread.run(store.apply_chunk, k, codec.decode_chunk(chunk), now_ms())
+            k += 1
+    finally:
+        for fetch in fetches.values():
+            fetch.cancel()
+        await asyncio.gather(*fetches.values(), return_exceptions=True)
+    await thread.run(store.finish_snapshot, now_ms())
+    note(_log, "snapshot loaded", id=state.id, chunks=k, rows=rows)
+
+
+async def _chunk(link: Link, site: str, snapshot: str, k: int) -> bytes | None:
+    """Return a chunk, waiting until the centre has made it; None after the last one."""
+    body = b""
+    while True:
+        asked = {"id": snapshot, "k": k, "offset": len(body)}
+        answer = await _ask(link, f"ctl.{site}.chunk", asked)
+        if answer.get("gone"):
+            raise NoResponder(f"snapshot {snapshot} is gone at the centre; a new one is asked for")
+        if answer.get("end"):
+            return None
+        if answer.get("wait"):
+            await asyncio.sleep(_NOT_YET_S)
+            continue
+        body += answer["piece"]
+        if len(body) >= answer["size"]:
+            return body
+
+
+async def _ask(link: Link, subject: str, fields: dict[str, Any]) -> dict[str, Any]:
+    answer = await link.request(subject, codec.encode_control(fields), timeout_s=10.0)
+    return codec.decode_control(answer)

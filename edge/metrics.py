@@ -1,0 +1,17 @@
+"""Prometheus metrics of an edge agent."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+BACKLOG = Gauge("mes_edge_backlog_transactions", "Sync transactions not yet decided", ["site"])
+BACKLOG_AGE = Gauge("mes_edge_backlog_age_seconds", "Age of the oldest undecided one", ["site"])
+LAG = Gauge("mes_edge_feed_lag_seconds", "Age of the last feed entry when it was applied", ["site"])
+CONNECTED = Gauge("mes_edge_connected", "1 while the link to the broker stands", ["site"])
+OFFSET = Gauge("mes_edge_clock_offset_seconds", "The centre's clock minus ours", ["site"])
+CONFLICTS = Gauge("mes_edge_conflicts", "Conflicts on record, by policy", ["site", "policy"])
+PARKED = Gauge("mes_edge_parked", "Rows parked at the centre", ["site"])
+BATCHES = Counter("mes_edge_batches_total", "Batches sent", ["site"])
+ROWS = Counter("mes_edge_rows_total", "Rows", ["site", "direction"])
+DRAIN_SECONDS = Histogram("mes_edge_drain_seconds", "Time of a drain", ["site"])
+APPLY_SECONDS = Histogram("mes_edge_apply_seconds", "Time to apply feed entries", ["site"])

@@ -1,0 +1,39 @@
+"""Settings of an edge agent and of its commands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeSettings:
+    """What an edge needs to know; each field is the variable ``MES_<FIELD>``."""
+
+    site: str = field(metadata={"help": "name of this factory, as registered at the centre"})
+    store: Path = field(metadata={"help": "the SQLite file that the plant's programs write"})
+    nats_servers: tuple[str, ...] = field(
+        default=("nats://127.0.0.1:4222",), metadata={"help": "addresses of the centre's brokers"}
+    )
+    nats_creds: Path | None = field(
+        default=None, metadata={"help": "file with this site's credentials"}
+    )
+    catalogue_dirs: tuple[Path, ...] = field(
+        default=(), metadata={"help": "folders with the plant's own table files, parted by ':'"}
+    )
+    bytes_per_s_max: int = field(
+        default=0, metadata={"help": "bandwidth limit in each direction, bytes/s; 0 for none"}
+    )
+    drain_pause_ms: int = field(
+        default=100, metadata={"help": "least time between two drains while writes keep coming, ms"}
+    )
+    beat_s: float = field(
+        default=15.0, metadata={"help": "how often the agent says hello to the centre, s"}
+    )
+    metrics_port: int = field(
+        default=0, metadata={"help": "port of the Prometheus metrics on loopback; 0 for none"}
+    )
+    log_level: str = field(default="info", metadata={"help": "debug, info, warning or error"})
