@@ -19,6 +19,8 @@ CREATE TABLE _sync_site (              -- one row
     offset_ms         INTEGER NOT NULL DEFAULT 0,   -- centre's clock minus ours
     offset_at_ms      INTEGER,
     needs_snapshot    INTEGER NOT NULL DEFAULT 1,   -- a new store starts with one
+    snapshots         INTEGER NOT NULL DEFAULT 0,   -- number of the last one begun
+    waits_since_ms    INTEGER,                      -- an entry of our feed waits for the shared feed
     stopped_because   TEXT                          -- a fork or a clone: a person has to look
 ) STRICT;
 
@@ -84,10 +86,19 @@ CREATE TABLE _sync_extra (             -- columns of a newer schema, until our o
     PRIMARY KEY (table_name, id, column_name)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE _sync_aside (             -- local rows that had to make way, in full
-    table_name TEXT NOT NULL, id TEXT NOT NULL, content TEXT NOT NULL, reason TEXT NOT NULL, at_ms INTEGER NOT NULL,
-    PRIMARY KEY (table_name, id, at_ms)
-) STRICT;
+CREATE TABLE _sync_aside (             -- rows that stand in no table now, in full, each for one reason
+    table_name TEXT NOT NULL,
+    id         TEXT NOT NULL,
+    code       TEXT NOT NULL,          -- unique: another row has its key; it comes back when that is free
+                                       -- parked, gone, left: own writes that the centre did not let stand
+                                       -- refused: a head that SQLite did not take
+    content    TEXT NOT NULL,          -- JSON column -> value
+    version    TEXT,                   -- refused: the head's, and its order
+    ord        INTEGER,
+    reason     TEXT NOT NULL,
+    at_ms      INTEGER NOT NULL,
+    PRIMARY KEY (table_name, id, code)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE _sync_event (             -- what an operator should see: clamps, refusals, resyncs
     no INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL
