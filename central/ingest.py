@@ -1,13 +1,14 @@
 """The ingest: takes what the sites sent, in order, into PostgreSQL.
 
 Several workers share the sites by leases; each site has one worker at a time, and the lease's token
-fences a worker that lost it without noticing. A worker follows each of its sites in a task of its own, so
-that a slow or broken site holds up nobody else.
+Several workers share the sites by leases; each site has one worker at a time, and the lease's token
+fences a worker that lost it without noticing. A worker follows each of its sites in a task of its
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type
+from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception
 from tenacity.wait import wait_random_exponential
 
 from central import metrics
@@ -97,9 +98,7 @@ class SiteInbox:
             part = codec.decode_part(message.payload)
             if part.site != self.site:
                 raise ForeignSite(f"{self.site} sent a message that speaks for {part.site}")
-            own = transaction_hash(
-                part.previous, part.epoch, part.n, part.tx_id, part.digests
-            )
+            own = transaction_hash(part.previous, part.epoch, part.n, part.tx_id, part.digests)
             if own != part.hash:
                 raise MalformedMessage(f"n {part.n}: the hash does not follow from the message")
         except Poison as why:
@@ -120,22 +119,22 @@ class SiteInbox:
             if part.part < part.parts - 1:
                 return Verdict.APPLY
             outcome = await store.apply_spooled(self.site, part, message.stored_at_ms, self.lease)
-        return self._tell(outcome)
+        return self._tell(part.epoch, outcome)
 
     async def _apply(self, run: Sequence[SyncTransaction]) -> Verdict:
         if not run:
             return Verdict.APPLY
         async with self.stores.lend() as store:
             outcome = await store.apply_run(self.site, run, lease=self.lease)
-        self._position = (run[-1].epoch, outcome.position)
         for each in run:
             note(
                 _log, "applied", level=logging.DEBUG, site=self.site, n=each.n, tx_id=each.tx_id,
                 epoch=each.epoch,
             )  # fmt: skip
-        return self._tell(outcome)
+        return self._tell(run[-1].epoch, outcome)
 
-    def _tell(self, outcome: Any) -> Verdict:
+    def _tell(self, epoch: str, outcome: Any) -> Verdict:
+        self._position = (epoch, outcome.position)
         metrics.count(self.site, outcome)
         verdict: Verdict = outcome.verdict
         return verdict
@@ -214,30 +213,32 @@ class Worker:
 
     async def _follow(self, site: str, lease: Lease) -> None:
         note(_log, "following", site=site, token=lease.token)
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type((Transient, psycopg.OperationalError, TimeoutError)),
-            wait=wait_random_exponential(multiplier=0.2, max=10),
-            before_sleep=before_sleep_log(_log, logging.WARNING),
-        )
-        try:
-            await retrying(self._pull, site, lease)
-        except LeaseLost:
-            note(_log, "lease lost", site=site)
+        receiver = Receiver(SiteInbox(site, lease, self._stores, self._link))
+        with contextlib.suppress(LeaseLost):
+            while True:
+                await _retrying()(self._pull, site, receiver)
+        note(_log, "lease lost", site=site)
 
-    async def _pull(self, site: str, lease: Lease) -> None:
-        inbox = SiteInbox(site, lease, self._stores, self._link)
-        receiver = Receiver(inbox)
+    async def _pull(self, site: str, receiver: Receiver) -> None:
         async for deliveries in self._link.pull(f"UP_{site}", "apply"):
-            try:
-                verdict = await receiver.receive_next(deliveries)
-            except LeaseLost:
-                return
-            except (psycopg.OperationalError, Transient):
-                for each in deliveries:  # not applied: they come again after a moment
-                    await each.nak(1.0)
-                raise
+            # Tried again in place: what was delivered after these would only be a gap.
+            verdict = await _retrying()(receiver.receive_next, deliveries)
             await self._link.ack(deliveries)
             if verdict is Verdict.FORK:
                 note(_log, "fork: stopped", level=logging.ERROR, site=site)
-                return
+                await asyncio.get_running_loop().create_future()  # until a person releases the site
         raise ConsumerGone
+
+
+def _retrying() -> AsyncRetrying:
+    """Return what to do about failures that pass: PostgreSQL restarted, broker away, deadlock."""
+    return AsyncRetrying(
+        retry=retry_if_exception(
+            lambda why: (
+                isinstance(why, (Transient, psycopg.OperationalError, TimeoutError))
+                and not isinstance(why, LeaseLost)
+            )
+        ),
+        wait=wait_random_exponential(multiplier=0.1, max=10),
+        before_sleep=before_sleep_log(_log, logging.WARNING),
+    )
