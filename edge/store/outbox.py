@@ -1,0 +1,53 @@
+"""The outbox: frozen transactions, kept until the centre says that they are safe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shared.changes import Part
+
+if TYPE_CHECKING:
+    import sqlite3
+
+_HASH = 32
+
+
+def parts_after(
+    connection: sqlite3.Connection, after: tuple[int, int], *, bytes_max: int
+) -> list[Part]:
+    """Return the parts of this epoch after (n, part), in order, at least one where there is one.
+
+    Stops before the bodies exceed ``bytes_max``.
+    """
+    site, epoch = connection.execute("SELECT site, epoch FROM _sync_site").fetchone()
+    rows = connection.execute(
+        "SELECT n, part, parts, tx_id, previous, hash, digests, body FROM _sync_out"
+        " WHERE epoch = ? AND (n, part) > (?, ?) ORDER BY n, part",
+        (epoch, *after),
+    )
+    found: list[Part] = []
+    size = 0
+    for n, part, parts, tx_id, previous, own, digests, body in rows:
+        size += len(body)
+        if found and size > bytes_max:
+            break
+        found.append(
+            Part(
+                site=site, epoch=epoch, n=n, tx_id=tx_id, part=part, parts=parts,
+                previous=previous, hash=own, digests=_split(digests), body=body,
+            )
+        )  # fmt: skip
+    rows.close()
+    return found
+
+
+def prune(connection: sqlite3.Connection) -> int:
+    """Remove the transactions that are safe, never one beyond; return the number of parts."""
+    return connection.execute(
+        "DELETE FROM _sync_out WHERE (epoch, n) IN (SELECT o.epoch, o.n FROM _sync_out o"
+        " JOIN _sync_site s ON o.epoch = s.epoch WHERE o.n <= min(s.safe_n, s.acked_n))"
+    ).rowcount
+
+
+def _split(digests: bytes) -> tuple[bytes, ...]:
+    return tuple(digests[at : at + _HASH] for at in range(0, len(digests), _HASH))
