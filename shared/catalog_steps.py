@@ -70,7 +70,7 @@ def differences(old: Catalog, new: Catalog) -> list[Change]:
             changes.append(AddTable(table))
             continue
         before = old.table(table.name)
-        found = list(_table_losses(before, table)) or list(_column_losses(before, table))
+        found = [*_column_losses(before, table), *_table_losses(before, table)]
         losses += found
         if not found:
             changes += _table_changes(before, table)
