@@ -86,6 +86,10 @@ class PullSettings:
         """The durable as people call it."""
         return f"{self.stream}/{self.durable}"
 
+    def api(self, question: str) -> str:
+        """Return the subject of a question about the durable."""
+        return f"{self.prefix}.CONSUMER.{question}.{self.stream}.{self.durable}"
+
 
 class Inbox:
     """What has arrived and was not yet handed on; it outlives the connection it came by."""
@@ -169,6 +173,14 @@ class Inbox:
             self._see_status(msg)
         elif msg.reply:
             self._add(msg)
+        self._ring()
+
+    def see_refusal(self, refused: asyncio.Future[str]) -> None:
+        """Stop, because the broker does not let us ask."""
+        self.broken = refused.result()
+        self._ring()
+
+    def _ring(self) -> None:
         if not self._wake.done():
             self._wake.set_result(None)
 
@@ -196,7 +208,8 @@ class Inbox:
 
     def _see_status(self, msg: Msg) -> None:
         headers = msg.headers or {}
-        status, text = headers["Status"], headers.get("Description", "")
+        # Where there is no description, the client takes the next header for one.
+        status, text = headers["Status"], headers.get("Description", "").partition("\n")[0]
         if status == "100":
             return
         number = msg.subject.rpartition(".")[2]
@@ -206,7 +219,7 @@ class Inbox:
             self.gone = True
             self.broken = text
         else:
-            self.broken = f"{status} {text}".strip()
+            self.broken = f"status {status} {text}".strip()
 
     def _end_request(self, number: str, headers: dict[str, str], text: str) -> None:
         asked = self._asked.pop(number, None)
@@ -250,6 +263,8 @@ async def _pull_once(
     """Yield what arrives on one inbox, until the connection or the requests are lost."""
     base = session.nc.new_inbox()
     inbox.reset()
+    refused = session.refusal(settings.api("MSG.NEXT"))
+    refused.add_done_callback(inbox.see_refusal)
     subscription = await session.subscribe(f"{base}.*", inbox.take)
     try:
         while not session.lost.done() and not inbox.broken:
@@ -259,6 +274,8 @@ async def _pull_once(
                 yield deliveries
                 await _request_more(session, settings, inbox, base)
     finally:
+        refused.remove_done_callback(inbox.see_refusal)
+        refused.cancel()
         if not session.lost.done():
             await subscription.unsubscribe()
     if inbox.broken:
@@ -268,8 +285,7 @@ async def _pull_once(
 async def _request_more(session: Session, settings: PullSettings, inbox: Inbox, base: str) -> None:
     while not session.lost.done() and (request := inbox.next_request()):
         number, text = request
-        subject = f"{settings.prefix}.CONSUMER.MSG.NEXT.{settings.stream}.{settings.durable}"
-        await session.publish(subject, text, reply=f"{base}.{number}")
+        await session.publish(settings.api("MSG.NEXT"), text, reply=f"{base}.{number}")
 
 
 async def _see_whether_gone(session: Session, settings: PullSettings, inbox: Inbox) -> None:
@@ -278,9 +294,8 @@ async def _see_whether_gone(session: Session, settings: PullSettings, inbox: Inb
     gone = f"{settings.name} is not there ({inbox.broken}); the centre declares it again"
     if inbox.gone:
         raise ConsumerGone(gone)
-    subject = f"{settings.prefix}.CONSUMER.INFO.{settings.stream}.{settings.durable}"
     try:
-        answer = await session.ask(subject, b"", timeout_s=_ANSWER_TIMEOUT_S)
+        answer = await session.ask(settings.api("INFO"), b"", timeout_s=_ANSWER_TIMEOUT_S)
     except NoResponder:
         await asyncio.sleep(_RETRY_S)
         return

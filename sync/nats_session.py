@@ -20,7 +20,6 @@ import struct
 import sys
 import termios
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import nats.errors
@@ -36,12 +35,12 @@ from shared.errors import (
 )
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Awaitable, Callable, Mapping
-    from pathlib import Path
 
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
+
+    from sync.nats_settings import LinkSettings
 
 _log = logging.getLogger(__name__)
 
@@ -64,30 +63,6 @@ _REFUSAL = re.compile(
 
 #: What the client raises for whatever goes wrong.
 CLIENT_ERRORS: Final = (nats.errors.Error, OSError, TimeoutError, asyncio.InvalidStateError)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkSettings:
-    """How one process reaches the broker."""
-
-    #: Addresses like `nats://host:4222` or `tls://host:443`; one is picked at random each time.
-    servers: tuple[str, ...]
-    #: Shown in the broker's monitoring: the site, or the program at the centre.
-    name: str
-    #: User JWT and seed; None only against a server without authentication.
-    creds_file: Path | None = None
-    #: `hub.API` at an edge (its account imports the API under this name), `$JS.API` at the centre.
-    prefix: str = "$JS.API"
-    #: Limit for each direction, or None.
-    bytes_per_s_max: int | None = None
-    tls: ssl.SSLContext | None = None
-    connect_timeout_s: float = 5.0
-    ping_every_s: float = 10.0
-    #: Without any sign of life for so long, the connection is dropped and a new one built.
-    silence_max_s: float = 25.0
-    #: After a loss a client waits up to this long, so that a thousand sites do not come at once.
-    reconnect_spread_s: float = 1.0
-    reconnect_wait_max_s: float = 30.0
 
 
 class Session:
@@ -276,6 +251,17 @@ class Session:
         except CLIENT_ERRORS as error:
             raise _sorted_error(subject, error) from error
 
+    def refusal(self, subject: str) -> asyncio.Future[str]:
+        """Return what resolves when the broker refuses this subject to us; cancel it when done.
+
+        The broker tells it by an error of the connection, not as the answer to a message.
+        """
+        refused: asyncio.Future[str] = self._loop.create_future()
+        waiting = self._refusals[subject.lower()]  # the client tells it in lower case
+        waiting.add(refused)
+        refused.add_done_callback(waiting.discard)
+        return refused
+
     async def ask(
         self,
         subject: str,
@@ -292,8 +278,7 @@ class Session:
         """
         self.check()
         until = self._loop.time() + timeout_s + sent_bytes / _SLOWEST_BYTES_PER_S
-        refused: asyncio.Future[str] = self._loop.create_future()
-        self._refusals[subject].add(refused)
+        refused = self.refusal(subject)
         request = asyncio.ensure_future(
             self.nc.request(
                 subject,
@@ -307,7 +292,7 @@ class Session:
         except CLIENT_ERRORS as error:
             raise _sorted_error(subject, error) from error
         finally:
-            self._refusals[subject].discard(refused)
+            refused.cancel()
             request.cancel()
             await asyncio.gather(request, return_exceptions=True)
 
@@ -345,9 +330,9 @@ class Session:
         _log.warning("nats: %s", text, extra={"link": self._settings.name})
         if denied:
             self.last_error = ""  # the connection lives on
-            for refused in self._refusals.get(denied.group(1), ()):
+            for refused in list(self._refusals[denied.group(1).lower()]):
                 if not refused.done():
-                    refused.set_result(f"{text}; this account may not use that subject")
+                    refused.set_result(f"{text}; these credentials are not for that subject")
 
     async def _on_closed(self) -> None:
         self.last_error = str(self.nc.last_error or "") or self.last_error

@@ -22,7 +22,8 @@ from sync.nats_pace import Pace
 from sync.nats_publish import HEADER_BYTES_MAX, Batch, store
 from sync.nats_pull import Delivery, Inbox, PullSettings, pull
 from sync.nats_serve import ERROR_HEADER, Responder, listen
-from sync.nats_session import LinkSettings, Session
+from sync.nats_session import Session
+from sync.nats_settings import LinkSettings
 from sync.nats_watch import watch
 
 if TYPE_CHECKING:
