@@ -127,10 +127,12 @@ def run(program: Program) -> Running:
         # Ctrl-C in the terminal reaches the starter alone, which then stops things in order.
         start_new_session=True,
     )
+    assert keeper.stdin is not None
     assert keeper.stdout is not None
     with keeper.stdout as report:
         answer = report.readline().decode(errors="replace").strip()
     if not answer.isdigit():
+        keeper.stdin.close()
         keeper.wait(KILL_WAIT_S)
         message = f"{program.argv[0]} did not start: {answer or 'no reason given'}"
         raise ProgramFailed(message)

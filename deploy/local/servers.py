@@ -79,14 +79,17 @@ def open_servers(settings: ServerSettings) -> Servers:
 
     Raises ServerTooOld where one is not supported, and leaves nothing running when it raises.
     """
-    postgres = None
     if settings.database_url:
         check_database_version(database_version(settings.database_url))
-    else:
-        parameters = settings.postgres_parameters
-        postgres = PostgresServer(settings.root / "postgres", parameters=parameters).start()
+    if settings.nats_url:
+        check_broker_version(broker_version(settings.nats_url))
+    postgres = nats = None
     try:
-        nats = _open_broker(settings)
+        if not settings.database_url:
+            parameters = settings.postgres_parameters
+            postgres = PostgresServer(settings.root / "postgres", parameters=parameters).start()
+        if not settings.nats_url:
+            nats = NatsServer(settings.root / "nats", config=settings.nats_config).start()
     except BaseException:
         if postgres is not None:
             postgres.stop()
@@ -97,10 +100,3 @@ def open_servers(settings: ServerSettings) -> Servers:
         postgres=postgres,
         nats=nats,
     )
-
-
-def _open_broker(settings: ServerSettings) -> NatsServer | None:
-    if settings.nats_url:
-        check_broker_version(broker_version(settings.nats_url))
-        return None
-    return NatsServer(settings.root / "nats", config=settings.nats_config).start()

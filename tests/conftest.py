@@ -1,0 +1,123 @@
+"""What all tests share: servers, databases, and the chance they run with.
+
+The only place of the tests that reads the environment: MES_DATABASE_URL and MES_NATS_URL, as for
+the programs, put real servers in the place of the embedded ones.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+import hypothesis
+import psycopg
+import pytest
+from psycopg import sql
+
+from deploy.local.servers import NatsServer, PostgresServer
+from deploy.local.versions import (
+    broker_version,
+    check_broker_version,
+    check_database_version,
+    database_version,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# A failure prints the blob that repeats it; time limits belong to the benchmarks.
+hypothesis.settings.register_profile("mes", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("mes")
+
+#: A test that asks for one of these gets the marker, so that `make check` can leave it out.
+MARKER_OF_FIXTURE = {
+    "postgres_url": "postgres",
+    "database": "postgres",
+    "nats_url": "nats",
+    "nats_server": "nats",
+}
+
+SEED = pytest.StashKey[int]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, help="repeat a simulated run: the seed that it printed")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    given = config.getoption("--seed")
+    config.stash[SEED] = secrets.randbelow(2**32) if given is None else given
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"seed: {config.stash[SEED]} (pytest tests/sim --seed {config.stash[SEED]})"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for name in getattr(item, "fixturenames", ()):
+            if name in MARKER_OF_FIXTURE:
+                item.add_marker(MARKER_OF_FIXTURE[name])
+
+
+@pytest.fixture(scope="session")
+def seed(request: pytest.FixtureRequest) -> int:
+    """The seed of this run: given by --seed, or drawn; a simulated world derives all from it."""
+    return request.config.stash[SEED]
+
+
+@pytest.fixture(scope="session")
+def _superuser_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if given := os.environ.get("MES_DATABASE_URL"):
+        check_database_version(database_version(given))
+        yield given
+        return
+    # Its data have no value after the run. Tests that cut the power start a server of their own.
+    root = tmp_path_factory.mktemp("postgres")
+    with PostgresServer(root, parameters={"fsync": "off"}) as server:
+        yield server.url()
+
+
+@pytest.fixture(scope="session")
+def postgres_url(_superuser_url: str) -> Iterator[str]:
+    """A superuser's address of a database that lives as long as the test session."""
+    yield from _new_database(_superuser_url, "session")
+
+
+@pytest.fixture
+def database(_superuser_url: str) -> Iterator[str]:
+    """A superuser's address of a new, empty database, which is dropped after the test."""
+    yield from _new_database(_superuser_url, "test")
+
+
+@pytest.fixture(scope="session")
+def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a plain server without accounts, shared by all tests: use your own names."""
+    if given := os.environ.get("MES_NATS_URL"):
+        check_broker_version(broker_version(given))
+        yield given
+        return
+    with NatsServer(tmp_path_factory.mktemp("nats")) as server:
+        yield server.url
+
+
+@pytest.fixture
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """A plain server without accounts for one test, which may stop, kill and restart it."""
+    with NatsServer(tmp_path_factory.mktemp("nats")) as server:
+        yield server
+
+
+def _new_database(superuser_url: str, purpose: str) -> Iterator[str]:
+    name = f"mes_{purpose}_{secrets.token_hex(6)}"
+    with psycopg.connect(superuser_url, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name))
+        )
+    yield urlunsplit(urlsplit(superuser_url)._replace(path=f"/{name}"))
+    with psycopg.connect(superuser_url, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+        )
