@@ -1,8 +1,8 @@
 """The ingest: takes what the sites sent, in order, into PostgreSQL.
 
 Several workers share the sites by leases; each site has one worker at a time, and the lease's token
-Several workers share the sites by leases; each site has one worker at a time, and the lease's token
 fences a worker that lost it without noticing. A worker follows each of its sites in a task of its
+own, so that a slow or broken site holds up nobody else.
 """
 
 from __future__ import annotations
