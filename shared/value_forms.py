@@ -9,15 +9,16 @@ import json
 import re
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from functools import cache
 from math import isfinite
-from typing import TYPE_CHECKING, Final, NoReturn, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeGuard
 from uuid import UUID
 
 from shared.catalog import ColumnType, Kind
 from shared.errors import InvalidValue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from shared.changes import Value
 
@@ -31,7 +32,6 @@ FLOAT_DIGITS: Final = 15
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 _UUID_BARE = re.compile(r"[0-9a-fA-F]{32}", re.ASCII)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,40}", re.ASCII)
-_DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]*[1-9])?", re.ASCII)
 _DECIMAL_LOOSE = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
 _TIMESTAMP = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}Z", re.ASCII
@@ -73,7 +73,7 @@ def _text(type_: ColumnType, value: object) -> str:
         refuse("text holds no NUL and no lone surrogates")
     if type_.length is not None and len(value) > type_.length:
         refuse(f"{len(value)} characters, at most {type_.length} are allowed")
-    return value
+    return value if type(value) is str else str.__str__(value)
 
 
 def _integer(type_: ColumnType, value: object) -> int:
@@ -240,4 +240,64 @@ READERS: Final[dict[Kind, Callable[[ColumnType, object], Value]]] = {
     Kind.JSON: _json,
     Kind.SET: _set,
     Kind.BYTES: _bytes,
+}
+
+
+# --- whole columns ---------------------------------------------------------------------------
+
+
+def surely_canonical(type_: ColumnType, values: Collection[Any]) -> bool:
+    """Return whether it takes one look to see that all values are canonical.
+
+    They are of the kind's own Python type. False says nothing of them.
+    """
+    if not values:
+        return True
+    look = _LOOKS.get(type_.kind)
+    return look is not None and type_.low is None and type_.high is None and look(type_, values)
+
+
+def _all_texts(type_: ColumnType, values: Collection[str]) -> bool:
+    short = type_.length is None or max(map(len, values)) <= type_.length
+    return short and not _UNENCODABLE.search("".join(values))
+
+
+def _all_integers(_: ColumnType, values: Collection[int]) -> bool:
+    return min(values) >= INTEGER_MIN and max(values) <= INTEGER_MAX
+
+
+def _all_uuids(_: ColumnType, values: Collection[str]) -> bool:
+    return all(map(_UUID.fullmatch, values))
+
+
+def _all_decimals(type_: ColumnType, values: Collection[str]) -> bool:
+    return "-0" not in values and all(map(_decimal_pattern(type_).fullmatch, values))
+
+
+def _all_timestamps(_: ColumnType, values: Collection[str]) -> bool:
+    return all(map(_TIMESTAMP.fullmatch, values)) and _are_days({v[:10] for v in values})
+
+
+def _are_days(texts: set[str]) -> bool:
+    try:
+        return all(map(date.fromisoformat, texts))
+    except ValueError:
+        return False
+
+
+@cache
+def _decimal_pattern(type_: ColumnType) -> re.Pattern[str]:
+    """Return the pattern of canonical decimals with the digits that the type has."""
+    precision, scale = type_.precision or 0, type_.scale or 0
+    whole = f"[1-9][0-9]{{0,{precision - scale - 1}}}" if precision > scale else "0"
+    fraction = f"(?:\\.[0-9]{{0,{scale - 1}}}[1-9])?" if scale else ""
+    return re.compile(f"-?(?:0|{whole}){fraction}", re.ASCII)
+
+
+_LOOKS: Final[dict[Kind, Callable[[ColumnType, Any], bool]]] = {
+    Kind.TEXT: _all_texts,
+    Kind.INTEGER: _all_integers,
+    Kind.UUID: _all_uuids,
+    Kind.DECIMAL: _all_decimals,
+    Kind.TIMESTAMP: _all_timestamps,
 }

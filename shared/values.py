@@ -22,12 +22,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from shared.catalog import COMMON, Column, ColumnType, Kind, Table
 from shared.changes import Value
 from shared.errors import InvalidValue
-from shared.value_forms import READERS, refuse
+from shared.value_forms import READERS, refuse, surely_canonical
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -92,31 +92,36 @@ TYPES: Final[dict[Kind, type]] = {
 
 def rule_broken(column: Column, value: object) -> str | None:
     """Return the rule of the column that a value breaks; None where it may be stored as it is."""
-    if value is None:
-        return None if column.nullable else "null is not allowed"
-    if column.allowed and str(value) not in column.allowed:
-        return f"one of {', '.join(column.allowed)} is expected"
     try:
         form = canonical(column.type, value)
     except InvalidValue as error:
         return str(error)
-    if type(form) is not type(value) or repr(form) != repr(value):
+    # By their text, since 1, 1.0 and True compare equal, as do 0.0 and -0.0.
+    if form is not value and (type(form) is not type(value) or repr(form) != repr(value)):
         return f"not in canonical form, which is {shown(form)}"
+    return _not_allowed(column, form)
+
+
+def _not_allowed(column: Column, form: Value) -> str | None:
+    if form is None:
+        return None if column.nullable else "null is not allowed"
+    if column.allowed and str(form) not in column.allowed:
+        return f"one of {', '.join(column.allowed)} is expected"
     return None
 
 
 def column_problems(column: Column, values: Sequence[object]) -> list[tuple[int, Problem]]:
     """Return what is wrong with a column's values, each with its place in the list."""
-    broken: Callable[[object], str | None]
-    if column.type.kind is not Kind.FLOAT and _of_one_type(column, values):
-        # Most columns repeat few values, and most have nothing wrong. Not for floats, where
-        # -0.0 and 0.0 are the same key; nor where types are mixed, as 1, 1.0 and True are.
-        rules = {value: rule_broken(column, value) for value in set(values)}
+    broken: Callable[[object], str | None] = partial(rule_broken, column)
+    if _of_one_type(column, values):
+        # Most columns repeat few values, and most have nothing wrong.
+        distinct = set(values)
+        if _surely_right(column, distinct):
+            return []
+        rules = {value: rule_broken(column, value) for value in distinct}
         if not any(rules.values()):
             return []
         broken = rules.__getitem__
-    else:
-        broken = partial(rule_broken, column)
     return [
         (place, Problem(column.name, shown(value), rule))
         for place, value in enumerate(values)
@@ -125,7 +130,18 @@ def column_problems(column: Column, values: Sequence[object]) -> list[tuple[int,
 
 
 def _of_one_type(column: Column, values: Iterable[object]) -> bool:
-    return set(map(type, values)) <= {TYPES[column.type.kind], type(None)}
+    """Return whether equal values are one value: not where 1, 1.0 and True or 0.0 and -0.0 are."""
+    kind = column.type.kind
+    return kind is not Kind.FLOAT and set(map(type, values)) <= {TYPES[kind], type(None)}
+
+
+def _surely_right(column: Column, distinct: set[object]) -> bool:
+    present = distinct - {None}
+    if len(present) < len(distinct) and not column.nullable:
+        return False
+    if column.allowed:
+        return column.type.kind is Kind.TEXT and present <= set(column.allowed)
+    return surely_canonical(column.type, present)
 
 
 def canonical_column(
@@ -135,12 +151,14 @@ def canonical_column(
 
     Where a value has none the list holds null.
     """
+    if _of_one_type(column, values) and _surely_right(column, set(values)):
+        return [*cast("Sequence[Value]", values)], []
     forms: list[Value] = []
     problems: list[tuple[int, Problem]] = []
     for place, value in enumerate(values):
         try:
             form = canonical(column.type, value)
-            rule = rule_broken(column, form)
+            rule = _not_allowed(column, form)
         except InvalidValue as error:
             form, rule = None, str(error)
         forms.append(None if rule else form)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -10,9 +10,6 @@ from shared.catalog import Direction, Kind, Policy
 from shared.catalog_file import PACKAGED, load_catalog
 from shared.catalog_steps import AddTable, differences
 from shared.errors import CatalogError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TOOLS = """
 version = 1
@@ -64,6 +61,21 @@ def test_a_plant_adds_a_table_by_adding_a_file(plant):
     assert table.column("scrapped").default == 0
     assert catalog.version == packaged.version + 1
     assert differences(packaged, catalog) == [AddTable(table)]
+
+
+def test_the_example_in_the_documentation_is_a_catalogue(plant):
+    page = (Path(__file__).parents[2] / "docs" / "catalogue.md").read_text(encoding="utf-8")
+    example = page.split("```toml\n")[1].split("```")[0]
+    catalog = load_catalog(plant(example))
+    assert catalog.table("acme_tools").group_of("uom").policy is Policy.REVIEW
+    assert catalog.table("acme_tool_changes").fact
+
+
+def test_the_documentation_tells_every_key_type_and_policy():
+    page = (Path(__file__).parents[2] / "docs" / "catalogue.md").read_text(encoding="utf-8")
+    keys = {*catalog_file._TABLE_KEYS, *catalog_file._COLUMN_KEYS}
+    untold = [word for word in (*keys, *Kind, *Policy, *Direction) if f"`{word}" not in page]
+    assert untold == []
 
 
 def test_the_version_grows_with_any_file_that_grows_and_not_with_how_files_are_cut(plant):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from shared.catalog import Column, ColumnType, Direction, Kind, Policy, Table
 from shared.errors import InvalidValue
+from shared.value_forms import surely_canonical
 from shared.values import canonical, canonical_column, check_row, column_problems, rule_broken
 
 QUANTITY = ColumnType(Kind.DECIMAL, precision=18, scale=6)
@@ -252,7 +253,7 @@ def test_every_breach_of_a_row_is_named_with_column_value_and_rule():
         "colour = 'red': table orders has no such column",
         f"created_at = {repr('yesterday' * 20)[:39]}…:"
         " a timestamp such as 2012-01-02T03:04:05.678Z is expected",
-        "urgent = 2: one of 0, 1 is expected",
+        "urgent = 2: 0 or 1 is expected",
     ]
 
 
@@ -273,6 +274,39 @@ def test_checking_a_column_at_once_finds_what_checking_value_by_value_finds(draw
     it = column(kind, nullable=nullable)
     one_by_one = [(n, rule) for n, v in enumerate(values) if (rule := rule_broken(it, v))]
     assert [(n, problem.rule) for n, problem in column_problems(it, values)] == one_by_one
+
+
+@given(
+    st.sampled_from([Kind.TEXT, Kind.INTEGER, Kind.UUID, Kind.DECIMAL, Kind.TIMESTAMP]).flatmap(
+        lambda kind: st.tuples(st.just(kind), st.lists(LOOSE[kind] | anything, max_size=3))
+    ),
+    st.integers(1, 5),
+    st.integers(0, 5),
+)
+def test_what_one_look_says_of_a_column_holds_for_every_value(drawn, precision, scale):
+    kind, values = drawn
+    type_ = TYPES[kind]
+    if kind is Kind.DECIMAL:
+        type_ = ColumnType(kind, precision=max(precision, scale), scale=scale)
+    values = [value for value in values if type(value) is (int if kind is Kind.INTEGER else str)]
+    each = [rule_broken(column(kind, type=type_), value) is None for value in values]
+    if surely_canonical(type_, values):
+        assert all(each)
+    if kind is not Kind.INTEGER and all(each):
+        assert surely_canonical(type_, values)
+
+
+def test_the_forms_of_a_column_are_the_forms_of_its_values():
+    for kind, values in {
+        Kind.DECIMAL: ["1", "1.50", "0.5", "-0", "999", None, "1e2"],
+        Kind.TEXT: ["a", "", None, 7, "b" * 9],
+        Kind.BOOLEAN: [True, 1, 0, "t"],
+    }.items():
+        forms, problems = canonical_column(column(kind), values)
+        wrong = {place for place, _ in problems}
+        for place, value in enumerate(values):
+            if place not in wrong:
+                assert repr(forms[place]) == repr(canonical(TYPES[kind], value))
 
 
 def test_values_that_compare_equal_but_differ_in_type_are_told_apart():
