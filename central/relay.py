@@ -64,17 +64,17 @@ class Relay:
     """Runs the sequencer whenever something was touched, and publishes what came of it."""
 
     def __init__(
-        self, sequencing: AsyncConnection[Any], publishing: AsyncConnection[Any],
+        self, listening: AsyncConnection[Any], publishing: AsyncConnection[Any],
         sequencer: Sequencer, link: Link,
     ) -> None:  # fmt: skip
-        self._listening = sequencing
+        self._listening = listening
         self._publishing = publishing
         self._sequencer = sequencer
         self._link = link
         self._senders: dict[str, Sender] = {}
 
     async def run(self, now_ms: Callable[[], int]) -> None:
-        """Go on until cancelled; ``publishing`` must be in autocommit mode."""
+        """Go on until cancelled; both connections must be in autocommit mode."""
         await self._load_senders()
         bell = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:

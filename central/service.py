@@ -1,0 +1,167 @@
+"""The centre's processes, each put together in one place: the ingest, and the feed.
+
+The *ingest* applies what sites send; any number may run. The *feed* process sequences, publishes,
+answers the sites' questions, declares the streams and does the upkeep; one is enough.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import socket
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool
+from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type
+from tenacity.wait import wait_random_exponential
+
+from central import metrics
+from central.control import Control, now_ms
+from central.feed import Sequencer
+from central.ingest import Stores, Worker
+from central.partitions import make_ahead
+from central.relay import Relay
+from central.store import CentralStore
+from central.upkeep import keep_up
+from shared.errors import Transient
+from shared.observe import note
+from sync.streams import APPLY, desired, provision, up_stream
+from sync.transport import Link, LinkSettings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from central.settings import CentralSettings
+    from shared.catalog import Catalog
+
+_log = logging.getLogger(__name__)
+
+#: How often the streams are compared with what they should be; a wiped one is back within this.
+_STREAMS_EVERY_S = 5.0
+_PARTITIONS_EVERY_S = 3600.0
+_CONTROL_CONNECTIONS = 12
+
+
+def link_of(settings: CentralSettings, name: str) -> Link:
+    """Return the link of one of the centre's processes."""
+    return Link(
+        LinkSettings(servers=settings.nats_servers, creds_file=settings.nats_creds, name=name)
+    )
+
+
+async def run_ingest(settings: CentralSettings, catalog: Catalog) -> None:
+    """Apply what the sites send, until cancelled."""
+    name = f"{socket.gethostname()}-{os.getpid()}"
+    async with AsyncExitStack() as stack:
+        link = await stack.enter_async_context(link_of(settings, f"ingest {name}"))
+        stores = [
+            CentralStore(await stack.enter_async_context(_connection(settings)), catalog)
+            for _ in range(settings.connections)
+        ]
+        await Worker(name, Stores(stores), link, lease_s=settings.lease_s).run()
+
+
+async def run_feed(settings: CentralSettings, catalog: Catalog) -> None:
+    """Sequence, publish, answer and keep up, until cancelled."""
+    async with AsyncExitStack() as stack:
+        link = await stack.enter_async_context(link_of(settings, "feed"))
+        pool = AsyncConnectionPool[psycopg.AsyncConnection[Any]](
+            settings.database_url, min_size=2, max_size=_CONTROL_CONNECTIONS, open=False
+        )
+        await stack.enter_async_context(pool)
+        control = Control(pool, catalog, lambda site: _waiting(link, site))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(control.serve(link), name="control")
+            for work in (_relay, _declare_streams, _upkeep, _make_partitions):
+                tasks.create_task(_forever(work, settings, catalog, link), name=work.__name__)
+
+
+async def _forever(
+    work: Callable[[CentralSettings, Catalog, Link], Awaitable[None]],
+    settings: CentralSettings, catalog: Catalog, link: Link,
+) -> None:  # fmt: skip
+    """Do the work again and again; after a passing failure, wait a little longer each time."""
+    retrying = AsyncRetrying(
+        retry=retry_if_exception_type((Transient, psycopg.OperationalError, TimeoutError)),
+        wait=wait_random_exponential(multiplier=0.1, max=10),
+        before_sleep=before_sleep_log(_log, logging.WARNING),
+    )
+    while True:
+        await retrying(work, settings, catalog, link)
+
+
+async def _relay(settings: CentralSettings, catalog: Catalog, link: Link) -> None:
+    async with (
+        _connection(settings) as sequencing,
+        _connection(settings, autocommit=True) as publishing,
+        _connection(settings, autocommit=True) as listening,
+    ):
+        relay = Relay(listening, publishing, Sequencer(sequencing, catalog), link)
+        await relay.run(now_ms)
+
+
+async def _declare_streams(settings: CentralSettings, catalog: Catalog, link: Link) -> None:
+    """Make the broker have what it must have: a wiped stream is a normal event."""
+    del catalog
+    await link.wait_connected(timeout_s=3600)
+    async with _connection(settings, autocommit=True) as connection:
+        sites = await site_names(connection)
+    layout = desired(sites, replicas=settings.nats_replicas)
+    for difference in await provision(link, layout):
+        if difference.kind != "extra":
+            note(_log, "stream declared", difference=str(difference))
+    await asyncio.sleep(_STREAMS_EVERY_S)
+
+
+async def _upkeep(settings: CentralSettings, catalog: Catalog, link: Link) -> None:
+    del catalog, link
+    async with _connection(settings, autocommit=True) as connection:
+        await keep_up(
+            connection, safe_after_s=settings.safe_after_s, feed_days=settings.feed_days
+        )
+
+
+async def _make_partitions(settings: CentralSettings, catalog: Catalog, link: Link) -> None:
+    del link
+    async with _connection(settings) as connection:
+        made = await make_ahead(connection, catalog, await site_names(connection), now_ms())
+        await connection.commit()
+    if made:
+        note(_log, "partitions made ahead", count=len(made))
+    await asyncio.sleep(_PARTITIONS_EVERY_S)
+
+
+async def site_names(connection: psycopg.AsyncConnection[Any]) -> list[str]:
+    """Return the registered sites."""
+    cursor = await connection.execute("SELECT site FROM sync.site ORDER BY site")
+    return [row[0] for row in await cursor.fetchall()]
+
+
+@asynccontextmanager
+async def _connection(
+    settings: CentralSettings, *, autocommit: bool = False
+) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    connection = await psycopg.AsyncConnection.connect(
+        settings.database_url, autocommit=autocommit
+    )
+    async with connection:
+        yield connection
+
+
+async def _waiting(link: Link, site: str) -> int:
+    """Return how many messages of a site the broker holds for the ingest; 0 without a stream."""
+    try:
+        answer = json.loads(
+            await link.request(f"$JS.API.CONSUMER.INFO.{up_stream(site)}.{APPLY}", b"")
+        )
+    except Transient:
+        return 0
+    if "error" in answer:
+        return 0
+    waiting = int(answer["num_pending"]) + int(answer["num_ack_pending"])
+    metrics.BACKLOG.labels(site).set(waiting)
+    return waiting
