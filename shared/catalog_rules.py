@@ -46,14 +46,17 @@ _RESERVED: Final = frozenset(
     re.findall(
         "[a-z_]+",
         """
-        all analyse analyze and any array as asc asymmetric between both case cast check collate
-        column commit constraint create cross current_date current_time current_timestamp
-        current_user default deferrable delete desc distinct do drop else end escape except
-        exists false fetch for foreign freeze from full grant group having if in index inner
-        insert intersect into is isnull join leading left like limit localtime natural not
-        notnull null offset on only or order outer overlaps primary references returning right
-        select session_user set similar some symmetric table then to trailing transaction true
-        union unique update user using values verbose when where window with
+        add all alter analyse analyze and any array as asc asymmetric authorization
+        autoincrement between binary both case cast check collate collation column commit
+        concurrently constraint create cross current_catalog current_date current_role
+        current_schema current_time current_timestamp current_user default deferrable delete
+        desc distinct do drop else end escape except exists false fetch for foreign freeze from
+        full grant group having if ilike in index initially inner insert intersect into is
+        isnull join lateral leading left like limit localtime localtimestamp natural not nothing
+        notnull null offset on only or order outer overlaps placing primary raise references
+        returning right select session_user set similar some symmetric system_user table
+        tablesample then to trailing transaction true union unique update user using values
+        variadic verbose when where window with
         """,
     )
 )
@@ -173,6 +176,8 @@ def _of_groups(table: Table) -> Iterator[str]:
     for name in _repeated(group.name for group in table.groups):
         yield f"group name {name} is used twice, or is a column's; choose another"
     for group in table.groups:
+        if not _NAME.fullmatch(group.name):
+            yield f"the group name {group.name!r} is not lower-case letters and digits; rename it"
         yield from _of_group(table, group)
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
+from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -232,6 +234,14 @@ def test_every_quantity_is_an_exact_decimal_with_a_unit_beside_it():
 def test_sums_of_facts_are_columns_of_no_order_and_no_lot():
     assert not {"qty_good", "qty_scrap", "qty_rework"} & set(CATALOG.table("work_orders").names)
     assert "qty_on_hand" not in CATALOG.table("material_lots").names
+
+
+def test_every_table_is_written_in_plain_sql_without_quotes():
+    with closing(sqlite3.connect(":memory:")) as file:
+        for table in CATALOG.tables:
+            names = ", ".join(table.names)
+            file.execute(f"CREATE TABLE {table.name} ({names})")
+            file.execute(f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {table.name}")
 
 
 def test_the_busy_facts_and_the_orders_are_partitioned_and_nothing_else():

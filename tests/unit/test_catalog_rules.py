@@ -88,6 +88,8 @@ def test_two_groups_do_not_share_a_column_or_a_name():
     b = replace(A, name="b")
     shared = (Group("g", ("a", "b"), Policy.SITE), Group("h", ("b",), Policy.SITE))
     assert any("column b is in two groups" in line for line in broken(tools(A, b, groups=shared)))
+    spaced = (Group("a b", ("a",), Policy.SITE),)
+    assert any("group name 'a b'" in line for line in broken(tools(A, b, groups=spaced)))
     named = (Group("b", ("a",), Policy.SITE),)
     assert any("group name b is used twice" in line for line in broken(tools(A, b, groups=named)))
 
