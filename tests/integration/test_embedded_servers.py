@@ -13,9 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import nats
 import psutil
@@ -24,7 +22,7 @@ import pytest
 from nats.js.api import StreamConfig
 
 from deploy.local import pginstall
-from deploy.local.folder import FolderInUse, claim, free_ports
+from deploy.local.folder import FolderInUse, claim
 from deploy.local.program import Account, Program, ProgramFailed, run
 from deploy.local.servers import (
     NatsCluster,
@@ -33,11 +31,6 @@ from deploy.local.servers import (
     ServerSettings,
     open_servers,
 )
-from deploy.local.versions import DatabaseUnreachable, check_database_version
-from shared.errors import BadSetting, BrokerUnreachable, ServerTooOld
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = [pytest.mark.postgres, pytest.mark.nats]
 
@@ -101,21 +94,6 @@ def write_a_row(url: str) -> int:
         connection.execute("INSERT INTO kept DEFAULT VALUES")
         found = connection.execute("SELECT count(*) FROM kept").fetchone()
     return found[0]
-
-
-@contextmanager
-def fake_broker(greeting: bytes) -> Iterator[str]:
-    """Greet one client with these bytes, as a server of another kind or release would."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def greet() -> None:
-            with listening.accept()[0] as client:
-                client.sendall(greeting)
-
-        thread = threading.Thread(target=greet)
-        thread.start()
-        yield f"nats://127.0.0.1:{listening.getsockname()[1]}"
-        thread.join()
 
 
 async def publish_one(url: str) -> int:
@@ -382,45 +360,3 @@ async def test_a_cluster_of_three_keeps_a_stream_when_one_member_dies(tmp_path):
         assert (await stream.stream_info("THREE")).state.messages >= 2
         cluster.servers[0].start()
         await client.close()
-
-
-def test_servers_given_by_address_are_used_and_left_running(tmp_path):
-    with open_servers(ServerSettings(root=tmp_path / "theirs")) as theirs:
-        given = ServerSettings(
-            root=tmp_path / "ours", database_url=theirs.database_url, nats_url=theirs.nats_url
-        )
-        with open_servers(given) as servers:
-            assert (servers.database_url, servers.nats_url) == (given.database_url, given.nats_url)
-            assert (servers.postgres, servers.nats) == (None, None)
-        assert theirs.postgres.alive
-        assert theirs.nats.alive
-    assert not (tmp_path / "ours").exists()
-
-
-def test_a_database_older_than_supported_is_refused_with_the_next_step():
-    with pytest.raises(ServerTooOld, match=r"18 or newer .*'15\.18'.*unset MES_DATABASE_URL"):
-        check_database_version("15.18")
-
-
-@pytest.mark.parametrize("version", ["2.11.9", "1.99.0", "dev"])
-def test_a_broker_older_than_supported_is_refused_with_the_next_step(tmp_path, version):
-    message = rf"2\.12 or newer .*{version}.*unset MES_NATS_URL"
-    greeting = f'INFO {{"version":"{version}"}}\r\n'
-    with fake_broker(greeting.encode()) as url, pytest.raises(ServerTooOld, match=message):
-        open_servers(ServerSettings(root=tmp_path, nats_url=url))
-
-
-def test_what_is_no_broker_or_no_address_is_said_so(tmp_path):
-    with (
-        fake_broker(b"SSH-2.0-OpenSSH\r\n") as url,
-        pytest.raises(BrokerUnreachable, match="no NATS server"),
-    ):
-        open_servers(ServerSettings(root=tmp_path, nats_url=url))
-    with pytest.raises(BadSetting, match="wss://x is no nats:// or tls:// address"):
-        open_servers(ServerSettings(root=tmp_path, nats_url="wss://x"))
-
-
-def test_a_database_that_does_not_answer_is_said_so(tmp_path):
-    nowhere = f"postgresql://postgres@127.0.0.1:{free_ports(1)[0]}/postgres"
-    with pytest.raises(DatabaseUnreachable, match="no PostgreSQL answers at MES_DATABASE_URL"):
-        open_servers(ServerSettings(root=tmp_path, database_url=nowhere))
