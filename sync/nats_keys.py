@@ -77,15 +77,25 @@ def new_key(kind: int) -> Key:
     return Key(bytes(_nkeys.encode_seed(os.urandom(_SEED_BYTES), kind)))
 
 
-def sign_token(issuer: Key, subject: str, name: str, grant: Claims, *, issued_at_s: int) -> str:
-    """Return the token by which `issuer` grants something to the holder of the key `subject`."""
+def sign_token(
+    issuer: Key,
+    holder: str,
+    name: str,
+    grant: Claims,
+    *,
+    issued_at_s: int,
+    expires_at_s: int | None = None,
+) -> str:
+    """Return the token by which `issuer` grants something to the holder of that public key."""
     claims = {
         "iat": issued_at_s,
         "iss": issuer.public,
         "name": name,
         "nats": grant,
-        "sub": subject,
+        "sub": holder,
     }
+    if expires_at_s is not None:
+        claims["exp"] = expires_at_s
     # The server takes a token with a known id for one that it already has.
     digest = hashlib.sha256(_compact(claims)).digest()
     claims["jti"] = base64.b32encode(digest).decode().rstrip("=")

@@ -1,0 +1,255 @@
+"""The pull loop against a real server: what it yields, what it holds, and when it gives up."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import random
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy.local.servers import NatsServer
+from shared.errors import ConsumerGone
+from sync.streams import StreamLimits, desired, provision
+from sync.transport import Link, LinkSettings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+pytestmark = pytest.mark.nats
+
+LIMITS = StreamLimits(up_bytes_max=32 << 20, down_bytes_max=16 << 20, ack_wait_s=30)
+NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    with NatsServer(tmp_path_factory.mktemp("nats")) as server:
+        yield server
+
+
+@pytest.fixture
+async def link(broker: NatsServer) -> AsyncIterator[Link]:
+    async with Link(LinkSettings(servers=(broker.url,), name="test")) as link:
+        await link.wait_connected(5)
+        yield link
+
+
+@pytest.fixture
+async def site(link: Link) -> str:
+    site = f"P{next(NUMBERS)}"
+    await provision(link, desired([site], limits=LIMITS))
+    return site
+
+
+async def store(link: Link, site: str, payloads: list[bytes], expected_last: int = 0) -> int:
+    over = f"up.{site}.>"
+    return await link.publish_batch(
+        f"up.{site}.o", payloads, expected_last=expected_last, over=over
+    )
+
+
+async def pending(link: Link, site: str) -> int:
+    answer = json.loads(await link.request(f"$JS.API.CONSUMER.INFO.UP_{site}.apply", b""))
+    return int(answer["num_ack_pending"])
+
+
+async def test_a_single_message_is_handed_over_at_once_and_waits_for_no_other(link, site):
+    pulled = link.pull(f"UP_{site}", "apply", batch_max=256)
+    waiting = asyncio.ensure_future(anext(pulled))
+    await asyncio.sleep(0.2)
+    started = time.monotonic()
+    await store(link, site, [b"alone"])
+    (delivery,) = await asyncio.wait_for(waiting, 5)
+    assert delivery.payload == b"alone"
+    assert time.monotonic() - started < 0.25
+    await pulled.aclose()
+
+
+async def test_a_slow_taker_holds_no_more_than_twice_the_batch(link, site):
+    await store(link, site, [b"%d" % n for n in range(500)])
+    pulled = link.pull(f"UP_{site}", "apply", batch_max=20)
+    taken = await anext(pulled)
+    await asyncio.sleep(0.3)
+    assert len(taken) <= 20
+    assert await pending(link, site) <= 40 + len(taken)
+    await pulled.aclose()
+
+
+async def test_a_slow_taker_holds_few_large_messages_however_many_are_allowed(link, site):
+    await store(link, site, [bytes(100_000)] * 100)
+    pulled = link.pull(f"UP_{site}", "apply", batch_max=1000, bytes_max=1_000_000)
+    taken = await anext(pulled)
+    await asyncio.sleep(0.3)
+    assert await pending(link, site) <= 10 + len(taken)
+    await pulled.aclose()
+
+
+async def test_messages_larger_than_all_that_may_be_under_way_still_come(link, site):
+    sizes = [10, 900_000, 20, 700_000, 1_000_000, 30]
+    await store(link, site, [bytes(size) for size in sizes])
+    got = []
+    pulled = link.pull(f"UP_{site}", "apply", batch_max=16, bytes_max=1)
+    async with asyncio.timeout(10):
+        async for deliveries in pulled:
+            got += [len(delivery.payload) for delivery in deliveries]
+            await link.ack(deliveries)
+            if len(got) == len(sizes):
+                break
+    await pulled.aclose()
+    assert got == sizes
+
+
+async def test_ten_thousand_messages_of_all_sizes_come_once_and_in_order(link, site):
+    chance = random.Random(7)
+    wanted = [chance.randbytes(chance.choice((1, 30, 500, 5000))) for _ in range(10_000)]
+    last = 0
+    for chunk in range(0, len(wanted), 1000):
+        last = await store(link, site, wanted[chunk : chunk + 1000], last)
+    got = []
+    pulled = link.pull(f"UP_{site}", "apply", batch_max=100, bytes_max=400_000)
+    async with asyncio.timeout(20):
+        async for deliveries in pulled:
+            got += [delivery.payload for delivery in deliveries]
+            await link.ack(deliveries)
+            if len(got) >= len(wanted):
+                break
+    await pulled.aclose()
+    assert got == wanted
+    await asyncio.sleep(0.1)
+    assert await pending(link, site) == 0
+
+
+async def test_the_loss_of_the_durable_ends_a_waiting_pull_with_the_next_step(link, site):
+    pulled = link.pull(f"UP_{site}", "apply")
+    waiting = asyncio.ensure_future(anext(pulled))
+    await asyncio.sleep(0.2)
+    await link.request(f"$JS.API.CONSUMER.DELETE.UP_{site}.apply", b"")
+    with pytest.raises(ConsumerGone, match="declares it again"):
+        await asyncio.wait_for(waiting, 5)
+
+
+async def test_the_loss_of_the_stream_ends_a_pull_and_a_new_one_works_when_it_is_back(link, site):
+    await store(link, site, [b"old"])
+    pulled = link.pull(f"UP_{site}", "apply")
+    await link.ack(await anext(pulled))
+    waiting = asyncio.ensure_future(anext(pulled))
+    await asyncio.sleep(0.1)
+    await link.request(f"$JS.API.STREAM.DELETE.UP_{site}", b"")
+    with pytest.raises(ConsumerGone):
+        await asyncio.wait_for(waiting, 5)
+    await provision(link, desired([site], limits=LIMITS))
+    await store(link, site, [b"new"])
+    pulled = link.pull(f"UP_{site}", "apply")
+    assert [delivery.payload for delivery in await asyncio.wait_for(anext(pulled), 5)] == [b"new"]
+    await pulled.aclose()
+
+
+async def test_a_pull_from_what_was_never_there_fails_at_once(link):
+    for stream, durable in (("NONE", "apply"), ("DOWN", "nobody")):
+        with pytest.raises(ConsumerGone):
+            await asyncio.wait_for(anext(link.pull(stream, durable)), 2)
+
+
+async def test_a_cancelled_pull_leaves_no_request_that_swallows_messages(link, site):
+    for _ in range(5):
+        pulled = link.pull(f"UP_{site}", "apply")
+        waiting = asyncio.ensure_future(anext(pulled))
+        await asyncio.sleep(0.05)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+    await store(link, site, [b"x"] * 50)
+    got = []
+    pulled = link.pull(f"UP_{site}", "apply")
+    async with asyncio.timeout(5):
+        async for deliveries in pulled:
+            got += deliveries
+            if len(got) == 50:
+                break
+    await pulled.aclose()
+    assert not any(delivery.redelivered for delivery in got)
+
+
+# --- pace -----------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+async def test_the_bandwidth_limit_holds_both_ways_within_a_fifth(broker, link, site):
+    rate, payloads = 2_000_000, [random.Random(3).randbytes(50_000) for _ in range(80)]
+    limited = LinkSettings(servers=(broker.url,), name="slow", bytes_per_s_max=rate)
+    async with Link(limited) as slow:
+        await slow.wait_connected(5)
+        started, last = time.monotonic(), 0
+        for chunk in range(0, len(payloads), 8):
+            last = await store(slow, site, payloads[chunk : chunk + 8], last)
+        took_s = time.monotonic() - started
+        assert took_s == pytest.approx(len(payloads) * 50_000 / rate, rel=0.2)
+
+        started, got = time.monotonic(), 0
+        pulled = slow.pull(f"UP_{site}", "apply")
+        async for deliveries in pulled:
+            got += len(deliveries)
+            await slow.ack(deliveries)
+            if got == len(payloads):
+                break
+        await pulled.aclose()
+        assert time.monotonic() - started == pytest.approx(took_s, rel=0.2)
+
+
+async def test_a_bandwidth_limit_is_changed_and_lifted_while_it_runs(broker, site):
+    limited = LinkSettings(servers=(broker.url,), name="slow", bytes_per_s_max=50_000)
+    async with Link(limited) as slow:
+        await slow.wait_connected(5)
+        assert slow.batch_bytes_max == 250_000
+        last = await store(slow, site, [bytes(200_000)])
+        sending = asyncio.create_task(store(slow, site, [bytes(200_000)], last))
+        await asyncio.sleep(0.3)
+        assert not sending.done()
+        slow.limit_bandwidth(None)
+        assert await asyncio.wait_for(sending, 2) == 2
+        assert slow.batch_bytes_max > 1_000_000
+        with pytest.raises(ValueError, match="positive"):
+            slow.limit_bandwidth(0)
+
+
+async def test_a_hello_is_not_held_up_by_what_the_limit_still_owes(broker, site):
+    async def answer(subject: str, question: bytes) -> bytes:
+        return b"hello"
+
+    limited = LinkSettings(servers=(broker.url,), name="slow", bytes_per_s_max=50_000)
+    async with Link(limited) as slow, Link(LinkSettings(servers=(broker.url,), name="c")) as other:
+        await other.wait_connected(5)
+        await slow.wait_connected(5)
+        serving = asyncio.create_task(other.serve(f"ctl.{site}.*", answer, queue="q"))
+        await store(slow, site, [bytes(500_000)])
+        async with asyncio.timeout(1):
+            assert await slow.request(f"ctl.{site}.hello", b"") == b"hello"
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+@pytest.mark.slow
+async def test_an_idle_link_that_pulls_serves_and_listens_needs_no_cpu(link, site):
+    async def answer(subject: str, question: bytes) -> bytes:
+        return b""
+
+    async def drain(iterator) -> None:
+        async for _ in iterator:
+            pass
+
+    tasks = [
+        asyncio.create_task(drain(link.pull(f"UP_{site}", "apply"))),
+        asyncio.create_task(drain(link.listen("cmd.IDLE.>"))),
+        asyncio.create_task(link.serve("ctl.IDLE.*", answer, queue="q")),
+    ]
+    await asyncio.sleep(0.3)
+    started_s, worked_s = time.monotonic(), time.process_time()
+    await asyncio.sleep(3)
+    share = (time.process_time() - worked_s) / (time.monotonic() - started_s)
+    assert share < 0.01
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
