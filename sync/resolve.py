@@ -197,10 +197,9 @@ def _deleted_unseen(since: Sequence[Version] | None, write: Write) -> bool:
     """Return whether an insert did not know of a deletion."""
     if since is None:
         return True
-    own = [v for v in since if _is_own(v, write)]
-    if own and own[-1].op is Op.DELETE:
-        return False  # it follows a deletion of its own, so it means a new row
-    return any(v.op is Op.DELETE for v in since if not _is_own(v, write))
+    gone = [v for v in since if v.op is Op.DELETE and not v.overruled]
+    # Where it follows a deletion of its own it means a new row, whoever else deleted the old one.
+    return bool(gone) and not any(_is_own(v, write) for v in gone)
 
 
 def _of_row(
@@ -379,6 +378,7 @@ def _clash(
     own = {v.id for v in wrote if write.op is not Op.INSERT and _is_own(v, write)}
     theirs = [v for v in standing if v.id not in own]
     others = theirs or [v for v in wrote if v.id not in own]
+    stands = {column: v.id for v in wrote for column in v.columns - v.overruled}
     return Clash(
         columns=tuple(table.column(name) for name in group.columns),
         head=head,
@@ -389,5 +389,5 @@ def _clash(
         there=others[-1].author if others else None,
         there_clock=max((v.author.clock for v in theirs), default=None),
         known=since is not None,
-        own_stands=bool(standing) and standing[-1].id in own,
+        own_stands=all(stands.get(c) in own for c in group.columns if c in write.new),
     )
