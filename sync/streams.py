@@ -136,6 +136,7 @@ def _stream(
         "retention": "limits",
         "discard": "new",  # a full stream refuses, it never drops what was accepted
         "max_age": limits.age_max_s * _SECOND,
+        "duplicate_window": _SECOND,  # nothing of ours uses it
         "max_bytes": bytes_max,
         "max_msg_size": limits.message_bytes_max,
         "max_msgs": -1,

@@ -1,0 +1,196 @@
+"""Declaring streams and durables: the comparison alone, and against a real server."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sync.streams import (
+    Difference,
+    Layout,
+    StreamLimits,
+    StreamNotUpdatable,
+    StreamRefused,
+    desired,
+    diff,
+    provision,
+    read_layout,
+    stream_epoch,
+)
+from sync.transport import Link, LinkSettings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from deploy.local.servers import NatsServer
+
+LIMITS = StreamLimits(up_bytes_max=16 << 20, down_bytes_max=16 << 20)
+WANTED = desired(["LYO", "ROT"], limits=LIMITS)
+
+
+@pytest.fixture
+async def link(nats_server: NatsServer) -> AsyncIterator[Link]:
+    async with Link(LinkSettings(servers=(nats_server.url,), name="test")) as link:
+        await link.wait_connected(5)
+        yield link
+
+
+async def api(link: Link, subject: str, order: dict[str, Any] | None = None) -> dict[str, Any]:
+    text = json.dumps(order or {}).encode()
+    answer: dict[str, Any] = json.loads(await link.request(f"$JS.API.{subject}", text))
+    assert "error" not in answer, answer
+    return answer
+
+
+# --- the comparison -------------------------------------------------------------------------
+
+
+def test_each_site_has_a_stream_up_and_a_durable_on_the_one_stream_down():
+    assert set(WANTED.streams) == {"DOWN", "UP_LYO", "UP_ROT"}
+    assert WANTED.streams["UP_LYO"]["subjects"] == ["up.LYO.>"]
+    assert set(WANTED.durables) == {
+        ("UP_LYO", "apply"),
+        ("UP_ROT", "apply"),
+        ("DOWN", "site-LYO"),
+        ("DOWN", "site-ROT"),
+    }
+    site = WANTED.durables["DOWN", "site-ROT"]
+    assert site["filter_subjects"] == ["down.ROT", "down.all"]
+
+
+def test_a_full_stream_refuses_new_messages_and_no_message_is_dropped_or_given_up():
+    for stream in WANTED.streams.values():
+        assert (stream["discard"], stream["retention"]) == ("new", "limits")
+        assert stream["deny_delete"]
+        assert stream["allow_atomic"]
+    assert {durable["max_deliver"] for durable in WANTED.durables.values()} == {-1}
+
+
+def test_nothing_differs_from_itself_and_everything_is_missing_from_nothing():
+    assert diff(WANTED, WANTED) == []
+    missing = diff(Layout({}, {}), WANTED)
+    assert {difference.kind for difference in missing} == {"missing"}
+    assert len(missing) == 7
+    # A durable can be made only on a stream that is there.
+    assert [difference.name for difference in missing[:3]] == ["DOWN", "UP_LYO", "UP_ROT"]
+
+
+def test_what_the_broker_adds_is_no_difference_and_what_it_leaves_out_is_false():
+    streams = {
+        name: {key: value for key, value in config.items() if value} | {"sealed": False}
+        for name, config in WANTED.streams.items()
+    }
+    assert diff(replace(WANTED, streams=streams), WANTED) == []
+
+
+def test_a_difference_reads_as_one_line_with_both_values():
+    changed = desired(["LYO", "ROT"], limits=replace(LIMITS, up_bytes_max=32 << 20))
+    lines = [str(difference) for difference in diff(WANTED, changed)]
+    assert lines == [
+        "~ UP_LYO  max_bytes: 16777216 -> 33554432",
+        "~ UP_ROT  max_bytes: 16777216 -> 33554432",
+    ]
+
+
+def test_a_stream_of_a_site_that_is_gone_is_named_and_its_durable_is_not_named_again():
+    assert diff(WANTED, desired(["ROT"], limits=LIMITS)) == [
+        Difference("extra", "UP_LYO"),
+        Difference("extra", "DOWN/site-LYO"),
+    ]
+
+
+# --- against a server -----------------------------------------------------------------------
+
+
+async def test_provisioning_twice_changes_nothing_the_second_time(link):
+    assert len(await provision(link, WANTED)) == 7
+    before = await read_layout(link)
+    assert await provision(link, WANTED) == []
+    assert await read_layout(link) == before
+
+
+async def test_a_dry_run_tells_all_and_changes_nothing(link):
+    differences = await provision(link, WANTED, dry_run=True)
+    assert "+ UP_ROT/apply" in map(str, differences)
+    assert await read_layout(link) == Layout({}, {})
+
+
+async def test_what_may_be_changed_is_changed_and_the_messages_stay(link):
+    await provision(link, WANTED)
+    await link.publish_batch("up.ROT.o", [b"kept"], expected_last=0, over="up.ROT.>")
+    epoch = await stream_epoch(link, "UP_ROT")
+    limits = replace(LIMITS, up_bytes_max=8 << 20, age_max_s=3600, apply_ack_pending_max=7)
+    wanted = desired(["LYO", "ROT"], limits=limits)
+    differences = await provision(link, wanted)
+    assert {difference.name for difference in differences} == {
+        *("DOWN", "UP_LYO", "UP_ROT", "UP_LYO/apply", "UP_ROT/apply")
+    }
+    assert diff(await read_layout(link), wanted) == []
+    assert await stream_epoch(link, "UP_ROT") == epoch
+    assert (await api(link, "STREAM.INFO.UP_ROT"))["state"]["messages"] == 1
+
+
+async def test_what_an_operator_has_set_besides_stays_when_something_is_changed(link):
+    await provision(link, WANTED)
+    config = (await read_layout(link)).streams["UP_ROT"]
+    await api(link, "STREAM.UPDATE.UP_ROT", config | {"description": "mine", "max_age": 600 * 10**9})
+    await provision(link, WANTED)
+    assert (await read_layout(link)).streams["UP_ROT"]["description"] == "mine"
+
+
+async def test_a_durable_with_other_filters_is_put_right(link):
+    await provision(link, WANTED)
+    config = (await read_layout(link)).durables["DOWN", "site-ROT"]
+    wrong = config | {"filter_subjects": ["down.LYO", "down.all"]}
+    order = {"stream_name": "DOWN", "config": wrong, "action": "update"}
+    await api(link, "CONSUMER.CREATE.DOWN.site-ROT", order)
+    (difference,) = await provision(link, WANTED)
+    assert "down.LYO" in str(difference)
+    assert await provision(link, WANTED) == []
+
+
+async def test_what_can_not_be_changed_stops_before_anything_is_and_says_what_to_do(link):
+    memory = WANTED.streams["UP_ROT"] | {"storage": "memory", "deny_delete": False}
+    del memory["compression"]
+    await api(link, "STREAM.CREATE.UP_ROT", memory)
+    with pytest.raises(StreamNotUpdatable, match=r"UP_ROT.*storage.*Delete it.*provision again"):
+        await provision(link, WANTED)
+    assert set((await read_layout(link)).streams) == {"UP_ROT"}
+
+
+async def test_a_wiped_stream_is_declared_again_as_a_new_life_of_it(link):
+    await provision(link, WANTED)
+    epochs = {await stream_epoch(link, name) for name in WANTED.streams}
+    for name in WANTED.streams:
+        await api(link, f"STREAM.DELETE.{name}")
+    assert len(await provision(link, WANTED)) == 7
+    assert await provision(link, WANTED) == []
+    again = {await stream_epoch(link, name) for name in WANTED.streams}
+    assert len(epochs | again) == 6
+
+
+async def test_more_than_the_broker_can_hold_is_refused_with_the_setting_to_change(link):
+    huge = desired(["ROT"], limits=replace(LIMITS, up_bytes_max=1 << 45))
+    with pytest.raises(StreamRefused, match="max_file"):
+        await provision(link, huge)
+
+
+async def test_replicas_without_a_cluster_are_refused_with_the_reason(link):
+    with pytest.raises(StreamRefused, match="cluster"):
+        await provision(link, desired(["ROT"], replicas=3, limits=LIMITS))
+
+
+async def test_more_sites_than_a_page_holds_are_read_back_page_by_page(link):
+    limits = replace(LIMITS, up_bytes_max=1 << 20)
+    wanted = desired([f"S{number}" for number in range(260)], limits=limits)
+    await provision(link, wanted)
+    assert await provision(link, wanted) == []
+
+
+async def test_other_streams_of_the_same_broker_are_left_alone(link):
+    await api(link, "STREAM.CREATE.MINE", {"name": "MINE", "subjects": ["mine.>"]})
+    await provision(link, WANTED)
+    assert (await api(link, "STREAM.INFO.MINE"))["config"]["subjects"] == ["mine.>"]
