@@ -4,6 +4,18 @@
 CREATE SCHEMA sync;
 CREATE SCHEMA mes;
 
+CREATE TABLE sync.migration (          -- the numbered files of central/migrations that were applied
+    number      integer     PRIMARY KEY,
+    name        text        NOT NULL,
+    sha256      text        NOT NULL,  -- of the file's bytes: an applied file never changes
+    applied_at  timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE sync.generated (          -- triggers, policies and grants made from the catalogue
+    table_name  text PRIMARY KEY,
+    sha256      text NOT NULL          -- of their text: another text means they are made again
+);
+
 CREATE TABLE sync.catalogue (          -- every catalogue the business tables were migrated to
     version     integer     NOT NULL,
     digest      text        NOT NULL,
@@ -21,6 +33,8 @@ CREATE TABLE sync.table_no (           -- two bytes for a table's name in the lo
 
 CREATE TABLE sync.site (
     site             text PRIMARY KEY CHECK (site ~ '^[A-Z0-9_-]{1,20}$'),
+    -- A partition is named TABLE__SITE__YYYY_MM, and that of the shared rows TABLE__SHARED.
+    CONSTRAINT site_name_is_kept CHECK (site <> 'SHARED' AND site NOT LIKE '%\_\_%'),
     registered_at    timestamptz NOT NULL DEFAULT now(),
     instance         text,                          -- host and path of the store that said hello
     verified         boolean     NOT NULL DEFAULT true,  -- false after a restore, until its hello
@@ -95,6 +109,7 @@ CREATE TABLE sync.version (            -- what every version touched: the union 
     writer     text,
     at_ms      bigint   NOT NULL,      -- corrected wall time of the touch
     clamped    boolean  NOT NULL DEFAULT false,
+    replaced   jsonb,                  -- plain SQL at the centre: the values it overwrote or deleted
     PRIMARY KEY (site_id, table_no, id, ord)
 );
 

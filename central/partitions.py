@@ -1,0 +1,117 @@
+"""Partitions of the business tables: by site, then by month (UTC) of created_at.
+
+They are made ahead, and on the arrival of a row whose month has none yet; there is no default
+partition, which rows could land in and have to be moved out of. A partition is made in a
+transaction of its own, before the one that writes into it: two connections that want the same one
+wait for each other only as long as that takes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC
+from typing import TYPE_CHECKING, Any, Final
+
+from central.schema import partition_name
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+    from datetime import datetime
+
+    from psycopg import AsyncConnection
+
+    from shared.catalog import Catalog
+
+MONTHS_AHEAD: Final = 3
+#: Made in one transaction: each takes a few locks, of which PostgreSQL has some thousand.
+TOGETHER_MAX: Final = 50
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Partition:
+    """The rows of one table, site and month."""
+
+    table: str
+    #: A site, or ``*`` for the shared rows.
+    site: str
+    #: Such as ``2026-11``: the first seven characters of created_at in canonical form.
+    month: str
+
+    @property
+    def name(self) -> str:
+        """Return the table's name in the schema mes, where rows can be written directly."""
+        return partition_name(self.table, self.site, self.month)
+
+
+async def ensure(
+    connection: AsyncConnection[Any], wanted: Iterable[Partition], known: set[Partition]
+) -> list[Partition]:
+    """Make the partitions that are missing and return them; ``known`` then holds all wanted.
+
+    ``known`` is the caller's memory: where it holds all that is wanted, nothing is asked. The
+    connection must not be in a transaction, since a rollback would make ``known`` a lie.
+    """
+    unknown = sorted(set(wanted) - known)
+    made: list[Partition] = []
+    for start in range(0, len(unknown), TOGETHER_MAX):
+        some = unknown[start : start + TOGETHER_MAX]
+        async with connection.transaction() as transaction:
+            if transaction.savepoint_name:
+                raise RuntimeError("partitions are made in a transaction of their own")
+            new = [partition for partition in some if await _make(connection, partition)]
+        known.update(some)
+        made += new
+    return made
+
+
+async def _make(connection: AsyncConnection[Any], partition: Partition) -> bool:
+    cursor = await connection.execute(
+        "SELECT sync.make_partition(%s, %s, %s::date)",
+        [partition.table, partition.site, f"{partition.month}-01"],
+    )
+    row = await cursor.fetchone()
+    return bool(row and row[0])
+
+
+async def make_ahead(
+    connection: AsyncConnection[Any],
+    catalog: Catalog,
+    sites: Collection[str],
+    *,
+    now: datetime,
+    months_ahead: int = MONTHS_AHEAD,
+) -> list[Partition]:
+    """Make the partitions of this month and those ahead, for each site, and return the new ones."""
+    absent = await missing(connection, catalog, sites, now=now, months_ahead=months_ahead)
+    return await ensure(connection, absent, set())
+
+
+async def missing(
+    connection: AsyncConnection[Any],
+    catalog: Catalog,
+    sites: Collection[str],
+    *,
+    now: datetime,
+    months_ahead: int = MONTHS_AHEAD,
+) -> list[Partition]:
+    """Return the partitions of this month and those ahead that are not there."""
+    cursor = await connection.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'mes'::regnamespace AND relispartition"
+    )
+    present = {name for (name,) in await cursor.fetchall()}
+    return [
+        partition
+        for table in catalog.tables
+        if table.partitioned
+        for site in sorted(sites)
+        for month in months(now, months_ahead)
+        if (partition := Partition(table.name, site, month)).name not in present
+    ]
+
+
+def months(now: datetime, ahead: int) -> Iterator[str]:
+    """Give this month and as many after it, in UTC."""
+    here = now.astimezone(UTC)
+    first = here.year * 12 + here.month - 1
+    for number in range(first, first + ahead + 1):
+        yield f"{number // 12:04d}-{number % 12 + 1:02d}"

@@ -1,0 +1,165 @@
+"""Roles of the centre's database, what each may do, and the row-level security of each table.
+
+| role | logs in | may |
+|---|---|---|
+| mes_owner | no | own everything; what it owns runs with its rights |
+| mes_ingest | yes | write all tables, uncaptured and past row-level security: the sync engine |
+| mes_app | yes | read; write two-way and central tables; rows of the site it names |
+| mes_reader | yes | read rows of the site it names |
+| mes_analyst | yes | read rows of all sites |
+
+A session names its site in each transaction by ``set_config('app.current_site_id', …, true)``. With
+none it sees nothing. It reads the shared rows as well, but changes them only when it names ``*``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from central.capture import INGEST
+from shared.changes import SHARED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from psycopg import AsyncConnection
+
+    from shared.catalog import Table
+
+OWNER: Final = "mes_owner"
+APP: Final = "mes_app"
+READER: Final = "mes_reader"
+ANALYST: Final = "mes_analyst"
+CLIENTS: Final = (APP, READER, ANALYST)
+
+#: Each role with what it is; roles belong to the whole server, so others may have made them.
+ROLES: Final[Mapping[str, str]] = {
+    OWNER: "NOLOGIN NOBYPASSRLS",
+    INGEST: "LOGIN BYPASSRLS",
+    APP: "LOGIN NOBYPASSRLS",
+    READER: "LOGIN NOBYPASSRLS",
+    ANALYST: "LOGIN BYPASSRLS",
+}
+
+#: Plain, not a sub-select: on tables split by site the planner then drops the partitions of all
+#: others before it starts. A setting that was once set in a session is '' afterwards, not null.
+SITE: Final = "nullif(current_setting('app.current_site_id', true), '')"
+
+
+async def create_roles(connection: AsyncConnection[Any]) -> list[str]:
+    """Create the roles that are missing, and return their names."""
+    cursor = await connection.execute(
+        "SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)", [list(ROLES)]
+    )
+    present = {name for (name,) in await cursor.fetchall()}
+    made = [name for name in ROLES if name not in present]
+    for name in made:
+        # Somebody who migrates another database of the same server may be faster.
+        await connection.execute(
+            f"DO $$ BEGIN CREATE ROLE {name} {ROLES[name]};"
+            " EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
+        )
+    return made
+
+
+async def set_passwords(connection: AsyncConnection[Any], passwords: Mapping[str, str]) -> None:
+    """Give roles their passwords; only SCRAM verifiers reach the server and its logs."""
+    for name, password in passwords.items():
+        if name not in ROLES or name == OWNER:
+            raise ValueError(f"{name} is not a role that logs in")
+        verifier = connection.pgconn.encrypt_password(
+            password.encode(), name.encode(), b"scram-sha-256"
+        ).decode()
+        await connection.execute(
+            sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(name), sql.Literal(verifier))
+        )
+
+
+def database_statements(database: str) -> list[sql.Composed]:
+    """Return what roles need on the database itself, to be run before the schemas exist."""
+    named = sql.Identifier(database)
+    grants = sql.SQL("GRANT CREATE, CONNECT ON DATABASE {} TO {}")
+    unset = sql.SQL("ALTER ROLE {} IN DATABASE {} SET app.current_site_id = ''")
+    return [
+        grants.format(named, sql.Identifier(OWNER)),
+        # So that what a session once set for itself alone is never taken for granted by the next.
+        *(unset.format(sql.Identifier(name), named) for name in (APP, READER)),
+    ]
+
+
+SCHEMA_GRANTS: Final = (
+    f"GRANT USAGE ON SCHEMA mes TO {INGEST}, {', '.join(CLIENTS)}",
+    f"GRANT USAGE ON SCHEMA sync TO {INGEST}",
+    f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA sync TO {INGEST}",
+    f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA sync TO {INGEST}",
+    # Tables made later, partitions among them. Clients get nothing by default: a partition that is
+    # read by its own name would be out of reach of its parent's policy.
+    f"ALTER DEFAULT PRIVILEGES IN SCHEMA sync GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES"
+    f" TO {INGEST}",
+    f"ALTER DEFAULT PRIVILEGES IN SCHEMA sync GRANT USAGE ON SEQUENCES TO {INGEST}",
+    f"ALTER DEFAULT PRIVILEGES IN SCHEMA mes GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES"
+    f" TO {INGEST}",
+    "REVOKE ALL ON FUNCTION sync.make_partition, sync.attach_partition FROM PUBLIC",
+    f"GRANT EXECUTE ON FUNCTION sync.make_partition TO {INGEST}",
+    "REVOKE ALL ON FUNCTION mes.seen FROM PUBLIC",
+    f"GRANT EXECUTE ON FUNCTION mes.seen TO {APP}",
+    f"GRANT SELECT ON mes.row_versions TO {APP}, {READER}",
+)
+
+
+def table_statements(table: Table) -> list[str]:
+    """Return the policies and grants of a business table, to be run any number of times."""
+    name = f"mes.{table.name}"
+    own = f"site_id = {SITE}"
+    policies = {
+        "read": f"FOR SELECT USING ({_readable(table)})",
+        "insert": f"FOR INSERT WITH CHECK ({own})",
+        "update": f"FOR UPDATE USING ({own}) WITH CHECK ({own})",
+        "delete": f"FOR DELETE USING ({own})",
+    }
+    return [
+        f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY",
+        f"ALTER TABLE {name} FORCE ROW LEVEL SECURITY",
+        *(
+            statement
+            for policy, rule in policies.items()
+            for statement in (
+                f"DROP POLICY IF EXISTS {policy}_by_site ON {name}",
+                f"CREATE POLICY {policy}_by_site ON {name} {rule}",
+            )
+        ),
+        f"REVOKE ALL ON {name} FROM {', '.join(CLIENTS)}",
+        f"GRANT SELECT ON {name} TO {', '.join(CLIENTS)}",
+        *([f"GRANT {rights} ON {name} TO {APP}"] if (rights := _writes(table)) else []),
+    ]
+
+
+def _readable(table: Table) -> str:
+    """Return the condition under which a site may read a row: it is its own, or in its share."""
+    rules = [f"site_id = {SITE}"]
+    sets = {column.name for column in table.columns if column.type.kind.value == "set"}
+    for column in table.share:
+        if column in sets:
+            rules.append(f"strpos({column}, to_json({SITE})::text) > 0")
+            rules.append(f"strpos({column}, '\"{SHARED}\"') > 0")
+        else:
+            rules += [f"{column} = {SITE}"] if column != "site_id" else []
+            rules.append(f"{column} = '{SHARED}'")
+    return " OR ".join(rules)
+
+
+def _writes(table: Table) -> str | None:
+    """Return what programs of the centre may do with rows: what a person may have a reason to."""
+    if table.fact or (table.name.startswith("sync_") and not table.two_way):
+        return None
+    return "INSERT" if table.append_only else "INSERT, UPDATE, DELETE"
+
+
+def as_role(url: str, role: str) -> str:
+    """Return the address under which a superuser's connection acts as a role, as programs do."""
+    given = psycopg.conninfo.conninfo_to_dict(url).get("options") or ""
+    return make_conninfo(url, options=f"{given} -c role={role}".strip())
