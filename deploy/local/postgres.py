@@ -78,9 +78,13 @@ class PostgresServer:
         """Return the server's log file."""
         return self.root / "postgres.log"
 
-    def url(self, *, dbname: str = "postgres", user: str = SUPERUSER) -> str:
-        """Return the address of a database over TCP on the loopback, with the password."""
-        password = (self.root / "password").read_text().strip() if user == SUPERUSER else ""
+    def url(self, *, dbname: str = "postgres", user: str = SUPERUSER, password: str = "") -> str:
+        """Return the address of a database, over TCP on the loopback.
+
+        The superuser's password is put in by itself; another role's is the caller's to know.
+        """
+        if user == SUPERUSER:
+            password = (self.root / "password").read_text().strip()
         login = f"{quote(user)}:{quote(password)}" if password else quote(user)
         return f"postgresql://{login}@{LOOPBACK}:{self.port}/{quote(dbname)}"
 

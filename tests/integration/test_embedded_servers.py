@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import nats
 import psutil
@@ -31,6 +32,9 @@ from deploy.local.servers import (
     ServerSettings,
     open_servers,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 pytestmark = [pytest.mark.postgres, pytest.mark.nats]
 
@@ -346,17 +350,24 @@ async def test_accounts_from_elsewhere_are_added_and_can_be_reloaded(tmp_path):
 
 async def test_a_cluster_of_three_keeps_a_stream_when_one_member_dies(tmp_path):
     with NatsCluster(tmp_path) as cluster:
-        client = await nats.connect(cluster.url.split(","))
-        stream = client.jetstream(timeout=15)
-        await stream.add_stream(StreamConfig(name="THREE", subjects=["three"], num_replicas=3))
-        await stream.publish("three", b"1")
+        survivor = cluster.servers[1]
+        client = await nats.connect(survivor.url)
+        stream = client.jetstream(timeout=2)
+        config = StreamConfig(name="THREE", subjects=["three"], num_replicas=3)
+        await in_time(lambda: stream.add_stream(config))
+        await in_time(lambda: stream.publish("three", b"before"))
         cluster.servers[0].kill()
-        for _ in range(50):
-            try:
-                await stream.publish("three", b"2", timeout=1)
-                break
-            except (nats.errors.Error, TimeoutError):
-                continue
-        assert (await stream.stream_info("THREE")).state.messages >= 2
+        await in_time(lambda: stream.publish("three", b"after"))
+        assert (await in_time(lambda: stream.stream_info("THREE"))).state.messages >= 2
         cluster.servers[0].start()
         await client.close()
+
+
+async def in_time(ask: Callable[[], Awaitable[Any]], timeout_s: float = 30) -> Any:
+    """Ask until there is an answer: a new leader is elected within some seconds."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            try:
+                return await ask()
+            except (nats.errors.Error, TimeoutError):
+                await asyncio.sleep(0.1)
