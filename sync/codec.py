@@ -83,7 +83,9 @@ def decompress(packed: bytes) -> bytes:
     try:
         size = zstandard.frame_content_size(packed)
         if not 0 <= size <= BODY_BYTES_MAX:
-            raise MalformedMessage(f"the body says it has {size} bytes, {BODY_BYTES_MAX} are allowed")
+            raise MalformedMessage(
+                f"the body says it has {size} bytes, {BODY_BYTES_MAX} are allowed"
+            )
         body = zstandard.ZstdDecompressor().decompress(packed)
     except zstandard.ZstdError as error:
         raise MalformedMessage(f"the body can't be decompressed: {error}") from error
@@ -165,7 +167,9 @@ def open_body(part: Part) -> PartBody:
     """Return the content of a part, after its bytes were checked against the digest."""
     body = decompress(part.body)
     if digest(body) != part.digests[part.part]:
-        raise MalformedMessage(f"the bytes of n {part.n}, part {part.part} don't match their digest")
+        raise MalformedMessage(
+            f"the bytes of n {part.n}, part {part.part} don't match their digest"
+        )
     return decode_body(body)
 
 
@@ -183,7 +187,9 @@ def decode_body(body: bytes) -> PartBody:
 
 
 def _change_block(fields: Any) -> ChangeBlock:
-    _check(fields, (str, str, list, object, object, list, object, object, object, list, list), "rows")
+    _check(
+        fields, (str, str, list, object, object, list, object, object, object, list, list), "rows"
+    )
     table, op, columns, sites, created, ids, at, base, after, new, old = fields
     rows = len(ids)
     _check_rows(table, columns, ids)

@@ -1,0 +1,197 @@
+"""What is encoded comes back the same, and whatever else comes in is refused, never believed."""
+
+from __future__ import annotations
+
+import msgpack
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.changes import Ack, ChangeBlock, Fate, HeadBlock, Op, Part, PartBody
+from shared.errors import MalformedMessage, Poison, UnknownWireVersion
+from sync import codec, protocol
+
+ID = "018f4b7e-0000-7000-8000-000000000001"
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+values = st.one_of(
+    st.none(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False),
+    texts,
+    st.binary(max_size=20),
+)
+names = st.lists(texts, min_size=1, max_size=4, unique=True)
+
+
+@st.composite
+def change_blocks(draw):
+    rows = draw(st.integers(1, 5))
+    columns = draw(names)
+    column = st.lists(values, min_size=rows, max_size=rows)
+    text_column = st.lists(texts, min_size=rows, max_size=rows)
+    maybe = st.lists(st.one_of(st.none(), texts), min_size=rows, max_size=rows)
+    two_way = draw(st.booleans())
+    return ChangeBlock(
+        table=draw(texts),
+        op=draw(st.sampled_from(Op)),
+        columns=tuple(columns),
+        sites=draw(text_column),
+        created=draw(text_column),
+        ids=draw(text_column),
+        at=draw(st.lists(st.integers(0, 2**50), min_size=rows, max_size=rows)) if two_way else [],
+        base=draw(maybe) if two_way else [],
+        after=draw(maybe) if two_way else [],
+        new=[draw(column) for _ in columns],
+        old=[draw(column) for _ in columns] if two_way else [],
+    )
+
+
+@st.composite
+def head_blocks(draw):
+    rows = draw(st.integers(1, 5))
+    columns = draw(names)
+    text_column = st.lists(texts, min_size=rows, max_size=rows)
+    return HeadBlock(
+        table=draw(texts),
+        fate=draw(st.sampled_from(Fate)),
+        columns=tuple(columns),
+        sites=draw(text_column),
+        created=draw(text_column),
+        ids=draw(text_column),
+        version=draw(text_column),
+        order=draw(st.lists(st.integers(0, 2**60), min_size=rows, max_size=rows)),
+        new=[draw(st.lists(values, min_size=rows, max_size=rows)) for _ in columns],
+    )
+
+
+def same_types(left, right):
+    """1 == 1.0 == True in Python, but not on the wire."""
+    return repr(left) == repr(right)
+
+
+@given(st.lists(change_blocks(), max_size=4), st.integers(1, 9), st.integers(0, 2**62))
+def test_a_body_comes_back_value_for_value_and_type_for_type(blocks, schema, hlc):
+    body = PartBody(schema, hlc, -5, tuple(blocks))
+    assert same_types(codec.decode_body(codec.encode_body(body)), body)
+
+
+@given(st.lists(head_blocks(), max_size=4))
+def test_a_snapshot_chunk_comes_back_value_for_value(blocks):
+    assert same_types(codec.decode_chunk(codec.encode_chunk(blocks)), tuple(blocks))
+
+
+@given(st.lists(head_blocks(), max_size=3), st.booleans(), st.booleans())
+def test_a_feed_entry_comes_back_with_its_body_for_the_hash(blocks, acked, more):
+    ack = Ack(ID, 7, 3) if acked else None
+    body = codec.encode_entry_body(
+        shared_pos=4, schema=2, ack=ack, blocks=blocks, made_at_ms=99, more=more
+    )
+    own = protocol.entry_hash(bytes(32), "SITE_001", 5, body)
+    message = codec.encode_entry("SITE_001", 5, bytes(32), own, codec.compress(body))
+    entry, kept = codec.decode_entry(message)
+    assert kept == body
+    assert (entry.scope, entry.pos, entry.hash) == ("SITE_001", 5, own)
+    assert (entry.ack, entry.more, entry.shared_pos) == (ack, more, 4)
+    assert same_types(entry.blocks, tuple(blocks))
+
+
+def a_part(body: bytes | None = None, **changed) -> Part:
+    body = body or codec.encode_body(PartBody(1, 2, 3, ()))
+    fields = {
+        "site": "SITE_001", "epoch": ID, "n": 1, "tx_id": ID, "part": 0, "parts": 1,
+        "previous": bytes(32), "hash": bytes(32), "digests": (protocol.digest(body),),
+        "body": codec.compress(body),
+    }  # fmt: skip
+    return Part(**fields | changed)
+
+
+def test_a_part_comes_back_and_its_body_is_checked_against_its_digest():
+    part = a_part()
+    assert codec.decode_part(codec.encode_part(part)) == part
+    assert codec.open_body(part) == PartBody(1, 2, 3, ())
+    with pytest.raises(MalformedMessage, match="digest"):
+        codec.open_body(a_part(digests=(bytes(32),)))
+
+
+def test_a_newer_wire_version_is_told_from_rubbish():
+    message = bytearray(codec.encode_part(a_part()))
+    message[3] += 1
+    with pytest.raises(UnknownWireVersion, match="upgrade this side"):
+        codec.decode_part(bytes(message))
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes_are_refused_and_nothing_else_happens(payload):
+    for decode in (codec.decode_part, codec.decode_entry, codec.decode_chunk, codec.decode_control):
+        with pytest.raises(Poison):
+            decode(payload)
+
+
+@given(st.data())
+def test_a_damaged_message_is_refused_or_reads_as_something_whole(data):
+    message = bytearray(codec.encode_part(a_part()))
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(message) - 1))
+        message[place] ^= data.draw(st.integers(1, 255))
+    del message[data.draw(st.integers(0, len(message))) :]
+    try:
+        codec.open_body(codec.decode_part(bytes(message)))
+    except Poison:
+        return
+
+
+@given(
+    st.recursive(
+        values | st.booleans(),
+        lambda inner: st.lists(inner, max_size=12) | st.dictionaries(texts, inner, max_size=3),
+        max_leaves=40,
+    )
+)
+def test_well_formed_msgpack_of_another_shape_is_refused(shape):
+    for kind, decode in (("T", codec.decode_part), ("F", codec.decode_entry)):
+        fields = shape if isinstance(shape, list) else [shape]
+        frame = codec.MAGIC + bytes((codec.WIRE_VERSION,)) + msgpack.packb([kind, *fields])
+        with pytest.raises(MalformedMessage):
+            decode(frame)
+    with pytest.raises(MalformedMessage):
+        codec.decode_body(msgpack.packb(shape))
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked():
+    bomb = zstandard.ZstdCompressor().compress(bytes(codec.BODY_BYTES_MAX + 1))
+    assert len(bomb) < 10_000
+    with pytest.raises(MalformedMessage, match="are allowed"):
+        codec.decompress(bomb)
+
+
+def test_a_body_that_does_not_tell_its_size_is_refused():
+    stream = zstandard.ZstdCompressor(write_content_size=False).compressobj()
+    packed = stream.compress(b"x" * 100) + stream.flush()
+    with pytest.raises(MalformedMessage):
+        codec.decompress(packed)
+
+
+@pytest.mark.parametrize("size", [0, 10, codec.FRAME_BYTES_MAX, codec.FRAME_BYTES_MAX * 3 + 1])
+def test_a_message_above_the_limit_goes_in_pieces_that_make_it_again(size):
+    message = bytes(range(256)) * (size // 256 + 1)
+    message = message[:size]
+    pieces = codec.fragments(message)
+    if size <= codec.FRAME_BYTES_MAX:
+        assert pieces == [message]
+        return
+    decoded = [codec.decode_fragment(piece) for piece in pieces]
+    assert all(codec.is_fragment(piece) for piece in pieces)
+    assert b"".join(piece for *_, piece in decoded) == message
+    assert {whole for whole, *_ in decoded} == {protocol.digest(message)}
+
+
+def test_a_column_of_equal_texts_costs_no_more_than_one():
+    def size(text_count):
+        block = ChangeBlock(
+            "t", Op.INSERT, ("a",), ["S"] * 1000, ["c"] * 1000, [ID] * 1000,
+            new=[["x" * 30] * (1000 - text_count) + [f"{k:030}" for k in range(text_count)]],
+        )  # fmt: skip
+        return len(codec.encode_body(PartBody(1, 1, 1, (block,))))
+
+    assert size(1000) - size(0) > 25 * 1000

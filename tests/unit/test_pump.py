@@ -1,0 +1,151 @@
+"""The pump sends in order what the outbox holds, and hands on whole messages in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from shared.errors import BrokerUnreachable, Poison, WrongLastSequence
+from sync import codec
+from sync.protocol import Verdict
+from sync.pump import Message, Receiver, Sender
+
+
+@dataclass
+class FakeStream:
+    """A stream that checks the expected last sequence, and fails as it is told to."""
+
+    messages: list[bytes] = field(default_factory=list)
+    lose_acks: int = 0
+
+    async def publish_batch(self, subject, payloads, *, expected_last, over):
+        if expected_last != len(self.messages):
+            raise WrongLastSequence(len(self.messages))
+        self.messages += payloads
+        if self.lose_acks:
+            self.lose_acks -= 1
+            raise BrokerUnreachable
+        return len(self.messages)
+
+
+@dataclass
+class FakeOutbox:
+    """Ten numbered messages; decided up to ``decided``."""
+
+    subject: str = "up.A.tx"
+    over: str = "up.A.>"
+    at: int = 0
+    decided: int = 0
+    rewinds: int = 0
+
+    async def next(self, bytes_max):
+        return [b"%d" % k for k in range(self.at, min(self.at + 3, 10))]
+
+    async def sent(self, count):
+        self.at += count
+
+    async def rewind(self):
+        self.rewinds += 1
+        self.at = self.decided
+
+
+async def drain(sender):
+    while await sender.send_next():
+        pass
+
+
+NUMBERS = [b"%d" % k for k in range(10)]
+
+
+async def test_everything_goes_out_once_and_in_order():
+    stream, outbox = FakeStream(), FakeOutbox()
+    await drain(Sender(outbox, stream))
+    assert stream.messages == NUMBERS
+
+
+async def test_a_sender_that_starts_anew_learns_the_tail_from_the_broker():
+    stream = FakeStream(messages=[b"old"] * 5)
+    await drain(Sender(FakeOutbox(), stream))
+    assert stream.messages[5:] == NUMBERS
+
+
+async def test_a_lost_ack_doubles_a_batch_but_loses_nothing():
+    stream, outbox = FakeStream(lose_acks=1), FakeOutbox()
+    sender = Sender(outbox, stream)
+    try:
+        await drain(sender)
+    except BrokerUnreachable:
+        await drain(sender)
+    assert stream.messages == NUMBERS[:3] + NUMBERS
+
+
+async def test_a_stream_that_lost_its_tail_gets_everything_undecided_again():
+    stream, outbox = FakeStream(), FakeOutbox(decided=2)
+    sender = Sender(outbox, stream)
+    await sender.send_next()
+    await sender.send_next()
+    del stream.messages[1:]
+    await drain(sender)
+    assert outbox.rewinds == 1
+    assert stream.messages == NUMBERS[:1] + NUMBERS[2:]
+
+
+async def test_a_message_larger_than_a_frame_arrives_whole():
+    large = bytes(codec.FRAME_BYTES_MAX * 2 + 7)
+    outbox = FakeOutbox()
+
+    async def next_large(bytes_max):
+        return [large] if outbox.at == 0 else []
+
+    outbox.next = next_large
+    stream, inbox = FakeStream(), FakeInbox()
+    await drain(Sender(outbox, stream))
+    assert len(stream.messages) == 3
+    assert await Receiver(inbox).receive_next([Message(m, 1) for m in stream.messages]) is (
+        Verdict.APPLY
+    )
+    assert [m.payload for m in inbox.taken] == [large]
+
+
+@dataclass
+class FakeInbox:
+    verdicts: list[Verdict] = field(default_factory=list)
+    taken: list[Message] = field(default_factory=list)
+    refused: list[Poison] = field(default_factory=list)
+    asked: int = 0
+
+    async def take(self, messages):
+        self.taken += messages
+        return self.verdicts.pop(0) if self.verdicts else Verdict.APPLY
+
+    async def refuse(self, message, why):
+        self.refused.append(why)
+
+    async def ask_again(self):
+        self.asked += 1
+
+
+async def test_after_a_gap_the_missing_messages_are_asked_for():
+    inbox = FakeInbox(verdicts=[Verdict.GAP])
+    assert await Receiver(inbox).receive_next([Message(b"9", 1)]) is Verdict.GAP
+    assert inbox.asked == 1
+
+
+async def test_a_damaged_fragment_is_refused_and_what_follows_goes_on():
+    inbox = FakeInbox()
+    piece = codec.fragments(bytes(codec.FRAME_BYTES_MAX + 1))[0]
+    assert codec.is_fragment(piece)
+    verdict = await Receiver(inbox).receive_next(
+        [Message(b"1", 1), Message(piece[:-5], 1), Message(b"2", 1)]
+    )
+    assert verdict is Verdict.APPLY
+    assert len(inbox.refused) == 1
+    assert [m.payload for m in inbox.taken] == [b"1", b"2"]
+
+
+async def test_fragments_that_come_apart_over_deliveries_make_the_message():
+    inbox = FakeInbox()
+    receiver = Receiver(inbox)
+    message = bytes(range(256)) * 8000
+    for piece in reversed(codec.fragments(message)):
+        await receiver.receive_next([Message(piece, 1)])
+    assert [m.payload for m in inbox.taken] == [message]
