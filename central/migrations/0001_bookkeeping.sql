@@ -48,6 +48,11 @@ CREATE TABLE sync.site (
     lease_until      timestamptz NOT NULL DEFAULT '-infinity'
 );
 
+CREATE TABLE sync.worker (             -- ingest workers that are alive, so that they share evenly
+    holder  text        PRIMARY KEY,
+    until   timestamptz NOT NULL
+);
+
 CREATE TABLE sync.epoch (
     site        text        NOT NULL REFERENCES sync.site,
     epoch       uuid        NOT NULL,
@@ -104,7 +109,8 @@ CREATE TABLE sync.version (            -- what every version touched: the union 
     version    uuid     NOT NULL,
     op         "char"   NOT NULL,      -- I, U, D
     mask       bigint   NOT NULL,      -- bit positions are those of the catalogue's columns
-    overruled  bigint   NOT NULL DEFAULT 0,
+    overruled  bigint   NOT NULL DEFAULT 0,     -- columns in which the write did not take effect
+    contested  bigint   NOT NULL DEFAULT 0,     -- ... on whose verdict a later write must not build
     origin     text     NOT NULL,      -- site, or '*' for the centre
     writer     text,
     at_ms      bigint   NOT NULL,      -- corrected wall time of the touch
@@ -133,7 +139,7 @@ CREATE TABLE sync.extra (              -- columns of a newer schema, until our o
     PRIMARY KEY (site_id, table_name, id, column_name)
 );
 
-CREATE TABLE sync.waiting (            -- whole rows that wait: parent missing, table not known yet, parked
+CREATE TABLE sync.waiting (            -- rows that are not applied: parked, or waiting for another
     ticket      uuid        PRIMARY KEY,    -- id of the row in mes.sync_parked
     site_id     text        NOT NULL,
     table_name  text        NOT NULL,
@@ -142,12 +148,34 @@ CREATE TABLE sync.waiting (            -- whole rows that wait: parent missing, 
     epoch       uuid        NOT NULL,
     n           bigint      NOT NULL,
     ord         bigint      GENERATED ALWAYS AS IDENTITY,
+    reason      text        NOT NULL,
+    schema      integer     NOT NULL,  -- the writer's
     needs       uuid,                  -- id of the parent that is missing
+    behind      uuid,                  -- ticket of the row that goes first
+    after_ord   bigint      NOT NULL,  -- versions of the row with a larger order are later writes
     block       bytea       NOT NULL,  -- canonical body of a part that holds just this row
     stored_at_ms bigint     NOT NULL
 );
 CREATE INDEX waiting_by_need ON sync.waiting (site_id, needs) WHERE needs IS NOT NULL;
 CREATE INDEX waiting_by_row ON sync.waiting (site_id, table_name, row_id);
+CREATE INDEX waiting_by_first ON sync.waiting (behind) WHERE behind IS NOT NULL;
+
+CREATE TABLE sync.refused (            -- messages that nobody can read, for a person to look at
+    id            bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    site          text        NOT NULL,
+    refused_at    timestamptz NOT NULL DEFAULT now(),
+    reason        text        NOT NULL,
+    message       text        NOT NULL,
+    sha256        bytea       NOT NULL,
+    payload       bytea       NOT NULL,
+    stored_at_ms  bigint      NOT NULL,
+    UNIQUE (site, sha256)
+);
+
+CREATE TABLE sync.spent_release (      -- signed releases that let a lattice go back: once each
+    release_id  uuid PRIMARY KEY,
+    tx_id       uuid NOT NULL
+);
 
 -- Downstream ---------------------------------------------------------------------------------------
 
