@@ -242,3 +242,10 @@ def test_no_released_migration_was_ever_changed():
 def git(*arguments: str) -> str:
     done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
     return done.stdout
+
+
+def test_an_edge_installation_brings_nothing_of_the_centre():
+    locked = (ROOT / "requirements" / "edge.txt").read_text()
+    names = set(re.findall(r"(?m)^([a-z0-9-]+)==", locked))
+    assert {"nats-py", "sqlite-utils"} <= names
+    assert not names & {"fastapi", "psycopg", "psycopg-binary", "psycopg-pool", "sqlalchemy"}
