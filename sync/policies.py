@@ -266,7 +266,7 @@ def _is_safer(column: Column, clash: Clash) -> bool:
         new, head = clash.new[column.name], clash.head.get(column.name)
         return sign * _compare(column, new, head, sign) > 0
     there = clash.there.site if clash.there else CENTRE
-    return clash.here.site != CENTRE and (there == CENTRE or clash.own_stands)
+    return clash.here.site != CENTRE and there == CENTRE
 
 
 _RULES: Final[Mapping[Policy, Callable[[Clash], Ruling]]] = {

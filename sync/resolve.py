@@ -197,7 +197,7 @@ def _deleted_unseen(since: Sequence[Version] | None, write: Write) -> bool:
     """Return whether an insert did not know of a deletion."""
     if since is None:
         return True
-    gone = [v for v in since if v.op is Op.DELETE and not v.overruled]
+    gone = [v for v in since if v.op is Op.DELETE]
     # Where it follows a deletion of its own it means a new row, whoever else deleted the old one.
     return bool(gone) and not any(_is_own(v, write) for v in gone)
 

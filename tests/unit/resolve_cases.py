@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from shared.catalog import Column, ColumnType, Direction, Group, Kind, Policy, Table
 from shared.changes import Op, Value
 from shared.values import canonical
-from sync.resolve import Author, Conflict, Resolution, Version, Write, resolve
+from sync.resolve import CENTRE, Author, Conflict, Resolution, Version, Write, resolve
 
 STATES = ("CREATED", "RELEASED", "IN_PROGRESS", "COMPLETED", "CLOSED")
 LOT = ("RELEASED", "PENDING", "QUARANTINED", "REJECTED")
@@ -156,3 +156,11 @@ def seeing(write: Write, base: str) -> Write:
 def set_of(texts) -> Value:
     """Return the canonical set of these texts."""
     return canonical(TABLE.column("tags").type, sorted(texts))
+
+
+def contest(write, **central):
+    """Return head and only conflict of a site's write that did not see ``central`` written."""
+    old = {name: write.old.get(name) for name in central}
+    row = after([update(CENTRE, 100, old=old, **central), write], **write.old)
+    assert len(row.conflicts) == 1
+    return row.head, row.conflicts[0]

@@ -11,17 +11,9 @@ from shared.clock import DRIFT_MAX_MS, touch_ms
 from shared.errors import InvalidValue, UnknownColumn
 from sync.policies import _RULES
 from sync.resolve import CENTRE, Outcome, resolve
-from tests.unit.resolve_cases import TABLE, Row, after, author, head, seeing, update, wrote
+from tests.unit.resolve_cases import TABLE, Row, after, author, contest, head, seeing, update, wrote
 
 HOUR_MS = 3_600_000
-
-
-def contest(write, **central):
-    """Return head and only conflict of a site's write that did not see ``central`` written."""
-    old = {name: write.old.get(name) for name in central}
-    row = after([update(CENTRE, 100, old=old, **central), write], **write.old)
-    assert len(row.conflicts) == 1
-    return row.head, row.conflicts[0]
 
 
 def test_every_policy_has_a_rule():
@@ -358,34 +350,7 @@ def test_the_decision_of_a_person_who_saw_the_review_is_a_plain_write():
     assert len(row.conflicts) == 1
 
 
-# --- groups and persons ------------------------------------------------------------------------
-
-
-def test_two_columns_of_one_group_are_never_torn_apart():
-    write = update("S1", 90, old={"line": "L1", "slot": "1"}, line="L1", slot="2")
-    row, conflict = contest(write, line="L2", slot="1")
-    assert (row["line"], row["slot"]) == ("L2", "1")
-    assert conflict.columns == ("line", "slot")
-
-
-def test_different_columns_of_one_group_are_in_conflict():
-    _, conflict = contest(update("S1", 200, slot="2"), line="L2")
-    assert conflict.here == {"slot": "2"}
-    assert conflict.central == {"line": "L2", "slot": None}
-
-
-@pytest.mark.parametrize(("at_ms", "person"), [(200, "Ann"), (50, "Bo")])
-def test_the_person_who_wrote_follows_the_side_that_stands(at_ms, person):
-    there = update(CENTRE, 100, notes="there", changed_by="Bo")
-    row = after([there, update("S1", at_ms, notes="here", changed_by="Ann")])
-    assert row.head["changed_by"] == person
-    assert [c.group for c in row.conflicts] == ["notes"]
-
-
-def test_the_person_who_wrote_follows_a_write_of_which_only_a_part_takes_effect():
-    there = update(CENTRE, 100, due="May", changed_by="Bo")
-    row = after([there, update("S1", 101, due="June", notes="greased", changed_by="Ann")])
-    assert (row.head["due"], row.head["notes"], row.head["changed_by"]) == ("May", "greased", "Ann")
+# --- what is no rival, and no column --------------------------------------------------------------
 
 
 def test_a_column_that_the_catalogue_does_not_have_is_refused():
