@@ -99,6 +99,7 @@ CREATE TABLE _sync_aside (             -- rows that stand in no table now, in fu
     at_ms      INTEGER NOT NULL,
     PRIMARY KEY (table_name, id, code)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX _sync_aside_by_code ON _sync_aside (code, at_ms);
 
 CREATE TABLE _sync_event (             -- what an operator should see: clamps, refusals, resyncs
     no INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL
