@@ -54,6 +54,10 @@ class WrongLastSequence(Transient):
         self.actual = actual
 
 
+class StaleSnapshot(Transient):
+    """The snapshot can't be loaded from here; a new one is asked for."""
+
+
 class StoreBusy(Transient):
     """The store is locked by another writer; the transaction is tried again."""
 
