@@ -136,7 +136,9 @@ async def test_what_may_be_changed_is_changed_and_the_messages_stay(link):
 async def test_what_an_operator_has_set_besides_stays_when_something_is_changed(link):
     await provision(link, WANTED)
     config = (await read_layout(link)).streams["UP_ROT"]
-    await api(link, "STREAM.UPDATE.UP_ROT", config | {"description": "mine", "max_age": 600 * 10**9})
+    await api(
+        link, "STREAM.UPDATE.UP_ROT", config | {"description": "mine", "max_age": 600 * 10**9}
+    )
     await provision(link, WANTED)
     assert (await read_layout(link)).streams["UP_ROT"]["description"] == "mine"
 
