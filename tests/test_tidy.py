@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import tomllib
 from collections import defaultdict
 from functools import cache
 from itertools import chain
@@ -170,7 +171,7 @@ def definitions() -> dict[str, set[str]]:
     """Return what each module and each class of the packages defines, by its short name.
 
     A package defines what its modules define: `store.apply` may stand for a module of the store.
-    A schema of the centre's database defines its tables: `sync.head`.
+    A schema of the centre's database defines its tables: `sync.head`, `mes.alerts`.
     """
     found: dict[str, set[str]] = defaultdict(set)
     for path, tree in in_packages().items():
@@ -190,6 +191,8 @@ def definitions() -> dict[str, set[str]]:
         if path.suffix == ".sql":
             for schema, table in re.findall(r"(?m)^CREATE .*?\b(\w+)\.(\w+)", path.read_text()):
                 found[schema].add(table)
+    for path in (ROOT / "shared" / "catalog").glob("*.toml"):
+        found["mes"] |= set(tomllib.loads(path.read_text())["tables"])
     return found
 
 
