@@ -33,17 +33,17 @@ REGISTRY = re.compile(
 )
 
 
+def git(*arguments: str) -> str:
+    # The checkout may belong to another account than the one that runs the tests, as in a container.
+    command = ["git", "-c", f"safe.directory={ROOT}", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
 @cache
 def tracked() -> tuple[Path, ...]:
     """Return the repository's files, also those not yet added, but none that git ignores."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    files = (ROOT / name for name in listed.stdout.split("\0") if name)
+    listed = git("ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    files = (ROOT / name for name in listed.split("\0") if name)
     return tuple(sorted(path for path in files if path.is_file()))
 
 
@@ -240,11 +240,6 @@ def test_no_released_migration_was_ever_changed():
         if "/migrations/" in name and name.endswith(".sql"):
             assert (ROOT / name).is_file(), f"{name} was released and is gone"
             assert git("show", f"{released[0]}:{name}") == (ROOT / name).read_text(), name
-
-
-def git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
-    return done.stdout
 
 
 def test_an_edge_installation_brings_nothing_of_the_centre():
