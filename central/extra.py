@@ -8,23 +8,23 @@ that the site wrote it under, so nothing is sent.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
-from uuid import UUID
 
 import msgpack
 from psycopg import sql
 
 from central.schema import SCHEMA
-from shared.changes import Value
 from shared.errors import InvalidValue
 from shared.values import canonical, rule_broken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
+    from uuid import UUID
 
     from psycopg import AsyncConnection
 
     from shared.catalog import Catalog, Column
+    from shared.changes import Value
 
 
 class _Extra(NamedTuple):

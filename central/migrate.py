@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
-from psycopg import sql
 
 from central import capture, extra, partitions, roles, schema
 from shared.catalog import Catalog, Table, from_json, to_json
@@ -117,14 +116,13 @@ async def _steps_done(
     await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('mes.migrate', 0))")
     steps = await plan(connection, catalog, sites, folder=folder)
     if steps:
-        for statement in roles.database_statements(connection.info.dbname):
-            await connection.execute(statement)
+        await connection.execute(roles.database_statement(connection.info.dbname))
         # What is made belongs to the owner, whoever runs this.
         await connection.execute(f"SET LOCAL ROLE {roles.OWNER}")
         for step in steps:
             for statement in step.statements:
                 await connection.execute(statement.encode())
-        await connection.execute(f"SET LOCAL ROLE {roles.INGEST}")
+        await connection.execute(f"SET LOCAL ROLE {capture.INGEST}")
     moved = await extra.materialise(connection, catalog) if await _has_extra(connection) else []
     await connection.execute("RESET ROLE")
     return [step.what for step in steps] + moved
@@ -139,11 +137,11 @@ async def _has_extra(connection: AsyncConnection[Any]) -> bool:
 async def _partitions_ahead(
     connection: AsyncConnection[Any], catalog: Catalog
 ) -> list[partitions.Partition]:
-    cursor = await connection.execute("SELECT now()")
+    cursor = await connection.execute("SELECT sync.now_ms()")
     row = await cursor.fetchone()
     assert row is not None
     registered = await _registered(connection)
-    return await partitions.make_ahead(connection, catalog, registered, now=row[0])
+    return await partitions.make_ahead(connection, catalog, registered, row[0])
 
 
 # --- the plan --------------------------------------------------------------------------------

@@ -9,14 +9,13 @@ wait for each other only as long as that takes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from central.schema import partition_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
-    from datetime import datetime
 
     from psycopg import AsyncConnection
 
@@ -77,12 +76,12 @@ async def make_ahead(
     connection: AsyncConnection[Any],
     catalog: Catalog,
     sites: Collection[str],
+    now_ms: int,
     *,
-    now: datetime,
     months_ahead: int = MONTHS_AHEAD,
 ) -> list[Partition]:
     """Make the partitions of this month and those ahead, for each site, and return the new ones."""
-    absent = await missing(connection, catalog, sites, now=now, months_ahead=months_ahead)
+    absent = await missing(connection, catalog, sites, now_ms, months_ahead=months_ahead)
     return await ensure(connection, absent, set())
 
 
@@ -90,8 +89,8 @@ async def missing(
     connection: AsyncConnection[Any],
     catalog: Catalog,
     sites: Collection[str],
+    now_ms: int,
     *,
-    now: datetime,
     months_ahead: int = MONTHS_AHEAD,
 ) -> list[Partition]:
     """Return the partitions of this month and those ahead that are not there."""
@@ -104,14 +103,14 @@ async def missing(
         for table in catalog.tables
         if table.partitioned
         for site in sorted(sites)
-        for month in months(now, months_ahead)
+        for month in months(now_ms, months_ahead)
         if (partition := Partition(table.name, site, month)).name not in present
     ]
 
 
-def months(now: datetime, ahead: int) -> Iterator[str]:
+def months(now_ms: int, ahead: int) -> Iterator[str]:
     """Give this month and as many after it, in UTC."""
-    here = now.astimezone(UTC)
-    first = here.year * 12 + here.month - 1
+    now = datetime.fromtimestamp(now_ms / 1000, UTC)
+    first = now.year * 12 + now.month - 1
     for number in range(first, first + ahead + 1):
         yield f"{number // 12:04d}-{number % 12 + 1:02d}"

@@ -22,6 +22,7 @@ from psycopg.conninfo import make_conninfo
 
 from central.capture import INGEST
 from shared.changes import SHARED
+from shared.errors import NotAuthorised
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,12 +59,35 @@ async def create_roles(connection: AsyncConnection[Any]) -> list[str]:
     present = {name for (name,) in await cursor.fetchall()}
     made = [name for name in ROLES if name not in present]
     for name in made:
-        # Somebody who migrates another database of the same server may be faster.
-        await connection.execute(
-            f"DO $$ BEGIN CREATE ROLE {name} {ROLES[name]};"
-            " EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
-        )
+        await _shared_statement(connection, f"CREATE ROLE {name} {ROLES[name]}")
+    if made:
+        # Whoever is no superuser has to belong to the roles that it works for.
+        for name in (OWNER, INGEST):
+            member = f"GRANT {name} TO {sql.Identifier(connection.info.user).as_string()}"
+            await _shared_statement(connection, member)
+    await _grant_deadlock_timeout(connection)
     return made
+
+
+async def _shared_statement(connection: AsyncConnection[Any], statement: str) -> None:
+    """Change what belongs to the whole server; whoever migrates another database may be faster."""
+    await connection.execute(
+        f"DO $$ BEGIN {statement};"
+        " EXCEPTION WHEN duplicate_object OR unique_violation OR internal_error THEN NULL; END $$"
+    )
+
+
+async def _grant_deadlock_timeout(connection: AsyncConnection[Any]) -> None:
+    """Let the ingest be the one that gives way early when it and a client wait in a circle."""
+    asked = f"SELECT has_parameter_privilege('{INGEST}', 'deadlock_timeout', 'SET')"
+    granted = f"GRANT SET ON PARAMETER deadlock_timeout TO {INGEST}"
+    cursor = await connection.execute(asked)
+    if await cursor.fetchone() == (True,):
+        return
+    try:
+        await _shared_statement(connection, granted)
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise NotAuthorised(f"let a superuser run once: {granted}") from error
 
 
 async def set_passwords(connection: AsyncConnection[Any], passwords: Mapping[str, str]) -> None:
@@ -79,16 +103,10 @@ async def set_passwords(connection: AsyncConnection[Any], passwords: Mapping[str
         )
 
 
-def database_statements(database: str) -> list[sql.Composed]:
-    """Return what roles need on the database itself, to be run before the schemas exist."""
-    named = sql.Identifier(database)
-    grants = sql.SQL("GRANT CREATE, CONNECT ON DATABASE {} TO {}")
-    unset = sql.SQL("ALTER ROLE {} IN DATABASE {} SET app.current_site_id = ''")
-    return [
-        grants.format(named, sql.Identifier(OWNER)),
-        # So that what a session once set for itself alone is never taken for granted by the next.
-        *(unset.format(sql.Identifier(name), named) for name in (APP, READER)),
-    ]
+def database_statement(database: str) -> sql.Composed:
+    """Return what the owner needs on the database itself, before there are schemas."""
+    grant = sql.SQL("GRANT CREATE ON DATABASE {} TO {}")
+    return grant.format(sql.Identifier(database), sql.Identifier(OWNER))
 
 
 SCHEMA_GRANTS: Final = (

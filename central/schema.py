@@ -8,9 +8,8 @@ partitioned table, and ``enforced`` references are held by the ingest, which mak
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -33,11 +32,15 @@ from sqlalchemy import Column as SqlColumn
 from sqlalchemy import Table as SqlTable
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
-from sqlalchemy.types import TypeEngine
 
 from shared.catalog import COMMON, Catalog, Column, ColumnType, Kind, Table
 from shared.changes import SHARED, Value
 from shared.errors import CatalogError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from sqlalchemy.types import TypeEngine
 
 SCHEMA: Final = "mes"
 KEY: Final = ("site_id", "created_at", "id")
@@ -108,7 +111,7 @@ def rename_statements(table: Table, before: str, after: str) -> list[str]:
 def widen_statement(table: Table, old: Column, new: Column) -> str:
     """Return the statement that gives a column its wider type, values and range.
 
-    Only the catalogue of PostgreSQL changes, but for ``numeric`` with another scale, which rewrites.
+    No row is rewritten, except where a decimal gets another scale.
     """
     kind = sql_type(new.type).compile(dialect=_DIALECT)
     steps = [f"DROP CONSTRAINT {name}" for name, _ in checks(table, old)]
@@ -126,7 +129,7 @@ def _add_check(name: str, condition: str) -> str:
     return f"ADD CONSTRAINT {name} CHECK ({condition})"
 
 
-def sql_type(type_: ColumnType) -> TypeEngine[object]:
+def sql_type(type_: ColumnType) -> TypeEngine[Any]:
     """Return the type of a column.
 
     All integers are ``bigint``: a range that grows then never rewrites a table, and the ingest
@@ -139,7 +142,7 @@ def sql_type(type_: ColumnType) -> TypeEngine[object]:
     return _TYPES[type_.kind]
 
 
-_TYPES: Final[Mapping[Kind, TypeEngine[object]]] = {
+_TYPES: Final[Mapping[Kind, TypeEngine[Any]]] = {
     Kind.UUID: Uuid(as_uuid=False),
     Kind.INTEGER: BigInteger(),
     Kind.FLOAT: Double(),
@@ -213,7 +216,7 @@ def natural_key(number: int, values: Sequence[Value]) -> str | None:
 
 
 def partition_name(table: str, site: str, month: str) -> str:
-    """Return the name of the partition of a month such as ``2026-11``; a site of ``*`` is shared."""
+    """Return the name of a site's partition of a month such as ``2026-11``; ``*`` is shared."""
     owner = "shared" if site == SHARED else site.lower()
     return f"{table}__{owner}__{month.replace('-', '_')}"
 
@@ -238,7 +241,7 @@ def _sql_table(table: Table, tables: MetaData) -> SqlTable:
     )
 
 
-def _sql_column(column: Column) -> SqlColumn[object]:
+def _sql_column(column: Column) -> SqlColumn[Any]:
     default = _KEY_DEFAULTS.get(column.name) if column in COMMON else None
     if column.default is not None:
         default = literal(column.type, column.default)
