@@ -127,9 +127,8 @@ async def _upkeep(settings: CentralSettings, catalog: Catalog, link: Link) -> No
 
 async def _make_partitions(settings: CentralSettings, catalog: Catalog, link: Link) -> None:
     del link
-    async with _connection(settings) as connection:
+    async with _connection(settings, autocommit=True) as connection:
         made = await make_ahead(connection, catalog, await site_names(connection), now_ms())
-        await connection.commit()
     if made:
         note(_log, "partitions made ahead", count=len(made))
     await asyncio.sleep(_PARTITIONS_EVERY_S)
