@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import sqlite3
@@ -20,6 +19,7 @@ from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type
 from tenacity.wait import wait_random_exponential
 
 from edge import metrics
+from edge.beat import write_state
 from edge.lanes import DownLane, StoreThread, UpLane, now_ms
 from edge.loading import load_snapshot
 from edge.wake import Wake
@@ -238,16 +238,3 @@ def _introduction(position: Any, asked_at: int, sent_n: int) -> dict[str, Any]:
         "schema": position.schema,
         "needs_snapshot": bool(position.needs_snapshot),
     }
-
-
-def state_path(store: Path) -> Path:
-    """Return the file beside the store in which the agent says how it is."""
-    return store.with_name(store.name + "-agent.json")
-
-
-def write_state(store: Path, state: dict[str, Any]) -> None:
-    """Replace the agent's state file in one step, so that no reader sees half of it."""
-    path = state_path(store)
-    fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps(state), encoding="utf-8")
-    fresh.replace(path)
