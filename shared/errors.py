@@ -126,3 +126,7 @@ class WrongSite(Fatal):
 
 class BadSetting(Fatal):
     """A setting is missing or can't be read."""
+
+
+class BadImport(Fatal):
+    """The file, its map and the store don't fit together; nothing of the file was taken."""
