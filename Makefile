@@ -70,7 +70,8 @@ rebuild:
 
 # Each candidate is run, not only looked up: a version manager's shim may exist and still fail.
 $(STAMP): requirements/dev.txt pyproject.toml $(STALE)
-	@found=""; bare=""; \
+	@if $(PYTHON) -m pip --version >/dev/null 2>&1; then echo "setup: the requirements changed"; exit 0; fi; \
+	found=""; bare=""; \
 	for name in python3.14 python3.13 python3.12 python3.11 python3; do \
 	  if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	    if $$name -c 'import ensurepip, venv' 2>/dev/null; then found=$$name; break; fi; \

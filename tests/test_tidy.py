@@ -34,7 +34,7 @@ REGISTRY = re.compile(
 
 
 def git(*arguments: str) -> str:
-    # The checkout may belong to another account than the one that runs the tests, as in a container.
+    # The checkout may belong to another account than ours, as in a container.
     command = ["git", "-c", f"safe.directory={ROOT}", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
