@@ -31,7 +31,6 @@ from sync.pump import Receiver, Sender
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from pathlib import Path
 
     from edge.settings import EdgeSettings
     from edge.store import EdgeStore
