@@ -1,0 +1,43 @@
+"""A centre for tests: a migrated database with sites, and what its clients would do to it."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from central import roles
+from central.migrate import migrate
+from shared.catalog_file import load_catalog
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+CATALOG = load_catalog()
+SITES = ("SITE_001", "SITE_002", "SITE_003")
+
+
+async def make_centre(url: str, sites=SITES, catalog=CATALOG) -> str:
+    """Migrate an empty database and return its address as the ingest's role."""
+    await migrate(url, catalog, sites)
+    return roles.as_role(url, "mes_ingest")
+
+
+@asynccontextmanager
+async def connect(url: str, *, autocommit: bool = True) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    async with await psycopg.AsyncConnection.connect(url, autocommit=autocommit) as connection:
+        yield connection
+
+
+async def fetch(url: str, query: str, *given) -> list[tuple[Any, ...]]:
+    async with connect(url) as connection:
+        return await (await connection.execute(query, given or None)).fetchall()
+
+
+async def execute(url: str, *statements: str) -> None:
+    """Run the statements in one transaction, as any SQL client of the centre does."""
+    async with connect(url, autocommit=False) as connection:
+        for statement in statements:
+            await connection.execute(statement)
+        await connection.commit()

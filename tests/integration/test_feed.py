@@ -1,0 +1,240 @@
+"""The feed is gap-free, immune to the order of commits, whole by transaction, and a site's own."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import AsyncExitStack
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from central.feed import Sequencer, entries_after, halves
+from shared.changes import GENESIS, SHARED, Fate, HeadBlock, Position
+from sync import codec, protocol
+from sync.protocol import Verdict
+from tests.integration.central_world import CATALOG, connect, execute, fetch
+
+ORDER = "INSERT INTO mes.work_orders (id, site_id, created_at, order_no, source, qty_ordered, uom) "
+
+
+def new_orders(site: str, *numbers: str) -> str:
+    values = ", ".join(
+        f"(uuidv7(), '{site}', '2026-11-01T00:00:00Z', '{no}', 'ERP', 10, 'pcs')" for no in numbers
+    )
+    return f"{ORDER} VALUES {values}"
+
+
+async def sequence(url: str) -> None:
+    async with connect(url, autocommit=False) as connection:
+        await Sequencer(connection, CATALOG).step(now_ms=1)
+
+
+async def follow(url: str, scope: str, after: Position = Position(0, GENESIS)):
+    """Return the entries of a feed after a position, each judged as an edge judges them."""
+    entries = []
+    async with connect(url) as connection:
+        while messages := await entries_after(connection, scope, after.n):
+            for message in messages:
+                entry, body = codec.decode_entry(message)
+                assert entry.hash == protocol.entry_hash(entry.previous, scope, entry.pos, body)
+                verdict = protocol.judge(after, entry.pos, entry.previous, entry.hash)
+                assert verdict is Verdict.APPLY
+                after = Position(entry.pos, entry.hash)
+                entries.append(entry)
+    return entries
+
+
+def rows(entries, table="work_orders"):
+    return [
+        (block.fate, dict(zip(block.columns, values, strict=True)).get("order_no"))
+        for entry in entries
+        for block in entry.blocks
+        if block.table == table
+        for values in (zip(*block.new, strict=True) if block.new else [()] * len(block))
+    ]
+
+
+async def test_a_plain_insert_at_the_centre_reaches_the_feed_of_its_site_only(centre):
+    await execute(centre, new_orders("SITE_001", "A1", "A2"))
+    await sequence(centre)
+    assert sorted(rows(await follow(centre, "SITE_001"))) == [(Fate.PUT, "A1"), (Fate.PUT, "A2")]
+    assert await follow(centre, "SITE_002") == []
+    assert await follow(centre, SHARED) == []
+
+
+async def test_values_travel_in_their_canonical_form(centre):
+    await execute(
+        centre,
+        f"{ORDER[:-2]}, due_at, notes) VALUES (uuidv7(), 'SITE_001', '2026-11-01 01:00+01', 'A',"
+        " 'ERP', 12.500000, 'pcs', '2026-11-02 12:00:00.5+00', E'tab\\tback\\\\slash\\nline')",
+    )
+    await sequence(centre)
+    (block,) = (await follow(centre, "SITE_001"))[0].blocks
+    row = dict(zip(block.columns, (column[0] for column in block.new), strict=True))
+    assert block.created == ["2026-11-01T00:00:00.000Z"]
+    assert row["qty_ordered"] == "12.5"
+    assert row["due_at"] == "2026-11-02T12:00:00.500Z"
+    assert row["notes"] == "tab\tback\\slash\nline"
+
+
+async def test_a_deleted_row_is_gone_and_a_deletion_is_not_sent_twice(centre):
+    await execute(centre, new_orders("SITE_001", "A1"))
+    await sequence(centre)
+    await execute(centre, "DELETE FROM mes.work_orders")
+    await sequence(centre)
+    await sequence(centre)
+    entries = await follow(centre, "SITE_001")
+    assert rows(entries) == [(Fate.PUT, "A1"), (Fate.GONE, None)]
+
+
+async def test_transactions_that_commit_in_crossed_order_all_reach_the_feed(centre):
+    async with connect(centre, autocommit=False) as first, connect(centre, autocommit=False) as second:
+        await first.execute(new_orders("SITE_001", "first"))  # takes the smaller numbers
+        await second.execute(new_orders("SITE_001", "second"))
+        await second.commit()
+        await sequence(centre)
+        assert rows(await follow(centre, "SITE_001")) == [(Fate.PUT, "second")]
+        await first.commit()
+    await sequence(centre)
+    assert rows(await follow(centre, "SITE_001")) == [(Fate.PUT, "second"), (Fate.PUT, "first")]
+
+
+async def test_a_transaction_left_open_holds_nobody_back(centre):
+    async with connect(centre, autocommit=False) as idle:
+        await idle.execute(new_orders("SITE_002", "never committed"))
+        for number in range(3):
+            await execute(centre, new_orders("SITE_001", f"A{number}"))
+            await sequence(centre)
+        assert len(rows(await follow(centre, "SITE_001"))) == 3
+
+
+async def test_a_large_transaction_is_one_run_of_entries_that_ends_once(centre):
+    await execute(centre, new_orders("SITE_001", *(f"N{k}" for k in range(5_000))))
+    await sequence(centre)
+    entries = await follow(centre, "SITE_001")
+    assert len(entries) > 5
+    assert [entry.more for entry in entries] == [True] * (len(entries) - 1) + [False]
+    assert len({number for _, number in rows(entries)}) == 5_000
+
+
+async def test_rows_too_large_for_one_message_are_spread_over_entries(centre):
+    chance = random.Random(1)
+    await execute(
+        centre,
+        *(
+            f"{ORDER[:-2]}, routing) VALUES (uuidv7(), 'SITE_001', now(), 'N{k}', 'ERP', 1, 'pcs',"
+            f" '\"{chance.randbytes(3_000).hex()}\"')"
+            for k in range(600)
+        ),
+    )
+    await sequence(centre)
+    assert len(rows(await follow(centre, "SITE_001"))) == 600
+    (largest,) = await fetch(centre, "SELECT max(length(body)) FROM sync.feed")
+    assert largest[0] <= codec.MESSAGE_BYTES_MAX
+
+
+async def test_shared_rows_go_into_the_feed_that_all_sites_follow_once(centre):
+    await execute(
+        centre,
+        "INSERT INTO mes.material_definitions (id, site_id, created_at, material_code, version,"
+        " description, material_type, base_uom)"
+        " VALUES (uuidv7(), '*', now(), 'M1', 1, 'Cable head', 'FINISHED', 'pcs')",
+        new_orders("SITE_001", "A1"),
+    )
+    await sequence(centre)
+    assert len(rows(await follow(centre, SHARED), "material_definitions")) == 1
+    (own,) = await follow(centre, "SITE_001")
+    assert own.shared_pos == 1
+
+
+async def test_a_person_who_moves_leaves_one_share_and_enters_another(centre):
+    await execute(
+        centre,
+        "INSERT INTO mes.persons (id, site_id, created_at, person_no, name, home_site_id,"
+        " assigned_sites) VALUES (uuidv7(), '*', now(), 'P1', 'Ada', 'SITE_001', '[\"SITE_002\"]')",
+    )
+    await sequence(centre)
+    await execute(centre, "UPDATE mes.persons SET home_site_id = 'SITE_003', assigned_sites = '[]'")
+    await sequence(centre)
+    fates = {
+        site: [b.fate for e in await follow(centre, site) for b in e.blocks]
+        for site in ("SITE_001", "SITE_002", "SITE_003")
+    }
+    assert fates == {
+        "SITE_001": [Fate.PUT, Fate.LEFT],
+        "SITE_002": [Fate.PUT, Fate.LEFT],
+        "SITE_003": [Fate.PUT],
+    }
+    assert await follow(centre, SHARED) == []
+
+
+async def test_an_ack_is_an_entry_even_without_rows(centre):
+    epoch = "018f4b7e-0000-7000-8000-000000000001"
+    await execute(
+        centre, f"INSERT INTO sync.epoch (site, epoch, last_n) VALUES ('SITE_001', '{epoch}', 4)"
+    )
+    await sequence(centre)
+    await sequence(centre)
+    (entry,) = await follow(centre, "SITE_001")
+    assert (entry.ack.epoch, entry.ack.n, entry.ack.safe_n) == (epoch, 4, 0)
+
+
+async def test_only_one_sequencer_works_at_a_time(centre):
+    await execute(centre, new_orders("SITE_001", *(f"N{k}" for k in range(300))))
+    await asyncio.gather(*(sequence(centre) for _ in range(4)), return_exceptions=True)
+    await sequence(centre)
+    assert len(rows(await follow(centre, "SITE_001"))) == 300
+    assert await fetch(centre, "SELECT 1 FROM sync.touched") == []
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(["write", "commit", "sequence"]), min_size=4, max_size=30))
+async def test_whatever_the_order_of_writes_commits_and_steps_the_last_head_arrives(
+    centre, schedule
+):
+    """Three clients update one row each in turn; the feed ends with every row's last value."""
+    before = len(await follow(centre, "SITE_003"))
+    number = (await fetch(centre, "SELECT count(*) FROM mes.work_orders"))[0][0]
+    keys = [f"{number}-{k}" for k in range(3)]
+    await execute(centre, new_orders("SITE_003", *keys))
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(connect(centre, autocommit=False)) for _ in range(3)
+        ]
+        for turn, action in enumerate(schedule):
+            client, key = clients[turn % 3], keys[turn % 3]
+            if action == "write":
+                await client.execute(
+                    "UPDATE mes.work_orders SET notes = %s WHERE order_no = %s", [str(turn), key]
+                )
+            elif action == "commit":
+                await client.commit()
+            else:
+                await sequence(centre)
+        for client in clients:
+            await client.commit()
+    await sequence(centre)
+    last = {}
+    for entry in (await follow(centre, "SITE_003"))[before:]:
+        for block in entry.blocks:
+            columns = dict(zip(block.columns, block.new, strict=True))
+            last |= dict(zip(columns["order_no"], columns["notes"], strict=True))
+    stored = await fetch(
+        centre, "SELECT order_no, notes FROM mes.work_orders WHERE order_no = ANY(%s)", keys
+    )
+    assert last == dict(stored)
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=5))
+def test_halves_hold_all_rows_in_order_and_neither_is_empty(sizes):
+    blocks, number = [], 0
+    for size in sizes:
+        ids = [str(number + k) for k in range(size)]
+        number += size
+        blocks.append(HeadBlock("t", Fate.PUT, ("a",), ids, ids, ids, ids, [1] * size, [ids]))
+    first, second = halves(blocks)
+    assert [i for b in first + second for i in b.ids] == [str(k) for k in range(number)]
+    if number > 1:
+        assert first
+        assert second
