@@ -114,6 +114,7 @@ CREATE TABLE sync.version (            -- what every version touched: the union 
     origin     text     NOT NULL,      -- site, or '*' for the centre
     writer     text,
     at_ms      bigint   NOT NULL,      -- corrected wall time of the touch
+    hlc        bigint   NOT NULL DEFAULT 0,     -- of the site's drain: tells its own writes' order
     clamped    boolean  NOT NULL DEFAULT false,
     replaced   jsonb,                  -- plain SQL at the centre: the values it overwrote or deleted
     PRIMARY KEY (site_id, table_no, id, ord)
@@ -126,7 +127,9 @@ CREATE TABLE sync.row_key (            -- natural keys, unique per site across a
     id        uuid     NOT NULL,
     PRIMARY KEY (site_id, table_no, key)
 );
-CREATE INDEX row_key_by_id ON sync.row_key (site_id, table_no, id);
+-- By id alone: with the site in front the planner, which knows nothing of a new table, takes this index
+-- where the primary key is meant.
+CREATE INDEX row_key_by_id ON sync.row_key (id);
 
 CREATE TABLE sync.extra (              -- columns of a newer schema, until our own migration has them
     site_id      text        NOT NULL,
@@ -152,7 +155,6 @@ CREATE TABLE sync.waiting (            -- rows that are not applied: parked, or 
     schema      integer     NOT NULL,  -- the writer's
     needs       uuid,                  -- id of the parent that is missing
     behind      uuid,                  -- ticket of the row that goes first
-    after_ord   bigint      NOT NULL,  -- versions of the row with a larger order are later writes
     block       bytea       NOT NULL,  -- canonical body of a part that holds just this row
     stored_at_ms bigint     NOT NULL
 );
