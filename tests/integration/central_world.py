@@ -25,7 +25,9 @@ async def make_centre(url: str, sites=SITES, catalog=CATALOG) -> str:
 
 
 @asynccontextmanager
-async def connect(url: str, *, autocommit: bool = True) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+async def connect(
+    url: str, *, autocommit: bool = True
+) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
     async with await psycopg.AsyncConnection.connect(url, autocommit=autocommit) as connection:
         yield connection
 

@@ -89,7 +89,10 @@ async def test_a_deleted_row_is_gone_and_a_deletion_is_not_sent_twice(centre):
 
 
 async def test_transactions_that_commit_in_crossed_order_all_reach_the_feed(centre):
-    async with connect(centre, autocommit=False) as first, connect(centre, autocommit=False) as second:
+    async with (
+        connect(centre, autocommit=False) as first,
+        connect(centre, autocommit=False) as second,
+    ):
         await first.execute(new_orders("SITE_001", "first"))  # takes the smaller numbers
         await second.execute(new_orders("SITE_001", "second"))
         await second.commit()

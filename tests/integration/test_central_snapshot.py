@@ -1,0 +1,228 @@
+"""A snapshot holds the share of one moment, whole, in pieces that can be fetched in any order."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from psycopg_pool import AsyncConnectionPool
+
+from central import snapshot
+from central.control import Control
+from central.feed import Sequencer
+from central.snapshot import Spool
+from shared.changes import Fate
+from shared.errors import MalformedMessage, SyncError
+from sync import codec
+from tests.integration.central_world import CATALOG, connect, execute, fetch
+from tests.integration.test_feed import new_orders, sequence
+
+ZERO = bytes(32)
+EPOCH = "018f4b7e-0000-7000-8000-000000000001"
+
+
+async def spool(url: str, site: str) -> str:
+    async with connect(url, autocommit=False) as reader, connect(url, autocommit=False) as writer:
+        return await Spool(reader, writer, CATALOG).fill(site)
+
+
+async def load(url: str, made: str) -> list:
+    blocks, k = [], 0
+    async with connect(url) as connection:
+        while True:
+            body, chunks = await snapshot.chunk(connection, made, k)
+            if body is None:
+                assert k == chunks
+                return blocks
+            blocks += codec.decode_chunk(body)
+            k += 1
+
+
+def numbers(blocks):
+    return sorted(
+        number
+        for block in blocks
+        if block.table == "work_orders"
+        for number in block.new[block.columns.index("order_no")]
+    )
+
+
+async def test_a_snapshot_holds_a_sites_own_rows_and_the_shared_ones_and_no_others(centre):
+    await execute(
+        centre,
+        new_orders("SITE_001", "mine"),
+        new_orders("SITE_002", "theirs"),
+        "INSERT INTO mes.material_definitions (id, site_id, created_at, material_code, version,"
+        " description, material_type, base_uom)"
+        " VALUES (uuidv7(), '*', now(), 'M1', 1, 'tab\tback\\slash', 'FINISHED', 'pcs')",
+        "INSERT INTO mes.persons (id, site_id, created_at, person_no, name, home_site_id,"
+        " assigned_sites) VALUES (uuidv7(), '*', now(), 'P1', 'Ada', 'SITE_002', '[\"SITE_001\"]'),"
+        " (uuidv7(), '*', now(), 'P2', 'Bob', 'SITE_002', '[]')",
+    )
+    blocks = await load(centre, await spool(centre, "SITE_001"))
+    assert numbers(blocks) == ["mine"]
+    held = {b.table: dict(zip(b.columns, b.new, strict=True)) for b in blocks}
+    assert held["material_definitions"]["description"] == ["tab\tback\\slash"]
+    assert held["persons"]["name"] == ["Ada"]
+    assert {b.fate for b in blocks} == {Fate.PUT}
+    assert all(order > 0 for b in blocks for order in b.order)
+
+
+async def test_rows_written_while_it_is_spooled_come_with_the_feed_after_its_position(centre):
+    await execute(centre, new_orders("SITE_001", *(f"N{k}" for k in range(12_000))))
+    await sequence(centre)
+    begun = asyncio.Event()
+    async with (
+        connect(centre, autocommit=False) as reader,
+        connect(centre, autocommit=False) as writer,
+    ):
+        filling = asyncio.create_task(
+            Spool(reader, writer, CATALOG).fill("SITE_001", lambda *_: begun.set())
+        )
+        await begun.wait()
+        await execute(centre, "DELETE FROM mes.work_orders WHERE order_no < 'N5'")
+        made = await filling
+    blocks = await load(centre, made)
+    assert len(blocks) >= 3
+    assert len(set(numbers(blocks))) == 12_000
+    ((manifest,),) = await fetch(centre, "SELECT manifest FROM sync.snapshot")
+    assert manifest["own"][0] > 0
+
+
+async def test_recent_facts_are_part_of_it_and_old_ones_are_not(centre):
+    for when in ("now()", "now() - interval '90 days'"):
+        async with connect(centre, autocommit=False) as connection:
+            await connection.execute(
+                "SELECT sync.make_partition('equipment_state_events', 'SITE_001',"
+                f" date_trunc('month', {when})::date)"
+            )
+            await connection.execute(
+                "INSERT INTO mes.equipment_state_events__site_001 (id, site_id, created_at, equipment_id,"
+                f" state, since, source) VALUES (uuidv7(), 'SITE_001', {when}, uuidv7(),"
+                f" 'RUNNING', {when}, 'PLC')"
+            )
+            await connection.commit()
+    blocks = await load(centre, await spool(centre, "SITE_001"))
+    assert [len(b) for b in blocks if b.table == "equipment_state_events"] == [1]
+
+
+@pytest.fixture
+async def control(centre):
+    async def waiting(site):
+        return 3
+
+    async with AsyncConnectionPool(centre, min_size=1, max_size=6, open=False) as pool:
+        yield Control(pool, CATALOG, waiting)
+
+
+async def ask(control, site, verb, **fields):
+    answer = await control.answer(f"ctl.{site}.{verb}", codec.encode_control(fields))
+    return codec.decode_control(answer)
+
+
+def hello(**changed):
+    fields = {
+        "now_ms": 1, "version": "1", "instance": "host:/a", "epoch": EPOCH, "n": 0, "hash": ZERO,
+        "sent_n": 0, "acked_n": 0, "own": [0, ZERO], "shared": [0, ZERO], "schema": 1,
+        "needs_snapshot": True,
+    }  # fmt: skip
+    return fields | changed
+
+
+async def test_hello_tells_how_far_the_centre_is_and_what_the_broker_still_holds(control, centre):
+    await execute(
+        centre, f"INSERT INTO sync.epoch (site, epoch, last_n) VALUES ('SITE_001', '{EPOCH}', 4)"
+    )
+    answer = await ask(control, "SITE_001", "hello", **hello(n=5))
+    assert (answer["verdict"], answer["applied_n"], answer["waiting"]) == ("ok", 4, 3)
+
+
+async def test_hello_of_a_store_behind_the_centre_stops_it_and_says_why(control, centre):
+    await execute(
+        centre, f"INSERT INTO sync.epoch (site, epoch, last_n) VALUES ('SITE_001', '{EPOCH}', 4)"
+    )
+    answer = await ask(control, "SITE_001", "hello", **hello(n=3))
+    assert answer["verdict"] == "stop"
+    assert "restored" in answer["why"]
+
+
+async def test_hello_of_another_transaction_with_a_known_number_stops_it(control, centre):
+    await execute(
+        centre, f"INSERT INTO sync.epoch (site, epoch, last_n) VALUES ('SITE_001', '{EPOCH}', 4)"
+    )
+    answer = await ask(control, "SITE_001", "hello", **hello(n=4, hash=b"x" * 32))
+    assert answer["verdict"] == "stop"
+
+
+async def test_a_second_store_of_a_site_that_is_alive_is_stopped(control, centre):
+    assert (await ask(control, "SITE_001", "hello", **hello()))["verdict"] == "ok"
+    answer = await ask(control, "SITE_001", "hello", **hello(instance="other:/b"))
+    assert answer["verdict"] == "stop"
+    assert "host:/a" in answer["why"]
+    assert (await ask(control, "SITE_001", "hello", **hello()))["verdict"] == "ok"
+
+
+async def test_an_unknown_site_is_told_what_to_do(control):
+    with pytest.raises(SyncError, match="sites add SITE_009"):
+        await ask(control, "SITE_009", "hello", **hello())
+
+
+async def test_a_site_may_not_follow_the_feed_of_another(control):
+    with pytest.raises(MalformedMessage, match="SITE_002"):
+        await ask(control, "SITE_001", "feed", scope="SITE_002", after=0)
+
+
+async def test_a_pruned_feed_answers_that_a_snapshot_is_needed(control, centre):
+    for number in range(3):
+        await execute(centre, new_orders("SITE_001", f"A{number}"))
+        await sequence(centre)
+    answer = await ask(control, "SITE_001", "feed", scope="SITE_001", after=0)
+    assert len(answer["entries"]) == 3
+    await execute(centre, "DELETE FROM sync.feed WHERE pos <= 2")
+    assert (await ask(control, "SITE_001", "feed", scope="SITE_001", after=0))["snapshot"]
+    assert len((await ask(control, "SITE_001", "feed", scope="SITE_001", after=2))["entries"]) == 1
+    assert (await ask(control, "SITE_001", "hello", **hello()))["verdict"] == "snapshot"
+
+
+async def test_a_snapshot_is_fetched_by_its_site_alone_and_resumed_by_its_id(control, centre):
+    await execute(centre, new_orders("SITE_001", "A1"))
+    begun = await ask(control, "SITE_001", "snapshot")
+    first = {}
+    while "piece" not in first:
+        first = await ask(control, "SITE_001", "chunk", id=begun["id"], k=0)
+    assert numbers(codec.decode_chunk(first["piece"])) == ["A1"]
+    assert (await ask(control, "SITE_002", "chunk", id=begun["id"], k=0)) == {"gone": True}
+    while not (end := await ask(control, "SITE_001", "chunk", id=begun["id"], k=1)).get("end"):
+        assert end == {"wait": True}
+    again = await ask(control, "SITE_001", "snapshot", id=begun["id"])
+    assert again["id"] == begun["id"]
+    assert (await ask(control, "SITE_001", "snapshot"))["id"] != begun["id"]
+
+
+async def test_a_half_made_snapshot_is_made_anew(control, centre):
+    begun = await ask(control, "SITE_001", "snapshot")
+    await asyncio.gather(*control._spools.values())
+    await execute(centre, "UPDATE sync.snapshot SET chunks = NULL")
+    again = await ask(control, "SITE_001", "snapshot", id=begun["id"])
+    assert again["id"] != begun["id"]
+
+
+async def test_a_large_entry_is_fetched_in_pieces(control, centre):
+    await execute(
+        centre,
+        "INSERT INTO mes.work_orders (id, site_id, created_at, order_no, source, qty_ordered, uom,"
+        " routing) SELECT uuidv7(), 'SITE_001', now(), 'big', 'ERP', 1, 'pcs',"
+        " to_json((SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 60000)))",
+    )
+    async with connect(centre, autocommit=False) as connection:
+        await Sequencer(connection, CATALOG).step(now_ms=1)
+    answer = await ask(control, "SITE_001", "feed", scope="SITE_001", after=0)
+    message = answer["entries"][0]
+    assert answer["size"] > len(message)
+    while len(message) < answer["size"]:
+        more = await ask(
+            control, "SITE_001", "feed", scope="SITE_001", after=0, offset=len(message)
+        )
+        message += more["entries"][0]
+    entry, _ = codec.decode_entry(message)
+    assert len(entry.blocks[0].new[entry.blocks[0].columns.index("routing")][0]) > 1_900_000
