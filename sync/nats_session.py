@@ -140,7 +140,7 @@ class Session:
     def drop(self, why: str) -> None:
         """End the session at once: the socket is reset, whoever waits on it is told."""
         if not self.lost.done():
-            self.lost.set_result(self.last_error or why)
+            self.lost.set_result(self.last_error or str(self.nc.last_error or why))
         transport = self._transport()
         if transport is not None:
             transport.abort()
@@ -335,7 +335,6 @@ class Session:
                     refused.set_result(f"{text}; these credentials are not for that subject")
 
     async def _on_closed(self) -> None:
-        self.last_error = str(self.nc.last_error or "") or self.last_error
         self.drop("the broker closed the connection")
 
     async def _on_lame_duck(self) -> None:

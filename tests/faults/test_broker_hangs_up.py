@@ -1,0 +1,131 @@
+"""The broker hangs up with an error, after which the client library alone would stay away."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy.local.servers import NatsServer
+from shared.errors import NotAuthorised
+from sync.accounts import creds_path, ensure_keys, trust_config
+from sync.nats_grants import site_user
+from sync.nats_keys import ACCOUNT, USER, creds_text, new_key, read_or_make_key, sign_token
+from sync.transport import Link, LinkSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = [pytest.mark.nats, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("broker") / "keys"
+    ensure_keys(path, ["ROT"])
+    return path
+
+
+@pytest.fixture(scope="module")
+def broker(keys: Path) -> Iterator[NatsServer]:
+    root = keys.parent / "nats"
+    with NatsServer(root, config=trust_config(keys, root / "accounts")) as server:
+        yield server
+
+
+def settings(url: str, creds: Path | None = None, name: str = "ROT") -> LinkSettings:
+    return LinkSettings(
+        servers=(url,),
+        name=name,
+        creds_file=creds,
+        reconnect_spread_s=0.1,
+        reconnect_wait_max_s=0.3,
+    )
+
+
+async def reached(link: Link, *, connected: bool) -> None:
+    async with asyncio.timeout(8):
+        while link.connected is not connected:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_credentials_that_expire_are_read_again_when_they_were_renewed(
+    broker, keys, tmp_path
+):
+    creds, login = tmp_path / "user.creds", new_key(USER)
+    holder = read_or_make_key(keys / "sites" / "ROT" / "account.seed", ACCOUNT)
+
+    def renew(lifetime_s: int) -> None:
+        now_s = time.time_ns() // 10**9
+        token = sign_token(
+            holder,
+            login.public,
+            "ROT",
+            site_user("ROT"),
+            issued_at_s=now_s,
+            expires_at_s=now_s + lifetime_s,
+        )
+        creds.write_bytes(creds_text(token, login))
+
+    renew(2)
+    async with Link(settings(broker.url, creds)) as link:
+        await link.wait_connected(1)
+        await reached(link, connected=False)
+        assert "expired" in link.last_error
+        with pytest.raises(NotAuthorised):
+            await link.wait_connected(0.5)
+        renew(3600)
+        await reached(link, connected=True)
+        assert link.disconnects == 1
+
+
+async def test_a_connection_that_an_operator_kicks_is_built_anew(broker, keys):
+    centre = settings(broker.url, creds_path(keys, "central"), name="kicked")
+    async with (
+        Link(settings(broker.url, creds_path(keys, "sys"), name="sys")) as system,
+        Link(centre) as link,
+    ):
+        await system.wait_connected(1)
+        await link.wait_connected(1)
+        found = json.loads(await system.request("$SYS.REQ.SERVER.PING.CONNZ", b""))
+        cid = next(c["cid"] for c in found["data"]["connections"] if c["name"] == "kicked")
+        kick = f"$SYS.REQ.SERVER.{found['server']['id']}.KICK"
+        await system.request(kick, json.dumps({"cid": cid}).encode())
+        await reached(link, connected=False)
+        await reached(link, connected=True)
+        assert link.disconnects == 1
+
+
+async def test_any_error_that_the_server_hangs_up_with_is_survived_with_growing_waits():
+    hellos: list[float] = []
+    errors = itertools.cycle(
+        [b"'Maximum Payload Violation'", b"'Unknown Protocol Operation'", b"'Slow Consumer'"]
+    )
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        hellos.append(asyncio.get_running_loop().time())
+        writer.write(b'INFO {"server_id":"X","version":"2.15.1","max_payload":1048576}\r\n')
+        with contextlib.suppress(OSError):
+            while line := await reader.readline():
+                if line.startswith(b"PING"):
+                    writer.write(b"PONG\r\n")
+                    break
+            await asyncio.sleep(0.02)
+            writer.write(b"-ERR " + next(errors) + b"\r\n")
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with Link(settings(f"nats://127.0.0.1:{port}")) as link:
+        await asyncio.sleep(2)
+        assert link.disconnects >= 3
+        assert len(hellos) < 30, "a server that hangs up at once is not to be hammered"
+        assert "nats:" in link.last_error
+    server.close()
