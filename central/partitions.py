@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from shared.catalog import Catalog
 
 MONTHS_AHEAD: Final = 3
+#: A month further ahead is the work of a broken clock, or of somebody who wants a million tables.
+MONTHS_TO_COME_MAX: Final = 24
+MONTH_MIN: Final = "1970-01"
 #: Made in one transaction: each takes a few locks, of which PostgreSQL has some thousand.
 TOGETHER_MAX: Final = 50
 
@@ -40,6 +43,14 @@ class Partition:
     def name(self) -> str:
         """Return the table's name in the schema mes, where rows can be written directly."""
         return partition_name(self.table, self.site, self.month)
+
+
+def month_refused(month: str, now_ms: int) -> str | None:
+    """Return the rule by which rows of this month get no partition, or None; they are parked."""
+    *_, last = months(now_ms, MONTHS_TO_COME_MAX)
+    if MONTH_MIN <= month <= last:
+        return None
+    return f"created_at is in {month}; {MONTH_MIN} to {last} are kept"
 
 
 async def ensure(

@@ -152,6 +152,7 @@ def table_statements(table: Table) -> list[str]:
         ),
         f"REVOKE ALL ON {name} FROM {', '.join(CLIENTS)}",
         f"GRANT SELECT ON {name} TO {', '.join(CLIENTS)}",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO {INGEST}",
         *([f"GRANT {rights} ON {name} TO {APP}"] if (rights := _writes(table)) else []),
     ]
 

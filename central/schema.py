@@ -39,13 +39,16 @@ from shared.errors import CatalogError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from decimal import Decimal
 
     from sqlalchemy.types import TypeEngine
 
 SCHEMA: Final = "mes"
 KEY: Final = ("site_id", "created_at", "id")
-#: PostgreSQL cuts longer names off; a partition's is TABLE__SITE__YYYY_MM, a site's at most 20.
-PARTITIONED_NAME_MAX: Final = 63 - len("__") - 20 - len("__2026_11")
+#: PostgreSQL cuts longer names off.
+NAME_MAX: Final = 63
+#: A partition's name is TABLE__SITE__YYYY_MM, and a site's is 20 characters at most.
+PARTITIONED_NAME_MAX: Final = NAME_MAX - len("__") - 20 - len("__2026_11")
 
 #: Paths that reports take besides the key: from an order to its reports and jobs, from a lot to its
 #: movements and both ways through its genealogy. All others read a site's months in key order.
@@ -175,31 +178,39 @@ def quoted(words: str) -> str:
 
 def checks(table: Table, column: Column) -> Iterator[tuple[str, str]]:
     """Give name and condition of each rule that a column's values keep; the name says the rule."""
-    name, kind = column.name, column.type.kind
-    if column.allowed and kind is Kind.TEXT:
-        yield f"{name}_is_allowed", f"{name} IN ({', '.join(map(quoted, column.allowed))})"
-    if column.type.low is not None:
-        yield f"{name}_at_least_{_in_name(column.type.low)}", f"{name} >= {column.type.low:f}"
-    if column.type.high is not None:
-        yield f"{name}_at_most_{_in_name(column.type.high)}", f"{name} <= {column.type.high:f}"
+    for rule, condition in _rules(table, column):
+        yield f"{column.name}_{rule}"[:NAME_MAX], condition
+
+
+def _rules(table: Table, column: Column) -> Iterator[tuple[str, str]]:
+    name, type_ = column.name, column.type
+    if column.allowed and type_.kind is Kind.TEXT:
+        yield "is_allowed", f"{name} IN ({', '.join(map(quoted, column.allowed))})"
+    if type_.low is not None:
+        yield f"at_least_{_in_name(type_.low)}", f"{name} >= {type_.low:f}"
+    if type_.high is not None:
+        yield f"at_most_{_in_name(type_.high)}", f"{name} <= {type_.high:f}"
     # Values of facts come through the ingest alone, which has checked their form already.
-    if kind in _FORMS and not table.fact:
-        suffix, condition = _FORMS[kind]
-        yield f"{name}_{suffix}", condition.format(name)
+    if type_.kind in _FORMS and not table.fact:
+        suffix, condition = _FORMS[type_.kind]
+        yield suffix, condition.format(name)
 
 
 #: What PostgreSQL's types take and the canonical form of ``shared.values`` does not.
 _FORMS: Final = {
     Kind.DECIMAL: ("is_a_number", "{} <> 'NaN'"),
     Kind.FLOAT: ("is_finite", "{0} > '-infinity' AND {0} < 'infinity'"),
-    Kind.TIMESTAMP: ("is_finite", "isfinite({})"),
-    Kind.DATE: ("is_finite", "isfinite({})"),
+    Kind.TIMESTAMP: (
+        "has_a_4_digit_year",
+        "{0} >= '0001-01-01 00:00+00' AND {0} < '10000-01-01 00:00+00'",
+    ),
+    Kind.DATE: ("has_a_4_digit_year", "{0} >= '0001-01-01' AND {0} < '10000-01-01'"),
     Kind.TIME: ("has_whole_minutes", "date_trunc('minute', {0}) = {0} AND {0} < '24:00'"),
     Kind.SET: ("is_a_sorted_set", "sync.is_set({})"),
 }
 
 
-def _in_name(limit: object) -> str:
+def _in_name(limit: Decimal) -> str:
     return f"{limit:f}".replace("-", "minus_").replace(".", "_")
 
 

@@ -19,10 +19,10 @@ RETURN (
 
 -- The canonical form of a set: sorted, unique, compact. Clients write '["b", "a"]' as well.
 CREATE FUNCTION sync.is_set(value text) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN value IS JSON ARRAY AND value = '[' || coalesce((
+RETURN CASE WHEN value IS JSON ARRAY THEN value = '[' || coalesce((
     SELECT string_agg(to_json(member)::text, ',' ORDER BY member COLLATE "C")
     FROM (SELECT DISTINCT e.member FROM json_array_elements_text(value::json) AS e (member)) AS m
-), '') || ']';
+), '') || ']' ELSE value IS NULL END;
 
 -- What an update took away: the old values of the columns that are different now.
 CREATE FUNCTION sync.replaced(old_row jsonb, new_row jsonb) RETURNS jsonb
