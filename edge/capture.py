@@ -1,46 +1,55 @@
-"""The texts that make a table capture its own changes: defaults, checks, logs and triggers.
+"""The texts that make a table guard itself and capture its own changes: defaults, log, triggers.
 
 Pure: takes the catalogue's tables, returns SQL. What it returns for two tables is under
 ``tests/golden``, so that a reviewer reads the SQL itself.
+
+What a column may hold is checked by triggers and not by constraints. So a migration that widens a
+column touches no row, the agent can apply what a newer centre decided, an adopted table is guarded
+like any other, and the message can name the way out.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from shared.catalog import COMMON, Column, Table
+from edge import guard
+from edge.sql_text import NOW, NOW_MS, UUID7, literal, quoted
+from shared.catalog import COMMON, CREATED_AT, ID, Direction
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from shared.catalog import Catalog, Column, Table
     from shared.changes import Value
 
 #: The column that orders the facts of a table as they were committed.
 JOURNAL: Final = "_seq"
-
-#: Milliseconds since 1970. julianday is exact to 0.05 ms; SQLite 3.40 has no unixepoch('subsec').
-NOW_MS: Final = "CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER)"
-NOW: Final = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
-#: A UUIDv7: 48 bits of milliseconds, 74 bits of chance.
-UUID7: Final = (
-    "printf('%08x-%04x-7%03x-%04x-%012x',"
-    f" {NOW_MS} >> 16, {NOW_MS} & 65535,"
-    " random() & 4095, 32768 | (random() & 16383), random() & 281474976710655)"
-)
+#: True while a program writes; false while the agent applies what the centre decided.
+_WRITING: Final = "(SELECT flag FROM _sync_applying) = 0"
 
 
-def quoted(name: str) -> str:
-    """Return an identifier in quotes."""
-    return '"' + name.replace('"', '""') + '"'
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a table stands in one store."""
+
+    site: str
+    #: Its unique keys other than the id: the natural ones, and what the plant added itself.
+    keys: tuple[tuple[str, ...], ...]
+    #: Made by the plant before it was replicated: columns without strict types, no journal.
+    adopted: bool = False
+    #: The column of ``table.relax_by`` that names the row whose lattice may go back.
+    released_by: str | None = None
 
 
-def literal(value: object) -> str:
-    """Return a value as an SQL literal."""
-    if value is None:
-        return "NULL"
-    if isinstance(value, bytes):
-        return f"x'{value.hex()}'"
-    if isinstance(value, int | float):
-        return repr(value)
-    return "'" + str(value).replace("'", "''") + "'"
+def form_of(table: Table, catalog: Catalog, *, site: str) -> Form:
+    """Return the form of a table as the catalogue alone describes it."""
+    released_by = None
+    if table.relax_by is not None:
+        signed = catalog.table(table.relax_by)
+        released_by = next(c.name for c in signed.columns if c.references == table.name)
+    keys = tuple(("site_id", *key) for key in table.natural_keys)
+    return Form(site, keys, released_by=released_by)
 
 
 def all_columns(table: Table) -> tuple[Column, ...]:
@@ -58,13 +67,198 @@ def defaults(table: Table, *, site: str) -> dict[str, Value]:
     return {"id": UUID7, "site_id": literal(site), "created_at": NOW} | given
 
 
-def constraints(table: Table) -> list[str]:
-    """Return the constraints of a table, in the order in which they are checked."""
-    found = [] if not table.fact else ["UNIQUE (id)"]
-    found += [f"UNIQUE (site_id, {', '.join(map(quoted, key))})" for key in table.natural_keys]
-    return found
+def log_name(table: Table) -> str:
+    """Return the name of a table's log."""
+    return f"_sync_log_{table.name}"
 
 
-def statements(table: Table, *, site: str) -> list[str]:
-    """Return the statements that make the log and the triggers of a table."""
-    return []
+def has_log(table: Table, form: Form) -> bool:
+    """Return whether the changes of a table are noted in a log: those of facts are the rows."""
+    return table.direction is not Direction.DOWN and (form.adopted or not table.fact)
+
+
+def log_statement(table: Table) -> str:
+    """Return the statement that makes a table's log.
+
+    ``op`` is I (inserted), U (updated), D (deleted), or X (may have been displaced by a REPLACE;
+    the drain compares). ``mask`` says which old values the row holds.
+    """
+    old = "".join(f",\n  {quoted('o_' + name)} ANY" for name in table.names)
+    return (
+        f"CREATE TABLE {quoted(log_name(table))} (\n"
+        "  seq INTEGER PRIMARY KEY,\n"
+        "  op TEXT NOT NULL,\n"
+        "  id TEXT NOT NULL,\n"
+        "  site_id TEXT,\n"
+        "  created_at TEXT,\n"
+        "  mask INTEGER NOT NULL,\n"
+        f"  at_ms INTEGER NOT NULL{old}\n"
+        ") STRICT"
+    )
+
+
+def triggers(table: Table, form: Form) -> dict[str, str]:
+    """Return the triggers of a table: name -> statement."""
+    if table.direction is Direction.DOWN:
+        found = list(_refusing(table, f"{table.name} comes from the centre: change it there"))
+    else:
+        found = [_guard_insert(table, form)]
+        if table.append_only:
+            found += _refusing(table, guard.append_only(table), inserts=False)
+        else:
+            found += [_guard_update(table, form), _guard_delete(table, form)]
+        if has_log(table, form):
+            found += _capturing(table, form)
+    return dict(found)
+
+
+# --- guards ----------------------------------------------------------------------------------
+
+
+def _refusing(table: Table, why: str, *, inserts: bool = True) -> Iterator[tuple[str, str]]:
+    """Yield triggers by which programs can't write at all, or can't change what they inserted."""
+    for event in ("INSERT", "UPDATE", "DELETE")[0 if inserts else 1 :]:
+        yield _trigger(
+            table,
+            f"guard_{event.lower()}",
+            f"BEFORE {event}",
+            [f"SELECT RAISE(ABORT, {literal(why)})"],
+            when=_WRITING,
+        )
+
+
+def _guard_insert(table: Table, form: Form) -> tuple[str, str]:
+    rules = [guard.foreign_site("NEW", table, form.site)]
+    if table.fact:
+        rules[:0] = guard.no_replacing(table, form.keys, None if form.adopted else JOURNAL)
+    # The common columns have NOT NULL in the table, and site_id is compared already.
+    for column in (*([] if table.fact else [ID, CREATED_AT]), *table.columns):
+        rules += guard.of_insert(table, column)
+    if table.fact:
+        # The flag is looked at last, which saves a twentieth of the insert.
+        any_broken = "\n  OR ".join(rule.broken for rule in rules)
+        return _guard(table, "INSERT", rules, when=f"({any_broken}) AND {_WRITING}")
+    return _guard(table, "INSERT", rules)
+
+
+def _guard_update(table: Table, form: Form) -> tuple[str, str]:
+    rules = [guard.foreign_site("OLD", table, form.site), *guard.never_changed(table)]
+    for column in table.columns:
+        rules += guard.of_update(table, column, form.released_by)
+    return _guard(table, "UPDATE", rules)
+
+
+def _guard_delete(table: Table, form: Form) -> tuple[str, str]:
+    return _guard(table, "DELETE", [guard.foreign_site("OLD", table, form.site)])
+
+
+def _guard(
+    table: Table, event: str, rules: Iterable[guard.Rule], *, when: str = _WRITING
+) -> tuple[str, str]:
+    cases = "".join(
+        f"\n    WHEN {rule.broken}\n      THEN RAISE(ABORT, {literal(rule.message)})"
+        for rule in rules
+    )
+    body = [f"SELECT CASE{cases}\n  END"]
+    return _trigger(table, f"guard_{event.lower()}", f"BEFORE {event}", body, when=when)
+
+
+# --- capture ---------------------------------------------------------------------------------
+
+
+def _capturing(table: Table, form: Form) -> Iterator[tuple[str, str]]:
+    yield _trigger(table, "log_insert", "AFTER INSERT", [_log(table, "I", "NEW")], when=_WRITING)
+    if table.append_only:
+        return
+    yield _log_displaced_by_insert(table, form)
+    yield _log_displaced_by_update(table, form)
+    yield _log_update(table, form)
+    rekeyed = [_log(table, "D", "OLD"), _log(table, "I", "NEW")]
+    changed = f'{_WRITING} AND OLD."id" <> NEW."id"'
+    yield _trigger(table, "log_rekey", 'BEFORE UPDATE OF "id"', rekeyed, when=changed)
+    # BEFORE, so that the log keeps the order when a trigger of the plant's writes the same row.
+    yield _trigger(table, "log_delete", "BEFORE DELETE", [_log(table, "D", "OLD")], when=_WRITING)
+
+
+def _log(table: Table, op: str, row: str) -> str:
+    """Return the statement that logs a whole row: its key, and what is lost with it."""
+    if op == "I":  # the values are read from the row itself when it is drained
+        return _insert(table, {"op": "'I'", "id": f'{row}."id"', "mask": "0", "at_ms": NOW_MS})
+    key = {name: f"{row}.{quoted(name)}" for name in ("id", "site_id", "created_at")}
+    lost = {f"o_{name}": f"{row}.{quoted(name)}" for name in table.names}
+    mask = str((1 << len(table.names)) - 1)
+    return _insert(table, {"op": literal(op), **key, "mask": mask, "at_ms": NOW_MS, **lost})
+
+
+def _insert(table: Table, values: dict[str, str]) -> str:
+    names = ", ".join(map(quoted, values))
+    listed = ",\n    ".join(values.values())
+    return f"INSERT INTO {quoted(log_name(table))}\n    ({names})\n  SELECT\n    {listed}"
+
+
+def _same_key(key: Iterable[str]) -> str:
+    return "(" + " AND ".join(f"d.{quoted(name)} = NEW.{quoted(name)}" for name in key) + ")"
+
+
+def _log_displaced_by_insert(table: Table, form: Form) -> tuple[str, str]:
+    """Log the rows that a REPLACE would delete, for which SQLite fires no trigger."""
+    clashes = [_same_key(key) for key in (("id",), *form.keys)]
+    exist = [f"EXISTS (SELECT 1 FROM {quoted(table.name)} d WHERE {each})" for each in clashes]
+    return _trigger(
+        table,
+        "log_displaced",
+        "BEFORE INSERT",
+        [f"{_log(table, 'X', 'd')}\n  FROM {quoted(table.name)} d WHERE {' OR '.join(clashes)}"],
+        when=f"({' OR '.join(exist)}) AND {_WRITING}",
+    )
+
+
+def _log_displaced_by_update(table: Table, form: Form) -> tuple[str, str]:
+    """Log the rows that an UPDATE OR REPLACE would delete, where a key changes."""
+    columns = dict.fromkeys(name for key in (("id",), *form.keys) for name in key)
+    clashes = " OR ".join(_same_key(key) for key in (("id",), *form.keys))
+    there = f'FROM {quoted(table.name)} d WHERE ({clashes}) AND d."id" <> OLD."id"'
+    return _trigger(
+        table,
+        "log_displaced_by_update",
+        f"BEFORE UPDATE OF {', '.join(map(quoted, columns))}",
+        [f"{_log(table, 'X', 'd')}\n  {there}"],
+        when=f"EXISTS (SELECT 1 {there}) AND {_WRITING}",
+    )
+
+
+def _log_update(table: Table, form: Form) -> tuple[str, str]:
+    changed = {name: _changed(name, adopted=form.adopted) for name in table.names}
+    bits = [f"{test} << {bit}" for bit, test in enumerate(changed.values())]
+    values = {"op": "'U'", "id": 'OLD."id"', "mask": "\n    | ".join(bits), "at_ms": NOW_MS}
+    for name, test in changed.items():
+        values[f"o_{name}"] = f"CASE WHEN {test} THEN OLD.{quoted(name)} END"
+    any_changed = "\n  OR ".join(changed.values())
+    return _trigger(
+        table,
+        "log_update",
+        "BEFORE UPDATE",
+        [_insert(table, values)],
+        when=f'{_WRITING} AND OLD."id" = NEW."id" AND (\n  {any_changed})',
+    )
+
+
+def _changed(name: str, *, adopted: bool) -> str:
+    """Return the test of whether a column's value changed, to the byte."""
+    column = quoted(name)
+    if not adopted:
+        return f"(OLD.{column} IS NOT NEW.{column})"
+    # The plant's own column may fold case or hold values of several types, 1 and 1.0.
+    return (
+        f"(OLD.{column} IS NOT NEW.{column} COLLATE BINARY"
+        f" OR typeof(OLD.{column}) <> typeof(NEW.{column}))"
+    )
+
+
+def _trigger(
+    table: Table, what: str, event: str, body: Iterable[str], *, when: str
+) -> tuple[str, str]:
+    name = f"_sync_{table.name}_{what}"
+    lines = "".join(f"\n  {statement};" for statement in body)
+    head = f"CREATE TRIGGER {quoted(name)} {event} ON {quoted(table.name)}"
+    return name, f"{head}\nWHEN {when}\nBEGIN{lines}\nEND"
