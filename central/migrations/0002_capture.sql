@@ -17,12 +17,19 @@ RETURN (
     WHERE site <> ''
 );
 
--- The canonical form of a set: sorted, unique, compact. Clients write '["b", "a"]' as well.
-CREATE FUNCTION sync.is_set(value text) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN value IS JSON ARRAY THEN value = '[' || coalesce((
-    SELECT string_agg(to_json(member)::text, ',' ORDER BY member COLLATE "C")
-    FROM (SELECT DISTINCT e.member FROM json_array_elements_text(value::json) AS e (member)) AS m
-), '') || ']' ELSE value IS NULL END;
+-- Whether a text is a set in canonical form: sorted, unique, compact. In two statements, since the
+-- planner may read the text as JSON before anything has asked whether it is.
+CREATE FUNCTION sync.is_set(value text) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF value IS NOT JSON ARRAY THEN
+        RETURN false;
+    END IF;
+    RETURN value = '[' || coalesce((
+        SELECT string_agg(to_json(member)::text, ',' ORDER BY member COLLATE "C")
+        FROM (SELECT DISTINCT member FROM json_array_elements_text(value::json) AS e (member)) AS m
+    ), '') || ']';
+END $$;
 
 -- What an update took away: the old values of the columns that are different now.
 CREATE FUNCTION sync.replaced(old_row jsonb, new_row jsonb) RETURNS jsonb
