@@ -1,0 +1,92 @@
+"""A centre's database for tests: migrated to the packaged catalogue, and its clients."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import dict_row
+
+from central.migrate import migrate
+from central.roles import APP, as_role
+from shared.catalog_file import load_catalog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shared.catalog import Catalog
+
+CATALOG = load_catalog()
+SITES = ("NORTH", "SOUTH", "WEST")
+
+Client = psycopg.Connection[dict[str, Any]]
+
+
+async def new_centre(url: str, catalog: Catalog = CATALOG, sites: tuple[str, ...] = SITES) -> str:
+    """Migrate an empty database and return its address."""
+    await migrate(url, catalog, sites)
+    return url
+
+
+@contextmanager
+def client(url: str, site: str | None = "NORTH", role: str | None = APP) -> Iterator[Client]:
+    """A program of the centre that works for one site; each statement is its own transaction."""
+    address = as_role(url, role) if role else url
+    with psycopg.connect(address, autocommit=True, row_factory=dict_row) as connection:
+        if site:
+            name_site(connection, site, local=False)
+        yield connection
+
+
+def name_site(connection: Client, site: str, *, local: bool = True) -> None:
+    connection.execute("SELECT set_config('app.current_site_id', %s, %s)", [site, local])
+
+
+def rows(url: str, statement: str, *parameters: object) -> list[dict[str, Any]]:
+    """What a superuser sees."""
+    with psycopg.connect(url, autocommit=True, row_factory=dict_row) as connection:
+        return connection.execute(statement, parameters or None).fetchall()
+
+
+def queue(url: str, row_id: UUID | None = None) -> list[dict[str, Any]]:
+    """The queue to the feed with table names, oldest first."""
+    return rows(
+        url,
+        """SELECT t.name AS table_name, q.site_id, q.row_id, q.created_at, q.scopes
+           FROM sync.touched q JOIN sync.table_no t ON t.no = q.table_no
+           WHERE %s::uuid IS NULL OR q.row_id = %s ORDER BY q.id""",
+        row_id,
+        row_id,
+    )
+
+
+def versions(url: str, row_id: UUID) -> list[dict[str, Any]]:
+    """All versions of a row, oldest first, with the columns that their masks name."""
+    found = rows(
+        url,
+        """SELECT t.name AS table_name, v.* FROM sync.version v
+           JOIN sync.table_no t ON t.no = v.table_no WHERE v.id = %s ORDER BY v.ord""",
+        row_id,
+    )
+    return [
+        version | {"touched": CATALOG.table(version["table_name"]).names_of(version["mask"])}
+        for version in found
+    ]
+
+
+def head(url: str, row_id: UUID) -> dict[str, Any]:
+    (found,) = rows(url, "SELECT * FROM sync.head WHERE id = %s", row_id)
+    return found
+
+
+def insert(connection: Client, table: str, **values: object) -> UUID:
+    """Insert a row by plain SQL and return its id."""
+    names = ", ".join(values)
+    holes = ", ".join(["%s"] * len(values))
+    row = connection.execute(
+        f"INSERT INTO mes.{table} ({names}) VALUES ({holes}) RETURNING id", [*values.values()]
+    ).fetchone()
+    assert row is not None
+    return row["id"]
