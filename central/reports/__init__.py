@@ -1,0 +1,1 @@
+"""Reports: answers to questions, read from the centre's tables by SQL."""
