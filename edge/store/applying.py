@@ -1,0 +1,69 @@
+"""One transaction's work on what came from the centre: what it may rely on, and what it did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from edge.store import position
+from edge.store.target import Target
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from edge.store.open import Opened
+
+#: Rows that an event names; the others are counted.
+_NAMED_MAX = 5
+
+
+@dataclass(slots=True)
+class Applying:
+    """The state of one write transaction that applies entries or a chunk, after its drain."""
+
+    opened: Opened
+    epoch: str
+    #: Own transactions up to it are decided by what is being applied.
+    decided_n: int
+    now_ms: int
+    #: Number of the snapshot that is being loaded; 0 for a feed.
+    snapshot: int = 0
+    rows: int = 0
+    conflicts_seen: int = 0
+    #: (table, code, reason) -> ids of the rows that were set aside.
+    set_aside: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)
+    _targets: dict[str, Target | None] = field(default_factory=dict)
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """Return the store's connection."""
+        return self.opened.connection
+
+    def target(self, name: str) -> Target | None:
+        """Return the table of that name; None where our catalogue doesn't have it."""
+        if name not in self._targets:
+            catalog, number = self.opened.catalog, self.opened.numbers.get(name)
+            self._targets[name] = (
+                None
+                if number is None or name not in catalog
+                else Target(catalog.table(name), number)
+            )
+        return self._targets[name]
+
+    def target_of(self, number: int) -> Target | None:
+        """Return the table of that number; None where our catalogue no longer has it."""
+        names = {no: name for name, no in self.opened.numbers.items()}
+        return self.target(names[number]) if number in names else None
+
+    @property
+    def aside(self) -> int:
+        """Return how many rows were set aside and not brought back."""
+        return sum(map(len, self.set_aside.values()))
+
+    def note_asides(self) -> None:
+        """Tell the operator what was set aside, one event for each table and reason."""
+        for (table, code, reason), ids in self.set_aside.items():
+            more = f" and {len(ids) - _NAMED_MAX} more" if len(ids) > _NAMED_MAX else ""
+            named = ", ".join(ids[:_NAMED_MAX])
+            message = f"{table} {named}{more} set aside ({code}): {reason}"
+            position.note(self.connection, "MES-ROW-ASIDE", message, self.now_ms)

@@ -1,0 +1,80 @@
+"""Rows that stand in no table now: kept whole, with the reason, until they can come back.
+
+Nothing that was accepted at the edge is dropped. A row that has to make way for one of the
+centre's, a write that the centre did not let stand, and a head that this store can't take are here,
+each as a JSON object of its columns.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edge.store.applying import Applying
+    from edge.store.target import Target
+    from shared.changes import Value
+
+UNIQUE: Final = "unique"  #: another row has its key; it comes back when that is free
+PARKED: Final = "parked"  #: an insert that the centre has not accepted
+GONE: Final = "gone"  #: the centre deleted the row; own writes on it came too late
+LEFT: Final = "left"  #: the row left the share; own writes on it are still owed
+REFUSED: Final = "refused"  #: a head that SQLite did not take
+
+#: What SQLite raises for a row that it can't take. All else is trouble with the store itself.
+REFUSALS: Final = (sqlite3.IntegrityError, sqlite3.DataError, OverflowError)
+
+
+def keep(
+    applying: Applying, target: Target, row: Mapping[str, Value], *, code: str, reason: str,
+    version: tuple[str, int] | None = None,
+) -> None:  # fmt: skip
+    """Set a row aside, whole; ``version`` and order are those of a head that can't be put."""
+    row_id, at_ms = str(row["id"]), applying.now_ms
+    applying.connection.execute(
+        "INSERT OR REPLACE INTO _sync_aside"
+        " (table_name, id, code, content, version, ord, reason, at_ms) VALUES (?,?,?,?,?,?,?,?)",
+        (target.name, row_id, code, to_json(row), *(version or (None, None)), reason, at_ms),
+    )
+    applying.set_aside.setdefault((target.name, code, reason), []).append(row_id)
+
+
+def drop(applying: Applying, target: Target, row_id: str, *codes: str) -> None:
+    """Forget what was set aside of a row; all of it, or what is there under these codes."""
+    marks = ", ".join("?" * len(codes))
+    only = f" AND code IN ({marks})" if codes else ""
+    found = applying.connection.execute(
+        f"DELETE FROM _sync_aside WHERE table_name = ? AND id = ?{only} RETURNING code, reason",
+        (target.name, row_id, *codes),
+    ).fetchall()
+    for code, reason in found:  # it made way for a moment only: nothing to tell an operator
+        ids = applying.set_aside.get((target.name, code, reason), [])
+        if row_id in ids:
+            ids.remove(row_id)
+            if not ids:
+                del applying.set_aside[target.name, code, reason]
+
+
+def own_row(applying: Applying, target: Target, row_id: str) -> dict[str, Value] | None:
+    """Return the site's own row where it made way, or left with writes still owed."""
+    found = applying.connection.execute(
+        "SELECT content FROM _sync_aside WHERE table_name = ? AND id = ? AND code IN (?, ?)"
+        " AND version IS NULL ORDER BY at_ms DESC LIMIT 1",
+        (target.name, row_id, UNIQUE, LEFT),
+    ).fetchone()
+    return from_json(found[0]) if found else None
+
+
+def to_json(row: Mapping[str, Value]) -> str:
+    """Return a row as JSON text; bytes are written ``{"hex": ...}``."""
+    plain = {k: {"hex": v.hex()} if isinstance(v, bytes) else v for k, v in row.items()}
+    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+
+
+def from_json(text: str) -> dict[str, Value]:
+    """Return the row that ``to_json`` wrote."""
+    plain: dict[str, Any] = json.loads(text)
+    return {k: bytes.fromhex(v["hex"]) if isinstance(v, dict) else v for k, v in plain.items()}

@@ -1,0 +1,140 @@
+"""What a newer centre sends and this store has no place for yet: kept until a migration makes one.
+
+An unknown column of a known table is kept by its row; a row of an unknown table is kept whole,
+under the column name ``""``.
+"""
+
+from __future__ import annotations
+
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, Final
+
+import msgpack
+
+from edge.store import aside, position
+from shared.changes import Fate, HeadBlock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from edge.store.applying import Applying
+    from edge.store.target import Target
+
+WHOLE: Final = ""
+#: Rows of a table that is new here, materialised at a time.
+PAGE_ROWS_MAX: Final = 2_000
+
+_KEEP = (
+    "INSERT OR REPLACE INTO _sync_extra (table_name, id, column_name, value, schema)"
+    " VALUES (?, ?, ?, ?, ?)"
+)
+_FORGET = "DELETE FROM _sync_extra WHERE table_name = ? AND id = ?"
+
+
+def keep_columns(
+    applying: Applying, block: HeadBlock, unknown: Sequence[tuple[int, str]], schema: int
+) -> None:
+    """Keep the columns of a block that our catalogue does not have."""
+    for place, name in unknown:
+        values = map(msgpack.packb, block.new[place])
+        applying.connection.executemany(
+            _KEEP, zip(repeat(block.table), block.ids, repeat(name), values, repeat(schema))
+        )
+
+
+def keep_rows(applying: Applying, block: HeadBlock, schema: int) -> None:
+    """Keep the rows of a table that our catalogue does not have."""
+    if block.fate is not Fate.PUT:
+        forget(applying, block.table, block.ids)
+        return
+    keys = zip(block.sites, block.created, block.version, block.order, strict=True)
+    rows = zip(*block.new, strict=True) if block.new else repeat((), len(block))
+    wholes = (
+        msgpack.packb([*key, list(block.columns), list(values)])
+        for key, values in zip(keys, rows, strict=True)
+    )
+    applying.connection.executemany(
+        _KEEP, zip(repeat(block.table), block.ids, repeat(WHOLE), wholes, repeat(schema))
+    )
+
+
+def forget(applying: Applying, table: str, ids: Sequence[str]) -> None:
+    """Forget what was kept of rows that are gone."""
+    applying.connection.executemany(_FORGET, zip(repeat(table), ids))
+
+
+def materialise_columns(applying: Applying) -> int:
+    """Put kept values into the columns that the store has by now; return how many."""
+    kept = applying.connection.execute(
+        "SELECT DISTINCT table_name, column_name FROM _sync_extra WHERE column_name <> ?", (WHOLE,)
+    ).fetchall()
+    moved = 0
+    for table, name in kept:
+        target = applying.target(table)
+        here = target.column_here(name) if target else None
+        if target is not None and here is not None:
+            moved += _materialise_column(applying, target, name, here)
+    return moved
+
+
+def _materialise_column(applying: Applying, target: Target, name: str, here: str) -> int:
+    rows = applying.connection.execute(
+        "SELECT id, value FROM _sync_extra WHERE table_name = ? AND column_name = ?",
+        (target.name, name),
+    ).fetchall()
+    update = target.update([here])
+    for row_id, packed in rows:
+        value = msgpack.unpackb(packed)
+        try:
+            applying.connection.execute(update, (value, row_id))
+        except aside.REFUSALS as error:
+            message = f"{target.name} {row_id}: column {here} could not be filled: {error}"
+            position.note(applying.connection, "MES-COLUMN-REFUSED", message, applying.now_ms)
+        _into_shadow(applying, target, row_id, here, value)
+    applying.connection.execute(
+        "DELETE FROM _sync_extra WHERE table_name = ? AND column_name = ?", (target.name, name)
+    )
+    return len(rows)
+
+
+def _into_shadow(
+    applying: Applying, target: Target, row_id: str, column: str, value: object
+) -> None:
+    shadow = applying.connection.execute(
+        "SELECT head FROM _sync_shadow WHERE table_no = ? AND id = ?", (target.no, row_id)
+    ).fetchone()
+    if shadow is not None:
+        head = msgpack.packb({**msgpack.unpackb(shadow[0]), column: value})
+        applying.connection.execute(
+            "UPDATE _sync_shadow SET head = ? WHERE table_no = ? AND id = ?",
+            (head, target.no, row_id),
+        )
+
+
+def take_rows(applying: Applying) -> Iterator[tuple[HeadBlock, int]]:
+    """Yield and forget the kept rows of tables that the store has by now, with their schema."""
+    names = applying.connection.execute(
+        "SELECT DISTINCT table_name FROM _sync_extra WHERE column_name = ?", (WHOLE,)
+    ).fetchall()
+    for (table,) in names:
+        while applying.target(table) is not None:
+            page = applying.connection.execute(
+                "SELECT id, value, schema FROM _sync_extra WHERE table_name = ? AND column_name = ?"
+                " LIMIT ?",
+                (table, WHOLE, PAGE_ROWS_MAX),
+            ).fetchall()
+            if not page:
+                break
+            forget(applying, table, [row_id for row_id, _, _ in page])
+            yield from (
+                (_block(table, row_id, msgpack.unpackb(whole)), schema)
+                for row_id, whole, schema in page
+            )
+
+
+def _block(table: str, row_id: str, whole: list[Any]) -> HeadBlock:
+    site, created, version, order, columns, values = whole
+    return HeadBlock(
+        table=table, fate=Fate.PUT, columns=tuple(columns), sites=[site], created=[created],
+        ids=[row_id], version=[version], order=[order], new=[[value] for value in values],
+    )  # fmt: skip

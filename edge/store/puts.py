@@ -1,0 +1,253 @@
+"""Rows put into a table one by one, making way where another row has their key.
+
+The slow way, for the few rows that the set-wise statement can't take: rows with undecided writes,
+and blocks in which SQLite refused one. The queue never stops here: a row that can't be put is set
+aside, with the reason, and the next one goes on.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from edge.sql_text import quoted
+from edge.store import aside
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from edge.store.applying import Applying
+    from edge.store.target import Target
+    from shared.changes import Value
+
+#: Rows that may have to make way for one, each for another key.
+CLASHES_MAX: Final = 8
+#: Rows that one transaction tries to bring back.
+BACK_ROWS_MAX: Final = 500
+_UNIQUE_FAILED = re.compile(r"UNIQUE constraint failed: (.*)", re.DOTALL)
+
+
+@dataclass(slots=True)
+class Put:
+    """A row as it is to be shown, and the head that stands behind it."""
+
+    id: str
+    #: Its keys and the columns to set; others stay as they are.
+    row: dict[str, Value]
+    #: None where the centre never had one.
+    version: str | None
+    order: int
+    #: Whether undecided writes of the site are in it.
+    own: bool = False
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Puts of one table: those still to come, and those that stand."""
+
+    waiting: dict[str, Put]
+    standing: dict[str, Put] = field(default_factory=dict)
+
+
+def put_all(applying: Applying, target: Target, puts: Iterable[Put]) -> None:
+    """Put the rows, whatever order their keys allow: two that swap a key end up swapped."""
+    batch = _Batch({put.id: put for put in puts})
+    while batch.waiting:
+        put = batch.waiting.pop(next(iter(batch.waiting)))
+        if _put(applying, target, put, batch):
+            batch.standing[put.id] = put
+
+
+def _put(applying: Applying, target: Target, put: Put, batch: _Batch) -> bool:
+    """Put a row and return whether it stands in the table now."""
+    reason = ""
+    for _ in range(CLASHES_MAX):
+        try:
+            _write(applying, target, put)
+        except aside.REFUSALS as error:
+            reason = str(error)
+        else:
+            note_version(applying, target, put)
+            aside.drop(applying, target, put.id)
+            return True
+        blockers = _blockers(applying, target, put, reason)
+        if not blockers:
+            break
+        if not all(_may_move(applying, target, each, put, batch) for each in blockers):
+            return _set_own_aside(applying, target, put, reason) if put.own else _refuse(
+                applying, target, put, reason
+            )  # fmt: skip
+        for each in blockers:
+            _make_way(applying, target, each, put, batch)
+    return _refuse(applying, target, put, reason)
+
+
+def _write(applying: Applying, target: Target, put: Put) -> None:
+    # Not an upsert: it would ask a row that stands for the columns that were not sent.
+    changes = {k: v for k, v in put.row.items() if k not in ("id", "site_id", "created_at")}
+    if changes:
+        found = applying.connection.execute(
+            target.update(tuple(changes)), (*changes.values(), put.id)
+        ).rowcount
+    else:
+        found = int(exists(applying, target, put.id))
+    if not found:
+        applying.connection.execute(target.insert(tuple(put.row)), tuple(put.row.values()))
+
+
+def _blockers(applying: Applying, target: Target, put: Put, reason: str) -> Sequence[str]:
+    """Return the ids of the rows that have the key which SQLite says is taken."""
+    found = _UNIQUE_FAILED.fullmatch(reason)
+    if found is None or found[1].startswith("index "):
+        return ()
+    columns = [name.rpartition(".")[2] for name in found[1].split(", ")]
+    row = {**(read(applying, target, put.id) or {}), **put.row}
+    if not all(name in row for name in columns):
+        return ()
+    same = " AND ".join(f"{quoted(name)} = ?" for name in columns)
+    rows = applying.connection.execute(
+        f"SELECT id FROM {target.quoted} WHERE {same} AND id <> ?",
+        (*(row[name] for name in columns), put.id),
+    )
+    return [row_id for (row_id,) in rows]
+
+
+def _may_move(applying: Applying, target: Target, row_id: str, put: Put, batch: _Batch) -> bool:
+    """Return whether a row has to make way for ``put``.
+
+    The centre's rows come first, a row with undecided writes of the site after them, and of two
+    equal ones the later. Two heads that came together can't both be right, so one is refused.
+    """
+    if row_id in batch.waiting:
+        return True
+    if put.own:
+        return is_undecided(applying, target, row_id)
+    return row_id not in batch.standing or batch.standing[row_id].own
+
+
+def _make_way(applying: Applying, target: Target, row_id: str, put: Put, batch: _Batch) -> None:
+    row = read(applying, target, row_id)
+    assert row is not None
+    if row_id in batch.waiting:  # it comes back in a moment, with another key
+        batch.waiting[row_id].row = {**row, **batch.waiting[row_id].row}
+    else:
+        reason = f"row {put.id} has its key now"
+        aside.keep(applying, target, row, code=aside.UNIQUE, reason=reason)
+    batch.standing.pop(row_id, None)
+    applying.connection.execute(target.delete, (row_id,))
+
+
+def _set_own_aside(applying: Applying, target: Target, put: Put, reason: str) -> bool:
+    """Take an undecided row of the site out of sight: a row of the centre has its key."""
+    row = {**(read(applying, target, put.id) or {}), **put.row}
+    aside.keep(applying, target, row, code=aside.UNIQUE, reason=reason)
+    applying.connection.execute(target.delete, (put.id,))
+    note_version(applying, target, put)
+    return False
+
+
+def _refuse(applying: Applying, target: Target, put: Put, reason: str) -> bool:
+    """Set a head aside that can't be put. The row stays as it was, under its old version.
+
+    A later write on it must not claim to have seen this head.
+    """
+    code = aside.UNIQUE if _UNIQUE_FAILED.fullmatch(reason) else aside.REFUSED
+    version = (put.version or "", put.order)
+    aside.keep(applying, target, put.row, code=code, reason=reason, version=version)
+    mark_seen(applying, target, [put.id])
+    return False
+
+
+def bring_back(applying: Applying, *codes: str) -> None:
+    """Put the rows back that can stand again; the others stay where they are."""
+    for code in codes or (aside.UNIQUE,):
+        waiting = applying.connection.execute(
+            "SELECT table_name, id, content, version, ord FROM _sync_aside"
+            " WHERE code = ? ORDER BY at_ms LIMIT ?",
+            (code, BACK_ROWS_MAX),
+        ).fetchall()
+        for name, row_id, content, version, order in waiting:
+            target = applying.target(name)
+            if target is not None:
+                _bring_back(applying, target, row_id, aside.from_json(content), (version, order))
+
+
+def _bring_back(
+    applying: Applying, target: Target, row_id: str, content: Mapping[str, Value],
+    version: tuple[str | None, int | None],
+) -> None:  # fmt: skip
+    known = target.stored_columns(applying.connection)
+    row = {name: value for name, value in content.items() if name in known}
+    decided, order = version
+    if decided is None and exists(applying, target, row_id):
+        aside.drop(applying, target, row_id, aside.UNIQUE)  # somebody made it anew meanwhile
+        return
+    put = Put(row_id, row, decided or None, order or 0)
+    try:
+        _write(applying, target, put)
+    except aside.REFUSALS:
+        return  # its key is still taken
+    if decided is not None:
+        note_version(applying, target, put)
+    aside.drop(applying, target, row_id)
+
+
+# --- rows and their versions ------------------------------------------------------------------
+
+NOTE_VERSION: Final = """
+    INSERT INTO _sync_row (table_no, id, version, ord, seen) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (table_no, id) DO UPDATE
+    SET version = excluded.version, ord = excluded.ord, seen = max(seen, excluded.seen)"""
+
+
+def note_version(applying: Applying, target: Target, put: Put) -> None:
+    """Note the head that stands behind a row: what the next write on it is based on."""
+    if put.version is None:
+        forget_version(applying, target, put.id)
+        return
+    applying.connection.execute(
+        NOTE_VERSION, (target.no, put.id, put.version, put.order, applying.snapshot)
+    )
+
+
+def forget_version(applying: Applying, target: Target, row_id: str) -> None:
+    """Forget the version of a row that the centre does not have, and did not delete."""
+    applying.connection.execute(
+        "DELETE FROM _sync_row WHERE table_no = ? AND id = ?", (target.no, row_id)
+    )
+
+
+def mark_seen(applying: Applying, target: Target, ids: Sequence[str]) -> None:
+    """Note that the snapshot under way holds these rows."""
+    if applying.snapshot:
+        applying.connection.executemany(
+            "UPDATE _sync_row SET seen = ? WHERE table_no = ? AND id = ?",
+            [(applying.snapshot, target.no, each) for each in ids],
+        )
+
+
+def read(applying: Applying, target: Target, row_id: str) -> dict[str, Value] | None:
+    """Return a row as it stands, with every column that can be written."""
+    columns = target.stored_columns(applying.connection)
+    listed = ", ".join(map(quoted, columns))
+    row = applying.connection.execute(
+        f"SELECT {listed} FROM {target.quoted} WHERE id = ?", (row_id,)
+    ).fetchone()
+    return dict(zip(columns, row, strict=True)) if row else None
+
+
+def exists(applying: Applying, target: Target, row_id: str) -> bool:
+    """Return whether a row stands in the table."""
+    query = f"SELECT 1 FROM {target.quoted} WHERE id = ?"
+    return applying.connection.execute(query, (row_id,)).fetchone() is not None
+
+
+def is_undecided(applying: Applying, target: Target, row_id: str) -> bool:
+    """Return whether the site wrote on a row what the centre has not decided."""
+    found: sqlite3.Cursor = applying.connection.execute(
+        "SELECT 1 FROM _sync_pending WHERE table_no = ? AND id = ? AND n > ? LIMIT 1",
+        (target.no, row_id, applying.decided_n),
+    )
+    return found.fetchone() is not None

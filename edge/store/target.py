@@ -1,0 +1,118 @@
+"""How rows of one table are written: which of the received columns it has, and the SQL for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from edge.capture import JOURNAL
+from edge.sql_text import quoted
+from shared.catalog import COMMON
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from shared.catalog import Table
+
+#: What every row has, in the order in which a block's keys are zipped.
+KEYS: Final = ("id", "site_id", "created_at")
+assert tuple(column.name for column in COMMON) == KEYS
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """The columns of a block: where each stands in it, and its name in our table."""
+
+    known: tuple[tuple[int, str], ...]
+    #: Under the sender's names.
+    unknown: tuple[tuple[int, str], ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return our names of the columns that we know."""
+        return tuple(name for _, name in self.known)
+
+
+@dataclass
+class Target:
+    """A table of the store that rows are written to."""
+
+    table: Table
+    no: int
+    _aliases: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Index the earlier names of columns."""
+        self._aliases = {
+            old: column.name for column in self.table.columns for old in column.renamed_from
+        }
+
+    @property
+    def name(self) -> str:
+        """Return the table's name."""
+        return self.table.name
+
+    def column_here(self, name: str) -> str | None:
+        """Return our name of a column, which the sender may know under an earlier one."""
+        return name if name in self.table.names else self._aliases.get(name)
+
+    def received(self, columns: Sequence[str]) -> Received:
+        """Sort the columns of a block into those that the table has and the others."""
+        known: dict[str, int] = {}
+        unknown: list[tuple[int, str]] = []
+        # Exact names first: should a sender know both names, the later one is meant.
+        for place, name in sorted(enumerate(columns), key=lambda c: c[1] not in self.table.names):
+            here = self.column_here(name)
+            if here is None or here in known:
+                unknown.append((place, name))
+            else:
+                known[here] = place
+        in_place = sorted((place, name) for name, place in known.items())
+        return Received(tuple(in_place), tuple(sorted(unknown)))
+
+    # --- SQL ------------------------------------------------------------------------------
+
+    @cached_property
+    def quoted(self) -> str:
+        """Return the table's name in quotes."""
+        return quoted(self.name)
+
+    def upsert(self, columns: Sequence[str]) -> str:
+        """Return the statement that puts a whole row: its keys, then ``columns``."""
+        if self.table.fact:
+            # What stands is ours, or came before; a fact never changes.
+            return f"{self.insert((*KEYS, *columns))} ON CONFLICT (id) DO NOTHING"
+        changes = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in columns)
+        then = f"UPDATE SET {changes}" if columns else "NOTHING"
+        return f"{self.insert((*KEYS, *columns))} ON CONFLICT (id) DO {then}"
+
+    def insert(self, columns: Sequence[str]) -> str:
+        """Return the statement that inserts a row of these columns."""
+        listed = ", ".join(map(quoted, columns))
+        marks = ", ".join("?" * len(columns))
+        return f"INSERT INTO {self.quoted} ({listed}) VALUES ({marks})"
+
+    def update(self, columns: Sequence[str]) -> str:
+        """Return the statement that sets these columns of the row whose id comes last."""
+        changes = ", ".join(f"{quoted(name)} = ?" for name in columns)
+        return f"UPDATE {self.quoted} SET {changes} WHERE id = ?"
+
+    @cached_property
+    def delete(self) -> str:
+        """Return the statement that deletes the row of an id."""
+        return f"DELETE FROM {self.quoted} WHERE id = ?"
+
+    @cached_property
+    def mark_facts(self) -> str:
+        """Return the statement that takes all rows as drained; nothing undrained may be there."""
+        return (
+            f"UPDATE _sync_table SET journal_mark = max(journal_mark, coalesce("
+            f"(SELECT max({quoted(JOURNAL)}) FROM {self.quoted}), 0)) WHERE no = ?"
+        )
+
+    def stored_columns(self, connection: sqlite3.Connection) -> tuple[str, ...]:
+        """Return every column that can be written, those that only this store has included."""
+        query = "SELECT name FROM pragma_table_xinfo(?) WHERE hidden = 0"
+        return tuple(name for (name,) in connection.execute(query, (self.name,)) if name != JOURNAL)
