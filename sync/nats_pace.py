@@ -1,4 +1,4 @@
-"""A bandwidth limit: a token bucket that may run into debt and is paid off by waiting."""
+"""How fast, and how much at once: the limit that an operator sets, and what the link can carry."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ if TYPE_CHECKING:
 
 #: Seconds' worth of bytes that may pass at once after a pause.
 _BURST_S: Final = 0.25
+#: What passed sooner may be larger the next time; what took longer is to be smaller.
+_QUICK_S: Final = 1.0
+_SLOW_S: Final = 5.0
 #: Seconds after which a sleeper looks again, so that a changed limit takes effect soon.
 _LOOK_AGAIN_S: Final = 0.5
 
 
 class Pace:
     """Bytes that one direction of a link may carry in a second; may be changed while running.
+
+    A token bucket that may run into debt, which is paid off by waiting.
 
     Debt instead of waiting ahead: a message larger than the burst goes out whole, and what
     follows waits until it is paid off. So the mean holds for messages of any size.
@@ -69,3 +74,33 @@ class Pace:
             earned = (now - self._counted_at) * self._rate
             self._balance = min(self._rate * _BURST_S, self._balance + earned)
         self._counted_at = now
+
+
+class Window:
+    """How many bytes go at once: as many as pass in seconds, learned from what has passed.
+
+    Much more than that would, on a slow link, be under way for longer than the broker waits (for
+    an ack, or for the next message of a batch); it would start all over again, and again.
+    """
+
+    def __init__(self, *, first: int, smallest: int, largest: int) -> None:
+        self._size = first
+        self._smallest = smallest
+        self._largest = largest
+
+    def size(self, pace: Pace, limit_s: float = 1.0) -> int:
+        """Return the bytes that may go at once; under a limit, no more than pass in `limit_s`."""
+        rate = pace.bytes_per_s_max
+        size = self._size if rate is None else min(self._size, int(rate * limit_s))
+        return max(self._smallest, size)
+
+    def learn(self, passed_bytes: int, took_s: float) -> None:
+        """See how long it took to pass so many bytes; few bytes prove nothing about many."""
+        if took_s > _SLOW_S:
+            self._size = max(self._size // 2, self._smallest)
+        elif took_s < _QUICK_S and passed_bytes >= self._size // 2:
+            self._size = min(2 * self._size, self._largest)
+
+    def grow_to_fit(self, bytes_max: int) -> None:
+        """See that not even one message fits; the smallest size grows, to `bytes_max` at most."""
+        self._smallest = min(4 * max(self._smallest, self._size), bytes_max)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.errors import ConsumerGone, NoResponder, Transient
+from sync.nats_pace import Window
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -33,10 +34,15 @@ _EXPIRES_S: Final = 30.0
 _HEARTBEAT_S: Final = 5.0
 #: Heartbeats come every 5 s; after two and a half the requests are taken for lost.
 _SILENCE_MAX_S: Final = 12.5
+#: But not while so many bytes have come in that time: a large message is on its way.
+_MOVING_BYTES: Final = 4096
+#: Seconds' worth of bytes that one request asks for where a limit is set.
+_LIMIT_S: Final = 0.1
 #: A request must have room for the largest message, or it would never be answered.
 _LARGEST_MESSAGE_BYTES: Final = (1 << 20) + (1 << 16)
-#: What a slow link asks for at once, until a message turns out to be larger.
+#: What is asked for at once at least (until a message turns out to be larger), and at first.
 _SMALL_REQUEST_BYTES: Final = 64 << 10
+_FIRST_REQUEST_BYTES: Final = 256 << 10
 _ANSWER_TIMEOUT_S: Final = 3.0
 #: Wait before asking again where the broker said that it can't serve.
 _RETRY_S: Final = 0.5
@@ -91,6 +97,15 @@ class PullSettings:
         return f"{self.prefix}.CONSUMER.{question}.{self.stream}.{self.durable}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What was asked for, and when on the loop's clock."""
+
+    messages: int
+    bytes: int
+    at: float
+
+
 class Inbox:
     """What has arrived and was not yet handed on; it outlives the connection it came by."""
 
@@ -103,16 +118,22 @@ class Inbox:
         self._arrived: deque[Delivery] = deque()
         self._arrived_bytes = 0
         self._wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._request_bytes_min = _SMALL_REQUEST_BYTES
+        largest = max(settings.bytes_max // 2, _SMALL_REQUEST_BYTES)
+        self._window = Window(
+            first=min(_FIRST_REQUEST_BYTES, largest),
+            smallest=_SMALL_REQUEST_BYTES,
+            largest=largest,
+        )
         self._request_count = 0
         self.reset()
 
-    def reset(self) -> None:
+    def reset(self, received_bytes: int = 0) -> None:
         """Forget the requests: those of an earlier inbox are answered by nobody."""
-        self._asked: dict[str, int] = {}
+        self._asked: dict[str, _Request] = {}
         self._asked_messages = 0
         self._asked_bytes = 0
-        self.heard_at = asyncio.get_running_loop().time()
+        self._heard_at = asyncio.get_running_loop().time()
+        self._received = received_bytes
         #: Why the requests have to be put anew, or nothing.
         self.broken = ""
         self.gone = False
@@ -124,31 +145,40 @@ class Inbox:
         self._arrived_bytes -= sum(len(delivery.payload) for delivery in taken)
         return taken
 
-    async def changed(self, lost: asyncio.Future[str]) -> None:
+    async def changed(self, session: Session) -> None:
         """Return when something has arrived, the session is lost, or it is time to look."""
         if self._arrived or self.broken:
             return
-        self._wake = asyncio.get_running_loop().create_future()
-        silence_s = self.heard_at + _SILENCE_MAX_S - asyncio.get_running_loop().time()
-        debt_s = self._pace.debt_s()
-        wait_s = max(0.001, min(silence_s, debt_s) if debt_s else silence_s)
-        any_of: tuple[asyncio.Future[Any], ...] = (self._wake, lost)
+        loop = asyncio.get_running_loop()
+        self._wake = loop.create_future()
+        silence_s = self._heard_at + _SILENCE_MAX_S - loop.time()
+        wait_s = max(0.001, min(silence_s, self._pace.debt_s() or silence_s))
+        any_of: tuple[asyncio.Future[Any], ...] = (self._wake, session.lost)
         await asyncio.wait(any_of, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
-        if asyncio.get_running_loop().time() - self.heard_at > _SILENCE_MAX_S:
+        if loop.time() - self._heard_at > _SILENCE_MAX_S:
+            self._judge_silence(session)
+
+    def _judge_silence(self, session: Session) -> None:
+        """Give the requests up for lost, unless a large message is still coming in."""
+        before, (_, self._received) = self._received, session.bytes_moved()
+        self._heard_at = asyncio.get_running_loop().time()
+        if self._asked and self._received - before < _MOVING_BYTES:
             self.broken = "no heartbeat"
 
     def next_request(self) -> tuple[str, bytes] | None:
         """Return the number and the text of the next pull request, if there is room for it."""
         settings = self._settings
-        size = self._request_bytes()
+        size, now = self._window.size(self._pace, _LIMIT_S), asyncio.get_running_loop().time()
         under_way = self._asked_messages + len(self._arrived)
         bytes_under_way = self._asked_bytes + self._arrived_bytes
         full = under_way > settings.batch_max or bytes_under_way > size
         if full or len(self._asked) >= _REQUESTS_MAX or self._pace.debt_s() > 0:
             return None
+        if not self._asked:
+            self._heard_at = now  # without a request there was nothing to be heard
         self._request_count += 1
         number = str(self._request_count)
-        self._asked[number] = settings.batch_max
+        self._asked[number] = _Request(settings.batch_max, size, now)
         self._asked_messages += settings.batch_max
         self._asked_bytes += size
         request = {
@@ -159,16 +189,9 @@ class Inbox:
         }
         return number, json.dumps(request).encode()
 
-    def _request_bytes(self) -> int:
-        largest = self._settings.bytes_max // 2
-        rate = self._pace.bytes_per_s_max
-        if rate is not None:
-            largest = min(largest, rate // 2)
-        return max(largest, self._request_bytes_min)
-
     async def take(self, msg: Msg) -> None:
         """See one message or status of the broker."""
-        self.heard_at = asyncio.get_running_loop().time()
+        self._heard_at = asyncio.get_running_loop().time()
         if not msg.data and msg.headers and "Status" in msg.headers:
             self._see_status(msg)
         elif msg.reply:
@@ -222,17 +245,21 @@ class Inbox:
             self.broken = f"status {status} {text}".strip()
 
     def _end_request(self, number: str, headers: dict[str, str], text: str) -> None:
-        asked = self._asked.pop(number, None)
-        if asked is None:
+        if number not in self._asked:
             return
-        left = int(headers.get("Nats-Pending-Messages", asked))
-        if text == "Message Size Exceeds MaxBytes" and left == asked:
-            self._request_bytes_min = min(_LARGEST_MESSAGE_BYTES, 4 * self._request_bytes_min)
+        asked = self._asked.pop(number)
+        left = int(headers.get("Nats-Pending-Messages", asked.messages))
+        left_bytes = int(headers.get("Nats-Pending-Bytes", 0))
+        if text == "Message Size Exceeds MaxBytes" and left == asked.messages:
+            self._window.grow_to_fit(_LARGEST_MESSAGE_BYTES)
+        elif text in _REQUEST_ENDS:
+            took_s = asyncio.get_running_loop().time() - asked.at
+            self._window.learn(asked.bytes - left_bytes, took_s)
         if not self._asked:
             self._asked_messages = self._asked_bytes = 0
         else:
             self._asked_messages -= left
-            self._asked_bytes -= int(headers.get("Nats-Pending-Bytes", 0))
+            self._asked_bytes -= left_bytes
 
 
 _REQUEST_ENDS: Final = frozenset({"Batch Completed", "Message Size Exceeds MaxBytes"})
@@ -262,14 +289,14 @@ async def _pull_once(
 ) -> AsyncGenerator[list[Delivery]]:
     """Yield what arrives on one inbox, until the connection or the requests are lost."""
     base = session.nc.new_inbox()
-    inbox.reset()
+    inbox.reset(session.bytes_moved()[1])
     refused = session.refusal(settings.api("MSG.NEXT"))
     refused.add_done_callback(inbox.see_refusal)
     subscription = await session.subscribe(f"{base}.*", inbox.take)
     try:
         while not session.lost.done() and not inbox.broken:
             await _request_more(session, settings, inbox, base)
-            await inbox.changed(session.lost)
+            await inbox.changed(session)
             while deliveries := inbox.take_arrived():
                 yield deliveries
                 await _request_more(session, settings, inbox, base)

@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from shared.errors import SyncError
+from shared.errors import BrokerUnreachable, SyncError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -44,6 +44,9 @@ class Responder:
 
             async def take(session: Session, msg: Msg) -> None:
                 await free.acquire()
+                if session.lost.done():  # the one who asked can't be answered any more
+                    free.release()
+                    return
                 task = answering.create_task(self._reply(session, msg))
                 task.add_done_callback(lambda _: free.release())
 
@@ -68,6 +71,8 @@ class Responder:
             answer = await self.answer(msg.subject, msg.data)
             if msg.reply:
                 await session.publish(msg.reply, answer)
+        except BrokerUnreachable as error:
+            _log.info("an answer on %s was not sent: %s", msg.subject, error)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next one is answered
             _log.exception("no answer to a question on %s", msg.subject)
             await _send_error(session, msg.reply, error)

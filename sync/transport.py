@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import math
 import random
 from typing import TYPE_CHECKING, Final, Self
 
@@ -18,7 +19,7 @@ from tenacity import AsyncRetrying, RetryCallState
 from tenacity.wait import wait_random_exponential
 
 from shared.errors import BrokerUnreachable, Fatal, NoResponder, PayloadTooLarge
-from sync.nats_pace import Pace
+from sync.nats_pace import Pace, Window
 from sync.nats_publish import HEADER_BYTES_MAX, Batch, store
 from sync.nats_pull import Delivery, Inbox, PullSettings, pull
 from sync.nats_serve import ERROR_HEADER, Responder, listen
@@ -39,10 +40,8 @@ _STABLE_S: Final = 10.0
 _PUBLISH_TIMEOUT_S: Final = 5.0
 #: Questions smaller than this do not wait for the bandwidth limit: a hello must get through.
 _SMALL_BYTES: Final = 4096
-#: What a batch may hold where no limit is set.
-_BATCH_BYTES_MAX: Final = 8 << 20
-#: Seconds that a batch may take at the limit: the broker gives up on one that stands for 10 s.
-_BATCH_S: Final = 5.0
+#: What a batch should hold: at first, on the slowest, and on the fastest link.
+_BATCH_BYTES: Final = (1 << 20, 64 << 10, 8 << 20)
 
 
 class Link:
@@ -58,6 +57,8 @@ class Link:
         self._supervisor: asyncio.Task[None] | None = None
         self._out = Pace(settings.bytes_per_s_max)
         self._in = Pace(settings.bytes_per_s_max)
+        first, smallest, largest = _BATCH_BYTES
+        self._batch_window = Window(first=first, smallest=smallest, largest=largest)
         self._since = 0.0
         #: How often a connection that had stood was lost.
         self.disconnects = 0
@@ -169,9 +170,12 @@ class Link:
 
     @property
     def batch_bytes_max(self) -> int:
-        """How large a batch should be at most: at the bandwidth limit it passes in seconds."""
-        rate = self._out.bytes_per_s_max
-        return _BATCH_BYTES_MAX if rate is None else min(_BATCH_BYTES_MAX, int(rate * _BATCH_S))
+        """How large a batch should be at most now, so that it passes in seconds.
+
+        It grows while batches pass quickly, and shrinks when one takes long or fails. A batch of
+        one message may be larger.
+        """
+        return self._batch_window.size(self._out)
 
     def limit_bandwidth(self, bytes_per_s_max: int | None) -> None:
         """Set another limit for each direction, from now on."""
@@ -182,7 +186,9 @@ class Link:
         """Return when a connection stands; raise why there is none after `timeout_s`."""
         try:
             async with asyncio.timeout(timeout_s):
-                await self._next_session()
+                if await self._next_session() is None:
+                    msg = "the link is closed"
+                    raise BrokerUnreachable(msg)
         except TimeoutError:
             if isinstance(self._failure, Fatal):
                 raise self._failure from None
@@ -205,7 +211,15 @@ class Link:
         session = self._live_session()
         batch = Batch(subject, payloads, expected_last, over)
         batch.check(self.payload_bytes_max)
-        return await store(session, self._out, batch, timeout_s=_PUBLISH_TIMEOUT_S)
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        try:
+            last = await store(session, self._out, batch, timeout_s=_PUBLISH_TIMEOUT_S)
+        except BrokerUnreachable:
+            self._batch_window.learn(0, took_s=math.inf)
+            raise
+        self._batch_window.learn(sum(map(len, payloads)), clock() - started)
+        return last
 
     async def request(self, subject: str, payload: bytes, *, timeout_s: float = 3.0) -> bytes:
         """Return the answer; raise NoResponder (nobody, or an error there) or BrokerUnreachable."""

@@ -1,0 +1,191 @@
+"""How fast the link goes: the limit that is set, what a wire can carry, and what idling costs."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy.local.servers import NatsServer
+from sync.nats_pace import Pace, Window
+from sync.streams import StreamLimits, desired, provision
+from sync.transport import Link, LinkSettings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+LIMITS = StreamLimits(up_bytes_max=32 << 20, down_bytes_max=16 << 20, ack_wait_s=30)
+NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    with NatsServer(tmp_path_factory.mktemp("nats")) as server:
+        yield server
+
+
+@pytest.fixture
+async def link(broker: NatsServer) -> AsyncIterator[Link]:
+    async with Link(LinkSettings(servers=(broker.url,), name="test")) as link:
+        await link.wait_connected(5)
+        yield link
+
+
+@pytest.fixture
+async def site(link: Link) -> str:
+    site = f"P{next(NUMBERS)}"
+    await provision(link, desired([site], limits=LIMITS))
+    return site
+
+
+async def store(link: Link, site: str, payloads: list[bytes], expected_last: int = 0) -> int:
+    over = f"up.{site}.>"
+    return await link.publish_batch(
+        f"up.{site}.o", payloads, expected_last=expected_last, over=over
+    )
+
+
+# --- the arithmetic -------------------------------------------------------------------------
+
+
+def test_a_message_larger_than_the_limit_passes_and_what_follows_waits_for_it():
+    now = [100.0]
+    pace = Pace(1000, clock=lambda: now[0])
+    assert pace.debt_s() == 0
+    pace.charge(5000)
+    assert pace.debt_s() == 5
+    now[0] += 4
+    assert pace.debt_s() == 1
+    now[0] += 60
+    pace.charge(250)  # no more than a quarter of a second was saved up meanwhile
+    assert pace.debt_s() == 0
+    pace.charge(1)
+    assert pace.debt_s() > 0
+
+
+def test_the_mean_is_the_limit_whatever_the_sizes():
+    now = [0.0]
+    pace, passed, chance = Pace(10_000, clock=lambda: now[0]), 0, random.Random(5)
+    while now[0] < 100:
+        size = chance.choice((10, 1000, 30_000))
+        pace.charge(size)
+        passed += size
+        now[0] += pace.debt_s()
+    assert passed / now[0] == pytest.approx(10_000, rel=0.03)
+
+
+def test_debt_is_kept_when_the_limit_changes_and_forgiven_when_it_is_lifted():
+    pace = Pace(1000, clock=lambda: 0.0)
+    pace.charge(4000)
+    pace.limit(2000)
+    assert pace.debt_s() == 2
+    pace.limit(None)
+    pace.charge(10**9)
+    assert pace.debt_s() == 0
+
+
+def test_a_window_grows_only_by_what_has_passed_and_shrinks_by_what_took_long():
+    window, free = Window(first=100, smallest=50, largest=400), Pace(None)
+    window.learn(10, took_s=0.1)  # a few bytes prove nothing
+    assert window.size(free) == 100
+    for size in (200, 400, 400):
+        window.learn(window.size(free), took_s=0.1)
+        assert window.size(free) == size
+    for size in (200, 100, 50, 50):
+        window.learn(0, took_s=9)
+        assert window.size(free) == size
+
+
+def test_a_window_is_never_smaller_than_the_message_that_must_fit():
+    window = Window(first=100, smallest=50, largest=400)
+    window.grow_to_fit(1000)
+    window.learn(0, took_s=9)
+    assert window.size(Pace(10)) == 400
+    window.grow_to_fit(1000)
+    assert window.size(Pace(10)) == 1000
+
+
+# --- against a server -----------------------------------------------------------------------
+
+
+@pytest.mark.slow
+async def test_the_bandwidth_limit_holds_both_ways_within_a_fifth(broker, link, site):
+    rate, payloads = 2_000_000, [random.Random(3).randbytes(50_000) for _ in range(80)]
+    limited = LinkSettings(servers=(broker.url,), name="slow", bytes_per_s_max=rate)
+    async with Link(limited) as slow:
+        await slow.wait_connected(5)
+        started, last = time.monotonic(), 0
+        for chunk in range(0, len(payloads), 8):
+            last = await store(slow, site, payloads[chunk : chunk + 8], last)
+        took_s = time.monotonic() - started
+        assert took_s == pytest.approx(len(payloads) * 50_000 / rate, rel=0.2)
+
+        started, got = time.monotonic(), 0
+        pulled = slow.pull(f"UP_{site}", "apply")
+        async for deliveries in pulled:
+            got += len(deliveries)
+            await slow.ack(deliveries)
+            if got == len(payloads):
+                break
+        await pulled.aclose()
+        assert time.monotonic() - started == pytest.approx(took_s, rel=0.2)
+
+
+async def test_a_bandwidth_limit_is_changed_and_lifted_while_it_runs(broker, site):
+    limited = LinkSettings(servers=(broker.url,), name="slow", bytes_per_s_max=50_000)
+    async with Link(limited) as slow:
+        await slow.wait_connected(5)
+        assert slow.batch_bytes_max < 100_000
+        last = await store(slow, site, [bytes(200_000)])
+        sending = asyncio.create_task(store(slow, site, [bytes(200_000)], last))
+        await asyncio.sleep(0.3)
+        assert not sending.done()
+        slow.limit_bandwidth(None)
+        assert await asyncio.wait_for(sending, 2) == 2
+        assert slow.batch_bytes_max > 500_000
+        with pytest.raises(ValueError, match="positive"):
+            slow.limit_bandwidth(0)
+
+
+async def test_a_hello_is_not_held_up_by_what_the_limit_still_owes(broker, site):
+    async def answer(subject: str, question: bytes) -> bytes:
+        return b"hello"
+
+    limited = LinkSettings(servers=(broker.url,), name="slow", bytes_per_s_max=50_000)
+    async with Link(limited) as slow, Link(LinkSettings(servers=(broker.url,), name="c")) as other:
+        await other.wait_connected(5)
+        await slow.wait_connected(5)
+        serving = asyncio.create_task(other.serve(f"ctl.{site}.*", answer, queue="q"))
+        await store(slow, site, [bytes(500_000)])
+        async with asyncio.timeout(1):
+            assert await slow.request(f"ctl.{site}.hello", b"") == b"hello"
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+@pytest.mark.slow
+async def test_an_idle_link_that_pulls_serves_and_listens_needs_no_cpu(link, site):
+    async def answer(subject: str, question: bytes) -> bytes:
+        return b""
+
+    async def drain(iterator) -> None:
+        async for _ in iterator:
+            pass
+
+    tasks = [
+        asyncio.create_task(drain(link.pull(f"UP_{site}", "apply"))),
+        asyncio.create_task(drain(link.listen("cmd.IDLE.>"))),
+        asyncio.create_task(link.serve("ctl.IDLE.*", answer, queue="q")),
+    ]
+    await asyncio.sleep(0.3)
+    started_s, worked_s = time.monotonic(), time.process_time()
+    await asyncio.sleep(2)
+    share = (time.process_time() - worked_s) / (time.monotonic() - started_s)
+    assert share < 0.01
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
