@@ -40,6 +40,7 @@ CREATE TABLE _sync_row (               -- the version decided by the centre that
     id        TEXT    NOT NULL,
     version   TEXT    NOT NULL,
     ord       INTEGER NOT NULL,        -- 0: our own write, accepted as it was
+    gone      INTEGER NOT NULL DEFAULT 0,  -- the version is a deletion, or the row left our share
     seen      INTEGER NOT NULL DEFAULT 0,  -- number of the last snapshot that held the row
     PRIMARY KEY (table_no, id)
 ) STRICT, WITHOUT ROWID;

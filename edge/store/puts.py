@@ -41,6 +41,8 @@ class Put:
     order: int
     #: Whether undecided writes of the site are in it.
     own: bool = False
+    #: Whether the head is that of a row which is gone; own writes may keep it in sight.
+    gone: bool = False
 
 
 @dataclass(slots=True)
@@ -197,9 +199,9 @@ def _bring_back(
 # --- rows and their versions ------------------------------------------------------------------
 
 NOTE_VERSION: Final = """
-    INSERT INTO _sync_row (table_no, id, version, ord, seen) VALUES (?, ?, ?, ?, ?)
-    ON CONFLICT (table_no, id) DO UPDATE
-    SET version = excluded.version, ord = excluded.ord, seen = max(seen, excluded.seen)"""
+    INSERT INTO _sync_row (table_no, id, version, ord, gone, seen) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (table_no, id) DO UPDATE SET version = excluded.version, ord = excluded.ord,
+    gone = excluded.gone, seen = max(seen, excluded.seen)"""
 
 
 def note_version(applying: Applying, target: Target, put: Put) -> None:
@@ -208,7 +210,8 @@ def note_version(applying: Applying, target: Target, put: Put) -> None:
         forget_version(applying, target, put.id)
         return
     applying.connection.execute(
-        NOTE_VERSION, (target.no, put.id, put.version, put.order, applying.snapshot)
+        NOTE_VERSION,
+        (target.no, put.id, put.version, put.order, put.gone, applying.snapshot),
     )
 
 
