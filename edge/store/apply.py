@@ -266,13 +266,14 @@ def settle_own(applying: Applying) -> None:
 
 
 _OWN_VERSIONS: Final = """
-    INSERT INTO _sync_row (table_no, id, version, ord)
-    SELECT p.table_no, p.id, o.tx_id, 0
-    FROM (SELECT table_no, id, max(n) AS n FROM _sync_pending WHERE n <= :n GROUP BY table_no, id) p
+    INSERT INTO _sync_row (table_no, id, version, ord, gone)
+    SELECT p.table_no, p.id, o.tx_id, 0, p.op = 'D'
+    FROM (SELECT table_no, id, op, max(n) AS n FROM _sync_pending WHERE n <= :n
+          GROUP BY table_no, id) p
     JOIN _sync_out o ON o.epoch = :epoch AND o.n = p.n AND o.part = 0
     WHERE NOT EXISTS
         (SELECT 1 FROM _sync_shadow s WHERE s.table_no = p.table_no AND s.id = p.id)
-    ON CONFLICT (table_no, id) DO UPDATE SET version = excluded.version"""
+    ON CONFLICT (table_no, id) DO UPDATE SET version = excluded.version, gone = excluded.gone"""
 
 
 def _settle_shadows(applying: Applying) -> bool:

@@ -109,7 +109,7 @@ def _land_puts(
     puts = [settle_row(applying, target, head) for head in _heads(burdened, received)]
     slow = [put for put in puts if put is not None]
     if _put_block(applying, target, plain, received):
-        _note_versions(applying, target, plain)
+        _note_versions(applying, target, plain, gone=False)
     else:
         slow += [_as_put(head) for head in _heads(plain, received)]
     put_all(applying, target, slow)
@@ -130,10 +130,10 @@ def _put_block(applying: Applying, target: Target, block: HeadBlock, received: R
     return True
 
 
-def _note_versions(applying: Applying, target: Target, block: HeadBlock) -> None:
+def _note_versions(applying: Applying, target: Target, block: HeadBlock, *, gone: bool) -> None:
+    marks = repeat(gone), repeat(applying.snapshot)
     applying.connection.executemany(
-        NOTE_VERSION,
-        zip(repeat(target.no), block.ids, block.version, block.order, repeat(applying.snapshot)),
+        NOTE_VERSION, zip(repeat(target.no), block.ids, block.version, block.order, *marks)
     )
 
 
@@ -141,7 +141,7 @@ def _land_removals(applying: Applying, target: Target, block: HeadBlock) -> None
     """Take rows away on which the site wrote nothing. Their versions stay known as tombstones."""
     applying.connection.executemany(target.delete, zip(block.ids))
     decided = [order > 0 for order in block.order]
-    _note_versions(applying, target, _rows(block, decided))
+    _note_versions(applying, target, _rows(block, decided), gone=True)
     for row_id, known in zip(block.ids, decided, strict=True):
         if not known:
             forget_version(applying, target, row_id)
@@ -253,8 +253,9 @@ def settle_row(applying: Applying, target: Target, head: Head) -> Put | None:
     _keep_shadow(applying, target, head, keep=bool(undecided))
     local = read(applying, target, head.id) or aside.own_row(applying, target, head.id)
     row = shown(target.table, head.fate, head.row, local=local, undecided=undecided)
-    never = head.fate is not Fate.PUT and not head.order
-    put = Put(head.id, row or {}, None if never else head.version, head.order, own=bool(undecided))
+    gone = head.fate is not Fate.PUT
+    version = None if gone and not head.order else head.version
+    put = Put(head.id, row or {}, version, head.order, own=bool(undecided), gone=gone)
     if row is not None:
         return put
     aside.drop(applying, target, head.id, aside.UNIQUE, aside.LEFT, aside.REFUSED)
