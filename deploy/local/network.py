@@ -34,12 +34,12 @@ class Relay:
         self._live: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self.cut = False
+        self.port = 0
 
-    async def open(self) -> int:
-        """Listen, and return the port."""
+    async def open(self) -> None:
+        """Listen on a free port."""
         self._server = await asyncio.start_server(self._join, LOOPBACK, 0)
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
+        self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
         """Stop listening and drop what stands."""
@@ -109,10 +109,13 @@ class Network:
         self._thread.join(_ANSWER_S)
         self._loop.close()
 
-    def join(self, site: str) -> str:
-        """Lay a link for the site and return the address at which it finds the broker."""
-        relay = self._relays[site] = Relay(*self._target)
-        return f"nats://{LOOPBACK}:{self._do(relay.open())}"
+    def address(self, site: str) -> str:
+        """Return where the site finds the broker; its link is laid when it is first asked for."""
+        if site not in self._relays:
+            relay = Relay(*self._target)
+            self._do(relay.open())
+            self._relays[site] = relay
+        return f"nats://{LOOPBACK}:{self._relays[site].port}"
 
     def cut(self, site: str) -> None:
         """Take the site off the network."""
