@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 #: Seconds' worth of bytes that may pass at once after a pause.
 _BURST_S: Final = 0.25
 #: What passed sooner may be larger the next time; what took longer is to be smaller.
-_QUICK_S: Final = 1.0
+_QUICK_S: Final = 0.5
 _SLOW_S: Final = 5.0
 #: Seconds after which a sleeper looks again, so that a changed limit takes effect soon.
 _LOOK_AGAIN_S: Final = 0.5

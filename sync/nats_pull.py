@@ -42,7 +42,7 @@ _LIMIT_S: Final = 0.1
 _LARGEST_MESSAGE_BYTES: Final = (1 << 20) + (1 << 16)
 #: What is asked for at once at least (until a message turns out to be larger), and at first.
 _SMALL_REQUEST_BYTES: Final = 64 << 10
-_FIRST_REQUEST_BYTES: Final = 256 << 10
+_FIRST_REQUEST_BYTES: Final = 128 << 10
 _ANSWER_TIMEOUT_S: Final = 3.0
 #: Wait before asking again where the broker said that it can't serve.
 _RETRY_S: Final = 0.5
