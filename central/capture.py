@@ -57,13 +57,14 @@ _TRANSITIONS: Final = {
     "delete": "REFERENCING OLD TABLE AS old_rows",
 }
 
-# No nested loops: PostgreSQL plans a function's statements once a session, for as many rows as the
-# first call has, and a plan made for one row would take forever on a hundred thousand. UTC, since
-# "replaced" holds instants as text.
+# PostgreSQL plans a function's statements once a session, for as many rows as the first call and the
+# tables have: a plan made for one row would take forever on a hundred thousand. So rows are joined
+# by hash, and looked up by index (the OFFSET 0 below). UTC, since "replaced" holds instants as text.
 _FUNCTION: Final = """\
 CREATE OR REPLACE FUNCTION sync.{name}() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET timezone = 'UTC'
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
+SET enable_nestloop = off SET enable_seqscan = off
 AS $capture$
 DECLARE
     _table CONSTANT smallint := (SELECT no FROM sync.table_no WHERE name = '{table}');
@@ -142,8 +143,10 @@ _INSERT: Final = """\
         RETURN NULL;
     END IF;
     SELECT n.id, n.site_id INTO _row
-    FROM new_rows AS n
-    JOIN sync.head AS h ON h.site_id = n.site_id AND h.table_no = _table AND h.id = n.id
+    FROM new_rows AS n CROSS JOIN LATERAL (
+        SELECT h.version FROM sync.head AS h
+        WHERE h.site_id = n.site_id AND h.table_no = _table AND h.id = n.id OFFSET 0
+    ) AS h
     WHERE h.version <> _version LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION '{table}: id % of site % exists already', _row.id, _row.site_id
@@ -260,7 +263,6 @@ def _scopes(table: Table, *rows: str) -> str:
 
 # --- natural keys ----------------------------------------------------------------------------
 
-# OFFSET 0 keeps the look-up a look-up: an index scan for each new key.
 _TAKE_KEY: Final = """\
     INSERT INTO sync.row_key (site_id, table_no, key, id)
     SELECT k.site_id, _table, k.key, k.id

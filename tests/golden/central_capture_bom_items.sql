@@ -15,7 +15,8 @@ CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON mes.bom_items
 
 CREATE OR REPLACE FUNCTION sync.capture_bom_items_insert() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET timezone = 'UTC'
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
+SET enable_nestloop = off SET enable_seqscan = off
 AS $capture$
 DECLARE
     _table CONSTANT smallint := (SELECT no FROM sync.table_no WHERE name = 'bom_items');
@@ -48,8 +49,10 @@ BEGIN
         RETURN NULL;
     END IF;
     SELECT n.id, n.site_id INTO _row
-    FROM new_rows AS n
-    JOIN sync.head AS h ON h.site_id = n.site_id AND h.table_no = _table AND h.id = n.id
+    FROM new_rows AS n CROSS JOIN LATERAL (
+        SELECT h.version FROM sync.head AS h
+        WHERE h.site_id = n.site_id AND h.table_no = _table AND h.id = n.id OFFSET 0
+    ) AS h
     WHERE h.version <> _version LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'bom_items: id % of site % exists already', _row.id, _row.site_id

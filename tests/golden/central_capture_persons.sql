@@ -15,7 +15,8 @@ CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON mes.persons
 
 CREATE OR REPLACE FUNCTION sync.capture_persons_insert() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET timezone = 'UTC'
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
+SET enable_nestloop = off SET enable_seqscan = off
 AS $capture$
 DECLARE
     _table CONSTANT smallint := (SELECT no FROM sync.table_no WHERE name = 'persons');
@@ -48,8 +49,10 @@ BEGIN
         RETURN NULL;
     END IF;
     SELECT n.id, n.site_id INTO _row
-    FROM new_rows AS n
-    JOIN sync.head AS h ON h.site_id = n.site_id AND h.table_no = _table AND h.id = n.id
+    FROM new_rows AS n CROSS JOIN LATERAL (
+        SELECT h.version FROM sync.head AS h
+        WHERE h.site_id = n.site_id AND h.table_no = _table AND h.id = n.id OFFSET 0
+    ) AS h
     WHERE h.version <> _version LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'persons: id % of site % exists already', _row.id, _row.site_id
@@ -89,7 +92,8 @@ CREATE TRIGGER capture_insert AFTER INSERT ON mes.persons
 
 CREATE OR REPLACE FUNCTION sync.capture_persons_update() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET timezone = 'UTC'
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
+SET enable_nestloop = off SET enable_seqscan = off
 AS $capture$
 DECLARE
     _table CONSTANT smallint := (SELECT no FROM sync.table_no WHERE name = 'persons');
@@ -183,7 +187,8 @@ CREATE TRIGGER capture_update AFTER UPDATE ON mes.persons
 
 CREATE OR REPLACE FUNCTION sync.capture_persons_delete() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET timezone = 'UTC'
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
+SET enable_nestloop = off SET enable_seqscan = off
 AS $capture$
 DECLARE
     _table CONSTANT smallint := (SELECT no FROM sync.table_no WHERE name = 'persons');
