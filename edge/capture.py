@@ -59,12 +59,13 @@ def all_columns(table: Table) -> tuple[Column, ...]:
 
 def defaults(table: Table, *, site: str) -> dict[str, Value]:
     """Return the default of each column that has one: an expression, a literal, or a number."""
-    given: dict[str, Value] = {
-        column.name: literal(column.default) if isinstance(column.default, str) else column.default
-        for column in table.columns
-        if column.default is not None
-    }
+    given = {c.name: default(c) for c in table.columns if c.default is not None}
     return {"id": UUID7, "site_id": literal(site), "created_at": NOW} | given
+
+
+def default(column: Column) -> Value:
+    """Return a column's default as sqlite-utils takes it: texts as literals."""
+    return literal(column.default) if isinstance(column.default, str) else column.default
 
 
 def log_name(table: Table) -> str:
@@ -229,7 +230,8 @@ def _log_displaced_by_update(table: Table, form: Form) -> tuple[str, str]:
 
 def _log_update(table: Table, form: Form) -> tuple[str, str]:
     changed = {name: _changed(name, adopted=form.adopted) for name in table.names}
-    bits = [f"{test} << {bit}" for bit, test in enumerate(changed.values())]
+    # SQLite gives << and | the same precedence.
+    bits = [f"({test} << {bit})" for bit, test in enumerate(changed.values())]
     values = {"op": "'U'", "id": 'OLD."id"', "mask": "\n    | ".join(bits), "at_ms": NOW_MS}
     for name, test in changed.items():
         values[f"o_{name}"] = f"CASE WHEN {test} THEN OLD.{quoted(name)} END"

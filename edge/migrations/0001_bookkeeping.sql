@@ -33,7 +33,12 @@ CREATE TABLE _sync_catalogue (
 CREATE TABLE _sync_applying (one INTEGER PRIMARY KEY CHECK (one = 1), flag INTEGER NOT NULL) STRICT;
 INSERT INTO _sync_applying VALUES (1, 0);
 
-CREATE TABLE _sync_table (no INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, journal_mark INTEGER NOT NULL DEFAULT 0) STRICT;
+CREATE TABLE _sync_table (
+    no           INTEGER PRIMARY KEY,
+    name         TEXT    NOT NULL UNIQUE,
+    journal_mark INTEGER NOT NULL DEFAULT 0,   -- facts up to this _seq are drained
+    adopted      INTEGER NOT NULL DEFAULT 0    -- made by the plant before it was replicated
+) STRICT;
 
 CREATE TABLE _sync_row (               -- the version decided by the centre that stands in each row
     table_no  INTEGER NOT NULL,

@@ -2,53 +2,68 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from edge.store import open as opening
-from edge.store import outbox, position
+from edge.store import apply, drain, materialise, outbox, position, setup, snapshot
+from edge.store.apply import FeedOutcome
+from edge.store.drain import Drained
+from edge.store.open import writing
 from edge.store.position import EdgePosition
+from edge.store.snapshot import SnapshotState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+    from random import Random
 
     from edge.store.open import Opened
     from shared.catalog import Catalog
-    from shared.changes import Part
+    from shared.changes import FeedEntry, HeadBlock, Part
 
-__all__ = ["EdgePosition", "EdgeStore"]
+__all__ = ["Drained", "EdgePosition", "EdgeStore", "FeedOutcome", "SnapshotState"]
 
 
 class EdgeStore:
-    """A site's store, as the agent uses it; each method is one transaction."""
+    """A site's store, as its agent uses it; each method commits what it did, or did nothing."""
 
     def __init__(self, opened: Opened) -> None:
         self.opened = opened
 
     @classmethod
-    def open(cls, path: Path, catalog: Catalog, *, site: str, now_ms: int, host: str) -> EdgeStore:
-        """Open, create or migrate the store and hold it: one agent at a time."""
-        return cls(opening.open_for_agent(path, catalog, site=site, now_ms=now_ms, host=host))
+    def open(
+        cls,
+        path: Path,
+        catalog: Catalog,
+        *,
+        site: str,
+        now_ms: int,
+        host: str,
+        chance: Random | None = None,
+    ) -> EdgeStore:
+        """Open, create or migrate the store and hold it: one agent at a time.
+
+        Raises WrongSite, SchemaMismatch or CatalogError, and has changed nothing then.
+        """
+        return cls(
+            setup.open_for_agent(path, catalog, site=site, now_ms=now_ms, host=host, chance=chance)
+        )
 
     @classmethod
     def look(cls, path: Path) -> EdgeStore:
         """Open an existing store beside its agent, for the command line."""
-        return cls(opening.open_to_look(path))
+        return cls(setup.open_to_look(path))
 
     def close(self) -> None:
         """Close the store and let go of it."""
-        opening.close(self.opened)
+        setup.close(self.opened)
 
     @property
     def catalog(self) -> Catalog:
         """Return the catalogue that the store's tables stand at."""
         return self.opened.catalog
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        with opening.writing(self.opened.connection):
-            yield
+    # --- where it stands ----------------------------------------------------------------------
 
     def position(self) -> EdgePosition:
         """Return where the store stands."""
@@ -56,13 +71,24 @@ class EdgeStore:
 
     def set_offset(self, offset_ms: int, now_ms: int) -> None:
         """Remember the centre's clock minus ours, measured at ``now_ms``."""
-        with self._writing():
+        with writing(self.opened.connection):
             position.set_offset(self.opened.connection, offset_ms, now_ms)
 
     def note(self, code: str, message: str, now_ms: int) -> None:
         """Keep an event for the operator."""
-        with self._writing():
+        with writing(self.opened.connection):
             position.note(self.opened.connection, code, message, now_ms)
+
+    def stop(self, why: str, now_ms: int) -> None:
+        """Note that a person has to look before anything is sent or received again."""
+        with writing(self.opened.connection):
+            position.stop(self.opened.connection, why, now_ms)
+
+    # --- up -----------------------------------------------------------------------------------
+
+    def drain(self, now_ms: int) -> Drained | None:
+        """Move everything that programs committed into the outbox; None where nothing was."""
+        return drain.drain(self.opened, now_ms)
 
     def outbox(self, after: tuple[int, int], *, bytes_max: int) -> list[Part]:
         """Return the parts after (n, part), in order, at least one where there is one."""
@@ -70,5 +96,47 @@ class EdgeStore:
 
     def prune(self) -> int:
         """Remove what is safe from the outbox, never more; return the number of parts."""
-        with self._writing():
+        with writing(self.opened.connection):
             return outbox.prune(self.opened.connection)
+
+    # --- down ---------------------------------------------------------------------------------
+
+    def apply_entries(self, entries: Sequence[tuple[FeedEntry, bytes]], now_ms: int) -> FeedOutcome:
+        """Apply entries of the feeds, each with its uncompressed body, in order."""
+        return apply.apply_entries(
+            self.opened, entries, now_ms=now_ms, drain=self._drain_first(now_ms)
+        )
+
+    def want_snapshot(self, why: str, now_ms: int) -> None:
+        """Note that the feed can't bring the store up to date any more."""
+        with writing(self.opened.connection):
+            snapshot.want(self.opened.connection, why, now_ms)
+
+    def snapshot_state(self) -> SnapshotState | None:
+        """Return the load under way, if there is one."""
+        return snapshot.state(self.opened.connection)
+
+    def begin_snapshot(
+        self, snapshot_id: str, manifest: Mapping[str, Any], now_ms: int
+    ) -> SnapshotState:
+        """Start a load, or go on with it where this snapshot is under way already."""
+        del now_ms
+        return snapshot.begin(self.opened, snapshot_id, manifest)
+
+    def apply_chunk(self, k: int, blocks: Sequence[HeadBlock], now_ms: int) -> int:
+        """Apply chunk ``k`` and return its number of rows; 0 where it was applied before."""
+        return snapshot.apply_chunk(
+            self.opened, k, blocks, now_ms=now_ms, drain=self._drain_first(now_ms)
+        )
+
+    def finish_snapshot(self, now_ms: int) -> None:
+        """End the load and follow the feeds from where it was made."""
+        snapshot.finish(self.opened, now_ms=now_ms, drain=self._drain_first(now_ms))
+
+    def materialise(self, now_ms: int) -> int:
+        """Fill what a migration added with what had come for it before; return how many."""
+        return materialise.materialise(self.opened, now_ms=now_ms, drain=self._drain_first(now_ms))
+
+    def _drain_first(self, now_ms: int) -> Callable[[], object]:
+        """Return the drain that precedes every apply in its own transaction."""
+        return partial(drain.drain_within, self.opened, now_ms)

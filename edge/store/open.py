@@ -1,29 +1,28 @@
-"""Opens a site's store: creates or migrates it, and lets one agent at a time hold it."""
+"""An open store: its connection, its transactions, and what it was built from."""
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import TYPE_CHECKING, Final
-from uuid import uuid4
 
-from edge.store import schema
-from shared.catalog import Catalog, from_json
-from shared.changes import GENESIS
-from shared.errors import SchemaMismatch, StoreBusy, WrongSite
+from shared.catalog import from_json
+from shared.errors import StoreBusy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+    from random import Random
+
+    from edge.capture import Form
+    from shared.catalog import Catalog
 
 #: How long a write waits for a program that holds the store, before StoreBusy.
 BUSY_TIMEOUT_MS: Final = 10_000
 #: What the agent keeps of the file in memory.
 CACHE_KIB: Final = 16_384
+_STATEMENTS_MAX: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,62 +35,28 @@ class Opened:
     site: str
     #: Table name -> its number in ``_sync_table``, for every table the store ever had.
     numbers: Mapping[str, int]
+    #: Table name -> how it stands here.
+    forms: Mapping[str, Form]
+    #: The query for the tables that hold changes which are not drained.
+    look: str
+    chance: Random
     #: Held while the agent runs; None for those who only look.
     lock: int | None = None
-
-
-def open_for_agent(path: Path, catalog: Catalog, *, site: str, now_ms: int, host: str) -> Opened:
-    """Open, create or migrate the store and hold it, so that no second agent can.
-
-    Raises WrongSite where another agent holds it, or where it belongs to another site;
-    SchemaMismatch where a newer release wrote it. Nothing is changed then.
-    """
-    lock = _lock(path)
-    try:
-        connection = connect(path)
-        _create(connection, site=site, instance=instance_of(path, host))
-        _check_site(connection, path, site)
-        numbers = schema.bring_to(connection, catalog, site=site, now_ms=now_ms)
-    except BaseException:
-        os.close(lock)
-        raise
-    return Opened(path, connection, catalog, site, numbers, lock)
-
-
-def open_to_look(path: Path) -> Opened:
-    """Open an existing store beside a running agent, under the catalogue it was built from."""
-    if not path.is_file():
-        message = f"{path} does not exist; `mes-edge init` makes it"
-        raise SchemaMismatch(message)
-    connection = connect(path)
-    if not _has_bookkeeping(connection):
-        message = f"{path} is not a store of mes-sync; `mes-edge init` makes it one"
-        raise SchemaMismatch(message)
-    (site,) = connection.execute("SELECT site FROM _sync_site").fetchone()
-    catalog = current_catalog(connection)
-    assert catalog is not None, "bookkeeping and catalogue are made in one transaction"
-    return Opened(path, connection, catalog, site, schema.numbers(connection))
-
-
-def close(opened: Opened) -> None:
-    """Close the store and let go of it."""
-    opened.connection.close()
-    if opened.lock is not None:
-        os.close(opened.lock)
-
-
-def instance_of(path: Path, host: str) -> str:
-    """Return what tells a copied file from the one it was copied from."""
-    return f"{host}:{path.resolve()}"
 
 
 def connect(path: Path) -> sqlite3.Connection:
     """Return a connection set up as ours are: WAL, FULL, explicit transactions.
 
     Foreign keys are not enforced here: what the centre decided is applied as it comes, and a
-    programs' reference to a row that is gone must not stop it.
+    program's reference to a row that is gone must not stop it.
     """
-    connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_MS / 1000)
+    connection = sqlite3.connect(
+        path,
+        isolation_level=None,
+        timeout=BUSY_TIMEOUT_MS / 1000,
+        cached_statements=_STATEMENTS_MAX,
+        check_same_thread=False,  # opened in one thread, used from the agent's store thread
+    )
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = OFF")
@@ -113,7 +78,8 @@ def writing(connection: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # a full disk has rolled it back already
+            connection.execute("ROLLBACK")
         raise
     try:
         connection.execute("COMMIT")
@@ -137,6 +103,23 @@ def silent(connection: sqlite3.Connection) -> Iterator[None]:
             connection.execute("UPDATE _sync_applying SET flag = 0")
 
 
+@contextmanager
+def lenient(connection: sqlite3.Connection) -> Iterator[None]:
+    """Read texts that are no UTF-8 as bytes, where they would raise an error."""
+    connection.text_factory = _text_or_bytes
+    try:
+        yield
+    finally:
+        connection.text_factory = str
+
+
+def _text_or_bytes(raw: bytes) -> str | bytes:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw
+
+
 def busy_or_same(error: sqlite3.Error) -> Exception:
     """Return StoreBusy for the errors that pass when another program lets go; else the error."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
@@ -148,61 +131,6 @@ def busy_or_same(error: sqlite3.Error) -> Exception:
 def current_catalog(connection: sqlite3.Connection) -> Catalog | None:
     """Return the catalogue that the business tables stand at; None in a new store."""
     row = connection.execute(
-        "SELECT content FROM _sync_catalogue ORDER BY applied_at_ms DESC, rowid DESC LIMIT 1"
+        "SELECT content FROM _sync_catalogue ORDER BY rowid DESC LIMIT 1"
     ).fetchone()
     return from_json(row[0]) if row else None
-
-
-def _lock(path: Path) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = os.open(path.with_name(path.name + "-agent.lock"), os.O_RDWR | os.O_CREAT, 0o640)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(lock)
-        message = f"another agent holds {path}; stop it first"
-        raise WrongSite(message) from error
-    return lock
-
-
-def _has_bookkeeping(connection: sqlite3.Connection) -> bool:
-    query = "SELECT count(*) FROM sqlite_schema WHERE name = '_sync_site'"
-    return bool(connection.execute(query).fetchone()[0])
-
-
-def _steps() -> list[tuple[int, str]]:
-    """Return the numbered migrations of our own tables, in order."""
-    folder = files("edge") / "migrations"
-    names = sorted(each.name for each in folder.iterdir() if each.name.endswith(".sql"))
-    return [(int(name[:4]), (folder / name).read_text(encoding="utf-8")) for name in names]
-
-
-def _create(connection: sqlite3.Connection, *, site: str, instance: str) -> None:
-    """Bring the bookkeeping tables up to this release."""
-    steps = _steps()
-    (found,) = connection.execute("PRAGMA user_version").fetchone()
-    if found > steps[-1][0] and _has_bookkeeping(connection):
-        message = f"the store has bookkeeping {found}, this release {steps[-1][0]}; upgrade it"
-        raise SchemaMismatch(message)
-    if found == steps[-1][0]:
-        return
-    with writing(connection):
-        new = not _has_bookkeeping(connection)
-        for number, text in steps:
-            if new or number > found:
-                for statement in schema.statements(text):
-                    connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {steps[-1][0]}")
-        if new:
-            connection.execute(
-                "INSERT INTO _sync_site (one, site, instance, epoch, last_hash, own_hash,"
-                " shared_hash) VALUES (1, ?, ?, ?, ?, ?, ?)",
-                (site, instance, str(uuid4()), GENESIS, GENESIS, GENESIS),
-            )
-
-
-def _check_site(connection: sqlite3.Connection, path: Path, site: str) -> None:
-    (owner,) = connection.execute("SELECT site FROM _sync_site").fetchone()
-    if owner != site:
-        message = f"{path} belongs to site {owner}, not to {site}"
-        raise WrongSite(message)

@@ -1,8 +1,8 @@
 """Builds a store's tables and triggers from the catalogue.
 
-sqlite-utils makes the columns, keys and defaults. It has no public way to write CHECK constraints,
-deferred foreign keys or AUTOINCREMENT, so those texts come from ``edge.capture`` and are put into
-its statement.
+sqlite-utils makes the columns, keys and defaults, and rebuilds a table where SQLite can't alter it.
+It has no public way to write UNIQUE constraints, so those are put into its statement; the triggers
+are ours, from ``edge.capture``.
 """
 
 from __future__ import annotations
@@ -11,13 +11,17 @@ import sqlite3
 from typing import TYPE_CHECKING, Final
 
 from edge import capture
-from edge.sql_text import quoted
-from shared.catalog import COMMON, Catalog, Kind, Table, to_json
+from edge.capture import Form
+from edge.sql_text import literal, quoted
+from shared.catalog import COMMON, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_TYPES: Final = {
+    from shared.catalog import Catalog, Table
+
+#: SQLite's type for each kind. A decimal is a text, never a binary float.
+TYPES: Final = {
     **dict.fromkeys(Kind, "TEXT"),
     Kind.INTEGER: "INTEGER",
     Kind.BOOLEAN: "INTEGER",
@@ -26,52 +30,75 @@ _TYPES: Final = {
 }
 
 
-def bring_to(
-    connection: sqlite3.Connection, catalog: Catalog, *, site: str, now_ms: int
-) -> Mapping[str, int]:
-    """Bring the business tables to the catalogue, all of them or none; return their numbers."""
-    digests = connection.execute(
-        "SELECT digest FROM _sync_catalogue ORDER BY applied_at_ms DESC, rowid DESC LIMIT 1"
-    ).fetchone()
-    if digests and digests[0] == catalog.digest:
-        return numbers(connection)
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        for table in catalog.parents_first():
-            create(connection, table, capture.form_of(table, catalog, site=site))
-        connection.execute(
-            "INSERT INTO _sync_catalogue VALUES (?, ?, ?, ?)",
-            (catalog.version, catalog.digest, to_json(catalog), now_ms),
-        )
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    return numbers(connection)
-
-
-def numbers(connection: sqlite3.Connection) -> Mapping[str, int]:
+def numbers(connection: sqlite3.Connection) -> dict[str, int]:
     """Return the number of each table that the store ever had."""
     return dict(connection.execute("SELECT name, no FROM _sync_table"))
 
 
-def create(connection: sqlite3.Connection, table: Table, form: capture.Form) -> None:
-    """Create a business table with its log and triggers."""
+def forms(connection: sqlite3.Connection, catalog: Catalog, site: str) -> dict[str, Form]:
+    """Return how each table of the catalogue stands in the store."""
+    adopted = dict(connection.execute("SELECT name, adopted FROM _sync_table"))
+    found = {}
+    for table in catalog.tables:
+        planned = capture.form_of(table, catalog, site=site)
+        keys = dict.fromkeys((*planned.keys, *unique_keys(connection, table.name)))
+        found[table.name] = Form(
+            site, tuple(keys), bool(adopted.get(table.name)), planned.released_by
+        )
+    return found
+
+
+def unique_keys(connection: sqlite3.Connection, table: str) -> Iterator[tuple[str, ...]]:
+    """Yield the columns of a table's unique indexes but the id's, the plant's own included.
+
+    Of an index on expressions only the columns can be told; it has then none, and is left out.
+    """
+    for index in connection.execute(
+        'SELECT name FROM pragma_index_list(?) WHERE "unique"', (table,)
+    ):
+        rows = connection.execute("SELECT name FROM pragma_index_info(?) ORDER BY seqno", index)
+        names = tuple(name for (name,) in rows)
+        if names != ("id",) and None not in names:
+            yield names
+
+
+def look_statement(catalog: Catalog, forms: Mapping[str, Form]) -> str:
+    """Return the query for the names of tables that hold changes which are not drained."""
+    looks = []
+    for table in catalog.tables:
+        name = literal(table.name)
+        if capture.has_log(table, forms[table.name]):
+            log = quoted(capture.log_name(table))
+            looks.append(f"SELECT {name} WHERE EXISTS (SELECT 1 FROM {log})")
+        elif table.fact:
+            newest = f"SELECT max({capture.JOURNAL}) FROM {quoted(table.name)}"
+            looks.append(
+                f"SELECT name FROM _sync_table WHERE name = {name} AND ({newest}) > journal_mark"
+            )
+    return " UNION ALL ".join(looks) or "SELECT name FROM _sync_table WHERE 0"
+
+
+def create(connection: sqlite3.Connection, table: Table, form: Form) -> None:
+    """Create a business table with its log; its triggers come with ``put_triggers``."""
     connection.execute(create_statement(table, form))
     if capture.has_log(table, form):
         connection.execute(capture.log_statement(table))
-    for statement in capture.triggers(table, form).values():
-        connection.execute(statement)
+    if table.relax_by is not None and form.released_by is not None:
+        name = f"_sync_{table.relax_by}_{form.released_by}"
+        connection.execute(
+            f"CREATE INDEX IF NOT EXISTS {quoted(name)}"
+            f" ON {quoted(table.relax_by)} ({quoted(form.released_by)})"
+        )
     connection.execute("INSERT INTO _sync_table (name) VALUES (?)", (table.name,))
 
 
-def create_statement(table: Table, form: capture.Form) -> str:
+def create_statement(table: Table, form: Form) -> str:
     """Return the CREATE TABLE statement of a business table."""
     # 0.2 s and 10 MB, needed only when tables change.
     from sqlite_utils import Database  # noqa: PLC0415
 
     journal = {capture.JOURNAL: "INTEGER"} if table.fact else {}
-    columns = {column.name: _TYPES[column.type.kind] for column in capture.all_columns(table)}
+    columns = {column.name: TYPES[column.type.kind] for column in capture.all_columns(table)}
     text: str = Database(memory=True).create_table_sql(
         table.name,
         journal | columns,
@@ -96,6 +123,60 @@ def _not_null(table: Table) -> list[str]:
     """
     required = [column.name for column in table.columns if not column.nullable]
     return [column.name for column in COMMON] + (required if table.fact else [])
+
+
+def rebuild(
+    connection: sqlite3.Connection,
+    name: str,
+    *,
+    defaults: Mapping[str, object] | None = None,
+    not_null: Mapping[str, bool] | None = None,
+) -> None:
+    """Make a table anew with other defaults or nullability, which SQLite can't alter.
+
+    Its rows, indexes and the plant's triggers stay.
+    """
+    from sqlite_utils import Database  # noqa: PLC0415
+
+    triggers = connection.execute(
+        "SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?", (name,)
+    ).fetchall()
+    table = Database(connection, recursive_triggers=False).table(name)
+    for statement in table.transform_sql(
+        defaults=dict(defaults or {}), not_null=dict(not_null or {})
+    ):
+        connection.execute(statement)
+    for (text,) in triggers:
+        connection.execute(text)
+
+
+def wanted_triggers(catalog: Catalog, forms: Mapping[str, Form]) -> dict[str, str]:
+    """Return our triggers as they should be: name -> statement."""
+    return {
+        name: text
+        for table in catalog.tables
+        for name, text in capture.triggers(table, forms[table.name]).items()
+    }
+
+
+def found_triggers(connection: sqlite3.Connection) -> dict[str, str]:
+    """Return our triggers as they are."""
+    return dict(
+        connection.execute(
+            "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND name GLOB '_sync_*'"
+        )
+    )
+
+
+def put_triggers(connection: sqlite3.Connection, wanted: Mapping[str, str]) -> None:
+    """Make our triggers these; only those that are not so already are written."""
+    found = found_triggers(connection)
+    for name in found.keys() - wanted.keys():
+        connection.execute(f"DROP TRIGGER {quoted(name)}")
+    for name, text in wanted.items():
+        if found.get(name) != text:
+            connection.execute(f"DROP TRIGGER IF EXISTS {quoted(name)}")
+            connection.execute(text)
 
 
 def statements(text: str) -> Iterator[str]:

@@ -1,0 +1,302 @@
+"""Drains what programs committed: the logs and the new facts become one sync transaction.
+
+In one write transaction, so that what is drained is gone from the logs exactly when it is in the
+outbox, and so that no decision of the centre comes between a write and its ``base``.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from edge import capture
+from edge.sql_text import quoted
+from edge.store import position
+from edge.store.canon import to_one_form
+from edge.store.ids import uuid7
+from edge.store.open import lenient, writing
+from edge.store.packing import Packer
+from edge.store.touches import Change, Touches
+from shared import clock
+from shared.catalog import CREATED_AT, Policy
+from shared.changes import ChangeBlock, Op, Value
+from sync.protocol import transaction_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from edge.store.open import Opened
+    from edge.store.position import EdgePosition
+    from shared.catalog import Table
+
+#: Facts that are read and packed at a time.
+PAGE_ROWS: Final = 5_000
+_KEYS: Final = ("site_id", "created_at", "id")
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """A sync transaction that went into the outbox."""
+
+    n: int
+    tx_id: str
+    rows: int
+    parts: int
+    #: Size of its compressed bodies.
+    bytes: int
+
+
+def drain(opened: Opened, now_ms: int) -> Drained | None:
+    """Move everything that programs committed into the outbox; None where there is nothing.
+
+    Either all of it is moved, or nothing. Cheap where there is nothing: no lock is taken.
+    """
+    if not waiting(opened):
+        return None
+    with writing(opened.connection):
+        return drain_within(opened, now_ms)
+
+
+def waiting(opened: Opened) -> list[str]:
+    """Return the tables that hold changes which are not drained yet."""
+    return [name for (name,) in opened.connection.execute(opened.look)]
+
+
+def drain_within(opened: Opened, now_ms: int) -> Drained | None:
+    """Do the same inside a write transaction that is open already.
+
+    Texts that are no UTF-8 can't be read the usual way: then all is read again, and they travel as
+    the bytes they are.
+    """
+    connection = opened.connection
+    connection.execute("SAVEPOINT drain")
+    try:
+        drained = _drain(opened, now_ms)
+    except sqlite3.OperationalError as error:
+        if "decode" not in str(error):
+            raise
+        connection.execute("ROLLBACK TO drain")
+        with lenient(connection):
+            drained = _drain(opened, now_ms)
+    connection.execute("RELEASE drain")
+    return drained
+
+
+def _drain(opened: Opened, now_ms: int) -> Drained | None:
+    names = waiting(opened)
+    if not names:
+        return None
+    at = position.read(opened.connection)
+    hlc = clock.tick(at.hlc, now_ms)
+    with Packer(opened.catalog.version, hlc, at.offset_ms) as packer:
+        batch = _Batch(opened, at, packer)
+        tables = [t for t in opened.catalog.parents_first() if t.name in names]
+        for table in tables:
+            batch.take(table)
+        for table in reversed(tables):
+            batch.take_deletes(table)
+        packer.flush()
+        batch.note_too_large(now_ms)
+        batch.clear()
+        return _record(opened, at, packer, now_ms) if packer.digests else None
+
+
+def _record(opened: Opened, at: EdgePosition, packer: Packer, now_ms: int) -> Drained:
+    """Put the parts into the outbox and move the chain along."""
+    n, tx_id = at.last_n + 1, uuid7(now_ms, opened.chance)
+    own = transaction_hash(at.last_hash, at.epoch, n, tx_id, packer.digests)
+    parts = len(packer.digests)
+    shared = (tx_id, at.last_hash, own, b"".join(packer.digests))
+    opened.connection.executemany(
+        "INSERT INTO _sync_out"
+        " (epoch, n, part, parts, tx_id, previous, hash, digests, rows, made_at_ms, body)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            (at.epoch, n, part, parts, *shared, rows, now_ms, body)
+            for part, (rows, body) in enumerate(packer.bodies())
+        ),
+    )
+    opened.connection.execute(
+        "UPDATE _sync_site SET last_n = ?, last_hash = ?, hlc = ?", (n, own, packer.hlc)
+    )
+    return Drained(n, tx_id, packer.rows, parts, packer.size)
+
+
+class _Batch:
+    """What goes into one sync transaction, table by table."""
+
+    def __init__(self, opened: Opened, at: EdgePosition, packer: Packer) -> None:
+        self._opened = opened
+        self._connection = opened.connection
+        self._packer = packer
+        self._n = at.last_n + 1
+        self._epoch = at.epoch
+        self._logged: dict[str, Touches] = {}
+        self._deletes: set[str] = set()
+        self._tx_ids: dict[int, str] = {}
+
+    def take(self, table: Table) -> None:
+        """Take all changes of a table but deletions."""
+        if not capture.has_log(table, self._opened.forms[table.name]):
+            self._take_journal(table)
+            return
+        touches = self._logged[table.name] = Touches(self._opened, table, n=self._n)
+        for page in touches.pages():
+            kept = [change for change in page if change.decided.op is not Op.DELETE]
+            if len(kept) < len(page):
+                self._deletes.add(table.name)
+            self._add(table, kept)
+
+    def take_deletes(self, table: Table) -> None:
+        """Take the deletions: after everything else, so that children go before their parents."""
+        if table.name in self._deletes:
+            for page in self._logged[table.name].pages():
+                self._add(table, [c for c in page if c.decided.op is Op.DELETE])
+
+    def clear(self) -> None:
+        """Forget the logs: everything in them is taken."""
+        for touches in self._logged.values():
+            touches.clear()
+
+    def note_too_large(self, now_ms: int) -> None:
+        """Tell the operator of rows that no message can carry; they stay in their tables."""
+        for block in self._packer.too_large:
+            message = f"{block.table} {block.ids[0]} is too large for a message: it stays here only"
+            position.note(self._connection, "MES-ROW-TOO-LARGE", message, now_ms)
+            number = self._opened.numbers[block.table]
+            self._connection.execute(
+                "DELETE FROM _sync_pending WHERE table_no = ? AND id = ? AND n = ?",
+                (number, block.ids[0], self._n),
+            )
+
+    # --- facts ----------------------------------------------------------------------------
+
+    def _take_journal(self, table: Table) -> None:
+        """Take the facts above the mark, and move the mark above them."""
+        (mark,) = self._connection.execute(
+            "SELECT journal_mark FROM _sync_table WHERE name = ?", (table.name,)
+        ).fetchone()
+        columns = ", ".join(map(quoted, (capture.JOURNAL, *_KEYS, *table.names)))
+        page_after = (
+            f"SELECT {columns} FROM {quoted(table.name)} WHERE {capture.JOURNAL} > ?"
+            f" ORDER BY {capture.JOURNAL} LIMIT {PAGE_ROWS}"
+        )
+        while page := self._connection.execute(page_after, (mark,)).fetchall():
+            numbers, sites, created, ids, *new = map(list, zip(*page, strict=True))
+            mark = numbers[-1]
+            named = dict(zip((CREATED_AT, *table.columns), (created, *new), strict=True))
+            to_one_form(self._connection, table, named, numbers, capture.JOURNAL)
+            self._packer.add(_facts(table, (sites, created, ids), new))
+        self._connection.execute(
+            "UPDATE _sync_table SET journal_mark = ? WHERE name = ?", (mark, table.name)
+        )
+
+    # --- rows that change -------------------------------------------------------------------
+
+    def _add(self, table: Table, changes: list[Change]) -> None:
+        groups: defaultdict[tuple[Op, int], list[Change]] = defaultdict(list)
+        for change in changes:
+            groups[change.decided].append(change)
+        for (op, mask), group in groups.items():
+            if table.fact:
+                self._packer.add(_logged_facts(table, group))
+                continue
+            self._packer.add(self._block(table, op, mask, group))
+            self._note_pending(table, op, mask, group)
+
+    def _block(self, table: Table, op: Op, mask: int, group: list[Change]) -> ChangeBlock:
+        places = [bit for bit in range(len(table.names)) if mask >> bit & 1]
+        keys = [c.touched.key or ("", "") if c.live is None else c.live[:2] for c in group]
+        return ChangeBlock(
+            table.name,
+            op,
+            columns=tuple(table.names[place] for place in places),
+            sites=_texts(site for site, _ in keys),
+            created=_texts(created for _, created in keys),
+            ids=[change.touched.id for change in group],
+            at=[change.touched.at_ms for change in group],
+            base=[change.base for change in group],
+            after=[self._tx_id(change.after_n) for change in group],
+            new=[[c.live[place + 2] for c in group if c.live is not None] for place in places],
+            old=[[_old(c, place) for c in group] for place in places] if op is Op.UPDATE else [],
+        )
+
+    def _tx_id(self, n: int | None) -> str | None:
+        if n is None:
+            return None
+        if n not in self._tx_ids:
+            found = self._connection.execute(
+                "SELECT tx_id FROM _sync_out WHERE epoch = ? AND n = ?", (self._epoch, n)
+            ).fetchone()
+            self._tx_ids[n] = found[0]
+        return self._tx_ids[n]
+
+    def _note_pending(self, table: Table, op: Op, mask: int, group: list[Change]) -> None:
+        number = self._opened.numbers[table.name]
+        counted = [
+            (place, column.name)
+            for place, column in enumerate(table.columns)
+            if column.policy in (Policy.SUM, Policy.ADD_REMOVE_SET) and mask >> place & 1
+        ]
+        self._connection.executemany(
+            "INSERT INTO _sync_pending (table_no, id, n, op, mask, deltas)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                (
+                    number,
+                    change.touched.id,
+                    self._n,
+                    op.value,
+                    mask,
+                    _deltas(change, counted) if counted and op is Op.UPDATE else None,
+                )
+                for change in group
+            ),
+        )
+
+
+def _facts(table: Table, keys: tuple[Iterable[Any], ...], new: list[list[Value]]) -> ChangeBlock:
+    sites, created, ids = keys
+    return ChangeBlock(
+        table.name,
+        Op.INSERT,
+        columns=table.names,
+        sites=_texts(sites),
+        created=_texts(created),
+        ids=_texts(ids),
+        new=new,
+    )
+
+
+def _logged_facts(table: Table, group: list[Change]) -> ChangeBlock:
+    """Return the block of facts from a table that the plant made, which has no journal."""
+    rows = [(c.touched.id, *c.live) for c in group if c.live is not None]
+    ids, sites, created, *new = map(list, zip(*rows, strict=True))
+    return _facts(table, (sites, created, ids), new)
+
+
+def _texts(values: Iterable[Any]) -> list[str]:
+    """Return keys as texts; bytes that are none get replacement characters, and are parked."""
+    return [v if isinstance(v, str) else bytes(v).decode(errors="replace") for v in values]
+
+
+def _old(change: Change, place: int) -> Value:
+    """Return what the writer saw in a column: the live value where only who wrote goes along."""
+    if change.touched.mask >> place & 1 or change.live is None:
+        return change.touched.old[place]
+    return change.live[place + 2]
+
+
+def _deltas(change: Change, counted: list[tuple[int, str]]) -> str:
+    """Return what a write added and took, as JSON: column -> [old, new]."""
+    return json.dumps(
+        {
+            name: [_old(change, place), change.live[place + 2]]
+            for place, name in counted
+            if change.live is not None
+        },
+        default=repr,  # bytes where a text should be: the centre parks the row
+    )

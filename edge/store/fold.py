@@ -1,0 +1,91 @@
+"""Folds the log of a two-way table: several touches of a row become one change, or none.
+
+Pure. The live row decides: it stands, so it was inserted or updated, or it does not, so it was
+deleted. The log only says which columns may have changed and what stood in them before; a touch
+that changed nothing in the end (a REPLACE that failed, a value set and set back) is no change.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from shared.changes import Op, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: A row of the log: op, id, site_id, created_at, mask, at_ms, then an old value for each column.
+Touch = tuple[Any, ...]
+_OP, _ID, _SITE, _CREATED, _MASK, _AT, _OLD = range(7)
+
+
+class Touched(NamedTuple):
+    """What a batch of a row's log says of it."""
+
+    id: str
+    #: Wall time of the last touch.
+    at_ms: int
+    #: Columns whose value before the batch is known.
+    mask: int
+    #: Those values, one for each column of the table.
+    old: Sequence[Value]
+    #: site_id and created_at as they were before the row was deleted or displaced, where it was.
+    key: tuple[str, str] | None
+
+
+class Decided(NamedTuple):
+    """What was done to a row."""
+
+    op: Op
+    #: Columns that changed.
+    mask: int
+
+
+def fold(touches: Sequence[Touch]) -> Touched:
+    """Return what the touches of one row, in order, say of it."""
+    first = touches[0]
+    if len(touches) == 1:
+        key = (first[_SITE], first[_CREATED]) if first[_OP] in "DX" else None
+        return Touched(first[_ID], first[_AT], first[_MASK], first[_OLD:], key)
+    mask, old = 0, list(first[_OLD:])
+    key = None
+    for touch in touches:
+        if key is None and touch[_OP] in "DX":
+            key = (touch[_SITE], touch[_CREATED])
+        fresh = touch[_MASK] & ~mask
+        mask |= fresh
+        while fresh:
+            bit = (fresh & -fresh).bit_length() - 1
+            old[bit] = touch[_OLD + bit]
+            fresh &= fresh - 1
+    return Touched(first[_ID], touches[-1][_AT], mask, old, key)
+
+
+def decide(
+    touched: Touched, live: Sequence[Value] | None, *, existed: bool, writer_bit: int | None = None
+) -> Decided | None:
+    """Return what was done to a row, or None where nothing was.
+
+    ``live`` are the row's values now; None where it is gone. ``existed`` says whether it stood
+    before the batch, as far as the centre knows or will know.
+    """
+    if live is None:
+        return Decided(Op.DELETE, 0) if existed else None
+    if not existed or not touched.mask:
+        return Decided(Op.INSERT, (1 << len(live)) - 1)
+    mask, left = 0, touched.mask
+    while left:
+        bit = (left & -left).bit_length() - 1
+        if differs(touched.old[bit], live[bit]):
+            mask |= 1 << bit
+        left &= left - 1
+    if not mask:
+        return None
+    if writer_bit is not None and live[writer_bit] is not None:
+        mask |= 1 << writer_bit  # who wrote goes along, also where the same person wrote before
+    return Decided(Op.UPDATE, mask)
+
+
+def differs(before: Value, now: Value) -> bool:
+    """Return whether two values are not the same, to the type: 1, 1.0 and '1' are three."""
+    return before is not now and (type(before) is not type(now) or before != now)

@@ -1,0 +1,147 @@
+"""Brings a store's business tables from one catalogue to a later one.
+
+All in one transaction, and without traffic: what programs committed is drained first, under the
+catalogue that it was written under; then tables change while the triggers are gone, so nothing of
+it is captured.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+from edge import capture
+from edge.sql_text import literal, quoted
+from edge.store import schema
+from edge.store.drain import drain_within
+from edge.store.open import Opened, current_catalog, writing
+from shared.catalog import to_json
+from shared.catalog_steps import AddColumn, AddTable, RenameColumn, WidenType, differences
+from shared.errors import SchemaMismatch
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from random import Random
+
+    from shared.catalog import Catalog, Column, Table
+    from shared.catalog_steps import Change
+
+
+def bring_to(
+    path: Path, connection: sqlite3.Connection, catalog: Catalog, *, now_ms: int, chance: Random
+) -> Opened:
+    """Return the open store with its business tables as the catalogue says.
+
+    Raises CatalogError where that would lose something, SchemaMismatch where a table of that name
+    is there already and not adopted. Nothing is changed then.
+    """
+    old = current_catalog(connection)
+    if old is not None and old.digest == catalog.digest:
+        opened = describe(path, connection, catalog, chance=chance)
+        wanted = schema.wanted_triggers(catalog, opened.forms)
+        if schema.found_triggers(connection) != wanted:  # an index of the plant's, a lost trigger
+            with writing(connection):
+                schema.put_triggers(connection, wanted)
+        return opened
+    with writing(connection):
+        if old is not None:
+            drain_within(describe(path, connection, old, chance=chance), now_ms)
+        _migrate(connection, old, catalog)
+        opened = describe(path, connection, catalog, chance=chance)
+        schema.put_triggers(connection, schema.wanted_triggers(catalog, opened.forms))
+        # OR REPLACE: a catalogue that is taken up again is the latest again.
+        connection.execute(
+            "INSERT OR REPLACE INTO _sync_catalogue VALUES (?, ?, ?, ?)",
+            (catalog.version, catalog.digest, to_json(catalog), now_ms),
+        )
+    return opened
+
+
+def describe(
+    path: Path, connection: sqlite3.Connection, catalog: Catalog, *, chance: Random
+) -> Opened:
+    """Return what the store is built from, as it stands."""
+    (site,) = connection.execute("SELECT site FROM _sync_site").fetchone()
+    forms = schema.forms(connection, catalog, site)
+    return Opened(
+        path,
+        connection,
+        catalog,
+        site,
+        numbers=schema.numbers(connection),
+        forms=forms,
+        look=schema.look_statement(catalog, forms),
+        chance=chance,
+    )
+
+
+def _migrate(connection: sqlite3.Connection, old: Catalog | None, new: Catalog) -> None:
+    """Change the tables; their triggers are gone until the end of it."""
+    schema.put_triggers(connection, {})
+    changes = (
+        [AddTable(table) for table in new.parents_first()] if old is None else differences(old, new)
+    )
+    (site,) = connection.execute("SELECT site FROM _sync_site").fetchone()
+    for change in changes:
+        try:
+            _apply(connection, change, new, site)
+        except sqlite3.OperationalError as error:  # a view of the plant's that is in the way, say
+            message = f"{change} is not possible: {error}"
+            raise SchemaMismatch(message) from error
+    changed = {change.table for change in changes if not isinstance(change, AddTable)}
+    for name in changed:
+        _renew_log(connection, new.table(name))
+
+
+def _apply(connection: sqlite3.Connection, change: Change, new: Catalog, site: str) -> None:
+    match change:
+        case AddTable(table):
+            _add_table(connection, table, capture.form_of(table, new, site=site))
+        case AddColumn(name, column):
+            connection.execute(_add_column(new.table(name), column))
+        case RenameColumn(name, before, after):
+            connection.execute(
+                f"ALTER TABLE {quoted(name)} RENAME COLUMN {quoted(before)} TO {quoted(after)}"
+            )
+        case WidenType(name, before, after):
+            _widen(connection, new.table(name), before, after)
+
+
+def _add_table(connection: sqlite3.Connection, table: Table, form: capture.Form) -> None:
+    adopted = connection.execute(
+        "SELECT 1 FROM _sync_table WHERE name = ? AND adopted", (table.name,)
+    ).fetchone()
+    if adopted:
+        return
+    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table.name,)).fetchone():
+        message = (
+            f"the store has a table {table.name} of its own already;"
+            f" `mes-edge adopt FILE --table {table.name}` takes it in, with its rows"
+        )
+        raise SchemaMismatch(message)
+    schema.create(connection, table, form)
+
+
+def _add_column(table: Table, column: Column) -> str:
+    text = f"ALTER TABLE {quoted(table.name)} ADD COLUMN {quoted(column.name)}"
+    text += f" {schema.TYPES[column.type.kind]}"
+    if table.fact and not column.nullable:
+        text += " NOT NULL"
+    return text if column.default is None else f"{text} DEFAULT {literal(column.default)}"
+
+
+def _widen(connection: sqlite3.Connection, table: Table, before: Column, after: Column) -> None:
+    """Change what the table itself says of a column; its limits are in the triggers only."""
+    defaults = {after.name: capture.default(after)} if before.default != after.default else {}
+    nullable = table.fact and before.nullable != after.nullable
+    not_null = {after.name: not after.nullable} if nullable else {}
+    if defaults or not_null:
+        schema.rebuild(connection, table.name, defaults=defaults, not_null=not_null)
+
+
+def _renew_log(connection: sqlite3.Connection, table: Table) -> None:
+    """Make the log anew for the columns of now; it is empty, since all was drained."""
+    log = capture.log_name(table)
+    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (log,)).fetchone():
+        connection.execute(f"DROP TABLE {quoted(log)}")
+        connection.execute(capture.log_statement(table))

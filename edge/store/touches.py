@@ -1,0 +1,153 @@
+"""Reads a table's log page by page, with what stands behind each touched row.
+
+The log is read in the order of ids, so that all touches of a row are together however many rows
+were written; SQLite sorts it in a temporary file where it is long.
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import groupby, islice
+from operator import itemgetter
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from edge import capture
+from edge.sql_text import quoted
+from edge.store.canon import to_one_form
+from edge.store.fold import Touched, decide, fold
+from edge.store.open import silent
+from shared.catalog import CREATED_AT
+from shared.changes import Op, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge.store.fold import Decided
+    from edge.store.open import Opened
+    from shared.catalog import Table
+
+#: Rows that are read and folded at a time.
+PAGE_ROWS: Final = 2_000
+
+
+class Change(NamedTuple):
+    """One row's change, ready to be put into a block."""
+
+    decided: Decided
+    touched: Touched
+    #: site_id, created_at, then the business columns as they stand; None where the row is gone.
+    live: list[Value] | None
+    #: The centre's version that stood in the row before.
+    base: str | None
+    #: The site's own last transaction on the row that is not decided.
+    after_n: int | None
+
+
+class Touches:
+    """Reads the changes of one table that a batch holds."""
+
+    def __init__(self, opened: Opened, table: Table, *, n: int) -> None:
+        self._opened = opened
+        self._connection = opened.connection
+        self._table = table
+        self._number = opened.numbers[table.name]
+        self._n = n
+        writer = table.writer_column
+        self._writer_bit = None if writer is None else table.bit(writer.name)
+
+    def pages(self) -> Iterator[list[Change]]:
+        """Yield the changes in pages; rows that did not change in the end are left out."""
+        old = "".join(f", {quoted(f'o_{name}')}" for name in self._table.names)
+        log = quoted(capture.log_name(self._table))
+        touches = self._connection.execute(
+            f"SELECT op, id, site_id, created_at, mask, at_ms{old} FROM {log} ORDER BY id, seq"
+        )
+        rows = (fold(list(group)) for _, group in groupby(touches, key=itemgetter(1)))
+        while page := list(islice(rows, PAGE_ROWS)):
+            yield self._changes(page)
+
+    def clear(self) -> None:
+        """Forget the log: everything in it is in the outbox."""
+        self._connection.execute(f"DELETE FROM {quoted(capture.log_name(self._table))}")
+
+    def _changes(self, page: list[Touched]) -> list[Change]:
+        ids = json.dumps([touched.id for touched in page])
+        versions, pending = self._versions(ids), self._pending(ids)
+        lives = self._lives(ids)
+        existed = {
+            touched.id: pending[touched.id][1] != Op.DELETE
+            if touched.id in pending
+            else touched.id in versions
+            for touched in page
+        }
+        self._keep_keys(page, lives, existed)
+        self._to_one_form(lives)
+        changes = []
+        for touched in page:
+            live = lives.get(touched.id)
+            decided = decide(
+                touched,
+                None if live is None else live[2:],
+                existed=existed[touched.id],
+                writer_bit=self._writer_bit,
+            )
+            if decided is not None:
+                after_n = pending[touched.id][0] if touched.id in pending else None
+                changes.append(Change(decided, touched, live, versions.get(touched.id), after_n))
+        return changes
+
+    def _lives(self, ids: str) -> dict[str, list[Value]]:
+        columns = ", ".join(map(quoted, ("site_id", "created_at", *self._table.names)))
+        rows = self._connection.execute(
+            f"SELECT id, {columns} FROM {quoted(self._table.name)}"
+            " WHERE id IN (SELECT value FROM json_each(?))",
+            (ids,),
+        )
+        return {row[0]: list(row[1:]) for row in rows}
+
+    def _versions(self, ids: str) -> dict[str, str]:
+        return dict(
+            self._connection.execute(
+                "SELECT id, version FROM _sync_row"
+                " WHERE table_no = ? AND id IN (SELECT value FROM json_each(?))",
+                (self._number, ids),
+            )
+        )
+
+    def _pending(self, ids: str) -> dict[str, tuple[int, str]]:
+        """Return the site's last undecided write on each row: n and operation."""
+        rows = self._connection.execute(
+            "SELECT id, n, op FROM _sync_pending WHERE table_no = ? AND n < ?"
+            " AND id IN (SELECT value FROM json_each(?)) ORDER BY n",
+            (self._number, self._n, ids),
+        )
+        return {row_id: (n, op) for row_id, n, op in rows}
+
+    def _keep_keys(
+        self, page: list[Touched], lives: dict[str, list[Value]], existed: dict[str, bool]
+    ) -> None:
+        """Put back the created_at of rows that were deleted and inserted again under their id.
+
+        It is part of a row's key at the centre and never changes; a REPLACE that does not name it
+        would give the row the time of now.
+        """
+        for touched in page:
+            live = lives.get(touched.id)
+            if touched.key is None or live is None or not existed[touched.id]:
+                continue
+            if live[1] != touched.key[1]:
+                live[1] = touched.key[1]
+                with silent(self._connection):
+                    self._connection.execute(
+                        f"UPDATE {quoted(self._table.name)} SET created_at = ? WHERE id = ?",
+                        (live[1], touched.id),
+                    )
+
+    def _to_one_form(self, lives: dict[str, list[Value]]) -> None:
+        columns: list[list[Value]] = [list(column) for column in zip(*lives.values(), strict=True)]
+        if not columns:
+            return
+        named = dict(zip((CREATED_AT, *self._table.columns), columns[1:], strict=True))
+        if to_one_form(self._connection, self._table, named, list(lives), "id"):
+            for row, values in zip(lives.values(), zip(*columns, strict=True), strict=True):
+                row[:] = values
