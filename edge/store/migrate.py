@@ -48,6 +48,7 @@ def bring_to(
             drain_within(describe(path, connection, old, chance=chance), now_ms)
         _migrate(connection, old, catalog)
         opened = describe(path, connection, catalog, chance=chance)
+        schema.put_indexes(connection, catalog, opened.forms)
         schema.put_triggers(connection, schema.wanted_triggers(catalog, opened.forms))
         # OR REPLACE: a catalogue that is taken up again is the latest again.
         connection.execute(
@@ -86,7 +87,8 @@ def _migrate(connection: sqlite3.Connection, old: Catalog | None, new: Catalog) 
         try:
             _apply(connection, change, new, site)
         except sqlite3.OperationalError as error:  # a view of the plant's that is in the way, say
-            message = f"{change} is not possible: {error}"
+            table = change.table.name if isinstance(change, AddTable) else change.table
+            message = f"table {table} can't be migrated ({type(change).__name__}): {error}"
             raise SchemaMismatch(message) from error
     changed = {change.table for change in changes if not isinstance(change, AddTable)}
     for name in changed:

@@ -83,13 +83,20 @@ def create(connection: sqlite3.Connection, table: Table, form: Form) -> None:
     connection.execute(create_statement(table, form))
     if capture.has_log(table, form):
         connection.execute(capture.log_statement(table))
-    if table.relax_by is not None and form.released_by is not None:
-        name = f"_sync_{table.relax_by}_{form.released_by}"
-        connection.execute(
-            f"CREATE INDEX IF NOT EXISTS {quoted(name)}"
-            f" ON {quoted(table.relax_by)} ({quoted(form.released_by)})"
-        )
     connection.execute("INSERT INTO _sync_table (name) VALUES (?)", (table.name,))
+
+
+def put_indexes(
+    connection: sqlite3.Connection, catalog: Catalog, forms: Mapping[str, Form]
+) -> None:
+    """Make the indexes by which guards look up the signed rows that let a lattice go back."""
+    for table in catalog.tables:
+        column = forms[table.name].released_by
+        if table.relax_by is not None and column is not None:
+            connection.execute(
+                f"CREATE INDEX IF NOT EXISTS {quoted(f'_sync_{table.relax_by}_{column}')}"
+                f" ON {quoted(table.relax_by)} ({quoted(column)})"
+            )
 
 
 def create_statement(table: Table, form: Form) -> str:
