@@ -62,7 +62,7 @@ lock: $(STAMP) ## resolve pyproject.toml again into requirements/*.txt
 	    --extra $$extra pyproject.toml -o requirements/$$extra.txt || exit 1; done
 
 clean: ## remove the venv, the demo's data and all caches
-	@rm -rf $(VENV) .local build dist *.egg-info \
+	@rm -rf $(VENV) .mes-demo build dist *.egg-info \
 	  .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
