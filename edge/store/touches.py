@@ -73,15 +73,16 @@ class Touches:
     def _changes(self, page: list[Touched]) -> list[Change]:
         ids = json.dumps([touched.id for touched in page])
         versions, pending = self._versions(ids), self._pending(ids)
-        lives = self._lives(ids)
         existed = {
             touched.id: pending[touched.id][1] != Op.DELETE
             if touched.id in pending
             else touched.id in versions
             for touched in page
         }
+        needed = self._needed(page, existed)
+        lives = self._lives(ids, needed)
         self._keep_keys(page, lives, existed)
-        self._to_one_form(lives)
+        self._to_one_form(lives, needed)
         changes = []
         for touched in page:
             live = lives.get(touched.id)
@@ -96,10 +97,23 @@ class Touches:
                 changes.append(Change(decided, touched, live, versions.get(touched.id), after_n))
         return changes
 
-    def _lives(self, ids: str) -> dict[str, list[Value]]:
-        columns = ", ".join(map(quoted, ("site_id", "created_at", *self._table.names)))
+    def _needed(self, page: list[Touched], existed: dict[str, bool]) -> int:
+        """Return the mask of the columns whose values a page of changes may hold."""
+        mask = 0 if self._writer_bit is None else 1 << self._writer_bit
+        for touched in page:
+            if not existed[touched.id] or not touched.mask:
+                return (1 << len(self._table.names)) - 1
+            mask |= touched.mask
+        return mask
+
+    def _lives(self, ids: str, needed: int) -> dict[str, list[Value]]:
+        """Return the rows that stand; columns that are not needed are null in them."""
+        columns = "".join(
+            f", {quoted(name)}" if needed >> bit & 1 else ", NULL"
+            for bit, name in enumerate(self._table.names)
+        )
         rows = self._connection.execute(
-            f"SELECT id, {columns} FROM {quoted(self._table.name)}"
+            f"SELECT id, site_id, created_at{columns} FROM {quoted(self._table.name)}"
             " WHERE id IN (SELECT value FROM json_each(?))",
             (ids,),
         )
@@ -143,11 +157,14 @@ class Touches:
                         (live[1], touched.id),
                     )
 
-    def _to_one_form(self, lives: dict[str, list[Value]]) -> None:
+    def _to_one_form(self, lives: dict[str, list[Value]], needed: int) -> None:
         columns: list[list[Value]] = [list(column) for column in zip(*lives.values(), strict=True)]
         if not columns:
             return
-        named = dict(zip((CREATED_AT, *self._table.columns), columns[1:], strict=True))
+        named = {CREATED_AT: columns[1]}
+        for bit, column in enumerate(self._table.columns):
+            if needed >> bit & 1:
+                named[column] = columns[bit + 2]
         if to_one_form(self._connection, self._table, named, list(lives), "id"):
             for row, values in zip(lives.values(), zip(*columns, strict=True), strict=True):
                 row[:] = values
