@@ -59,7 +59,7 @@ async def run_ingest(settings: CentralSettings, catalog: Catalog) -> None:
     async with AsyncExitStack() as stack:
         link = await stack.enter_async_context(link_of(settings, f"ingest {name}"))
         stores = [
-            CentralStore(await stack.enter_async_context(_connection(settings)), catalog)
+            await stack.enter_async_context(CentralStore.open(settings.database_url, catalog))
             for _ in range(settings.connections)
         ]
         await Worker(name, Stores(stores), link, lease_s=settings.lease_s).run()

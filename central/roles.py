@@ -113,12 +113,12 @@ SCHEMA_GRANTS: Final = (
     f"GRANT USAGE ON SCHEMA mes TO {INGEST}, {', '.join(CLIENTS)}",
     f"GRANT USAGE ON SCHEMA sync TO {INGEST}",
     f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA sync TO {INGEST}",
-    f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA sync TO {INGEST}",
+    f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA sync TO {INGEST}",
     # Tables made later, partitions among them. Clients get nothing by default: a partition that is
     # read by its own name would be out of reach of its parent's policy.
     f"ALTER DEFAULT PRIVILEGES IN SCHEMA sync GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES"
     f" TO {INGEST}",
-    f"ALTER DEFAULT PRIVILEGES IN SCHEMA sync GRANT USAGE ON SEQUENCES TO {INGEST}",
+    f"ALTER DEFAULT PRIVILEGES IN SCHEMA sync GRANT USAGE, SELECT ON SEQUENCES TO {INGEST}",
     f"ALTER DEFAULT PRIVILEGES IN SCHEMA mes GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES"
     f" TO {INGEST}",
     "REVOKE ALL ON FUNCTION sync.make_partition, sync.attach_partition FROM PUBLIC",

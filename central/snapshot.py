@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
-from psycopg import AsyncConnection, IsolationLevel, sql
+from psycopg import AsyncConnection, sql
 from psycopg.types.json import Jsonb
 
 from central.canonical import column_expressions, key_expressions, parse_copy
@@ -47,8 +47,9 @@ class Spool:
         snapshot that was not finished has no count of chunks, and is made anew.
         """
         snapshot = str(uuid.uuid4())
-        await self._reader.set_isolation_level(IsolationLevel.REPEATABLE_READ)
         async with self._reader.transaction():
+            # Of this transaction alone: the connection goes back to a pool.
+            await self._reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             manifest = await self._manifest(site)
             await self._announce(snapshot, site, manifest)
             if ready is not None:
@@ -81,6 +82,7 @@ class Spool:
             "ack": list(ack) if ack else None,
             "max_order": order[0] if order else 0,
             "schema": self._catalog.version,
+            "tables": [table.name for table in self._catalog.parents_first()],
         }
 
     async def _announce(self, snapshot: str, site: str, manifest: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """The agent: keeps one store in step with the centre, for as long as it runs.
 
-Five tasks, each a short loop: drain what programs committed, send what was drained, receive what the
-centre decided, say hello, prune. Any of them may fail at any time: nothing is remembered but what
+Five tasks, each a short loop: drain what programs committed, send what was drained, receive what
+the centre decided, say hello, prune. Any of them may fail at any time: nothing is remembered but what
 the store holds, so each goes on after a pause, and so does the agent after a kill.
 """
 
@@ -15,7 +15,7 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING, Any
 
-from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from tenacity.wait import wait_random_exponential
 
 from edge import metrics
@@ -23,7 +23,7 @@ from edge.beat import write_state
 from edge.lanes import DownLane, StoreThread, UpLane, now_ms
 from edge.loading import load_snapshot
 from edge.wake import Wake
-from shared.errors import ConsumerGone, ForkedHistory, Transient
+from shared.errors import ConsumerGone, Fatal, ForkedHistory, Transient
 from shared.observe import note
 from sync import codec
 from sync.protocol import Verdict
@@ -81,16 +81,30 @@ class Agent:
             self._thread.close()
 
     async def _forever(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do the work again and again; after a passing failure, wait a little longer each time."""
+        """Do the work again and again; after a failure, wait a little longer each time.
+
+        Only what needs a person ends the agent. Anything else, foreseen or not, is logged and
+        shown by the status command, and holds up nobody but this one task.
+        """
         retrying = AsyncRetrying(
-            retry=retry_if_exception_type(
-                (Transient, TimeoutError, sqlite3.OperationalError, LookupError)
-            ),
+            retry=retry_if_exception(_may_pass),
             wait=wait_random_exponential(multiplier=0.1, max=15),
-            before_sleep=before_sleep_log(_log, logging.INFO),
+            before_sleep=self._note_failure,
         )
         while True:
             await retrying(work)
+
+    def _note_failure(self, state: RetryCallState) -> None:
+        why = state.outcome.exception() if state.outcome else None
+        foreseen = isinstance(why, (Transient, TimeoutError, sqlite3.OperationalError))
+        _log.log(
+            logging.INFO if foreseen else logging.ERROR,
+            "trying again",
+            exc_info=None if foreseen else why,
+            extra={"fields": {"why": f"{type(why).__name__}: {why}", "try": state.attempt_number}},
+        )
+        if not foreseen:
+            self._state["failure"] = {"why": f"{type(why).__name__}: {why}", "at_ms": now_ms()}
 
     # --- drain and send ---------------------------------------------------------------------
 
@@ -220,6 +234,10 @@ class Agent:
         }
         metrics.CONNECTED.labels(self._settings.site).set(float(bool(self._state.get("connected"))))
         write_state(self._settings.store, self._state)
+
+
+def _may_pass(why: BaseException) -> bool:
+    return isinstance(why, Exception) and not isinstance(why, Fatal)
 
 
 def _introduction(position: Any, asked_at: int, sent_n: int) -> dict[str, Any]:

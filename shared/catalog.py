@@ -289,6 +289,10 @@ class Catalog:
         shape = _json({"version": self.version, "tables": _plain(tables, without=("help",))})
         object.__setattr__(self, "digest", hashlib.sha256(shape.encode()).hexdigest())
 
+    def __repr__(self) -> str:
+        """Return a short text: a whole catalogue in an error message hides the error."""
+        return f"Catalog(version={self.version}, {len(self.tables)} tables, {self.digest[:12]})"
+
     def table(self, name: str) -> Table:
         """Return the table of that name."""
         try:

@@ -1,0 +1,179 @@
+"""A whole system in one process: broker, centre and edges as they run in production, but for the
+processes around them. What the edges' programs do is done by plain sqlite3 connections."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from central import roles
+from central.agent import run_feed, run_ingest
+from central.settings import CentralSettings
+from edge.agent import Agent
+from edge.settings import EdgeSettings
+from edge.store import EdgeStore
+from shared.catalog_file import load_catalog
+from sync.transport import Link, LinkSettings
+from tests.integration.central_world import CATALOG, fetch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+@dataclass
+class Edge:
+    """A site: its store, and its agent while it runs."""
+
+    site: str
+    path: Path
+    nats_url: str
+    catalog: Any = CATALOG
+    _task: asyncio.Task | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def open(self) -> EdgeStore:
+        return EdgeStore.open(
+            self.path, self.catalog, site=self.site, now_ms=time.time_ns() // 10**6, host="test"
+        )
+
+    async def _run(self) -> None:
+        settings = EdgeSettings(
+            site=self.site, store=self.path, beat_s=1.0, drain_pause_ms=10, **self.settings
+        )
+        store = await asyncio.to_thread(self._open_anywhere)
+        link = LinkSettings(
+            servers=(self.nats_url,), name=self.site, reconnect_spread_s=0.05,
+            reconnect_wait_max_s=0.5,
+        )  # fmt: skip
+        try:
+            async with Link(link) as up:
+                await Agent(settings, store, up).run()
+        finally:
+            store.close()
+
+    def _open_anywhere(self) -> EdgeStore:
+        return self.open()
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name=f"agent {self.site}")
+
+    async def stop(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def program(self) -> sqlite3.Connection:
+        """Return what a program of the plant writes with."""
+        connection = sqlite3.connect(self.path, timeout=20, isolation_level=None)
+        connection.execute("PRAGMA foreign_keys = ON")
+        return connection
+
+    def write(self, *statements: str | tuple) -> None:
+        """Run the statements in one transaction, as a program of the plant does."""
+        connection = self.program()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for each in statements:
+                text, given = (each, ()) if isinstance(each, str) else each
+                connection.execute(text, given)
+            connection.execute("COMMIT")
+        finally:
+            connection.close()
+
+    def read(self, query: str, *given) -> list[tuple]:
+        connection = self.program()
+        try:
+            return connection.execute(query, given).fetchall()
+        finally:
+            connection.close()
+
+    def level(self, feeds: dict[str, int]) -> bool:
+        """Whether all is drained and decided, and the feeds are applied to their ends."""
+        try:
+            (last_n, acked_n, own, shared, loading), *_ = self.read(
+                "SELECT last_n, acked_n, own_pos, shared_pos, needs_snapshot FROM _sync_site"
+            )
+            logs = [
+                name
+                for (name,) in self.read("SELECT name FROM sqlite_master WHERE type = 'table'")
+                if name.startswith("_sync_log_") and self.read(f'SELECT 1 FROM "{name}" LIMIT 1')
+            ]
+            facts = [t.name for t in self.catalog.tables if t.fact and self._undrained(t.name)]
+        except (sqlite3.OperationalError, ValueError):  # the agent is still making the store
+            return False
+        level = (own, shared) == (feeds.get(self.site, 0), feeds.get("*", 0))
+        return level and last_n == acked_n and not (loading or logs or facts)
+
+    def _undrained(self, table: str) -> bool:
+        query = f"""SELECT 1 FROM "{table}" WHERE _seq >
+                    (SELECT journal_mark FROM _sync_table WHERE name = ?) LIMIT 1"""
+        return bool(self.read(query, table))
+
+
+@dataclass
+class World:
+    """The centre, and the edges by site."""
+
+    url: str
+    nats_url: str
+    edges: dict[str, Edge]
+
+    async def central(self, query: str, *given) -> list[tuple]:
+        return await fetch(self.url, query, *given)
+
+    async def eventually(self, claim, *, timeout_s: float = 20.0) -> Any:
+        """Wait until the claim returns something true, and return it."""
+        until = time.monotonic() + timeout_s
+        while True:
+            found = claim()
+            found = await found if asyncio.iscoroutine(found) else found
+            if found:
+                return found
+            if time.monotonic() > until:
+                raise AssertionError(f"did not come true in {timeout_s} s: {claim}")
+            await asyncio.sleep(0.03)
+
+    async def settle(self, timeout_s: float = 30.0) -> None:
+        """Wait until every edge's writes are decided and every feed entry is applied."""
+        await self.eventually(self._settled, timeout_s=timeout_s)
+
+    async def _settled(self) -> bool:
+        if await self.central("SELECT 1 FROM sync.touched LIMIT 1"):
+            return False
+        feeds = dict(await self.central("SELECT scope, pos FROM sync.feed_head"))
+        return all(edge.level(feeds) for edge in self.edges.values())
+
+
+@asynccontextmanager
+async def whole_world(
+    centre: str, nats_url: str, folder: Path, sites: tuple[str, ...], **settings: Any
+) -> AsyncIterator[World]:
+    """Run a centre and its edges until the end of the block."""
+    central = CentralSettings(
+        database_url=roles.as_role(centre, "mes_ingest"), nats_servers=(nats_url,), lease_s=3.0
+    )
+    edges = {site: Edge(site, folder / f"{site}.db", nats_url, settings=settings) for site in sites}
+    async with AsyncExitStack() as stack:
+        for work in (run_feed(central, CATALOG), run_ingest(central, CATALOG)):
+            task = asyncio.create_task(work)
+            stack.push_async_callback(_end, task)
+        for edge in edges.values():
+            await edge.start()
+            stack.push_async_callback(edge.stop)
+        yield World(centre, nats_url, edges)
+
+
+async def _end(task: asyncio.Task) -> None:
+    task.cancel()
+    (ended,) = await asyncio.gather(task, return_exceptions=True)
+    if isinstance(ended, Exception):
+        raise ended
+
+
+__all__ = ["Edge", "World", "load_catalog", "whole_world"]
