@@ -3,7 +3,7 @@
     python -m deploy.local.demo [--keep] [--data FILE] [--sites N] [--seconds S]
 
 Ends with 0 only if all held. `--keep` leaves everything running until Ctrl-C. The environment may
-name DATA, MES_DEMO_DIR (the folder, which is then left there) and MES_DATABASE_URL.
+name DATA, MES_DEMO_DIR (the folder, which is then left there), MES_DATABASE_URL and MES_NATS_URL.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class Wish:
     #: Whether the folder was named, and stays.
     named: bool
     database_url: str
+    nats_url: str
     started: float = field(default_factory=time.monotonic)
 
     def tell(self, line: str) -> None:
@@ -76,6 +77,7 @@ def main(*, keep: bool, data: Path | None, sites: int, seconds: float, seed: int
         keep=keep, data=data.absolute() if data else None, sites=sites, seconds=seconds, seed=seed,
         root=Path(folder or FOLDER).absolute(), named=bool(folder),
         database_url=os.environ.get("MES_DATABASE_URL", ""),
+        nats_url=os.environ.get("MES_NATS_URL", ""),
     )  # fmt: skip
     # A polite end is an end in order, as by Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -110,7 +112,7 @@ def _run(wish: Wish) -> int:
 
 def _perform(world: World, rehearsal: Rehearsal, chance: random.Random, wish: Wish) -> Measured:
     answers: dict[str, str] = {}
-    rehearsal.open(wish.database_url)
+    rehearsal.open(wish.database_url, wish.nats_url)
     if wish.data is None:
         rehearsal.receive_orders()
         rehearsal.prepare_quarrel()

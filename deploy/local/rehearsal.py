@@ -74,13 +74,12 @@ class Rehearsal:
 
     # --- opening ------------------------------------------------------------------------------
 
-    def open(self, database_url: str) -> None:
+    def open(self, database_url: str, nats_url: str) -> None:
         """Start everything, enter master records and wait until each site has them."""
         world, say = self._world, self._say
         version = world.start_database(database_url)
         say(f"PostgreSQL {version} answers")
-        world.start_broker()
-        say(f"nats-server answers, with an account for each of {len(world.sites)} sites")
+        say(f"nats-server answers; {world.start_broker(nats_url)}")
         world.migrate()
         say("the centre's tables are made, the sites registered")
         world.start_centre()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -188,15 +189,19 @@ def _conflict(row: Mapping[str, Any]) -> list[str]:
     pairs = [
         ("row", f"{row['table_name']} {row['row_id']}"),
         ("columns", f"{row['column_group']}, policy {row['policy']}"),
-        ("both had seen", f"{row['base_value']} (version {row['base_version']})"),
-        ("the site wrote", f"{row['here_value']}"),
+        ("both had seen", f"{_json(row['base_value'])} (version {row['base_version']})"),
+        ("the site wrote", _json(row["here_value"])),
         ("  by", f"{row['here_writer']} at {row['here_site']}, {row['here_at']}{clamped}"),
-        ("the centre wrote", f"{row['central_value']}"),
+        ("the centre wrote", _json(row["central_value"])),
         ("  by", f"{row['central_writer']} at {row['central_site']}, {row['central_at']}"),
-        ("verdict", f"{row['verdict']}: {row['result_value']}"),
+        ("verdict", f"{row['verdict']}: {_json(row['result_value'])}"),
         ("decided", f"{row['decided_at']}, transaction {row['tx_id']}"),
     ]
     return [f"  {name:<18}{value}" for name, value in pairs]
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _parked(parked: Sequence[tuple[str, str, str, str]]) -> list[str]:

@@ -44,12 +44,15 @@ def owed(site: str, store: Path, centre: psycopg.Connection[Any]) -> list[str]:
 
 
 def _owed_here(connection: sqlite3.Connection) -> tuple[list[str], tuple[Any, ...]]:
+    made = "SELECT count(*) FROM sqlite_schema WHERE name = '_sync_site'"
+    if not connection.execute(made).fetchone()[0]:
+        return ["the store is being made"], ()
     row = connection.execute(
         "SELECT epoch, last_n, own_pos, shared_pos, acked_n, needs_snapshot, stopped_because"
         " FROM _sync_site"
     ).fetchone()
     if row is None:
-        return ["the store is new"], ()
+        return ["the store is being made"], ()
     *stand, acked_n, needs_snapshot, stopped = row
     found = [f"the agent stopped: {stopped}"] if stopped else []
     if needs_snapshot:

@@ -17,12 +17,16 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 
 from central.roles import as_role
+from deploy.local import guest
 from deploy.local.fleet import CENTRAL, EDGE, Fleet
 from deploy.local.folder import FolderInUse, claim
 from deploy.local.network import Network
 from deploy.local.servers import NatsServer, PostgresServer
+from deploy.local.versions import check_database_version, database_version
 from shared.catalog_file import load_catalog
+from sync.accounts import CENTRAL as CENTRAL_USER
 from sync.accounts import creds_path, ensure_keys, trust_config
+from sync.streams import DOWN, up_stream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +39,7 @@ INGEST_WORKERS: Final = 2
 #: Marks a folder as ours: no other is ever cleared.
 MARK: Final = "made-by-mes-demo"
 DATABASE: Final = "mes"
+NATS_PORT: Final = 4222
 #: The broker reserves as much for each stream.
 STREAM_BYTES: Final = 1 << 30
 
@@ -87,6 +92,7 @@ class World:
     def start_database(self, given_url: str) -> str:
         """Start PostgreSQL, or use the server given; return its version."""
         if given_url:
+            check_database_version(database_version(given_url))
             server_url, name = given_url, f"mes_demo_{secrets.token_hex(4)}"
             self._stack.callback(_drop_database, server_url, name)
         else:
@@ -98,8 +104,25 @@ class World:
         self._superuser_url = urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
         return f"{version // 10000}.{version % 10000}"
 
-    def start_broker(self) -> None:
-        """Make a key and an account for each site, and start a broker that knows them."""
+    def start_broker(self, given_url: str) -> str:
+        """Start a broker that knows an account for each site, or use the one given; say which."""
+        if given_url:
+            # It knows no accounts of ours, so everyone comes as a guest.
+            guest.enter(given_url)
+            names = [DOWN, *map(up_stream, self.sites)]
+            self._stack.callback(guest.leave, given_url, names)
+            self._nats_url, said = given_url, "without accounts for the sites"
+        else:
+            self._nats_url, said = self._own_broker(), f"{len(self.plans)} sites have accounts"
+        address = urlsplit(self._nats_url)
+        self.network = self._stack.enter_context(
+            Network(address.hostname or "", address.port or NATS_PORT)
+        )
+        # The last to be started are the first to be stopped: our programs before the servers.
+        self._stack.callback(self.fleet.stop_all)
+        return said
+
+    def _own_broker(self) -> str:
         ensure_keys(self.keys, self.sites)
         folder = self.root / "nats"
         server = NatsServer(
@@ -107,12 +130,7 @@ class World:
             config=trust_config(self.keys, folder / "accounts"),
             store_bytes_max=(len(self.plans) + 2) * STREAM_BYTES,
         )
-        self._stack.enter_context(server)
-        self._nats_url = server.url
-        host, port = urlsplit(server.url).hostname, urlsplit(server.url).port
-        self.network = self._stack.enter_context(Network(host or "", port or 0))
-        # The last to be started are the first to be stopped: our programs before the servers.
-        self._stack.callback(self.fleet.stop_all)
+        return self._stack.enter_context(server).url
 
     def migrate(self) -> None:
         """Make the centre's tables and register the sites."""
@@ -136,8 +154,7 @@ class World:
             "site": site,
             "store": self.store(site),
             "nats_servers": self.network.address(site),
-            "nats_creds": creds_path(self.keys, site),
-        }
+        } | self._creds(site)
 
     def central_settings(self) -> dict[str, Any]:
         """Return the settings of the centre's programs."""
@@ -145,9 +162,11 @@ class World:
             "database_url": self.url("mes_ingest"),
             "admin_url": self.url(),
             "nats_servers": self._nats_url,
-            "nats_creds": creds_path(self.keys, "central"),
-            "keys_dir": self.keys,
-        }
+        } | ({"keys_dir": self.keys, **self._creds(CENTRAL_USER)} if self.keys.exists() else {})
+
+    def _creds(self, who: str) -> dict[str, Any]:
+        """Return whom to come as; a broker of somebody else asks for nobody."""
+        return {"nats_creds": creds_path(self.keys, who)} if self.keys.exists() else {}
 
 
 def take(root: Path) -> int:
