@@ -17,6 +17,17 @@ BEGIN
     EXECUTE format('ALTER TABLE mes.%I ATTACH PARTITION mes.%I FOR VALUES %s', parent, child, part);
 END $$;
 
+-- Asked of pg_class: to_regclass remembers that there was none, and does not notice the other
+-- transaction that it has just been waiting for.
+CREATE FUNCTION sync.has_table(name text) RETURNS boolean LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM pg_class AS c
+        WHERE c.relnamespace = 'mes'::regnamespace AND c.relname = has_table.name
+    );
+END $$;
+
 CREATE FUNCTION sync.make_partition(table_name text, site text, month date) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 DECLARE
@@ -25,7 +36,7 @@ DECLARE
     _first CONSTANT date := date_trunc('month', month::timestamp)::date;
     _of_month CONSTANT text := _of_site || to_char(_first, '"__"YYYY"_"MM');
 BEGIN
-    IF to_regclass(format('mes.%I', _of_month)) IS NOT NULL THEN
+    IF sync.has_table(_of_month) THEN
         RETURN false;
     END IF;
     IF NOT EXISTS (SELECT FROM sync.site AS s WHERE s.site = make_partition.site) AND site <> '*' THEN
@@ -39,10 +50,10 @@ BEGIN
     END IF;
     -- Until the commit: whoever comes second waits here, and then finds that it is there.
     PERFORM pg_advisory_xact_lock(hashtextextended('sync.make_partition ' || table_name, 0));
-    IF to_regclass(format('mes.%I', _of_month)) IS NOT NULL THEN
+    IF sync.has_table(_of_month) THEN
         RETURN false;
     END IF;
-    IF to_regclass(format('mes.%I', _of_site)) IS NULL THEN
+    IF NOT sync.has_table(_of_site) THEN
         PERFORM sync.attach_partition(
             table_name, _of_site, format('IN (%L)', site), 'PARTITION BY RANGE (created_at)');
     END IF;
