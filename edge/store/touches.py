@@ -76,7 +76,7 @@ class Touches:
         existed = {
             touched.id: pending[touched.id][1] != Op.DELETE
             if touched.id in pending
-            else touched.id in versions
+            else versions.get(touched.id, (None, True))[1] is False
             for touched in page
         }
         needed = self._needed(page, existed)
@@ -94,7 +94,8 @@ class Touches:
             )
             if decided is not None:
                 after_n = pending[touched.id][0] if touched.id in pending else None
-                changes.append(Change(decided, touched, live, versions.get(touched.id), after_n))
+                base, _ = versions.get(touched.id, (None, True))
+                changes.append(Change(decided, touched, live, base, after_n))
         return changes
 
     def _needed(self, page: list[Touched], existed: dict[str, bool]) -> int:
@@ -119,14 +120,14 @@ class Touches:
         )
         return {row[0]: list(row[1:]) for row in rows}
 
-    def _versions(self, ids: str) -> dict[str, str]:
-        return dict(
-            self._connection.execute(
-                "SELECT id, version FROM _sync_row"
-                " WHERE table_no = ? AND id IN (SELECT value FROM json_each(?))",
-                (self._number, ids),
-            )
+    def _versions(self, ids: str) -> dict[str, tuple[str, bool]]:
+        """Return the centre's version of each row, and whether it is that of a deletion."""
+        rows = self._connection.execute(
+            "SELECT id, version, gone FROM _sync_row"
+            " WHERE table_no = ? AND id IN (SELECT value FROM json_each(?))",
+            (self._number, ids),
         )
+        return {row_id: (version, bool(gone)) for row_id, version, gone in rows}
 
     def _pending(self, ids: str) -> dict[str, tuple[int, str]]:
         """Return the site's last undecided write on each row: n and operation."""
