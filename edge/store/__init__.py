@@ -45,9 +45,15 @@ class EdgeStore:
 
         Raises WrongSite, SchemaMismatch or CatalogError, and has changed nothing then.
         """
-        return cls(
+        store = cls(
             setup.open_for_agent(path, catalog, site=site, now_ms=now_ms, host=host, chance=chance)
         )
+        try:
+            store.materialise(now_ms)
+        except BaseException:
+            store.close()
+            raise
+        return store
 
     @classmethod
     def look(cls, path: Path) -> EdgeStore:

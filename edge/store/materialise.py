@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from edge.store import aside, cursor, extra
 from edge.store.applying import Applying
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from edge.store.open import Opened
 
 
+_ANY_KEPT: Final = (
+    "SELECT EXISTS (SELECT 1 FROM _sync_extra) OR EXISTS (SELECT 1 FROM _sync_aside WHERE code = ?)"
+)
+
+
 def materialise(opened: Opened, *, now_ms: int, drain: Callable[[], object]) -> int:
     """Fill columns and tables that a migration added with what the centre sent for them before.
 
@@ -24,6 +29,9 @@ def materialise(opened: Opened, *, now_ms: int, drain: Callable[[], object]) -> 
     values and rows that found their place.
     """
     connection = opened.connection
+    (any_kept,) = connection.execute(_ANY_KEPT, (aside.REFUSED,)).fetchone()
+    if not any_kept:
+        return 0
     with writing(connection):
         drain()
         at = cursor.read(connection)
