@@ -225,15 +225,20 @@ def _take_missing(applying: Applying, target: Target, max_order: int) -> None:
 def _settle_written(applying: Applying, target: Target, given: Mapping[str, object]) -> None:
     """Treat the missing rows that the site wrote on as gone, as a head would tell it."""
     rows = applying.connection.execute(
-        f"""SELECT r.id, r.version, max(r.ord, :max_order) {_MISSING} AND EXISTS
+        f"""SELECT r.id, (SELECT s.fate FROM _sync_shadow s
+                          WHERE s.table_no = r.table_no AND s.id = r.id AND s.fate = '{Fate.LEFT}'),
+               r.version, max(r.ord, :max_order) {_MISSING} AND EXISTS
             (SELECT 1 FROM _sync_pending p WHERE p.table_no = r.table_no AND p.id = r.id)
         UNION ALL
-        SELECT DISTINCT p.id, '', 0 FROM _sync_pending p
+        SELECT DISTINCT p.id, NULL, '', 0 FROM _sync_pending p
         WHERE p.table_no = :no AND p.n <= :decided_n AND NOT EXISTS
             (SELECT 1 FROM _sync_row r WHERE r.table_no = p.table_no AND r.id = p.id)""",
         given,
     ).fetchall()
-    puts = [settle_row(applying, target, Head(row[0], Fate.GONE, {}, *row[1:])) for row in rows]
+    puts = [
+        settle_row(applying, target, Head(row_id, Fate(left or Fate.GONE), {}, version, order))
+        for row_id, left, version, order in rows
+    ]
     put_all(applying, target, [put for put in puts if put is not None])
 
 

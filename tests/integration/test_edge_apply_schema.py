@@ -1,0 +1,147 @@
+"""An older schema at one end, a newer one at the other: nothing lost, nothing sent twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from shared.catalog import Catalog, Direction, Kind, Policy, Table
+from tests.integration.edge_world import CATALOG, ORDERS, Plant, away, column, put, uid, version
+
+ROW = uid(1)
+NEWER_ORDERS = replace(ORDERS, columns=(*ORDERS.columns, column("colour", since=2)))
+TOOLS = Table(
+    "tools", Direction.BOTH, columns=(column("code"), column("worn", Kind.INTEGER, Policy.SUM))
+)
+
+
+def with_tables(*tables, number=2):
+    others = [table for table in CATALOG.tables if table.name not in {t.name for t in tables}]
+    return Catalog(number, (*others, *tables))
+
+
+NEWER = with_tables(NEWER_ORDERS, TOOLS)
+
+
+@pytest.fixture
+def plant(tmp_path):
+    plant = Plant(tmp_path / "store.db")
+    yield plant
+    plant.close()
+
+
+def migrate(plant, catalog):
+    plant.close()
+    plant.open(catalog)
+
+
+# --- older edge, newer centre -------------------------------------------------------------------
+
+
+def test_an_unknown_column_is_kept_while_the_known_ones_are_shown(plant):
+    plant.take(put("orders", {"id": ROW, "notes": "a", "colour": "red"}, order=1), schema=2)
+    assert plant.row("orders", ROW)["notes"] == "a"
+    assert plant.rows("SELECT table_name, column_name, schema FROM _sync_extra") == [
+        {"table_name": "orders", "column_name": "colour", "schema": 2}
+    ]
+
+
+def test_a_migration_fills_the_column_with_the_last_value_and_sends_nothing(plant):
+    for order, colour in enumerate(("red", "blue", None, "green"), 1):
+        plant.take(put("orders", {"id": ROW, "colour": colour}, order=order), schema=2)
+    migrate(plant, NEWER)
+    assert plant.row("orders", ROW)["colour"] == "green"
+    assert plant.base("orders", ROW) == (version(4), 4)
+    assert plant.drain() == 0
+    assert plant.value("SELECT count(*) FROM _sync_extra") == 0
+
+
+def test_a_migration_fills_the_head_under_undecided_writes_too(plant):
+    plant.take(put("orders", {"id": ROW, "notes": "a"}, order=1))
+    plant.update("orders", ROW, notes="mine")
+    n = plant.drain()
+    plant.take(put("orders", {"id": ROW, "notes": "b", "colour": "red"}, order=2), schema=2)
+    migrate(plant, NEWER)
+    row = plant.row("orders", ROW)
+    assert (row["notes"], row["colour"]) == ("mine", "red")
+    plant.take(ack=plant.ack(n))
+    row = plant.row("orders", ROW)
+    assert (row["notes"], row["colour"]) == ("b", "red")
+
+
+def test_what_was_kept_of_a_row_goes_with_the_row(plant):
+    plant.take(put("orders", {"id": ROW, "colour": "red"}, order=1), schema=2)
+    plant.take(away("orders", ROW, order=2))
+    assert plant.value("SELECT count(*) FROM _sync_extra") == 0
+
+
+def test_rows_of_an_unknown_table_are_kept_whole_until_the_table_is_there(plant):
+    tools = [{"id": uid(k), "code": f"T{k}", "worn": k} for k in range(1, 5)]
+    plant.take(put("tools", *tools, order=1), schema=2)
+    plant.take(put("tools", {"id": uid(2), "code": "T2", "worn": 9}, order=7), schema=2)
+    plant.take(away("tools", uid(3), order=8), schema=2)
+    migrate(plant, NEWER)
+    worn = {row["code"]: row["worn"] for row in plant.rows("SELECT code, worn FROM tools")}
+    assert worn == {"T1": 1, "T2": 9, "T4": 4}
+    assert plant.base("tools", uid(2)) == (version(7), 7)
+    assert plant.drain() == 0
+    assert plant.value("SELECT count(*) FROM _sync_extra") == 0
+
+
+def test_a_migration_that_lifts_a_rule_brings_in_what_it_refused(plant):
+    plant.program.execute(
+        "CREATE TRIGGER old_rule BEFORE INSERT ON orders WHEN new.slot > 9"
+        " BEGIN SELECT raise(ABORT, 'no such slot'); END"
+    )
+    plant.take(put("orders", {"id": ROW, "slot": 12}, order=1))
+    assert plant.asides() == [("orders", ROW, "refused")]
+    plant.program.execute("DROP TRIGGER old_rule")
+    migrate(plant, NEWER)
+    assert plant.row("orders", ROW)["slot"] == 12
+    assert plant.base("orders", ROW) == (version(1), 1)
+    assert plant.asides() == []
+
+
+# --- newer edge, older centre -------------------------------------------------------------------
+
+
+def test_columns_that_the_older_centre_does_not_send_are_left_as_they_are(tmp_path):
+    plant = Plant(tmp_path / "store.db", NEWER)
+    plant.insert("orders", id=ROW, notes="a", colour="mine")
+    n = plant.drain()
+    plant.take(put("orders", {"id": ROW, "notes": "theirs"}, order=1), ack=plant.ack(n))
+    row = plant.row("orders", ROW)
+    assert (row["notes"], row["colour"]) == ("theirs", "mine")
+    plant.close()
+
+
+def renamed_notes(*earlier):
+    columns = tuple(
+        replace(c, name="remarks", renamed_from=earlier) if c.name == "notes" else c
+        for c in ORDERS.columns
+    )
+    return with_tables(replace(ORDERS, columns=columns))
+
+
+@pytest.mark.parametrize("sent", ["notes", "comment", "remarks"])
+def test_a_column_is_known_by_each_of_its_names(tmp_path, sent):
+    plant = Plant(tmp_path / "store.db", renamed_notes("comment", "notes"))
+    plant.take(put("orders", {"id": ROW, sent: "a"}, order=1))
+    assert plant.row("orders", ROW)["remarks"] == "a"
+    assert plant.value("SELECT count(*) FROM _sync_extra") == 0
+    plant.close()
+
+
+def test_of_two_names_of_one_column_the_present_one_counts(tmp_path):
+    plant = Plant(tmp_path / "store.db", renamed_notes("notes"))
+    plant.take(put("orders", {"id": ROW, "notes": "old", "remarks": "new"}, order=1))
+    assert plant.row("orders", ROW)["remarks"] == "new"
+    plant.close()
+
+
+def test_a_value_kept_under_the_new_name_fills_the_renamed_column(plant):
+    plant.take(put("orders", {"id": ROW, "remarks": "from a newer centre"}, order=1), schema=2)
+    assert plant.row("orders", ROW)["notes"] is None
+    migrate(plant, renamed_notes("notes"))
+    assert plant.row("orders", ROW)["remarks"] == "from a newer centre"
