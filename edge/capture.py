@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge import guard
 from edge.sql_text import NOW, NOW_MS, UUID7, literal, quoted
-from shared.catalog import COMMON, CREATED_AT, ID, Direction
+from shared.catalog import COMMON, CREATED_AT, Direction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -132,8 +132,9 @@ def _guard_insert(table: Table, form: Form) -> tuple[str, str]:
     rules = [guard.foreign_site("NEW", table, form.site)]
     if table.fact:
         rules[:0] = guard.no_replacing(table, form.keys, None if form.adopted else JOURNAL)
-    # The common columns have NOT NULL in the table, and site_id is compared already.
-    for column in (*([] if table.fact else [ID, CREATED_AT]), *table.columns):
+    else:
+        rules += [guard.of_id(table), *guard.of_insert(table, CREATED_AT)]
+    for column in table.columns:
         rules += guard.of_insert(table, column)
     if table.fact:
         # The flag is looked at last, which saves a twentieth of the insert.
@@ -144,6 +145,7 @@ def _guard_insert(table: Table, form: Form) -> tuple[str, str]:
 
 def _guard_update(table: Table, form: Form) -> tuple[str, str]:
     rules = [guard.foreign_site("OLD", table, form.site), *guard.never_changed(table)]
+    rules.append(guard.of_id(table))
     for column in table.columns:
         rules += guard.of_update(table, column, form.released_by)
     return _guard(table, "UPDATE", rules)

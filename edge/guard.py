@@ -84,6 +84,14 @@ def never_changed(table: Table) -> Iterator[Rule]:
         yield Rule(changed, f"{table.name}.{column} is set once, when the row is made")
 
 
+def of_id(table: Table) -> Rule:
+    """Refuse an id that is not in its one form: it can't be put right later, others refer to it."""
+    return Rule(
+        'length(NEW."id") <> 36 OR NEW."id" GLOB \'*[^0-9a-f-]*\'',
+        f"{table.name}.id: a lower-case uuid in groups of 8-4-4-4-12 is expected; leave it out",
+    )
+
+
 def of_insert(table: Table, column: Column) -> Iterator[Rule]:
     """Yield what a column's value breaks in a new row."""
     yield from _of_value(table, column, f"NEW.{quoted(column.name)}")
