@@ -57,9 +57,9 @@ _TRANSITIONS: Final = {
     "delete": "REFERENCING OLD TABLE AS old_rows",
 }
 
-# PostgreSQL plans a function's statements once a session, for as many rows as the first call and the
-# tables have: a plan made for one row would take forever on a hundred thousand. So rows are joined
-# by hash, and looked up by index (the OFFSET 0 below). UTC, since "replaced" holds instants as text.
+# PostgreSQL plans a function's statements once a session, for as many rows as the first call and
+# the tables have: a plan made for one row would take forever on a hundred thousand. So rows are
+# joined by hash, and looked up by index (the OFFSET 0 below). UTC, since "replaced" holds instants.
 _FUNCTION: Final = """\
 CREATE OR REPLACE FUNCTION sync.{name}() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER

@@ -122,16 +122,9 @@ async def _steps_done(
         for step in steps:
             for statement in step.statements:
                 await connection.execute(statement.encode())
-        await connection.execute(f"SET LOCAL ROLE {capture.INGEST}")
-    moved = await extra.materialise(connection, catalog) if await _has_extra(connection) else []
-    await connection.execute("RESET ROLE")
+    await connection.execute(f"SET LOCAL ROLE {capture.INGEST}")
+    moved = await extra.materialise(connection, catalog)
     return [step.what for step in steps] + moved
-
-
-async def _has_extra(connection: AsyncConnection[Any]) -> bool:
-    cursor = await connection.execute("SELECT EXISTS (SELECT FROM sync.extra)")
-    row = await cursor.fetchone()
-    return bool(row and row[0])
 
 
 async def _partitions_ahead(

@@ -51,6 +51,18 @@ ROLES: Final[Mapping[str, str]] = {
 SITE: Final = "nullif(current_setting('app.current_site_id', true), '')"
 
 
+#: What the whole server is asked for: whether it is there, and what to grant where it is not.
+_GRANTS: Final = (
+    # The ingest is to be the one that gives way early when it and a client wait in a circle.
+    (
+        f"has_parameter_privilege('{INGEST}', 'deadlock_timeout', 'SET')",
+        f"SET ON PARAMETER deadlock_timeout TO {INGEST}",
+    ),
+    # A person's decision is written as any client's: captured, and by the rules of its site.
+    (f"pg_has_role('{INGEST}', '{APP}', 'SET')", f"{APP} TO {INGEST} WITH INHERIT FALSE, SET TRUE"),
+)
+
+
 async def create_roles(connection: AsyncConnection[Any]) -> list[str]:
     """Create the roles that are missing, and return their names."""
     cursor = await connection.execute(
@@ -65,7 +77,8 @@ async def create_roles(connection: AsyncConnection[Any]) -> list[str]:
         for name in (OWNER, INGEST):
             member = f"GRANT {name} TO {sql.Identifier(connection.info.user).as_string()}"
             await _shared_statement(connection, member)
-    await _grant_deadlock_timeout(connection)
+    for asked, granted in _GRANTS:
+        await _grant(connection, asked, granted)
     return made
 
 
@@ -77,17 +90,15 @@ async def _shared_statement(connection: AsyncConnection[Any], statement: str) ->
     )
 
 
-async def _grant_deadlock_timeout(connection: AsyncConnection[Any]) -> None:
-    """Let the ingest be the one that gives way early when it and a client wait in a circle."""
-    asked = f"SELECT has_parameter_privilege('{INGEST}', 'deadlock_timeout', 'SET')"
-    granted = f"GRANT SET ON PARAMETER deadlock_timeout TO {INGEST}"
-    cursor = await connection.execute(asked)
+async def _grant(connection: AsyncConnection[Any], asked: str, granted: str) -> None:
+    """Grant what belongs to the whole server, where it was not granted before."""
+    cursor = await connection.execute(f"SELECT {asked}")
     if await cursor.fetchone() == (True,):
         return
     try:
-        await _shared_statement(connection, granted)
+        await _shared_statement(connection, f"GRANT {granted}")
     except psycopg.errors.InsufficientPrivilege as error:
-        raise NotAuthorised(f"let a superuser run once: {granted}") from error
+        raise NotAuthorised(f"let a superuser run once: GRANT {granted}") from error
 
 
 async def set_passwords(connection: AsyncConnection[Any], passwords: Mapping[str, str]) -> None:

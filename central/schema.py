@@ -116,9 +116,8 @@ def widen_statement(table: Table, old: Column, new: Column) -> str:
 
     No row is rewritten, except where a decimal gets another scale.
     """
-    kind = sql_type(new.type).compile(dialect=_DIALECT)
     steps = [f"DROP CONSTRAINT {name}" for name, _ in checks(table, old)]
-    steps.append(f"ALTER COLUMN {new.name} TYPE {kind}")
+    steps.append(f"ALTER COLUMN {new.name} TYPE {type_name(new.type)}")
     if old.nullable != new.nullable and new.nullable:
         steps.append(f"ALTER COLUMN {new.name} DROP NOT NULL")
     if old.default != new.default:
@@ -158,6 +157,11 @@ _TYPES: Final[Mapping[Kind, TypeEngine[Any]]] = {
     Kind.SET: Text(),
     Kind.BYTES: LargeBinary(),
 }
+
+
+def type_name(type_: ColumnType) -> str:
+    """Return the type of a column in PostgreSQL's words."""
+    return sql_type(type_).compile(dialect=_DIALECT)
 
 
 def literal(type_: ColumnType, value: Value) -> str:

@@ -65,7 +65,8 @@ def test_an_update_by_plain_sql_moves_the_head_and_names_its_columns(centre, nor
     assert inserted["touched"] == CATALOG.table("work_orders").names
     assert set(updated["touched"]) == {"notes", "priority"}
     assert updated["origin"] == "*"
-    assert abs(updated["at_ms"] - time.time() * 1000) < 60_000
+    (clock,) = rows(centre, "SELECT extract(epoch FROM clock_timestamp()) * 1000 AS ms")
+    assert 0 <= clock["ms"] - updated["at_ms"] < 60_000
     assert updated["replaced"] == {"notes": "before", "priority": 50}
 
 
@@ -119,10 +120,10 @@ def test_only_rows_that_changed_are_captured_of_a_statement_over_many(centre, no
 
 
 def test_copy_into_a_parent_is_captured(centre):
-    with client(centre, role=None) as owner:
-        with owner.cursor().copy("COPY mes.work_orders (order_no, site_id) FROM STDIN") as copy:
-            for number in range(500):
-                copy.write_row([f"WO-{number}", "SOUTH"])
+    statement = "COPY mes.work_orders (order_no, site_id) FROM STDIN"
+    with client(centre, role=None) as owner, owner.cursor().copy(statement) as copy:
+        for number in range(500):
+            copy.write_row([f"WO-{number}", "SOUTH"])
     queued = queue(centre)
     assert len({q["row_id"] for q in queued}) == len(queued) == 500
     assert {tuple(q["scopes"]) for q in queued} == {("SOUTH",)}
@@ -159,9 +160,8 @@ def test_a_merge_is_captured_as_what_it_did_to_each_row(centre, north):
 
 
 def test_a_write_that_is_rolled_back_is_not_captured(centre, north):
-    with pytest.raises(ZeroDivisionError), north.transaction():
+    with north.transaction(force_rollback=True):
         order(north)
-        raise ZeroDivisionError
     assert queue(centre) == []
     assert rows(centre, "SELECT * FROM sync.head") == []
 
@@ -277,7 +277,7 @@ def test_the_order_of_a_rows_versions_is_the_order_of_their_commits(centre, nort
     assert found[-1]["version"] == head(centre, row_id)["version"]
     # Each version took away exactly what the one before it had written.
     (now,) = rows(centre, "SELECT notes FROM mes.work_orders")
-    written = [v["replaced"]["notes"] for v in found[1:]][1:] + [now["notes"]]
+    written = [*(v["replaced"]["notes"] for v in found[2:]), now["notes"]]
     assert len(set(written)) == 160
     for name in "abcd":
         own = [text for text in written if text.startswith(name)]
@@ -492,9 +492,10 @@ def test_a_client_can_not_silence_the_capture(centre, north):
     ):
         with pytest.raises(InsufficientPrivilege):
             north.execute(statement)
-    with client(centre, role=None) as other, pytest.raises(InsufficientPrivilege):
+    with client(centre, role=None) as other:
         other.execute("SET SESSION AUTHORIZATION mes_app")
-        other.execute("SET ROLE mes_ingest")
+        with pytest.raises(InsufficientPrivilege):
+            other.execute("SET ROLE mes_ingest")
 
 
 def test_a_client_can_not_reach_the_bookkeeping(centre, north):
@@ -514,9 +515,7 @@ def test_a_person_writes_what_nobody_has_written_since_it_was_shown(centre, nort
     shown = north.execute("SELECT * FROM mes.row_versions WHERE id = %s", [row_id]).fetchone()
     assert shown is not None
     with north.transaction():
-        north.execute(
-            "SELECT mes.seen('work_orders', 'NORTH', %s, %s)", [row_id, shown["version"]]
-        )
+        north.execute("SELECT mes.seen('work_orders', 'NORTH', %s, %s)", [row_id, shown["version"]])
         north.execute("UPDATE mes.work_orders SET notes = 'mine' WHERE id = %s", [row_id])
     assert versions(centre, row_id)[-1]["touched"] == ("notes",)
 

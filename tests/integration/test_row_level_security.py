@@ -41,7 +41,9 @@ def row_of(table: Table, site: str) -> str:
         elif not column.nullable and column.default is None:
             chosen = f"'{column.allowed[0] if column.allowed else 'x'}'"
             values[column.name] = VALUES.get(column.type.kind, chosen)
-    return f"INSERT INTO mes.{table.name} ({', '.join(values)}) VALUES ({', '.join(values.values())})"
+    return (
+        f"INSERT INTO mes.{table.name} ({', '.join(values)}) VALUES ({', '.join(values.values())})"
+    )
 
 
 def writable(table: Table) -> bool:
@@ -150,7 +152,9 @@ def test_a_person_that_others_may_read_is_changed_by_its_own_site_alone(centre):
     with client(centre, "NORTH") as north:
         insert(north, "persons", person_no="9", home_site_id="SOUTH")
     with client(centre, "SOUTH") as south:
-        assert south.execute("UPDATE mes.persons SET name = 'x' WHERE person_no = '9'").rowcount == 0
+        assert (
+            south.execute("UPDATE mes.persons SET name = 'x' WHERE person_no = '9'").rowcount == 0
+        )
 
 
 def test_the_analyst_reads_all_sites_and_writes_nothing(centre):
@@ -173,6 +177,6 @@ def test_partitions_of_other_sites_are_left_out_before_a_query_starts(centre):
 
 def test_the_owner_of_all_tables_can_not_log_in_and_sees_no_row(centre):
     (owner,) = rows(centre, "SELECT * FROM pg_roles WHERE rolname = 'mes_owner'")
-    assert not (owner["rolcanlogin"] or owner["rolbypassrls"] or owner["rolsuper"])
+    assert not any(owner[right] for right in ("rolcanlogin", "rolbypassrls", "rolsuper"))
     with client(centre, None, "mes_owner") as connection:
         assert run(connection, "SELECT * FROM {}", "work_orders").fetchall() == []

@@ -196,7 +196,7 @@ def test_files_that_were_applied_are_not_applied_again():
 
 def test_an_applied_file_that_was_changed_since_is_refused():
     applied = {1: ("0001_step", file(1).sha256)}
-    with pytest.raises(SchemaMismatch, match="0001_step.sql was changed after"):
+    with pytest.raises(SchemaMismatch, match=r"0001_step\.sql was changed after"):
         migrate.pending([file(1, "SELECT 2")], applied)
 
 
