@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - the settings are read by their types
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,4 +37,7 @@ class CentralSettings:
     feed_days: int = field(default=14, metadata={"help": "days that feed entries are kept"})
     api_port: int = field(default=0, metadata={"help": "port of metrics and API; 0 for none"})
     api_host: str = field(default="127.0.0.1", metadata={"help": "address that the API listens on"})
+    api_token_file: Path | None = field(
+        default=None, metadata={"help": "file with the token that the API asks for; mode 0600"}
+    )
     log_level: str = field(default="info", metadata={"help": "debug, info, warning or error"})

@@ -61,7 +61,8 @@ CREATE TABLE sync.epoch (
     last_hash   bytea       NOT NULL DEFAULT decode(repeat('00', 32), 'hex'),
     safe_n      bigint      NOT NULL DEFAULT 0,
     closed_at_n bigint,                             -- stragglers beyond it are fenced
-    decided_at  timestamptz,
+    decided_at  timestamptz,                        -- when last_n was
+    through_ms  bigint      NOT NULL DEFAULT 0,     -- all that the site committed until then is applied
     PRIMARY KEY (site, epoch)
 );
 

@@ -1,0 +1,122 @@
+"""``mes-central``: the commands of the centre. Each module is loaded when its command is called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from central.cli import exits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
+
+NAME: Final = "mes-central"
+
+#: Command, the module in this package that holds it under that name, and what it does.
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "status": ("status", "All sites, worst first: link, backlog, feed, reviews, parked rows."),
+    "conflicts": ("conflicts", "What two sides wrote at once; decide where a person has to."),
+    "parked": ("parked", "Rows that could not be applied: look, try again, give up."),
+    "refused": ("parked", "Messages that nobody could read."),
+    "report": ("report", "Answer a question on production, out of the database."),
+    "run": ("run", "Run the centre: the feed here, the ingest in processes of its own."),
+    "ingest": ("run", "Run one ingest process."),
+    "feed": ("run", "Run the feed process."),
+    "migrate": ("migrate", "Bring the database to this release and catalogue."),
+    "sites": ("sites", "Register sites, list them, let a stopped one go on."),
+    "keys": ("keys", "Make keys and credentials; print the broker's configuration."),
+    "streams": ("streams", "Compare the broker's streams with what they must be, and mend them."),
+    "catalogue": ("catalogue", "Check the catalogue's files, show its tables."),
+    "completion": ("completion", "Print the completion script of a shell."),
+}
+
+
+class Commands(click.Group):
+    """The commands, each loaded when it is asked for: ``--help`` needs none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names, most used first."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load a command."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"central.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list without loading anything."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.command(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 ok, 1 failed, 2 critical (status), 64 usage, 69 unreachable,"
+    " 75 try later, 77 not allowed.",
+)
+@click.option(
+    "--env-file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File with MES_… settings, such as the one of the system unit.",
+)  # fmt: skip
+def mes_central(env_file: Path | None) -> None:
+    """Run and look after the centre. Settings are MES_... variables; docs/operations.md."""
+    if env_file is not None:
+        from central.cli.given import load_environment
+
+        load_environment(env_file)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit code; what went wrong is said on standard error."""
+    color = False if os.environ.get("NO_COLOR") else None
+    try:
+        code = mes_central.main(list(arguments), prog_name=NAME, standalone_mode=False, color=color)
+        sys.stdout.flush()
+    except click.UsageError as error:
+        error.show()
+        return exits.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        return exits.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read has read enough; what is left in the buffer has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.OK
+    except Exception as error:
+        found = exits.verdict_on(error)
+        if found is None:
+            raise
+        return _tell(*found, as_json="--json" in arguments)
+    return code if isinstance(code, int) else exits.OK
+
+
+def _tell(code: int, message: str, *, as_json: bool) -> int:
+    if as_json:
+        from central.documents import to_json
+
+        error = {"schema": f"{NAME}.error/v1", "message": message, "exit_code": code}
+        click.echo(to_json(error), err=True)
+    else:
+        click.echo(f"{NAME}: {message}", err=True)
+    return code
+
+
+def main() -> NoReturn:
+    """Run what the command line asks for."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

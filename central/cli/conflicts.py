@@ -1,0 +1,315 @@
+"""``mes-central conflicts``."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import json
+from dataclasses import asdict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from central.cli import exits
+from central.cli.given import catalogue, now, settings
+from central.cli.look import as_json, local, painted, say, say_json, short, table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from central.conflicts import Conflict, Side, Standing
+    from central.reviews import Choice, Resolved
+    from central.settings import CentralSettings
+    from shared.catalog import Catalog
+
+_CENTRE: Final = "*"
+
+
+@click.group()
+def conflicts() -> None:
+    """Look at what two sides wrote at once and what stands; decide where a person has to.
+
+    A conflict is named by its id, or by the last characters of it.
+    """
+
+
+# --- list --------------------------------------------------------------------------------------
+
+
+_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+def _span(ctx: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
+    """Return a span of time such as ``90m``, ``24h`` or ``7d``."""
+    if value is None:
+        return None
+    if value[:-1].isdigit() and value[-1:] in _UNITS:
+        return timedelta(**{_UNITS[value[-1]]: int(value[:-1])})
+    raise click.BadParameter(f"{value!r} is no span of time; write 90m, 24h or 7d", ctx, param)
+
+
+@conflicts.command("list")
+@click.option("--open", "state", flag_value="open", help="Those that wait for a person.")
+@click.option("--resolved", "state", flag_value="resolved", help="Those that a person decided.")
+@click.option("--all", "state", flag_value="", default=True, help="All, which is the default.")
+@click.option("--site", help="Of one site.")
+@click.option("--table", "of_table", help="Of one table.")
+@click.option("--policy", help="That this policy decided; delete: a side deleted the row.")
+@click.option("--since", callback=_span, help="Not older than 90m, 24h, 7d.")
+@click.option("--limit", default=100, show_default=True, help="At most so many.")
+@as_json
+def list_conflicts(
+    *, json_wanted: bool, state: str, of_table: str | None, since: timedelta | None, **given: Any
+) -> int:
+    """List conflicts: those that wait for a person first, then the latest."""
+    from central.conflicts import Wanted, document
+
+    at = now()
+    wanted = Wanted(
+        state=state or None, table=of_table, since=at - since if since else None, **given
+    )
+    found = asyncio.run(_list(settings(), wanted))
+    if json_wanted:
+        listed = [document(each) for each in found]
+        say_json({"schema": "mes-central.conflicts/v1", "conflicts": listed})
+        return exits.OK
+    for line in _listing(found, at):
+        say(line)
+    return exits.OK
+
+
+async def _list(read: CentralSettings, wanted: Any) -> list[Conflict]:
+    import psycopg
+
+    from central.conflicts import read_conflicts
+
+    async with await psycopg.AsyncConnection.connect(read.database_url) as connection:
+        return await read_conflicts(connection, wanted)
+
+
+def _listing(found: list[Conflict], at: datetime) -> list[str]:
+    from central.status import age
+
+    rows = [
+        (
+            each.short, age(at - each.decided_at), each.site, short(each.table, 20),
+            short(each.key or each.row_id[-8:], 14), short(each.group, 14),
+            short(_brief(each.here.value), 16), short(_brief(each.central.value), 16),
+            each.policy, each.verdict if each.state == "decided" else each.state,
+        )
+        for each in found
+    ]  # fmt: skip
+    titles = (
+        "ID", "AGE", "SITE", "TABLE", "KEY", "COLUMNS", "HERE", "CENTRAL", "POLICY", "STATE",
+    )  # fmt: skip
+    waiting = sum(each.state == "open" for each in found)
+    end = f"{len(found)} conflicts, {waiting} wait for a person"
+    if waiting:
+        first = next(each for each in found if each.state == "open")
+        end += f"; next: mes-central conflicts show {first.short}"
+    return [*table(titles, rows), end] if found else ["no conflicts"]
+
+
+def _brief(value: Mapping[str, Any] | None) -> str:
+    """Return a side's value in a few characters; a lone column's without its name."""
+    if value is None:
+        return "-"
+    if not value:
+        return "deleted"
+    return ", ".join("null" if v is None else str(v) for v in value.values())
+
+
+# --- show --------------------------------------------------------------------------------------
+
+
+@conflicts.command()
+@click.argument("name", metavar="ID")
+@as_json
+def show(name: str, *, json_wanted: bool) -> int:
+    """Show a conflict in full: both values, both writers, both clocks, the base, what stands."""
+    from central.conflicts import document
+
+    conflict, standing = asyncio.run(_show(settings(), name))
+    if json_wanted:
+        say_json({
+            "schema": "mes-central.conflict/v1", **document(conflict),
+            "standing": asdict(standing),
+        })  # fmt: skip
+        return exits.OK
+    for line in portrait(conflict, standing):
+        say(line)
+    return exits.OK
+
+
+async def _show(read: CentralSettings, name: str) -> tuple[Conflict, Standing]:
+    import psycopg
+
+    from central.conflicts import find_conflict, read_standing
+
+    async with await psycopg.AsyncConnection.connect(read.database_url) as connection:
+        conflict = await find_conflict(connection, name)
+        return conflict, await read_standing(connection, catalogue(read), conflict)
+
+
+def portrait(conflict: Conflict, standing: Standing) -> list[str]:
+    """Return a conflict in full, for people."""
+    state = conflict.state
+    said = f"{state}, {conflict.verdict}" if state == "decided" else state
+    level = "degraded" if state == "open" else "ok"
+    names = list(conflict.result or {}) or [*(conflict.here.value or {})]
+    stands = {k: v for k, v in (standing.values or {}).items() if k in names}
+    return [
+        f"{conflict.table} {conflict.key or conflict.row_id} of {conflict.site}, "
+        f"{conflict.group}: {painted(said, level)}",
+        f"  base     {_value(conflict.base)}",
+        _written("here", conflict.here),
+        _written("central", conflict.central),
+        *(["  clock    one ran ahead and was held to 5 min"] if conflict.clock_clamped else []),
+        f"  verdict  {conflict.verdict} by policy {conflict.policy}, {local(conflict.decided_at)}",
+        f"  result   {_value(conflict.result)}",
+        f"  stands   {_value(stands) if standing.values is not None else 'no row'}",
+        *_review(conflict),
+        f"  row      {conflict.row_id}  version {standing.version or '-'}",
+        f"  sent in  transaction {conflict.tx_id}  on base {conflict.base_version or 'none'}",
+        f"  history  {conflict.id}",
+        *_choices(conflict, standing),
+    ]
+
+
+def _value(value: Mapping[str, Any] | None) -> str:
+    if value is None:
+        return "not known"
+    if not value:
+        return "no row"
+    return "  ".join(f"{k} = {json.dumps(v, ensure_ascii=False)}" for k, v in value.items())
+
+
+def _written(name: str, side: Side) -> str:
+    where = "at the centre" if side.site == _CENTRE else f"at {side.site}"
+    who = f"by {side.writer} " if side.writer else ""
+    when = f"  {local(side.at)}" if side.at else ""
+    return f"  {name:<7}  {_value(side.value)}  {who}{where}{when}"
+
+
+def _review(conflict: Conflict) -> list[str]:
+    review = conflict.review
+    if review is None or conflict.state == "open":
+        return []
+    who = review.decided_by or "somebody"
+    return [
+        f"  decided  {review.take} by {who}, {local(review.decided_at)}: {review.reason or '-'}",
+        f"  taken    {_value(review.value)}",
+    ]
+
+
+def _choices(conflict: Conflict, standing: Standing) -> list[str]:
+    if conflict.state != "open":
+        return []
+    value = "" if conflict.policy == "delete" else "|value=..."
+    return [
+        f"  choose   mes-central conflicts resolve {conflict.short} --take here|central{value}",
+        f'             --reason "..." --seen {standing.version or "-"}',
+    ]
+
+
+# --- resolve -------------------------------------------------------------------------------------
+
+
+@conflicts.command()
+@click.argument("name", metavar="ID")
+@click.option(
+    "--take", required=True, metavar="here|central|value=...",
+    help='Whose value to take, or one of your own: value=SCRAP, or value={"lsl": 1.5} for several.',
+)  # fmt: skip
+@click.option("--reason", required=True, help="Why; it stays in the history.")
+@click.option("--by", help="Who decides; the name of this login where nothing is given.")
+@click.option("--seen", help="The version that show told; else the review's own value must stand.")
+@click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
+@as_json
+def resolve(  # noqa: PLR0913 - one argument an option
+    name: str, *, take: str, reason: str, by: str | None, seen: str | None, dry_run: bool,
+    json_wanted: bool,
+) -> int:  # fmt: skip
+    """Decide a conflict that waits for a person.
+
+    The decision is a normal write of the centre and reaches the sites like any other. It is refused
+    where the row was written after you looked.
+    """
+    read = settings()
+    choice = _Said(take, reason, by or getpass.getuser(), seen)
+    done = asyncio.run(_resolve(read, catalogue(read), name, choice, dry_run=dry_run))
+    if json_wanted:
+        from central.reviews import document
+
+        say_json(document(done) | {"dry_run": dry_run})
+        return exits.OK
+    conflict = done.conflict
+    row = f"{conflict.table} {conflict.key or conflict.row_id} of {conflict.site}"
+    say(f"{'would write' if dry_run else 'wrote'}  {row}: {_effect(done)}")
+    if not dry_run:
+        say("resolved; the sites get it by the feed. Both values stay in the history")
+    return exits.OK
+
+
+class _Said:
+    """What stands on the command line."""
+
+    def __init__(self, take: str, reason: str, by: str, seen: str | None) -> None:
+        self.take, equals, self.text = take.partition("=")
+        if self.take not in ("here", "central", "value") or bool(equals) != (self.take == "value"):
+            raise click.BadParameter("here, central or value=... is expected", param_hint="--take")
+        self.reason, self.by, self.seen = reason, by, seen
+
+    def choice(self, columns: tuple[str, ...]) -> Choice:
+        """Return the choice; a text that is no JSON object is the value of the only column."""
+        from central.reviews import Choice
+
+        value = None
+        if self.take == "value":
+            value = _object(self.text)
+            if value is None and len(columns) == 1:
+                value = {columns[0]: None if self.text == "null" else self.text}
+        return Choice(
+            take=self.take, value=value, reason=self.reason, by=self.by, seen=self.seen,  # type: ignore[arg-type]
+        )  # fmt: skip
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError as why:
+        raise click.BadParameter(f"not JSON: {why}", param_hint="--take") from why
+    return found if isinstance(found, dict) else None
+
+
+async def _resolve(
+    read: CentralSettings, catalog: Catalog, name: str, said: _Said, *, dry_run: bool
+) -> Resolved:
+    import psycopg
+
+    from central.conflicts import find_conflict
+    from central.reviews import group_columns
+    from central.reviews import resolve as write
+
+    async with await psycopg.AsyncConnection.connect(
+        read.database_url, autocommit=True
+    ) as connection:
+        conflict = await find_conflict(connection, name)
+        choice = said.choice(group_columns(catalog.table(conflict.table), conflict))
+        return await write(connection, catalog, conflict.id, choice, dry_run=dry_run)
+
+
+def _effect(done: Resolved) -> str:
+    decision = done.decision
+    if decision.delete:
+        return "deleted"
+    before = done.before or {}
+    return "; ".join(
+        f"{name} {json.dumps(before.get(name), ensure_ascii=False)} -> "
+        f"{json.dumps(value, ensure_ascii=False)}"
+        for name, value in decision.changes.items()
+    ) or "nothing, it stands already"  # fmt: skip

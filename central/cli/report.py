@@ -1,0 +1,64 @@
+"""``mes-central report``."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from central.cli import exits
+from central.cli.given import settings
+from central.cli.look import as_json, say, say_json, table
+
+if TYPE_CHECKING:
+    from central.settings import CentralSettings
+
+
+@click.command()
+@click.argument("name", required=False, metavar="[NAME]")
+@as_json
+def report(name: str | None, *, json_wanted: bool) -> int:
+    """Answer a question on production, out of the database; without a name, list the questions."""
+    from central.reports.production import QUESTIONS
+
+    if name is None:
+        return _list(json_wanted=json_wanted)
+    question = name.upper()
+    if question not in QUESTIONS:
+        raise click.BadParameter(f"no report {name}; there are {', '.join(QUESTIONS)}")
+    answer = asyncio.run(_ask(settings(), question))
+    if json_wanted:
+        say_json({"schema": "mes-central.report/v1", "report": question, "answer": answer})
+        return exits.OK
+    for line in _lines(answer):
+        say(line)
+    return exits.OK
+
+
+def _list(*, json_wanted: bool) -> int:
+    from central.reports.production import QUESTIONS
+
+    listed = {name: (ask.__doc__ or "").strip().splitlines()[0] for name, ask in QUESTIONS.items()}
+    if json_wanted:
+        say_json({"schema": "mes-central.reports/v1", "reports": listed})
+        return exits.OK
+    for line in table(("REPORT", "ANSWERS"), list(listed.items())):
+        say(line)
+    return exits.OK
+
+
+async def _ask(read: CentralSettings, question: str) -> Any:
+    import psycopg
+
+    from central.reports.production import QUESTIONS
+
+    async with await psycopg.AsyncConnection.connect(read.database_url) as connection:
+        return await QUESTIONS[question](connection)
+
+
+def _lines(answer: Any) -> list[str]:
+    if isinstance(answer, dict):
+        width = max(map(len, answer))
+        return [f"{name:<{width}}  {value}" for name, value in answer.items()]
+    return ["  ".join("-" if value is None else str(value) for value in row) for row in answer]

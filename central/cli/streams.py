@@ -1,0 +1,56 @@
+"""``mes-central streams``."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import click
+
+from central.cli import exits
+from central.cli.given import settings
+from central.cli.look import as_json, say, say_json
+
+if TYPE_CHECKING:
+    from central.settings import CentralSettings
+    from sync.streams import Difference
+
+CONNECT_TIMEOUT_S = 5.0
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Only compare.")
+@as_json
+def streams(*, dry_run: bool, json_wanted: bool) -> int:
+    """Make the broker have the streams of all registered sites; print in what it differed.
+
+    The feed process does the same every few seconds. Exit code 1 where something differs in a way
+    that can't be changed.
+    """
+    found = asyncio.run(_provision(settings(), dry_run=dry_run))
+    fixed = any(difference.kind == "fixed" for difference in found)
+    if json_wanted:
+        listed = [
+            {"kind": d.kind, "name": d.name, "fields": d.fields, "line": str(d)} for d in found
+        ]
+        document = {"schema": "mes-central.streams/v1", "dry_run": dry_run, "differences": listed}
+        say_json(document)
+    else:
+        for difference in found:
+            say(str(difference))
+        say("to be mended" if dry_run and found else "mended" if found else "as it must be")
+    return exits.FAILED if fixed else exits.OK
+
+
+async def _provision(read: CentralSettings, *, dry_run: bool) -> list[Difference]:
+    import psycopg
+
+    from central.agent import link_of, site_names
+    from sync.streams import desired, provision
+
+    async with await psycopg.AsyncConnection.connect(read.database_url) as connection:
+        sites = await site_names(connection)
+    async with link_of(read, "mes-central streams") as link:
+        await link.wait_connected(CONNECT_TIMEOUT_S)
+        layout = desired(sites, replicas=read.nats_replicas)
+        return await provision(link, layout, dry_run=dry_run)

@@ -1,0 +1,318 @@
+"""What can be seen of the centre and its sites at one instant, out of PostgreSQL and the broker.
+
+``central.status`` judges it. The broker is asked last and may be away: then what it holds is not
+known, and the rest is told all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg
+
+from shared.changes import SHARED
+from shared.errors import SchemaMismatch, SyncError
+from sync.streams import APPLY, up_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from psycopg import AsyncConnection
+
+    from shared.catalog import Catalog
+    from sync.transport import Link
+
+#: Rows of the sequencer's queue that are counted; more are more than it should ever hold.
+TOUCHED_MAX: Final = 10_000
+#: How the feed's connections are known to the server.
+FEED_APPLICATION: Final = "mes-central feed"
+REFUSED_SINCE: Final = timedelta(days=1)
+_BROKER_TIMEOUT_S: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """What an agent said of itself last."""
+
+    at: datetime
+    instance: str
+    version: str
+    schema: int
+    epoch: str
+    #: Last transaction drained, and last one whose ack it had.
+    n: int
+    acked_n: int
+    #: Positions in its own feed and in the one that all sites follow.
+    own_pos: int
+    shared_pos: int
+    needs_snapshot: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """What the broker holds of a site for the ingest."""
+
+    messages: int
+    #: Share of the stream's room that is taken, 0 to 1.
+    filled: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SitePicture:
+    """Everything that the centre knows about one site."""
+
+    site: str
+    registered_at: datetime
+    stopped_because: str | None
+    verified: bool
+    hello: Hello | None
+    #: Centre's clock minus the site's, at its last hello.
+    clock_offset_ms: int
+    #: The ingest worker that applies for it now.
+    worker: str | None
+    epoch: str | None
+    last_n: int
+    safe_n: int
+    decided_at: datetime | None
+    #: Everything that the site committed until then is applied.
+    complete_through: datetime | None
+    #: Last entry of its own feed.
+    feed_pos: int
+    reviews_open: int
+    reviews_oldest_at: datetime | None
+    parked: int
+    waiting: int
+    #: Messages of the last day that nobody could read.
+    refused: int
+    backlog: Backlog | None
+
+    def feed_lag(self, shared_pos: int) -> int | None:
+        """Return how many entries the edge had not passed at its last hello, of those there are."""
+        if self.hello is None:
+            return None
+        own = max(0, self.feed_pos - self.hello.own_pos)
+        return own + max(0, shared_pos - self.hello.shared_pos)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CentrePicture:
+    """Everything that can be seen of the centre itself."""
+
+    #: Ingest workers that are alive.
+    workers: int
+    feed_runs: bool
+    #: Touched rows that are not in a feed yet; counted to just beyond ``TOUCHED_MAX``.
+    touched: int
+    #: Entries that are not published yet, over all feeds.
+    unpublished: int
+    #: Last entry of the feed that all sites follow.
+    shared_pos: int
+    #: Version of the catalogue that the database was migrated to, and whether it is the one given.
+    catalogue: int
+    catalogue_is_ours: bool
+    #: Why the broker could not be asked; empty when it answered.
+    broker_away_because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """The centre and its sites at one instant."""
+
+    at: datetime
+    centre: CentrePicture
+    sites: tuple[SitePicture, ...]
+
+
+# --- reading it ------------------------------------------------------------------------------
+
+_SITES: Final = """
+SELECT s.site, s.registered_at, s.stopped_because, s.verified, s.hello, s.hello_at,
+       s.clock_offset_ms, CASE WHEN s.lease_until > now() THEN s.lease_holder END AS worker,
+       e.epoch::text AS epoch, coalesce(e.last_n, 0) AS last_n, coalesce(e.safe_n, 0) AS safe_n,
+       e.decided_at, e.through_ms, coalesce(f.pos, 0) AS feed_pos
+FROM sync.site AS s
+LEFT JOIN LATERAL (
+    SELECT * FROM sync.epoch AS e WHERE e.site = s.site
+    ORDER BY e.closed_at_n IS NOT NULL, e.opened_at DESC LIMIT 1
+) AS e ON true
+LEFT JOIN sync.feed_head AS f ON f.scope = s.site
+WHERE %(sites)s::text[] IS NULL OR s.site = ANY(%(sites)s)
+ORDER BY s.site"""
+
+_COUNTS: Final = """
+SELECT site_id, 'reviews_open', count(*), min(created_at) FROM mes.sync_reviews
+ WHERE state = 'OPEN' GROUP BY site_id
+UNION ALL
+SELECT site_id, state, count(*), min(parked_at) FROM mes.sync_parked
+ WHERE state IN ('parked', 'waiting') GROUP BY site_id, state
+UNION ALL
+SELECT site, 'refused', count(*), min(refused_at) FROM sync.refused
+ WHERE refused_at > now() - %(since)s GROUP BY site"""
+
+_CENTRE: Final = """
+SELECT now(),
+       (SELECT count(*) FROM sync.worker WHERE until > now()),
+       EXISTS (SELECT FROM pg_stat_activity
+                WHERE datname = current_database() AND application_name = %(feed)s),
+       (SELECT count(*) FROM (SELECT FROM sync.touched LIMIT %(touched_max)s + 1) AS t),
+       (SELECT coalesce(sum(pos - published), 0)::bigint FROM sync.feed_head),
+       coalesce((SELECT pos FROM sync.feed_head WHERE scope = %(shared)s), 0)"""
+
+
+async def read_picture(
+    connection: AsyncConnection[Any], catalog: Catalog, link: Link | None,
+    sites: Sequence[str] | None = None,
+) -> Picture:  # fmt: skip
+    """Return the picture; ``link`` is one that connects, or None where the broker is not asked.
+
+    Raise SchemaMismatch where the database was not migrated to this release.
+    """
+    try:
+        now, centre = await _read_centre(connection, catalog)
+        rows = await _read_sites(connection, sites)
+        counts = await _read_counts(connection)
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
+        raise SchemaMismatch("the database is no centre yet; run `mes-central migrate`") from error
+    backlogs, away = await read_backlogs(link, [row["site"] for row in rows])
+    return Picture(
+        at=now,
+        centre=CentrePicture(**centre, broker_away_because=away),
+        sites=tuple(
+            _site(row, counts.get(row["site"], {}), backlogs.get(row["site"])) for row in rows
+        ),
+    )
+
+
+async def _read_centre(
+    connection: AsyncConnection[Any], catalog: Catalog
+) -> tuple[datetime, dict[str, Any]]:
+    given = {"feed": FEED_APPLICATION, "touched_max": TOUCHED_MAX, "shared": SHARED}
+    row = await (await connection.execute(_CENTRE, given)).fetchone()
+    assert row is not None
+    now, workers, feed_runs, touched, unpublished, shared_pos = row
+    last = await connection.execute(
+        "SELECT version, digest FROM sync.catalogue ORDER BY applied_at DESC, version DESC LIMIT 1"
+    )
+    version, digest = await last.fetchone() or (0, "")
+    return now, {
+        "workers": workers,
+        "feed_runs": feed_runs,
+        "touched": touched,
+        "unpublished": unpublished,
+        "shared_pos": shared_pos,
+        "catalogue": version,
+        "catalogue_is_ours": digest == catalog.digest,
+    }
+
+
+async def _read_sites(
+    connection: AsyncConnection[Any], sites: Sequence[str] | None
+) -> list[dict[str, Any]]:
+    async with connection.cursor(row_factory=psycopg.rows.dict_row) as cursor:
+        await cursor.execute(_SITES, {"sites": None if sites is None else list(sites)})
+        return await cursor.fetchall()
+
+
+async def _read_counts(
+    connection: AsyncConnection[Any],
+) -> dict[str, dict[str, tuple[int, datetime]]]:
+    cursor = await connection.execute(_COUNTS, {"since": REFUSED_SINCE})
+    found: dict[str, dict[str, tuple[int, datetime]]] = {}
+    for site, what, count, oldest in await cursor.fetchall():
+        found.setdefault(site, {})[what] = (count, oldest)
+    return found
+
+
+def _site(
+    row: Mapping[str, Any], counts: Mapping[str, tuple[int, datetime]], backlog: Backlog | None
+) -> SitePicture:
+    def count(what: str) -> int:
+        return counts[what][0] if what in counts else 0
+
+    hello = _hello(row["hello"], row["hello_at"])
+    return SitePicture(
+        **{name: row[name] for name in _TAKEN},
+        hello=hello,
+        complete_through=_complete_through(row, hello),
+        reviews_open=count("reviews_open"),
+        reviews_oldest_at=counts["reviews_open"][1] if "reviews_open" in counts else None,
+        parked=count("parked"),
+        waiting=count("waiting"),
+        refused=count("refused"),
+        backlog=backlog,
+    )
+
+
+_TAKEN: Final = (
+    "site", "registered_at", "stopped_because", "verified", "clock_offset_ms", "worker", "epoch",
+    "last_n", "safe_n", "decided_at", "feed_pos",
+)  # fmt: skip
+
+
+def _hello(said: Mapping[str, Any] | None, at: datetime | None) -> Hello | None:
+    if not said or at is None:
+        return None
+    return Hello(
+        at=at,
+        instance=str(said.get("instance", "")),
+        version=str(said.get("version", "")),
+        schema=int(said.get("schema", 0)),
+        epoch=str(said.get("epoch", "")),
+        n=int(said.get("n", 0)),
+        acked_n=int(said.get("acked_n", 0)),
+        own_pos=int(said.get("own", [0])[0]),
+        shared_pos=int(said.get("shared", [0])[0]),
+        needs_snapshot=bool(said.get("needs_snapshot", False)),
+    )
+
+
+def _complete_through(row: Mapping[str, Any], hello: Hello | None) -> datetime | None:
+    """Return until when nothing of a site is missing.
+
+    That is the drain of the last transaction applied; or its last hello, if it had nothing else.
+    """
+    known = []
+    if row["through_ms"]:
+        known.append(datetime.fromtimestamp(row["through_ms"] / 1000, UTC))
+    if hello and hello.epoch == row["epoch"] and hello.n <= row["last_n"]:
+        known.append(hello.at)
+    return max(known, default=None)
+
+
+# --- the broker ------------------------------------------------------------------------------
+
+
+async def read_backlogs(link: Link | None, sites: Sequence[str]) -> tuple[dict[str, Backlog], str]:
+    """Return what the broker holds of each site, and why it could not be asked, if so."""
+    if link is None:
+        return {}, "not asked"
+    try:
+        await link.wait_connected(_BROKER_TIMEOUT_S)
+        found = await asyncio.gather(*(_backlog(link, site) for site in sites))
+    except SyncError as why:
+        return {}, str(why)
+    return {s: each for s, each in zip(sites, found, strict=True) if each is not None}, ""
+
+
+async def _backlog(link: Link, site: str) -> Backlog | None:
+    """Return what waits in a site's stream; None where the broker has no such stream."""
+    stream = await _ask(link, f"STREAM.INFO.{up_stream(site)}")
+    durable = await _ask(link, f"CONSUMER.INFO.{up_stream(site)}.{APPLY}")
+    if stream is None or durable is None:
+        return None
+    room = stream["config"].get("max_bytes", -1)
+    return Backlog(
+        messages=int(durable["num_pending"]) + int(durable["num_ack_pending"]),
+        filled=stream["state"]["bytes"] / room if room > 0 else 0.0,
+    )
+
+
+async def _ask(link: Link, subject: str) -> dict[str, Any] | None:
+    answer: dict[str, Any] = json.loads(
+        await link.request(f"$JS.API.{subject}", b"", timeout_s=_BROKER_TIMEOUT_S)
+    )
+    return None if "error" in answer else answer
