@@ -1,0 +1,100 @@
+"""What the tests of imports share: stores, small files, and the real log where there is one."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+
+from edge.csv_import import Order, Outcome, Part, read_map, run_import
+from edge.store import setup
+from shared.catalog_file import load_catalog
+
+ROOT = Path(__file__).parents[2]
+LOG_MAP = ROOT / "docs" / "maps" / "production_log.toml"
+LOG_FOLDER = ROOT.parent / "shared" / "data" / "production"
+CATALOG = load_catalog()
+NOW_MS = 1_700_000_000_000
+
+
+def real_log() -> Path:
+    """Return the real production log; fail where it is not beside the checkout."""
+    path = LOG_FOLDER / "Production_Data.csv"
+    if not path.is_file():
+        pytest.fail(f"{path} is missing: the real log must stand beside the checkout")
+    return path
+
+
+@cache
+def _empty_store(name: str) -> bytes:
+    """Return the file of a new store; made once, since it takes longer than most tests."""
+    with TemporaryDirectory() as folder:
+        store = Path(folder) / "new.db"
+        opened = setup.open_for_agent(store, CATALOG, site=name, now_ms=NOW_MS, host="test")
+        setup.close(opened)
+        return store.read_bytes()
+
+
+@dataclass(frozen=True)
+class Site:
+    """A site with a store of its own."""
+
+    name: str
+    store: Path
+
+    @classmethod
+    def new(cls, folder: Path, name: str = "F07") -> Site:
+        """Make the store."""
+        store = folder / f"{name}.db"
+        store.write_bytes(_empty_store(name))
+        return cls(name, store)
+
+    def load(self, file: Path, map_file: Path, **order: Any) -> Outcome:
+        """Import a file."""
+        opened = setup.open_to_look(self.store)
+        with closing(opened.connection):
+            plan = read_map(map_file, opened.catalog, site=self.name)
+            order.setdefault("rejects", self.store.with_suffix(".rejects.csv"))
+            return run_import(
+                opened.connection,
+                Order(file=file, plan=plan, site=self.name, **order),
+                now_ms=NOW_MS,
+                watch=lambda _: None,
+            )
+
+    def load_part(self, file: Path, map_file: Path, part: int, parts: int) -> Outcome:
+        """Import the lines of one part of the real log."""
+        return self.load(file, map_file, part=Part("Case ID", parts, part))
+
+    def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """Return what a query finds."""
+        with closing(sqlite3.connect(self.store)) as connection:
+            return connection.execute(query, values).fetchall()
+
+    def content(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Return all business rows but for their journal numbers."""
+        found = {}
+        for table in CATALOG.tables:
+            names = ", ".join(["id", "site_id", "created_at", *table.names])
+            rows = self.rows(f"SELECT {names} FROM {table.name} ORDER BY id")
+            if rows:
+                found[table.name] = rows
+        return found
+
+    def command(self, *arguments: object) -> list[str]:
+        """Return the command line of ``mes-edge`` on this store."""
+        return [sys.executable, "-m", "edge", *map(str, arguments), "--store", str(self.store)]
+
+    def run(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        """Run ``mes-edge`` on this store."""
+        return subprocess.run(
+            self.command(*arguments), cwd=ROOT, capture_output=True, text=True, check=False
+        )
