@@ -1,0 +1,3 @@
+-- The watermark moves with the effects, or not at all.
+UPDATE sync.epoch SET last_n = %(last_n)s, last_hash = %(last_hash)s, decided_at = now()
+WHERE site = %(site)s AND epoch = %(epoch)s

@@ -1,0 +1,6 @@
+-- Parked rows as they were sent, held so that nobody else tries them at the same time.
+SELECT ticket::text, reason, behind::text, block, tx_id::text, epoch::text, n, stored_at_ms
+FROM sync.waiting
+WHERE site_id = %(site)s AND ticket = ANY(%(tickets)s::uuid[])
+ORDER BY ord
+FOR UPDATE

@@ -1,0 +1,167 @@
+"""The centre's store: what the sites sent goes into PostgreSQL here, each run in one transaction.
+
+``CentralStore`` is the door. It needs nothing that outlives a transaction: locks, settings and
+temporary tables all end with the commit, so a pooler may stand before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import psycopg
+
+from central.store import apply, leases, retrying, spool
+from central.store.fixed import fixed
+from central.store.leases import Lease
+from central.store.outcome import RunOutcome
+from central.store.parking import MESSAGE_MAX, plain
+from central.store.session import Session
+from shared.changes import Position
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection, Sequence
+
+    from psycopg import AsyncConnection
+
+    from central.store.session import Connect
+    from shared.catalog import Catalog
+    from shared.changes import Part, SyncTransaction
+    from shared.errors import Poison
+
+__all__ = ["CentralStore", "Lease", "RunOutcome"]
+
+#: Bytes of a refused message that are kept.
+REFUSED_BYTES_MAX: Final = 1 << 20
+
+
+class CentralStore:
+    """One connection that applies, for one site at a time.
+
+    Failures that pass raise a ``Transient`` or psycopg's ``OperationalError`` and leave nothing
+    behind; the caller tries again. A connection that was lost is made anew where the store was
+    opened by its address.
+    """
+
+    def __init__(
+        self,
+        connection: AsyncConnection[Any],
+        catalog: Catalog,
+        *,
+        reconnect: Connect | None = None,
+    ) -> None:
+        """Take a connection that nobody else uses; autocommit must be off."""
+        self._session = Session(connection, catalog, reconnect)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, url: str, catalog: Catalog) -> AsyncIterator[Self]:
+        """Open a store by its address, and close it at the end."""
+        reconnect = partial(psycopg.AsyncConnection.connect, url)
+        store = cls(await reconnect(), catalog, reconnect=reconnect)
+        try:
+            yield store
+        finally:
+            await store.close()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._session.close()
+
+    # --- what the sites sent ------------------------------------------------------------------
+
+    async def apply_run(
+        self, site: str, run: Sequence[SyncTransaction], *, lease: Lease
+    ) -> RunOutcome:
+        """Apply the transactions that are in order, all that can be taken or none of them.
+
+        Raises ``LeaseLost`` where another worker has the site. A row that can't be applied is
+        parked; a transaction is never refused for what is in it.
+        """
+        return await apply.apply_run(self._session, site, run, lease)
+
+    async def spool_part(self, part: Part, message: bytes, stored_at_ms: int, lease: Lease) -> None:
+        """Keep a part of a large transaction; raises MalformedMessage for a damaged one."""
+        del lease  # a part that is kept twice, or by two workers, is the same part
+        await self._session.transaction(
+            lambda connection: spool.keep(connection, part, message, stored_at_ms)
+        )
+
+    async def apply_spooled(
+        self, site: str, part: Part, stored_at_ms: int, lease: Lease
+    ) -> RunOutcome:
+        """Apply the transaction that a part is of; GAP where another part has not come yet.
+
+        The memory is that of one part, whatever the size of the transaction.
+        """
+        del site, stored_at_ms  # both stand with the parts that are kept
+        return await apply.apply_spooled(self._session, part, lease)
+
+    async def quarantine(self, site: str, payload: bytes, why: Poison, stored_at_ms: int) -> None:
+        """Keep a message that can't be read, once however often it comes."""
+        given = {
+            "site": site,
+            "reason": type(why).__name__,
+            "message": plain(str(why), MESSAGE_MAX),
+            "sha256": hashlib.sha256(payload).digest(),
+            "payload": payload[:REFUSED_BYTES_MAX],
+            "stored_at_ms": stored_at_ms,
+        }
+        await self._session.transaction(
+            lambda connection: connection.execute(fixed("insert_refused"), given)
+        )
+
+    async def position(self, site: str, epoch: str) -> Position | None:
+        """Return how far a site's chain is decided, None where the epoch is not known."""
+
+        async def read(connection: AsyncConnection[Any]) -> Position | None:
+            cursor = await connection.execute(
+                b"SELECT last_n, last_hash FROM sync.epoch WHERE site = %s AND epoch = %s",
+                [site, epoch],
+            )
+            row = await cursor.fetchone()
+            return Position(row[0], bytes(row[1])) if row else None
+
+        return await self._session.transaction(read)
+
+    # --- what was parked ----------------------------------------------------------------------
+
+    async def retry(self, ticket: str) -> bool:
+        """Try a parked row again; return whether it, and what it is tied to, is applied now."""
+        return await retrying.retry_ticket(self._session, ticket)
+
+    async def discard(self, ticket: str, by: str) -> bool:
+        """Let go of a parked row on a person's word; return whether there was one."""
+        return await retrying.discard_ticket(self._session, ticket, by)
+
+    async def retry_due(self, site: str) -> int:
+        """Apply what waited for a row of the centre or for a migration; return the number."""
+        return await retrying.retry_due(self._session, site)
+
+    # --- who applies for whom -----------------------------------------------------------------
+
+    async def claim(
+        self, holder: str, sites: Collection[str] | None = None, *, ttl_s: float
+    ) -> dict[str, Lease]:
+        """Return the leases that a worker holds for ``ttl_s`` seconds: its fair share of the sites.
+
+        To be called again well before they run out.
+        """
+        await self._session.transaction(
+            lambda connection: leases.show_up(connection, holder, ttl_s=ttl_s)
+        )
+        return await self._session.transaction(
+            lambda connection: leases.claim(connection, holder, ttl_s=ttl_s, sites=sites)
+        )
+
+    async def renew(self, lease: Lease, *, ttl_s: float) -> None:
+        """Hold a site for some longer; raises ``LeaseLost`` where another worker has it."""
+        await self._session.transaction(
+            lambda connection: leases.renew(connection, lease, ttl_s=ttl_s)
+        )
+
+    async def release(self, holder: str) -> None:
+        """Let go of all that a worker holds."""
+        await self._session.transaction(lambda connection: leases.release(connection, holder))

@@ -1,0 +1,90 @@
+"""What of a site's transactions can be applied at once, with the same result as one by one.
+
+Pure. Two-way rows of several transactions go together as long as no row comes twice, and no
+transaction lets go of natural keys or brings releases; facts of all of them go together anyway.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from central.store.changeset import Extra, Origin, Refusal, Rows, joined
+from central.store.intake import take_in
+from central.store.releases import relaxing_tables
+from central.store.rows import key_columns
+from shared.changes import Op
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from shared.catalog import Catalog
+    from shared.changes import ChangeBlock
+
+
+@dataclass(slots=True)
+class Batch:
+    """Rows, of one transaction or several, sorted by what is done with them."""
+
+    #: Signed releases, which have to be there before the updates that they allow.
+    releases: list[Rows] = field(default_factory=list)
+    two_way: list[Rows] = field(default_factory=list)
+    facts: list[Rows] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+    extras: list[Extra] = field(default_factory=list)
+    _ids: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    @property
+    def stands_alone(self) -> bool:
+        """Return whether what comes after depends on what this has done."""
+        return bool(self.releases) or any(map(_lets_go_of_keys, self.two_way))
+
+    def goes_with(self, later: Batch) -> bool:
+        """Return whether a later batch touches none of the same two-way rows."""
+        return all(self._ids[rows.table.name].isdisjoint(rows.ids) for rows in later.two_way)
+
+    def add(self, later: Batch) -> None:
+        """Put a later batch with this one."""
+        self.releases += later.releases
+        self.two_way += later.two_way
+        self.facts += later.facts
+        self.refused += later.refused
+        self.extras += later.extras
+        for rows in later.two_way:
+            self._ids[rows.table.name].update(rows.ids)
+
+
+def sorted_batch(blocks: Iterable[ChangeBlock], origin: Origin, catalog: Catalog) -> Batch:
+    """Return the rows of blocks that came in one transaction."""
+    batch = Batch()
+    signed = relaxing_tables(catalog)
+    for block in blocks:
+        intake = take_in(block, origin, catalog)
+        batch.refused += intake.refused
+        batch.extras += intake.extras
+        if intake.rows is None or not intake.rows.ids:
+            continue
+        if not intake.rows.table.fact:
+            batch.two_way.append(intake.rows)
+        elif intake.rows.table.name in signed:
+            batch.releases.append(intake.rows)
+        else:
+            batch.facts.append(intake.rows)
+    return batch
+
+
+def _lets_go_of_keys(rows: Rows) -> bool:
+    keys = key_columns(rows.table)
+    if rows.op is Op.UPDATE:
+        return not keys.isdisjoint(column.name for column in rows.columns)
+    return bool(keys) and rows.op is Op.DELETE
+
+
+def merged(pieces: Iterable[Rows]) -> list[Rows]:
+    """Return rows of the same table, operation and columns as one, parents first."""
+    alike: dict[tuple[str, Op, tuple[str, ...]], list[Rows]] = defaultdict(list)
+    for rows in pieces:
+        alike[rows.table.name, rows.op, tuple(c.name for c in rows.columns)].append(rows)
+    whole = [joined(some) for some in alike.values()]
+    return sorted(whole, key=lambda rows: rows.table.order_rank)

@@ -1,0 +1,47 @@
+"""Values of columns that a site's newer schema has and the centre's has not yet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+from central.store.fixed import fixed
+from central.store.literals import array
+from central.store.parking import plain
+from shared.catalog import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from central.store.applying import Applying
+    from central.store.changeset import Extra, Refusal
+
+
+async def keep_extras(
+    applying: Applying, extras: Sequence[Extra], refused: Collection[Refusal] = ()
+) -> None:
+    """Keep the values of applied rows aside; the migration that brings the column moves them in."""
+    gone = {each.source.ticket for each in refused}
+    # The last one of a row and column counts, as it would in the row.
+    last = {
+        (each.source.key, each.column): each
+        for each in extras
+        if not gone or each.source.ticket not in gone
+    }
+    if not last:
+        return
+    kept = list(last.values())
+    lists: dict[str, tuple[Kind, list[Any]]] = {
+        "table_name": (Kind.TEXT, [each.source.block.table for each in kept]),
+        "id": (Kind.UUID, [each.source.id for each in kept]),
+        "created_at": (
+            Kind.TIMESTAMP,
+            [each.source.block.created[each.source.place] for each in kept],
+        ),
+        "column_name": (Kind.TEXT, [plain(each.column, 63) for each in kept]),
+        "value": (Kind.BYTES, [msgpack.packb(each.value) for each in kept]),
+        "schema": (Kind.INTEGER, [each.source.origin.schema for each in kept]),
+    }
+    given = {name: array(kind, values) for name, (kind, values) in lists.items()}
+    await applying.connection.execute(fixed("insert_extra"), given | {"site": applying.site})

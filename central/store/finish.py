@@ -1,0 +1,58 @@
+"""The end of an apply: marks for the reports, what was applied, and the watermark."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from central.store.fixed import fixed
+from central.store.literals import array
+from shared.catalog import Kind
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+
+    from central.store.applying import Applying
+    from central.store.gate import Judged
+
+
+async def finish(applying: Applying, epoch: str, judged: Judged) -> None:
+    """Write the watermark with all that belongs to it; the commit is the caller's."""
+    execute = applying.connection.execute
+    site = {"site": applying.site}
+    async with applying.connection.pipeline():
+        await finish_alone(applying)
+        links = judged.accepted
+        given = {
+            "epoch": epoch,
+            "tx_id": array(Kind.UUID, [link.tx_id for link in links]),
+            "n": array(Kind.INTEGER, [link.n for link in links]),
+            "hash": array(Kind.BYTES, [link.hash for link in links]),
+        }
+        await execute(fixed("insert_applied"), site | given)
+        watermark = {"last_n": judged.position.n, "last_hash": judged.position.hash}
+        await execute(fixed("move_epoch"), site | {"epoch": epoch} | watermark)
+
+
+async def finish_alone(applying: Applying) -> None:
+    """Write what goes with any effect, whatever it was that caused it."""
+    execute, tally = applying.connection.execute, applying.tally
+    if tally.marks:
+        marks = sorted(tally.marks)
+        given = {
+            "site": applying.site,
+            "table_name": array(Kind.TEXT, [table for table, _ in marks]),
+            "hour": array(Kind.TIMESTAMP, [f"{hour}:00Z" for _, hour in marks]),
+        }
+        await execute(fixed("insert_marks"), given)
+    if tally.touched:
+        # The feed looks by itself every now and then; only what sites wait for rings its bell.
+        await execute(b"NOTIFY mes_feed")
+
+
+async def stop(connection: AsyncConnection[object], site: str, why: str) -> None:
+    """Apply nothing more of a site until a person has looked."""
+    await connection.execute(
+        b"""UPDATE sync.site SET stopped_because = coalesce(stopped_because, %s)
+            WHERE site = %s""",
+        [why, site],
+    )

@@ -1,0 +1,218 @@
+"""Checks what a site sent against the catalogue, before a database is asked.
+
+Pure. Whole columns are checked at a look; what fails is parted from the rest row by row, each with
+its column and the rule that it breaks. What an older or newer schema sends is brought to ours:
+renamed columns get our names, missing ones their defaults, and unknown ones of a newer schema are
+kept aside.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from central.store.changeset import Extra, Origin, Reason, Refusal, Rows, Source
+from shared.catalog import CREATED_AT, ID, Catalog, Column, Direction, Table
+from shared.changes import ChangeBlock, Op
+from shared.clock import touch_ms
+from shared.values import column_problems
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from shared.changes import Value
+
+#: The form of a version's id, where there is one.
+_VERSION: Final = Column("base", ID.type)
+_MESSAGES_MAX: Final = 3
+#: Beyond it lies no year that PostgreSQL has.
+_MS_MAX: Final = 1 << 47
+
+
+@dataclass(slots=True)
+class Intake:
+    """A block, sorted into what may be applied and what may not."""
+
+    rows: Rows | None
+    refused: list[Refusal] = field(default_factory=list)
+    extras: list[Extra] = field(default_factory=list)
+
+
+def take_in(block: ChangeBlock, origin: Origin, catalog: Catalog) -> Intake:
+    """Return a block's rows in our terms, and why each of the others can't be applied."""
+    newer = origin.schema > catalog.version
+    if block.table not in catalog:
+        reason = Reason.NEWER_SCHEMA if newer else Reason.UNKNOWN_TABLE
+        return _refuse_all(block, origin, reason, f"the centre has no table {block.table}")
+    table = catalog.table(block.table)
+    if refused := _refuse_kind(table, block, origin):
+        return refused
+    columns = _columns(table, block, newer=newer)
+    if columns.unknown and not newer:
+        names = ", ".join(block.columns[place] for place in columns.unknown)
+        message = f"table {table.name} has no column {names} in schema {origin.schema}"
+        return _refuse_all(block, origin, Reason.UNKNOWN_COLUMN, message)
+    if columns.required:
+        names = ", ".join(column.name for column in columns.required)
+        reason = Reason.NEWER_SCHEMA if newer else Reason.INVALID_VALUE
+        return _refuse_all(block, origin, reason, f"{names}: a value is required")
+    return _sorted(table, block, origin, columns)
+
+
+def _refuse_all(block: ChangeBlock, origin: Origin, reason: Reason, message: str) -> Intake:
+    refused = [Refusal(Source(block, i, origin), reason, message) for i in range(len(block))]
+    return Intake(None, refused)
+
+
+def _refuse_kind(table: Table, block: ChangeBlock, origin: Origin) -> Intake | None:
+    """Refuse what a site may not do to a table at all, and blocks that lack a part."""
+    if table.direction is Direction.DOWN:
+        message = f"rows of {table.name} are the centre's; a site does not write them"
+        return _refuse_all(block, origin, Reason.NOT_WRITABLE, message)
+    if table.append_only and block.op is not Op.INSERT:
+        message = f"a row of {table.name} never changes; a correction is a new row"
+        return _refuse_all(block, origin, Reason.APPEND_ONLY, message)
+    untimed = not table.fact and len(block.at) != len(block)
+    unseen = block.op is Op.UPDATE and len(block.old) != len(block.columns)
+    if untimed or unseen:
+        message = (
+            "the times of the touches are missing" if untimed else "the old values are missing"
+        )
+        return _refuse_all(block, origin, Reason.MALFORMED, message)
+    return None
+
+
+# --- columns ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """How a sender's columns lie in ours."""
+
+    #: Our column, and the place of the sender's; None where the default stands in.
+    known: tuple[tuple[Column, int | None], ...]
+    #: Places of the sender's columns that we don't have.
+    unknown: tuple[int, ...]
+    #: Columns that an insert needs and the sender does not have.
+    required: tuple[Column, ...]
+    #: The sender's schema is newer than ours.
+    newer: bool
+
+
+def _columns(table: Table, block: ChangeBlock, *, newer: bool) -> _Columns:
+    if block.columns == table.names:  # nearly always
+        return _Columns(tuple((c, i) for i, c in enumerate(table.columns)), (), (), newer)
+    ours = {old: column for column in table.columns for old in column.renamed_from}
+    ours |= {column.name: column for column in table.columns}
+    known: dict[str, tuple[Column, int | None]] = {}
+    unknown = []
+    for place, name in enumerate(block.columns):
+        column = ours.get(name)
+        if column is None or column.name in known:
+            unknown.append(place)
+        else:
+            known[column.name] = (column, place)
+    left_out = [column for column in table.columns if column.name not in known]
+    if block.op is not Op.INSERT:
+        left_out = []
+    known |= {c.name: (c, None) for c in left_out if c.default is not None}
+    required = [c for c in left_out if c.default is None and not c.nullable]
+    return _Columns(tuple(known.values()), tuple(unknown), tuple(required), newer)
+
+
+# --- rows ------------------------------------------------------------------------------------
+
+
+def _sorted(table: Table, block: ChangeBlock, origin: Origin, columns: _Columns) -> Intake:
+    bad = _bad_rows(table, block, origin, columns)
+    good: Sequence[int] = range(len(block))
+    if bad:
+        good = [row for row in good if row not in bad]
+    refused = [Refusal(Source(block, row, origin), *why) for row, why in sorted(bad.items())]
+    extras = [
+        Extra(Source(block, row, origin), block.columns[place], block.new[place][row])
+        for place in columns.unknown
+        for row in good
+    ]
+    rows = _rows(table, block, origin, columns)
+    return Intake(rows.take(good) if bad else rows, refused, extras)
+
+
+def _rows(table: Table, block: ChangeBlock, origin: Origin, columns: _Columns) -> Rows:
+    size = len(block)
+    new = [[c.default] * size if at is None else block.new[at] for c, at in columns.known]
+    updates = block.op is Op.UPDATE
+    rows = Rows(
+        table,
+        block.op,
+        tuple(column for column, _ in columns.known),
+        ids=block.ids,
+        created=block.created,
+        new=new,
+        old=[block.old[at] for _, at in columns.known if at is not None] if updates else [],
+    )
+    if not table.fact:
+        moments = [touch_ms(at, origin.offset_ms, origin.stored_at_ms) for at in block.at]
+        rows.tx_ids = [origin.tx_id] * size
+        rows.hlc = [origin.hlc] * size
+        rows.at = [at for at, _ in moments]
+        rows.clamped = [clamped for _, clamped in moments]
+        rows.base = block.base
+        rows.after = block.after
+    rows.came_from(block, origin, range(size))
+    return rows
+
+
+_Why = tuple[Reason, str]
+
+
+def _bad_rows(
+    table: Table, block: ChangeBlock, origin: Origin, columns: _Columns
+) -> dict[int, _Why]:
+    """Return the rows that can't be applied, each with the first reason found."""
+    bad: dict[int, _Why] = {}
+    if block.sites.count(origin.site) != len(block):
+        bad |= {
+            row: (Reason.FOREIGN_SITE, f"site {origin.site} sent a row of site {site}")
+            for row, site in enumerate(block.sites)
+            if site != origin.site
+        }
+    if not table.fact:
+        bad = dict.fromkeys(_repeated(block), (Reason.MALFORMED, "the row comes twice")) | bad
+        bad = dict.fromkeys(_timeless(block, origin), (Reason.MALFORMED, "no such time")) | bad
+    checked: list[tuple[Column, Sequence[Value]]] = [(ID, block.ids), (CREATED_AT, block.created)]
+    checked += [(column, block.new[at]) for column, at in columns.known if at is not None]
+    if not table.fact:
+        checked += [(_VERSION, block.base), (_VERSION, block.after)]
+    # A newer schema may allow what ours does not: a longer text, another code.
+    reason = Reason.NEWER_SCHEMA if columns.newer else Reason.INVALID_VALUE
+    for row, messages in _broken_rules(checked).items():
+        bad.setdefault(row, (reason, "; ".join(messages[:_MESSAGES_MAX])))
+    return bad
+
+
+def _timeless(block: ChangeBlock, origin: Origin) -> Iterable[int]:
+    if max(map(abs, (*block.at, origin.offset_ms)), default=0) <= _MS_MAX:
+        return
+    for row, at in enumerate(block.at):
+        if abs(at) > _MS_MAX or abs(origin.offset_ms) > _MS_MAX:
+            yield row
+
+
+def _repeated(block: ChangeBlock) -> Iterable[int]:
+    if len(set(block.ids)) == len(block):
+        return
+    seen: set[str] = set()
+    for row, each in enumerate(block.ids):
+        if each in seen:
+            yield row
+        seen.add(each)
+
+
+def _broken_rules(checked: Iterable[tuple[Column, Sequence[Value]]]) -> dict[int, list[str]]:
+    broken: dict[int, list[str]] = defaultdict(list)
+    for column, values in checked:
+        for row, problem in column_problems(column, values):
+            broken[row].append(str(problem))
+    return broken

@@ -1,0 +1,88 @@
+"""Leases: which worker applies for which site, so that each site has one and none is forgotten.
+
+A lease is a row's columns and the server's clock. Its token grows with each holder and fences the
+one before: whoever applies shows the token under the lock of the site's chain. A lease that is lost
+without notice does no harm, since the chain itself takes each transaction once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from central.store.fixed import fixed
+from shared.errors import LeaseLost
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from psycopg import AsyncConnection
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right of a worker to apply for a site; the same as long as the worker keeps it."""
+
+    site: str
+    holder: str
+    token: int
+
+
+async def show_up(connection: AsyncConnection[Any], holder: str, *, ttl_s: float) -> None:
+    """Be counted among the workers that are alive, for ``ttl_s`` seconds.
+
+    To be committed before ``claim``: workers that begin together must see one another.
+    """
+    await connection.execute(
+        b"""INSERT INTO sync.worker (holder, until)
+            VALUES (%(holder)s, now() + make_interval(secs => %(ttl_s)s))
+            ON CONFLICT (holder) DO UPDATE SET until = excluded.until""",
+        {"holder": holder, "ttl_s": ttl_s},
+    )
+    await connection.execute(b"DELETE FROM sync.worker WHERE until < now() - interval '1 hour'")
+
+
+async def claim(
+    connection: AsyncConnection[Any],
+    holder: str,
+    *,
+    ttl_s: float,
+    sites: Collection[str] | None = None,
+) -> dict[str, Lease]:
+    """Return the leases that a worker holds from now on, by site: its fair share of all sites.
+
+    Those that it holds it keeps, but for more than its share: these it lets go of.
+    """
+    wanted = None if sites is None else list(sites)
+    await connection.execute(
+        fixed("claim_sites"), {"holder": holder, "ttl_s": ttl_s, "sites": wanted}
+    )
+    # Asked anew: a site whose row somebody was looking at is held all the same.
+    cursor = await connection.execute(
+        b"""SELECT site, lease_token FROM sync.site
+            WHERE lease_holder = %(holder)s AND lease_until > now()
+              AND (%(sites)s::text[] IS NULL OR site = ANY(%(sites)s::text[]))""",
+        {"holder": holder, "sites": wanted},
+    )
+    return {site: Lease(site, holder, token) for site, token in await cursor.fetchall()}
+
+
+async def renew(connection: AsyncConnection[Any], lease: Lease, *, ttl_s: float) -> None:
+    """Hold a site for some longer; raises ``LeaseLost`` where another worker has it."""
+    cursor = await connection.execute(
+        b"""UPDATE sync.site SET lease_until = now() + make_interval(secs => %s)
+            WHERE site = %s AND lease_holder = %s AND lease_token = %s""",
+        [ttl_s, lease.site, lease.holder, lease.token],
+    )
+    if cursor.rowcount != 1:
+        raise LeaseLost(f"another worker has {lease.site} by now")
+
+
+async def release(connection: AsyncConnection[Any], holder: str) -> None:
+    """Let go of all that a worker holds, so that others need not wait for it to run out."""
+    await connection.execute(
+        b"""UPDATE sync.site SET lease_holder = NULL, lease_until = '-infinity'
+            WHERE lease_holder = %s""",
+        [holder],
+    )
+    await connection.execute(b"DELETE FROM sync.worker WHERE holder = %s", [holder])

@@ -1,0 +1,189 @@
+"""Rows that the centre writes about what it did: conflicts, reviews, parked rows.
+
+They are rows of the catalogue and travel to the site like any other of the centre's. The ingest is
+not captured, so what the capture does for other writers is done here: head, version, feed.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from central.store import statements
+from central.store.changeset import Rows, name_of
+from central.store.fixed import fixed
+from central.store.literals import array
+from central.store.rows import parameters
+from shared.catalog import Kind, Table
+from shared.changes import SHARED, Op
+from sync.decisions import CENTRE, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from central.store.applying import Applying
+    from central.store.overwrite import Decision
+    from shared.changes import Value
+    from sync.decisions import Author, Conflict
+
+Told = tuple[Table, str, str, Collection[str]]
+
+
+def instant(at_ms: int) -> str:
+    """Return milliseconds since 1970 as a canonical instant."""
+    seconds, ms = divmod(at_ms, 1000)
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return f"{moment.replace(tzinfo=None).isoformat()}.{ms:03d}Z"
+
+
+def as_json(values: Mapping[str, Value] | None) -> str | None:
+    """Return values by column as JSON; bytes in hexadecimal."""
+    if values is None:
+        return None
+    return json.dumps(
+        dict(values), ensure_ascii=False, separators=(",", ":"), default=lambda raw: raw.hex()
+    )
+
+
+# --- conflicts and reviews -----------------------------------------------------------------------
+
+
+async def keep_conflicts(applying: Applying, rows: Rows, decisions: Sequence[Decision]) -> None:
+    """Write the history of each conflict, and an item where a person has to decide."""
+    conflicts, reviews = [], []
+    for decision in decisions:
+        origin = rows.source(decision.row).origin
+        made = instant(origin.stored_at_ms)
+        for conflict in decision.resolution.conflicts:
+            row_id = rows.ids[decision.row]
+            own = name_of(origin.tx_id, rows.table.name, row_id, conflict.group, *conflict.columns)
+            values = _conflict_values(applying, rows, decision, conflict)
+            if conflict.outcome is Outcome.REVIEW:
+                values["review_id"] = name_of(own, "review")
+                reviews.append((values["review_id"], made, _review_values(own, values)))
+            conflicts.append((own, made, values))
+            applying.tally.conflicts[str(conflict.policy)] += 1
+    await record(applying, "sync_conflicts", conflicts)
+    await record(applying, "sync_reviews", reviews)
+
+
+def _conflict_values(
+    applying: Applying, rows: Rows, decision: Decision, conflict: Conflict
+) -> dict[str, Any]:
+    here, central = conflict.here_author, conflict.central_author
+    return {
+        "table_name": rows.table.name,
+        "row_id": rows.ids[decision.row],
+        "column_group": conflict.group,
+        "policy": str(conflict.policy),
+        "verdict": str(conflict.outcome),
+        "base_value": as_json(conflict.base),
+        "here_value": as_json(conflict.here),
+        "central_value": as_json(conflict.central),
+        "result_value": as_json(conflict.result),
+        "here_site": here.site,
+        "central_site": central.site if central else CENTRE,
+        "here_writer": here.writer,
+        "central_writer": central.writer if central else None,
+        "here_at": instant(here.at_ms),
+        "central_at": instant(central.at_ms) if central else None,
+        "clock_clamped": int(_clamped(here) or _clamped(central)),
+        "tx_id": decision.write.tx_id,
+        "base_version": decision.write.base,
+        "decided_at": applying.now,
+        "review_id": None,
+    }
+
+
+def _clamped(author: Author | None) -> bool:
+    return author is not None and author.clamped
+
+
+def _review_values(conflict_id: str, conflict: Mapping[str, Any]) -> dict[str, Any]:
+    same = ("table_name", "row_id", "column_group", "here_value", "central_value")
+    return {
+        **{name: conflict[name] for name in same},
+        "conflict_id": conflict_id,
+        "shown_value": conflict["result_value"],
+        "state": "OPEN",
+    }
+
+
+# --- any row of the centre -----------------------------------------------------------------------
+
+
+async def record(
+    applying: Applying,
+    table_name: str,
+    items: Sequence[tuple[str, str, Mapping[str, Value]]],
+) -> None:
+    """Insert rows, given by id, created_at and values, that go to the site.
+
+    One that is there already was made by the same transaction before, and stays.
+    """
+    if not items:
+        return
+    table = applying.catalog.table(table_name)
+    ids, created, values = (list(column) for column in zip(*items, strict=True))
+    columns = [c for c in table.columns if any(c.name in each for each in values)]
+    rows = Rows(
+        table,
+        Op.INSERT,
+        tuple(columns),
+        ids=ids,
+        created=created,
+        tx_ids=[str(uuid.uuid4())] * len(ids),
+        hlc=[0] * len(ids),
+        at=[_ms(applying.now)] * len(ids),
+        clamped=[False] * len(ids),
+        new=[[each.get(c.name, c.default) for each in values] for c in columns],
+    )
+    into = statements.target(table, applying.site, rows.months)
+    text = statements.insert_statement(table, rows.columns, into)
+    await applying.connection.execute(text.encode(), parameters(applying, rows, SHARED))
+    await queue_touched(applying, [(table, i, c, (applying.site,)) for i, c, _ in items])
+
+
+def _ms(now: str) -> int:
+    return round(datetime.fromisoformat(now).timestamp() * 1000)
+
+
+async def restate(applying: Applying, tickets: Mapping[str, tuple[str, str | None]]) -> None:
+    """Tell what became of parked rows: state, and message where there is a new one, by ticket."""
+    if not tickets:
+        return
+    table = applying.catalog.table("sync_parked")
+    await applying.connection.execute(
+        fixed("update_parked"),
+        {
+            "site": applying.site,
+            "table_no": applying.no(table),
+            "version": str(uuid.uuid4()),
+            "mask": table.mask(("state", "message", "retried_at")),
+            "tickets": array(Kind.UUID, list(tickets)),
+            "states": array(Kind.TEXT, [state for state, _ in tickets.values()]),
+            "messages": array(Kind.TEXT, [message for _, message in tickets.values()]),
+        },
+    )
+    applying.tally.touched = True
+
+
+async def queue_touched(applying: Applying, told: Iterable[Told]) -> None:
+    """Queue the heads of rows, given by table, id, created_at and sites, for the feed."""
+    queue = list(told)
+    if not queue:
+        return
+    await applying.connection.execute(
+        fixed("insert_touched"),
+        {
+            "site": applying.site,
+            "table_no": array(Kind.INTEGER, [applying.no(table) for table, *_ in queue]),
+            "id": array(Kind.UUID, [each for _, each, *_ in queue]),
+            "created_at": array(Kind.TIMESTAMP, [created for *_, created, _ in queue]),
+            "scopes": array(Kind.TEXT, [array(Kind.TEXT, sorted(sites)) for *_, sites in queue]),
+        },
+    )
+    applying.tally.touched = True

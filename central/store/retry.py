@@ -1,0 +1,218 @@
+"""Parked rows are tried again: when what they waited for has come, or a person asks for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from central.store.changeset import Extra, Origin, Reason, Refusal, Rows
+from central.store.extras import keep_extras
+from central.store.facts import apply_facts
+from central.store.fixed import fixed
+from central.store.groups import apply_group, part_orphans
+from central.store.intake import take_in
+from central.store.literals import array
+from central.store.parking import MESSAGE_MAX, plain
+from central.store.records import restate
+from shared.catalog import Kind
+from sync import codec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from central.store.applying import Applying
+
+#: Parked rows that one transaction tries again.
+ROWS_MAX: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A row that was not applied, as it lies in ``sync.waiting``."""
+
+    ticket: str
+    origin: Origin
+    reason: Reason
+    behind: str | None
+    block: bytes
+
+
+class _Refused(Exception):
+    """A group of parked rows can't be applied yet."""
+
+    def __init__(self, refused: list[Refusal]) -> None:
+        super().__init__(f"{len(refused)} rows")
+        self.refused = refused
+
+
+async def wake(applying: Applying) -> None:
+    """Apply the rows that waited for those that this transaction brought, and so on."""
+    asked: set[str] = set()
+    while applying.waiting:
+        brought = {each for ids in applying.tally.brought.values() for each in ids} - asked
+        if not brought:
+            return
+        asked |= brought
+        cursor = await applying.connection.execute(
+            b"SELECT ticket::text FROM sync.waiting WHERE site_id = %(site)s"
+            b" AND needs = ANY(%(ids)s::uuid[]) ORDER BY ord",
+            {"site": applying.site, "ids": array(Kind.UUID, list(brought))},
+        )
+        for (ticket,) in await cursor.fetchall():
+            await retry(applying, ticket)
+
+
+async def due(applying: Applying) -> list[str]:
+    """Return the tickets whose parent has come by another way, or whose schema we now have."""
+    # The schema's version is asked of the rows themselves: a table of a plant has its own.
+    cursor = await applying.connection.execute(
+        fixed("read_due"),
+        {"site": applying.site, "schema": applying.catalog.version, "rows_max": ROWS_MAX},
+    )
+    return [ticket for (ticket,) in await cursor.fetchall()]
+
+
+async def retry(applying: Applying, ticket: str) -> bool:
+    """Try a parked row again with those that are tied to it; return whether it is applied.
+
+    Then those that wait behind it have their turn. A row that fails again keeps its place, with
+    what is in its way now.
+    """
+    done: list[bool] = []
+    queue = [ticket]
+    for each in queue:
+        group = await _group(applying, each)
+        applied = bool(group) and await _retry(applying, group)
+        done.append(applied)
+        if applied:
+            queue += await _behind(applying, group)
+    return done[0]
+
+
+async def discard(applying: Applying, ticket: str, by: str) -> bool:
+    """Let go of a parked row for good, on a person's word; return whether there was one.
+
+    What waited behind it is tried without it.
+    """
+    found = await _read(applying, [ticket])
+    if not found:
+        return False
+    await _forget(applying, [ticket])
+    await restate(applying, {ticket: ("discarded", plain(f"discarded by {by}", MESSAGE_MAX))})
+    for each in await _behind(applying, found):
+        await retry(applying, each)
+    return True
+
+
+async def _retry(applying: Applying, group: Sequence[Waiting]) -> bool:
+    try:
+        async with applying.savepoint():
+            await _forget(applying, [each.ticket for each in group])
+            await _apply(applying, group)
+            await restate(applying, {each.ticket: ("applied", None) for each in group})
+    except _Refused as why:
+        await _keep_back(applying, group, why.refused)
+        return False
+    return True
+
+
+async def _group(applying: Applying, ticket: str) -> list[Waiting]:
+    """Return the row, the one it is tied to, and all that are tied to that one."""
+    found = await _read(applying, [ticket])
+    if found and found[0].reason is Reason.TIED and found[0].behind:
+        ticket = found[0].behind
+    cursor = await applying.connection.execute(
+        b"SELECT ticket::text FROM sync.waiting"
+        b" WHERE site_id = %s AND behind = %s AND reason = 'tied'",
+        [applying.site, ticket],
+    )
+    tied = [row[0] for row in await cursor.fetchall()]
+    return await _read(applying, [ticket, *tied]) or found
+
+
+async def _read(applying: Applying, tickets: Sequence[str]) -> list[Waiting]:
+    cursor = await applying.connection.execute(
+        fixed("read_tickets"), {"site": applying.site, "tickets": array(Kind.UUID, tickets)}
+    )
+    return [
+        Waiting(ticket, _origin(applying, fields, block), Reason(reason), behind, bytes(block))
+        for ticket, reason, behind, block, *fields in await cursor.fetchall()
+    ]
+
+
+def _origin(applying: Applying, fields: Sequence[Any], block: bytes) -> Origin:
+    tx_id, epoch, n, stored_at_ms = fields
+    body = codec.decode_body(bytes(block))
+    return Origin(
+        site=applying.site,
+        epoch=epoch,
+        n=n,
+        tx_id=tx_id,
+        schema=body.schema,
+        hlc=body.hlc,
+        offset_ms=body.offset_ms,
+        stored_at_ms=stored_at_ms,
+    )
+
+
+async def _forget(applying: Applying, tickets: Sequence[str]) -> None:
+    await applying.connection.execute(
+        b"DELETE FROM sync.waiting WHERE ticket = ANY(%s::uuid[])", [array(Kind.UUID, tickets)]
+    )
+
+
+async def _apply(applying: Applying, group: Iterable[Waiting]) -> None:
+    """Apply rows as they were sent; raises ``_Refused`` where any can't be."""
+    refused: list[Refusal] = []
+    extras: list[Extra] = []
+    pieces: list[Rows] = []
+    for waiting in group:
+        for block in codec.decode_body(waiting.block).blocks:
+            intake = take_in(block, waiting.origin, applying.catalog)
+            refused += intake.refused
+            extras += intake.extras
+            if intake.rows is not None:
+                pieces.append(intake.rows)
+    _all_or_none(refused)
+    facts, absent = await part_orphans(applying, [p for p in pieces if p.table.fact])
+    for rows in facts:
+        refused += await apply_facts(applying, rows)
+    others = [p for p in pieces if not p.table.fact]
+    refused += absent + await apply_group(applying, others, again=True)
+    _all_or_none(refused)
+    await keep_extras(applying, extras)
+
+
+def _all_or_none(refused: list[Refusal]) -> None:
+    if refused:
+        raise _Refused(refused)
+
+
+async def _keep_back(
+    applying: Applying, group: Sequence[Waiting], refused: Iterable[Refusal]
+) -> None:
+    """Note what is in the way of rows now; the others of the group wait for the first of them."""
+    by_ticket = {each.source.ticket: each for each in refused}
+    told: dict[str, tuple[str, str | None]] = {}
+    for waiting in group:
+        why = by_ticket.get(waiting.ticket)
+        if why is None or (why.reason is Reason.TIED and waiting.reason is Reason.TIED):
+            told[waiting.ticket] = ("waiting", None)
+            continue
+        state = "waiting" if why.reason.waits else "parked"
+        told[waiting.ticket] = (state, plain(why.message, MESSAGE_MAX))
+        await applying.connection.execute(
+            b"UPDATE sync.waiting SET reason = %s, needs = %s, behind = %s WHERE ticket = %s",
+            [why.reason.value, why.needs, why.behind, waiting.ticket],
+        )
+    await restate(applying, told)
+
+
+async def _behind(applying: Applying, group: Sequence[Waiting]) -> list[str]:
+    """Return the tickets that wait behind these, in the order in which they were sent."""
+    cursor = await applying.connection.execute(
+        b"SELECT ticket::text FROM sync.waiting WHERE site_id = %s AND behind = ANY(%s::uuid[])"
+        b" ORDER BY ord",
+        [applying.site, array(Kind.UUID, [each.ticket for each in group])],
+    )
+    return [ticket for (ticket,) in await cursor.fetchall()]

@@ -1,0 +1,91 @@
+"""Transactions of their own for parked rows, outside any run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from central.store import retry
+from central.store.finish import finish_alone
+from central.store.months import partitions_of
+from central.store.retry import wake
+from sync import codec
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from psycopg import AsyncConnection
+
+    from central.store.applying import Applying
+    from central.store.session import Result, Session
+
+
+async def retry_ticket(session: Session, ticket: str) -> bool:
+    """Try a parked row again, with what waits for it."""
+    site = await _site_of(session, ticket)
+    if site is None:
+        return False
+
+    async def work(applying: Applying) -> bool:
+        done = await retry.retry(applying, ticket)
+        await wake(applying)
+        return done
+
+    return await _alone(session, site, work)
+
+
+async def discard_ticket(session: Session, ticket: str, by: str) -> bool:
+    """Let go of a parked row."""
+    site = await _site_of(session, ticket)
+    if site is None:
+        return False
+    return await _alone(session, site, lambda applying: retry.discard(applying, ticket, by))
+
+
+async def retry_due(session: Session, site: str) -> int:
+    """Try the rows whose turn has come; return how many were applied."""
+
+    async def work(applying: Applying) -> list[str]:
+        return await retry.due(applying)
+
+    tickets = await _alone(session, site, work)
+    return sum([await retry_ticket(session, ticket) for ticket in tickets])
+
+
+async def _site_of(session: Session, ticket: str) -> str | None:
+    """Return the site of a ticket, once its partition is there."""
+
+    async def read(connection: AsyncConnection[Any]) -> tuple[str, bytes] | None:
+        cursor = await connection.execute(
+            b"SELECT site_id, block FROM sync.waiting WHERE ticket = %s", [ticket]
+        )
+        return await cursor.fetchone()
+
+    found = await session.transaction(read)
+    if found is None:
+        return None
+    site, block = found
+    blocks = codec.decode_body(bytes(block)).blocks
+    await session.make_partitions(partitions_of(session.catalog, site, blocks))
+    return site
+
+
+async def _alone(
+    session: Session, site: str, work: Callable[[Applying], Awaitable[Result]]
+) -> Result:
+    """Do work on a site's rows while no run of the site is applied."""
+
+    async def transaction(connection: AsyncConnection[Any]) -> tuple[Applying, Result]:
+        await connection.execute(b"SELECT FROM sync.epoch WHERE site = %s FOR UPDATE", [site])
+        cursor = await connection.execute(
+            b"""SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
+        )
+        row = await cursor.fetchone()
+        assert row is not None
+        applying = await session.applying(connection, site, now=row[0], is_waiting=True)
+        result = await work(applying)
+        await finish_alone(applying)
+        return applying, result
+
+    applying, result = await session.transaction(transaction)
+    session.learn(site, applying.tally)
+    return result

@@ -1,0 +1,98 @@
+"""Applies what has been judged: the transactions of a run, or the parts of a large one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from central.store.batch import Batch, merged, sorted_batch
+from central.store.changeset import Origin
+from central.store.extras import keep_extras
+from central.store.facts import apply_facts
+from central.store.groups import apply_group, part_orphans
+from central.store.parking import park
+from central.store.releases import relaxing_tables
+from central.store.retry import wake
+from shared.changes import Op
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from central.store.applying import Applying
+    from central.store.changeset import Refusal, Rows
+    from shared.catalog import Catalog
+    from shared.changes import ChangeBlock, SyncTransaction
+
+    #: Gives the blocks of a large transaction, part by part, each time it is called.
+    Parts = Callable[[], Iterable[Sequence[ChangeBlock]]]
+
+
+async def apply_transactions(applying: Applying, run: Iterable[SyncTransaction]) -> None:
+    """Apply transactions in their order."""
+    gathered, facts = Batch(), Batch()
+    for sent in run:
+        batch = sorted_batch(sent.blocks, Origin.of(sent), applying.catalog)
+        facts.facts += batch.facts
+        batch.facts = []
+        if batch.stands_alone or not gathered.goes_with(batch):
+            await _apply_batch(applying, gathered)
+            gathered = Batch()
+        gathered.add(batch)
+        if batch.stands_alone:
+            await _apply_batch(applying, gathered)
+            gathered = Batch()
+    await _apply_batch(applying, gathered)
+    await _apply_batch(applying, facts)
+    await wake(applying)
+
+
+async def apply_parts(applying: Applying, origin: Origin, parts: Parts) -> None:
+    """Apply one transaction of any size, going over its parts once for each step.
+
+    The memory is that of a part. Rows are tied to one another within a part only.
+    """
+    for step in _steps(applying.catalog):
+        for blocks in parts():
+            some = [block for block in blocks if step(block)]
+            if some:
+                await _apply_batch(applying, sorted_batch(some, origin, applying.catalog))
+    await wake(applying)
+
+
+def _steps(catalog: Catalog) -> Sequence[Callable[[ChangeBlock], bool]]:
+    """Return what goes first, and so on, in the order of ``groups.in_order``."""
+    signed = relaxing_tables(catalog)
+
+    def rank(block: ChangeBlock) -> int:
+        if block.table not in catalog or block.table in signed:
+            return 0
+        if catalog.table(block.table).fact:
+            return 4
+        return _RANKS[block.op]
+
+    def step(number: int) -> Callable[[ChangeBlock], bool]:
+        return lambda block: rank(block) == number
+
+    return [step(number) for number in range(5)]
+
+
+_RANKS: Final = {Op.DELETE: 1, Op.UPDATE: 2, Op.INSERT: 3}
+
+
+async def _apply_batch(applying: Applying, batch: Batch) -> None:
+    refused: list[Refusal] = []
+    for rows in merged(batch.releases):
+        refused += await _apply_facts(applying, rows)
+    if batch.two_way or batch.refused:
+        refused += await apply_group(applying, merged(batch.two_way), batch.refused)
+    for rows in merged(batch.facts):
+        refused += await _apply_facts(applying, rows)
+    await park(applying, refused)
+    await keep_extras(applying, batch.extras, refused)
+
+
+async def _apply_facts(applying: Applying, rows: Rows) -> list[Refusal]:
+    with_parents, orphans = await part_orphans(applying, [rows])
+    refused: list[Refusal] = list(orphans)
+    for some in with_parents:
+        refused += await apply_facts(applying, some)
+    return refused

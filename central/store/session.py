@@ -1,0 +1,125 @@
+"""The connection of a store: made anew when it was lost, its transactions tried again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import psycopg
+
+from central.partitions import Partition, ensure
+from central.store.applying import Applying, Tally
+from central.store.parents import KnownIds, parent_tables
+from shared.errors import SchemaMismatch, StoreBusy
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from psycopg import AsyncConnection
+
+    from shared.catalog import Catalog
+
+    Connect = Callable[[], Awaitable[AsyncConnection[Any]]]
+
+Result = TypeVar("Result")
+
+#: Attempts at a transaction before the caller is asked to wait.
+TRIES_MAX: Final = 5
+
+#: What passes when a transaction is tried again.
+_PASSING: Final = (
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.SerializationFailure,
+    psycopg.errors.LockNotAvailable,
+    StoreBusy,
+)
+
+
+class Session:
+    """One connection, what the store has learned through it, and how its transactions end."""
+
+    def __init__(
+        self,
+        connection: AsyncConnection[Any],
+        catalog: Catalog,
+        reconnect: Connect | None,
+    ) -> None:
+        self.catalog = catalog
+        self._connection = connection
+        self._reconnect = reconnect
+        self._parents = parent_tables(catalog)
+        self._known = KnownIds()
+        self._partitions: set[Partition] = set()
+        self._table_nos: dict[str, int] = {}
+
+    async def ready(self) -> AsyncConnection[Any]:
+        """Return the connection, made anew if it was lost."""
+        if self._connection.closed:
+            if self._reconnect is None:
+                raise StoreBusy("the connection to PostgreSQL is gone")
+            self._connection = await self._reconnect()
+        return self._connection
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._connection.close()
+
+    async def transaction(
+        self, work: Callable[[AsyncConnection[Any]], Awaitable[Result]]
+    ) -> Result:
+        """Do the work in one transaction, again where somebody else was in the way."""
+        connection = await self.ready()
+        attempt = 1
+        while True:
+            try:
+                result = await work(connection)
+                await connection.commit()
+            except _PASSING as why:
+                await connection.rollback()
+                if attempt == TRIES_MAX:
+                    raise StoreBusy(f"others are at the same rows: {why}") from why
+                attempt += 1
+            except BaseException:
+                if not connection.closed:
+                    await connection.rollback()
+                raise
+            else:
+                return result
+
+    async def make_partitions(self, wanted: Iterable[Partition]) -> None:
+        """Make the partitions that are missing, in transactions of their own."""
+        unknown = set(wanted) - self._partitions
+        if unknown:
+            await ensure(await self.ready(), unknown, self._partitions)
+
+    async def applying(
+        self, connection: AsyncConnection[Any], site: str, *, now: str, is_waiting: bool
+    ) -> Applying:
+        """Return the beginning of an apply in the transaction that is open."""
+        return Applying(
+            connection=connection,
+            catalog=self.catalog,
+            table_nos=await self._numbers(connection),
+            parents=self._parents,
+            site=site,
+            known=self._known,
+            now=now,
+            waiting=is_waiting,
+        )
+
+    def learn(self, site: str, tally: Tally) -> None:
+        """Remember which rows are there; to be called after the commit."""
+        for found in (tally.brought, tally.learned):
+            for table, ids in found.items():
+                self._known.add(site, table, ids)
+
+    async def _numbers(self, connection: AsyncConnection[Any]) -> dict[str, int]:
+        if not self._table_nos:
+            cursor = await connection.execute(b"SELECT name, no FROM sync.table_no")
+            numbers: dict[str, int] = dict(await cursor.fetchall())
+            absent = [t.name for t in self.catalog.tables if t.name not in numbers]
+            if absent:
+                raise SchemaMismatch(
+                    f"the database has no table {', '.join(absent)}; run `mes-central migrate`"
+                )
+            self._table_nos = numbers
+        return self._table_nos

@@ -1,0 +1,136 @@
+"""Which rows of a transaction stand or fall together: the smallest whole that is parked.
+
+Pure. A child falls with the parent that the same transaction inserts, and the parent with it; so do
+rows that hand a natural key on to one another. All others of the transaction go on.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from central.schema import natural_key
+from central.store.changeset import Reason, Refusal, Rows, Source
+from shared.changes import Op
+from shared.errors import UnknownColumn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from shared.catalog import Catalog, Table
+    from shared.changes import Value
+
+Key = tuple[str, str]
+
+#: They wait for something outside their transaction, and the rest of it need not.
+_ALONE = (Reason.PARENT_MISSING, Reason.BEHIND, Reason.TIED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    source: Source
+    table: Table
+    states: tuple[Mapping[str, Value], ...]
+
+
+def tied(refused: Sequence[Refusal], pieces: Sequence[Rows], catalog: Catalog) -> list[Refusal]:
+    """Return the rows that fall with those refused."""
+    culprits = [each for each in refused if each.reason not in _ALONE]
+    fallen: list[Refusal] = []
+    for tx_id in dict.fromkeys(each.source.origin.tx_id for each in culprits):
+        own = [each for each in culprits if each.source.origin.tx_id == tx_id]
+        nodes = _nodes(tx_id, own, pieces, catalog)
+        links = _links(nodes)
+        already = {each.source.key for each in refused if each.source.origin.tx_id == tx_id}
+        for culprit in own:
+            for key in _reached(culprit.source.key, links):
+                if key not in already and key in nodes:
+                    already.add(key)
+                    fallen.append(_falls(nodes[key].source, culprit))
+    return fallen
+
+
+def _falls(source: Source, culprit: Refusal) -> Refusal:
+    cause = culprit.source
+    message = f"belongs to {cause.block.table} {cause.id}, which was not applied: {culprit.message}"
+    return Refusal(source, Reason.TIED, message, behind=cause.ticket, quiet=culprit.is_quiet)
+
+
+def _nodes(
+    tx_id: str, culprits: Iterable[Refusal], pieces: Iterable[Rows], catalog: Catalog
+) -> dict[Key, _Node]:
+    nodes = {
+        (rows.table.name, rows.ids[row]): _Node(rows.source(row), rows.table, _states(rows, row))
+        for rows in pieces
+        for row, own in enumerate(rows.tx_ids)
+        if own == tx_id
+    }
+    for culprit in culprits:
+        source = culprit.source
+        if source.block.table in catalog:
+            table = catalog.table(source.block.table)
+            states = (_named(table, source.new()), _named(table, source.old()))
+            nodes[source.key] = _Node(source, table, states)
+    return nodes
+
+
+def _states(rows: Rows, row: int) -> tuple[Mapping[str, Value], ...]:
+    names = [column.name for column in rows.columns]
+    return (
+        {name: values[row] for name, values in zip(names, rows.new, strict=True)},
+        {name: values[row] for name, values in zip(names, rows.old, strict=False)},
+    )
+
+
+def _named(table: Table, values: Mapping[str, Value]) -> dict[str, Value]:
+    """Return values as they were sent under our columns' names."""
+    named = {}
+    for name, value in values.items():
+        try:
+            named[table.current_name(name)] = value
+        except UnknownColumn:
+            continue  # it can tie nothing that we know of
+    return named
+
+
+def _links(nodes: Mapping[Key, _Node]) -> dict[Key, set[Key]]:
+    links: dict[Key, set[Key]] = defaultdict(set)
+    holders: dict[tuple[str, str], Key] = {}
+    for key, node in nodes.items():
+        for parent in _parents(node):
+            if parent in nodes and nodes[parent].source.block.op is Op.INSERT:
+                links[key].add(parent)
+                links[parent].add(key)
+        for held in _held(node):
+            other = holders.setdefault((node.table.name, held), key)
+            if other != key:
+                links[key].add(other)
+                links[other].add(key)
+    return links
+
+
+def _parents(node: _Node) -> Iterator[Key]:
+    for column in node.table.columns:
+        value = node.states[0].get(column.name)
+        if column.enforced and column.references and isinstance(value, str):
+            yield column.references, value
+
+
+def _held(node: _Node) -> Iterator[str]:
+    for number, names in enumerate(node.table.natural_keys):
+        for state in node.states:
+            if state.keys() >= set(names):
+                key = natural_key(number, [state[name] for name in names])
+                if key is not None:
+                    yield key
+
+
+def _reached(start: Key, links: Mapping[Key, set[Key]]) -> list[Key]:
+    seen = {start}
+    queue = [start]
+    for key in queue:
+        fresh = sorted(links.get(key, set()) - seen)
+        seen.update(fresh)
+        queue += fresh
+    return queue[1:]
