@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from edge.capture import has_log
 from edge.store import position
 from edge.store.target import Target
 
@@ -42,13 +43,16 @@ class Applying:
     def target(self, name: str) -> Target | None:
         """Return the table of that name; None where our catalogue doesn't have it."""
         if name not in self._targets:
-            catalog, number = self.opened.catalog, self.opened.numbers.get(name)
-            self._targets[name] = (
-                None
-                if number is None or name not in catalog
-                else Target(catalog.table(name), number)
-            )
+            self._targets[name] = self._find(name)
         return self._targets[name]
+
+    def _find(self, name: str) -> Target | None:
+        opened = self.opened
+        if name not in opened.catalog or name not in opened.numbers:
+            return None
+        table = opened.catalog.table(name)
+        has_journal = table.fact and not has_log(table, opened.forms[name])
+        return Target(table, opened.numbers[name], has_journal)
 
     def target_of(self, number: int) -> Target | None:
         """Return the table of that number; None where our catalogue no longer has it."""

@@ -11,6 +11,8 @@ import json
 import sqlite3
 from typing import TYPE_CHECKING, Any, Final
 
+from shared.errors import SchemaMismatch
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -56,6 +58,21 @@ def drop(applying: Applying, target: Target, row_id: str, *codes: str) -> None:
             ids.remove(row_id)
             if not ids:
                 del applying.set_aside[target.name, code, reason]
+
+
+def reason_of(applying: Applying, target: Target, error: Exception) -> str:
+    """Return why SQLite refused a row, in its words.
+
+    Raises SchemaMismatch where a trigger of the plant did not refuse the row but rolled back all
+    that the transaction had done: nothing can be applied beside such a trigger.
+    """
+    if not applying.connection.in_transaction:
+        message = (
+            f"a trigger on {target.name} rolls back what the centre sends ({error});"
+            " let it use RAISE(ABORT) and it refuses the one row"
+        )
+        raise SchemaMismatch(message) from error
+    return str(error)
 
 
 def own_row(applying: Applying, target: Target, row_id: str) -> dict[str, Value] | None:

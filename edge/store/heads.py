@@ -34,6 +34,7 @@ from edge.store.puts import (
 )
 from edge.store.target import KEYS
 from shared.changes import Fate, HeadBlock, Op
+from sync.policies import same
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -95,9 +96,11 @@ def _land_facts(applying: Applying, target: Target, block: HeadBlock, schema: in
             try:
                 applying.connection.execute(upsert, tuple(head.row.values()))
             except aside.REFUSALS as error:
-                aside.keep(applying, target, head.row, code=aside.REFUSED, reason=str(error))
-    # All that the site wrote was drained before, so whatever is above the mark came from here.
-    applying.connection.execute(target.mark_facts, (target.no,))
+                reason = aside.reason_of(applying, target, error)
+                aside.keep(applying, target, head.row, code=aside.REFUSED, reason=reason)
+    if target.has_journal:
+        # All that the site wrote was drained before: whatever is above the mark came from here.
+        applying.connection.execute(target.mark_facts, (target.no,))
 
 
 def _land_puts(
@@ -125,7 +128,8 @@ def _put_block(applying: Applying, target: Target, block: HeadBlock, received: R
     rows = zip(block.ids, block.sites, block.created, *columns, strict=True)
     try:
         applying.connection.executemany(target.upsert(received.names), rows)
-    except aside.REFUSALS:
+    except aside.REFUSALS as error:
+        aside.reason_of(applying, target, error)
         return False
     return True
 
@@ -251,12 +255,14 @@ def settle_row(applying: Applying, target: Target, head: Head) -> Put | None:
         (target.no, head.id, decided_n),
     )
     _keep_shadow(applying, target, head, keep=bool(undecided))
-    local = read(applying, target, head.id) or aside.own_row(applying, target, head.id)
+    live = read(applying, target, head.id)
+    local = live or aside.own_row(applying, target, head.id)
     row = shown(target.table, head.fate, head.row, local=local, undecided=undecided)
     gone = head.fate is not Fate.PUT
     version = None if gone and not head.order else head.version
-    put = Put(head.id, row or {}, version, head.order, own=bool(undecided), gone=gone)
+    put = Put(head.id, {}, version, head.order, own=bool(undecided), gone=gone)
     if row is not None:
+        put.row = changed(row, live or {})
         return put
     aside.drop(applying, target, head.id, aside.UNIQUE, aside.LEFT, aside.REFUSED)
     if local is not None:
@@ -264,6 +270,15 @@ def settle_row(applying: Applying, target: Target, head: Head) -> Put | None:
         _lose(applying, target, local, code)
     note_version(applying, target, put)
     return None
+
+
+def changed(row: Mapping[str, Value], live: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the keys of a row, and what it does not have in common with what stands."""
+    return {
+        name: value
+        for name, value in row.items()
+        if name in KEYS or name not in live or not same(value, live[name])
+    }
 
 
 def code_of_loss(

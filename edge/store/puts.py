@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge.sql_text import quoted
 from edge.store import aside
+from edge.store.open import lenient
 
 if TYPE_CHECKING:
     import sqlite3
@@ -69,7 +70,7 @@ def _put(applying: Applying, target: Target, put: Put, batch: _Batch) -> bool:
         try:
             _write(applying, target, put)
         except aside.REFUSALS as error:
-            reason = str(error)
+            reason = aside.reason_of(applying, target, error)
         else:
             note_version(applying, target, put)
             aside.drop(applying, target, put.id)
@@ -235,9 +236,11 @@ def read(applying: Applying, target: Target, row_id: str) -> dict[str, Value] | 
     """Return a row as it stands, with every column that can be written."""
     columns = target.stored_columns(applying.connection)
     listed = ", ".join(map(quoted, columns))
-    row = applying.connection.execute(
-        f"SELECT {listed} FROM {target.quoted} WHERE id = ?", (row_id,)
-    ).fetchone()
+    # A program may have put bytes into a text that are none; they are kept as they are.
+    with lenient(applying.connection):
+        row = applying.connection.execute(
+            f"SELECT {listed} FROM {target.quoted} WHERE id = ?", (row_id,)
+        ).fetchone()
     return dict(zip(columns, row, strict=True)) if row else None
 
 

@@ -22,7 +22,7 @@ from edge.store.heads import Head, land, settle_row
 from edge.store.open import silent, writing
 from edge.store.puts import bring_back, put_all
 from shared.changes import SHARED, Ack, Fate, Position
-from shared.errors import MalformedMessage, StaleSnapshot
+from shared.errors import ForkedHistory, MalformedMessage, StaleSnapshot
 
 if TYPE_CHECKING:
     import sqlite3
@@ -100,7 +100,8 @@ def begin(opened: Opened, snapshot_id: str, fields: Mapping[str, Any]) -> Snapsh
     """Start a load, or go on with it where this snapshot is under way already.
 
     Raises StaleSnapshot where the store knows of later decisions than the snapshot holds: it would
-    show rows as they were before writes that have been decided.
+    show rows as they were before writes that have been decided. Raises ForkedHistory where the
+    centre decided on transactions that this store never made.
     """
     manifest, connection = read_manifest(fields), opened.connection
     with writing(connection):
@@ -108,7 +109,11 @@ def begin(opened: Opened, snapshot_id: str, fields: Mapping[str, Any]) -> Snapsh
         if under_way is not None and under_way.id == snapshot_id:
             return under_way
         at = cursor.read(connection)
-        if _decided_n(at, manifest) < at.acked_n:
+        decided_n = _decided_n(at, manifest)
+        if decided_n > at.last_n:
+            message = f"the centre decided on n {decided_n}, this store has made {at.last_n} only"
+            raise ForkedHistory(message)
+        if decided_n < at.acked_n:
             message = f"snapshot {snapshot_id} ends before n {at.acked_n}, which is decided"
             raise StaleSnapshot(message)
         (number,) = connection.execute(

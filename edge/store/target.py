@@ -41,7 +41,10 @@ class Target:
 
     table: Table
     no: int
+    #: Its rows number themselves as they are committed, which tells what is drained.
+    has_journal: bool
     _aliases: dict[str, str] = field(init=False)
+    _stored: tuple[str, ...] = field(init=False, default=())
 
     def __post_init__(self) -> None:
         """Index the earlier names of columns."""
@@ -114,5 +117,8 @@ class Target:
 
     def stored_columns(self, connection: sqlite3.Connection) -> tuple[str, ...]:
         """Return every column that can be written, those that only this store has included."""
-        query = "SELECT name FROM pragma_table_xinfo(?) WHERE hidden = 0"
-        return tuple(name for (name,) in connection.execute(query, (self.name,)) if name != JOURNAL)
+        if not self._stored:
+            query = "SELECT name FROM pragma_table_xinfo(?) WHERE hidden = 0"
+            names = [name for (name,) in connection.execute(query, (self.name,))]
+            self._stored = tuple(name for name in names if name != JOURNAL)
+        return self._stored

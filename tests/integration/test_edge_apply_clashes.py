@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shared.errors import SchemaMismatch
 from tests.integration.edge_world import Plant, away, put, uid, version
 
 
@@ -211,6 +212,30 @@ def test_a_fact_that_sqlite_refuses_is_set_aside(plant):
     plant.take(put("reports", {"id": uid(1), "good": "many"}, {"id": uid(2), "good": 2}, order=0))
     assert plant.asides() == [("reports", uid(1), "refused")]
     assert plant.row("reports", uid(2))["good"] == 2
+
+
+def test_a_trigger_that_rolls_everything_back_is_named_and_stops_the_agent(plant):
+    plant.take(orders((1, "A"), at=1))
+    plant.program.execute(
+        "CREATE TRIGGER of_the_plant BEFORE UPDATE ON orders"
+        " BEGIN SELECT raise(ROLLBACK, 'never'); END"
+    )
+    with pytest.raises(SchemaMismatch, match="trigger on orders rolls back"):
+        plant.take(orders((1, "B"), at=2))
+    assert keys(plant) == {uid(1): "A"}
+    assert plant.store.position().own_pos == 1
+
+
+def test_bytes_in_a_text_column_do_not_stop_the_heads_of_their_row(plant):
+    plant.take(orders((1, "A"), at=1))
+    plant.write("UPDATE orders SET due = CAST(x'ff00fe' AS TEXT) WHERE id = ?", uid(1))
+    n = plant.drain()
+    plant.take(put("orders", {"id": uid(1), "notes": "b", "due": "monday"}, order=2))
+    assert plant.value("SELECT hex(due) FROM orders") == "FF00FE"
+    assert plant.value("SELECT notes FROM orders") == "b"
+    plant.take(away("orders", uid(1), order=3), ack=plant.ack(n))
+    assert plant.asides() == [("orders", uid(1), "gone")]
+    assert json.loads(plant.value("SELECT content FROM _sync_aside"))["due"] == {"hex": "ff00fe"}
 
 
 def test_bytes_survive_being_set_aside(plant):

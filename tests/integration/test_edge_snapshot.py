@@ -7,7 +7,7 @@ import json
 import pytest
 
 from shared.changes import SHARED, Fate
-from shared.errors import MalformedMessage, StaleSnapshot
+from shared.errors import ForkedHistory, MalformedMessage, StaleSnapshot
 from sync.protocol import Verdict
 from tests.integration.edge_world import Plant, away, put, uid, version
 
@@ -230,6 +230,11 @@ def test_a_snapshot_older_than_what_is_decided_is_refused(running):
         with pytest.raises(StaleSnapshot, match=f"n {n}, which is decided"):
             begin(running, ack=ack)
     assert running.store.snapshot_state() is None
+
+
+def test_a_snapshot_that_decided_on_what_the_store_never_made_is_a_fork(plant):
+    with pytest.raises(ForkedHistory, match="n 1, this store has made 0"):
+        begin(plant, ack=plant.ack(1))
 
 
 def test_the_ack_of_the_manifest_is_taken_at_the_end(running):
