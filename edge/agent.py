@@ -1,7 +1,7 @@
 """The agent: keeps one store in step with the centre, for as long as it runs.
 
 Five tasks, each a short loop: drain what programs committed, send what was drained, receive what
-the centre decided, say hello, prune. Any of them may fail at any time: nothing is remembered but what
+the centre decided, say hello, prune. Any may fail at any time: nothing is remembered but what
 the store holds, so each goes on after a pause, and so does the agent after a kill.
 """
 
@@ -23,7 +23,7 @@ from edge.beat import write_state
 from edge.lanes import DownLane, StoreThread, UpLane, now_ms
 from edge.loading import load_snapshot
 from edge.wake import Wake
-from shared.errors import ConsumerGone, Fatal, ForkedHistory, Transient
+from shared.errors import BrokerUnreachable, ConsumerGone, Fatal, ForkedHistory, Transient
 from shared.observe import note
 from sync import codec
 from sync.protocol import Verdict
@@ -90,9 +90,18 @@ class Agent:
             retry=retry_if_exception(_may_pass),
             wait=wait_random_exponential(multiplier=0.1, max=15),
             before_sleep=self._note_failure,
+            sleep=self._pause,
         )
         while True:
             await retrying(work)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait so long; where the link is down, at most until it stands again."""
+        if self._link.connected:
+            await asyncio.sleep(seconds)
+            return
+        with contextlib.suppress(BrokerUnreachable, Fatal):  # the work itself will say why
+            await self._link.wait_connected(timeout_s=seconds)
 
     def _note_failure(self, state: RetryCallState) -> None:
         why = state.outcome.exception() if state.outcome else None
