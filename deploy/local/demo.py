@@ -98,6 +98,9 @@ def _run(wish: Wish) -> int:
                 _keep(world, rehearsal, wish)
             wish.tell("stopping")
     except (SyncError, psycopg.Error) as error:
+        # What went wrong first; that something did not stop may only have come of it.
+        if error.__context__ is not None:
+            wish.tell(f"FAILED: {error.__context__}")
         wish.tell(f"FAILED: {error}")
         print(f"The logs are in {wish.root / 'logs'}.")
         return 1

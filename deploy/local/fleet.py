@@ -51,10 +51,9 @@ class Fleet:
         return self.log(name).read_text(errors="replace")
 
     def check(self) -> None:
-        """Raise ProgramFailed where a program has ended that should run."""
+        """Raise ProgramFailed where a program has failed; a plant may have ended its day."""
         for name, running in self._running.items():
-            if not running.alive:
-                status = running.wait(1.0)
+            if not running.alive and (status := running.wait(1.0)) != 0:
                 raise ProgramFailed(self._ended(name, running.program.argv[2], status))
 
     def wait(self, name: str, timeout_s: float) -> str:
@@ -70,9 +69,15 @@ class Fleet:
         self._running.pop(name).stop()
 
     def stop_all(self) -> None:
-        """Stop all programs, the last one started first."""
+        """Stop all programs, the last one started first; one that does not stop stops no other."""
+        failures = []
         for name in reversed(list(self._running)):
-            self.stop(name)
+            try:
+                self.stop(name)
+            except ProgramFailed as failure:
+                failures.append(f"{name}: {failure}")
+        if failures:
+            raise ProgramFailed("; ".join(failures))
 
     def log(self, name: str) -> Path:
         """Return a program's log file."""
