@@ -6,6 +6,7 @@ Like the servers they run under keepers, so that none outlives whoever started t
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 CENTRAL = "central.cli.command"
 EDGE = "edge.cli.edge_command"
 PLANT = "deploy.local.plant"
+
+STOPS_TOGETHER_MAX = 40
 
 #: The checkout, or the folder that the packages are installed in.
 CODE = Path(__file__).parents[2]
@@ -69,12 +72,12 @@ class Fleet:
         self._running.pop(name).stop()
 
     def stop_all(self) -> None:
-        """Stop all programs, the last one started first; one that does not stop stops no other."""
+        """Stop all programs at once; one that does not stop stops no other."""
         failures = []
-        for name in reversed(list(self._running)):
-            try:
-                self.stop(name)
-            except ProgramFailed as failure:
+        with ThreadPoolExecutor(STOPS_TOGETHER_MAX) as pool:
+            stops = {name: pool.submit(self.stop, name) for name in list(self._running)}
+        for name, stop in stops.items():
+            if (failure := stop.exception()) is not None:
                 failures.append(f"{name}: {failure}")
         if failures:
             raise ProgramFailed("; ".join(failures))

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from deploy.local.world import World
 
 MAP: Final = CODE / "docs" / "maps" / "production_log.toml"
-#: Orders are dealt out to the sites by the number in this column.
-SPLIT_BY: Final = "Case ID"
 #: Imports at a time: each is busy on one core.
 TOGETHER: Final = 2
 IMPORT_MAX_S: Final = 180.0
@@ -32,7 +30,8 @@ def import_everywhere(world: World, data: Path) -> None:
         for number, site in some:
             world.fleet.start(
                 f"{site}-import", EDGE, "import", str(data), "--map", str(MAP),
-                "--split-by", SPLIT_BY, "--part", f"{number}/{count}",
+                "--part", str(number), "--parts", str(count),
+                "--rejects", str(world.store(site).with_name("rejects.csv")),
                 **world.edge_settings(site),
             )  # fmt: skip
         for _, site in some:

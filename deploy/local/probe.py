@@ -20,7 +20,7 @@ LOOK_S = 0.002
 #: A probe that is not seen within this time is lost, and counts as a failure.
 SEEN_MAX_S = 15.0
 #: Between two probes; varied, so that they fall on no rhythm of the agent's.
-PAUSE_S = (0.05, 0.15)
+PAUSE_S = (0.02, 0.08)
 
 _SEEN = "SELECT 1 FROM mes.audit_log WHERE site_id = %s AND created_at = %s AND id = %s"
 

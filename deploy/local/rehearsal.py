@@ -32,6 +32,8 @@ BURST_ROWS: Final = 10_000
 PLANNER_PAUSE_S: Final = 0.4
 #: How long things may take to settle once nobody writes any more.
 SETTLE_MAX_S: Final = 90.0
+#: More sites than this are not told one by one.
+NAMED_MAX: Final = 5
 LOOK_S: Final = 0.05
 #: When the link is cut, and when it is healed, as shares of the time that the plants work.
 CUT_AT: Final = 0.25
@@ -85,7 +87,10 @@ class Rehearsal:
         world.start_centre()
         for plan in world.plans:
             world.start_site(plan.name)
-            say(f"{plan.name} starts: {plan.title}, {plan.timezone}")
+            if len(world.plans) <= NAMED_MAX:
+                say(f"{plan.name} starts: {plan.title}, {plan.timezone}")
+        if len(world.plans) > NAMED_MAX:
+            say(f"{len(world.plans)} sites start")
         self._watch = self._stack.enter_context(psycopg.connect(world.url(), autocommit=True))
         self._office = Office(world.url("mes_app"), self._chance)
         self._stack.callback(self._office.close)
@@ -145,14 +150,20 @@ class Rehearsal:
 
     def prepare_quarrel(self) -> None:
         """Make the rows that both ends are going to write."""
-        self.ids = quarrel.prepare(self._office, self.lone_site)
-        self.settle(f"{len(self.ids)} rows for both ends to write are at {self.lone_site}")
+        site = self.lone_site
+        self.ids = quarrel.prepare(self._office, site)
+        deadline = time.monotonic() + SETTLE_MAX_S
+        with closing(PlainStore(self._world.store(site), self._chance)) as store:
+            while not quarrel.have_arrived(store):
+                if time.monotonic() > deadline:
+                    raise NotSettled(f"{site} has not got the rows that were made for it")
+                time.sleep(LOOK_S)
+        self._say(f"{len(self.ids)} rows for both ends to write are at {site}")
 
-    def quarrel(self, probe: Probe | None, *, until: float) -> None:
+    def quarrel(self, probe: Probe, *, until: float) -> None:
         """Cut a site off, let both ends write the same rows, and heal the link at ``until``."""
         world, site = self._world, self.lone_site
-        if probe is not None:
-            probe.leave_out(site)
+        probe.leave_out(site)
         world.network.cut(site)
         self._say(f"{site} is cut off; both ends write the same {len(self.ids)} rows")
         with closing(PlainStore(world.store(site), self._chance)) as store:
@@ -163,10 +174,9 @@ class Rehearsal:
         n, rows = self._backlog(site)
         self._say(f"{site} is back; it has {rows} rows to send")
         self._await_applied(site, n)
-        self.rates.append(Rate(f"backlog of {site}, from healing", rows, _since(healed)))
+        self.rates.append(Rate(f"backlog of {site}, reconnecting included", rows, _since(healed)))
         self._say(f"the centre has them ({_since(healed):.1f} s)")
-        if probe is not None:
-            probe.leave_out()
+        probe.leave_out()
 
     def _backlog(self, site: str) -> tuple[int, int]:
         """Return the last transaction that a site has drained, and the rows not decided yet."""
@@ -189,17 +199,41 @@ class Rehearsal:
 
     # --- the log is loaded --------------------------------------------------------------------
 
-    def load_log(self, data: Path) -> dict[str, str]:
-        """Import the log at all sites and return in what the centre's sums are wrong."""
-        probe, began = self._probe(), time.monotonic()
-        with probe:
+    def load_log(self, data: Path, cut_s: float) -> dict[str, str]:
+        """Import the log at all sites; return in what the centre's sums are wrong.
+
+        Then one site is cut off for ``cut_s`` seconds, as while plants work.
+        """
+        self.settle("each site has its first snapshot")
+        with self._probe() as probe:
+            began = time.monotonic()
             log.import_everywhere(self._world, data)
             self._say(f"{data.name} is imported at {len(self._world.sites)} sites")
+            # The probe goes on writing, so not everything is still for a moment.
+            rows = self._await_reports(data)
+            self.rates.append(Rate("the log, import included", rows, _since(began)))
+            self._say(f"the centre has its {rows} reports")
+            answers = log.check_answers(self._world.url("mes_analyst"), data)
+            self.prepare_quarrel()
+            self.quarrel(probe, until=time.monotonic() + cut_s)
         self._take(probe)
-        self.settle("the centre has all of it, and every site knows")
-        rows = self._one(b"SELECT count(*) FROM mes.job_responses", [])
-        self.rates.append(Rate("the log, import included", rows, _since(began)))
-        return log.check_answers(self._world.url("mes_analyst"), data)
+        self.settle("everything has arrived everywhere")
+        return answers
+
+    def _await_reports(self, data: Path) -> int:
+        """Wait until the centre has as many reports as all stores together; return their number."""
+        expected = 0
+        for site in self._world.sites:
+            with closing(look(self._world.store(site))) as store:
+                expected += store.execute("SELECT count(*) FROM job_responses").fetchone()[0]
+        deadline = time.monotonic() + SETTLE_MAX_S
+        query = b"SELECT count(*) FROM mes.job_responses"
+        while (there := self._one(query, [])) < expected:
+            self._world.fleet.check()
+            if time.monotonic() > deadline:
+                raise NotSettled(f"the centre has {there} of {expected} reports of {data}")
+            time.sleep(LOOK_S)
+        return expected
 
     # --- how fast -----------------------------------------------------------------------------
 
