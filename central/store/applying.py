@@ -35,6 +35,8 @@ class Tally:
     learned: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     #: Tables and hours of created_at that were touched, such as ``2026-11-26T05``.
     marks: set[tuple[str, str]] = field(default_factory=set)
+    #: All that the site committed until then, by the centre's clock, is applied with this.
+    through_ms: int = 0
     #: Something waits for the sequencer.
     touched: bool = False
     #: What was done before the savepoint that this one counts from.
@@ -46,6 +48,7 @@ class Tally:
         self.parked += later.parked
         self.conflicts += later.conflicts
         self.marks |= later.marks
+        self.through_ms = max(self.through_ms, later.through_ms)
         self.touched |= later.touched
         for table, ids in later.brought.items():
             self.brought[table] |= ids

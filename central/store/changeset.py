@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from shared.changes import ChangeBlock, Op, SyncTransaction, Value
+from shared.clock import wall_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,6 +38,11 @@ class Origin:
         """Bring what a sender counts beyond all reason to what PostgreSQL can hold."""
         object.__setattr__(self, "schema", min(max(self.schema, 0), _SCHEMA_MAX))
         object.__setattr__(self, "hlc", min(max(self.hlc, 0), _HLC_MAX))
+
+    @property
+    def through_ms(self) -> int:
+        """Return when it was drained, by the centre's clock; never after the broker had it."""
+        return min(wall_ms(self.hlc) + self.offset_ms, self.stored_at_ms)
 
     @classmethod
     def of(cls, sent: SyncTransaction) -> Self:

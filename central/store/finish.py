@@ -29,7 +29,11 @@ async def finish(applying: Applying, epoch: str, judged: Judged) -> None:
             "hash": array(Kind.BYTES, [link.hash for link in links]),
         }
         await execute(fixed("insert_applied"), site | given)
-        watermark = {"last_n": judged.position.n, "last_hash": judged.position.hash}
+        watermark = {
+            "last_n": judged.position.n,
+            "last_hash": judged.position.hash,
+            "through_ms": applying.tally.through_ms,
+        }
         await execute(fixed("move_epoch"), site | {"epoch": epoch} | watermark)
 
 

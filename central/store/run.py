@@ -30,7 +30,9 @@ async def apply_transactions(applying: Applying, run: Iterable[SyncTransaction])
     """Apply transactions in their order."""
     gathered, facts = Batch(), Batch()
     for sent in run:
-        batch = sorted_batch(sent.blocks, Origin.of(sent), applying.catalog)
+        origin = Origin.of(sent)
+        applying.tally.through_ms = max(applying.tally.through_ms, origin.through_ms)
+        batch = sorted_batch(sent.blocks, origin, applying.catalog)
         facts.facts += batch.facts
         batch.facts = []
         if batch.stands_alone or not gathered.goes_with(batch):
@@ -50,6 +52,7 @@ async def apply_parts(applying: Applying, origin: Origin, parts: Parts) -> None:
 
     The memory is that of a part. Rows are tied to one another within a part only.
     """
+    applying.tally.through_ms = origin.through_ms
     for step in _steps(applying.catalog):
         for blocks in parts():
             some = [block for block in blocks if step(block)]
