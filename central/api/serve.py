@@ -56,7 +56,7 @@ async def serve_api(settings: CentralSettings, catalog: Catalog) -> None:
 async def serve(app: FastAPI, listener: socket.socket) -> None:
     """Serve an application until cancelled; requests under way are answered."""
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="off", ws="none",
+        app, log_config=None, log_level="warning", access_log=False, lifespan="off", ws="none",
         timeout_graceful_shutdown=5,
     )  # fmt: skip
     server = _Server(config)
