@@ -1,4 +1,4 @@
-"""A centre's database for tests: migrated to the packaged catalogue, and its clients."""
+"""Programs of the centre that speak plain SQL, and what a superuser finds after them."""
 
 from __future__ import annotations
 
@@ -8,30 +8,18 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.rows import dict_row
 
-from central.migrate import migrate
 from central.roles import APP, as_role
-from shared.catalog_file import load_catalog
+from tests.integration.central_world import CATALOG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from uuid import UUID
 
-    from shared.catalog import Catalog
-
-CATALOG = load_catalog()
-SITES = ("NORTH", "SOUTH", "WEST")
-
 Client = psycopg.Connection[dict[str, Any]]
 
 
-async def new_centre(url: str, catalog: Catalog = CATALOG, sites: tuple[str, ...] = SITES) -> str:
-    """Migrate an empty database and return its address."""
-    await migrate(url, catalog, sites)
-    return url
-
-
 @contextmanager
-def client(url: str, site: str | None = "NORTH", role: str | None = APP) -> Iterator[Client]:
+def client(url: str, site: str | None = "SITE_001", role: str | None = APP) -> Iterator[Client]:
     """A program of the centre that works for one site; each statement is its own transaction."""
     address = as_role(url, role) if role else url
     with psycopg.connect(address, autocommit=True, row_factory=dict_row) as connection:
