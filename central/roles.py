@@ -9,7 +9,7 @@
 | mes_analyst | yes | read rows of all sites |
 
 A session names its site in each transaction by ``set_config('app.current_site_id', …, true)``. With
-none it sees nothing. It reads the shared rows as well, but changes them only when it names ``*``.
+none it sees no site's rows. The shared rows it reads anyway, but changes only when it names ``*``.
 """
 
 from __future__ import annotations
