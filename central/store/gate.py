@@ -61,7 +61,7 @@ async def open_gate(
         tx_ids = frozenset(row[0] for row in await applied.fetchall())
     if known is None:
         raise WrongSite(f"site {site} is not registered; run `mes-central sites add {site}`")
-    holder, token, stopped, epochs, is_waiting, now = known
+    holder, token, stopped, epochs, is_waiting, now, _ = known
     if (holder, token) != (lease.holder, lease.token):
         raise LeaseLost(f"{holder or 'nobody'} has {site} by now")
     if held is None:

@@ -77,7 +77,8 @@ async def _alone(
     async def transaction(connection: AsyncConnection[Any]) -> tuple[Applying, Result]:
         await connection.execute(b"SELECT FROM sync.epoch WHERE site = %s FOR UPDATE", [site])
         cursor = await connection.execute(
-            b"""SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
+            b"""SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+                       set_config('lock_timeout', '500ms', true)"""
         )
         row = await cursor.fetchone()
         assert row is not None

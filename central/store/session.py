@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psycopg
@@ -24,6 +25,8 @@ Result = TypeVar("Result")
 
 #: Attempts at a transaction before the caller is asked to wait.
 TRIES_MAX: Final = 5
+#: Before the second attempt; each further one is preceded by that much more.
+PAUSE_S: Final = 0.05
 
 #: What passes when a transaction is tried again.
 _PASSING: Final = (
@@ -77,6 +80,7 @@ class Session:
                 await connection.rollback()
                 if attempt == TRIES_MAX:
                     raise StoreBusy(f"others are at the same rows: {why}") from why
+                await asyncio.sleep(PAUSE_S * attempt)
                 attempt += 1
             except BaseException:
                 if not connection.closed:

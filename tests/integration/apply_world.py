@@ -78,6 +78,12 @@ class World:
             )
             await program.execute(statement.encode(), list(given))
 
+    async def month(self, table: str, site: str = "SITE_001") -> None:
+        """Make the partition that rows made at ``CREATED`` go into."""
+        await self.admin.execute(
+            b"SELECT sync.make_partition(%s, %s, %s::date)", [table, site, CREATED[:10]]
+        )
+
     async def parked(self) -> list[tuple[Any, ...]]:
         return await self.rows(
             "SELECT reason, state, table_name, row_id::text, message FROM mes.sync_parked"

@@ -1,0 +1,367 @@
+"""Facts at the centre: copied, each once, whatever else the batch holds."""
+
+from __future__ import annotations
+
+import asyncio
+import tracemalloc
+import uuid
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shared.changes import GENESIS, ChangeBlock, Part
+from sync import codec
+from sync.codec import PartBody
+from sync.protocol import Verdict, digest, transaction_hash
+from tests.integration.apply_world import CREATED, Site, World, open_world
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from shared.changes import Value
+
+
+@pytest.fixture
+async def world(centre: str) -> AsyncIterator[World]:
+    async with open_world(centre) as opened:
+        yield opened
+
+
+REPORTS = "SELECT count(*) FROM mes.job_responses"
+
+
+async def test_values_of_all_kinds_arrive_to_the_letter(world: World) -> None:
+    site = world.site()
+    text = 'tab\t newline\n return\r backslash \\ \\N quote " brace {} ünïcödé 🏭 '
+    report = site.report(
+        scrap_reason=text[:40],
+        qty_good="-123456789012.654321",
+        duration_s="0",
+        duration_known=0,
+        is_rework=1,
+        business_date="2012-02-29",
+        started_at="2012-02-29T23:59:59.999Z",
+        source_row=2**53 + 1,
+        shift_code="",
+    )
+    stop = {"equipment_id": report["equipment_id"], "from_at": CREATED, "reason_code": "x"}
+    await site.writes(
+        site.insert("job_responses", report),
+        site.insert("downtime_annotations", {**stop, "comment": text}),
+    )
+    assert await world.value("SELECT comment FROM mes.downtime_annotations") == text
+    found = await world.one(
+        "SELECT scrap_reason, trim_scale(qty_good)::text, duration_s::int, duration_known,"
+        " is_rework, business_date::text, started_at = '2012-02-29T23:59:59.999Z', source_row,"
+        " shift_code, segment_code FROM mes.job_responses"
+    )
+    assert found == (
+        text[:40], "-123456789012.654321", 0, False, True, "2012-02-29", True, 2**53 + 1, "", None,
+    )  # fmt: skip
+
+
+async def test_poison_among_good_facts_is_parked_by_row_with_column_and_rule(
+    world: World,
+) -> None:
+    site = world.site()
+    reports = [site.report() for _ in range(50)]
+    reports[7] |= {"qty_good": "1e999"}
+    reports[13] |= {"report_type": "NONSENSE"}
+    reports[21] |= {"report_type": None}
+    reports[34] |= {"started_at": "2026-02-30T00:00:00.000Z"}
+    reports[40] |= {"uom": "with \x00 in it"}
+    outcome = await site.apply(site.sends(site.insert("job_responses", *reports)))
+    assert (outcome.verdict, outcome.rows, outcome.parked) == (Verdict.APPLY, 45, 5)
+    assert await world.value(REPORTS) == 45
+    by_id = {row_id: message for _, _, _, row_id, message in await world.parked()}
+    assert "qty_good" in by_id[str(reports[7]["id"])]
+    assert "PRODUCTION" in by_id[str(reports[13]["id"])]
+    assert "null" in by_id[str(reports[21]["id"])]
+    assert "started_at" in by_id[str(reports[34]["id"])]
+    assert "uom" in by_id[str(reports[40]["id"])]
+    assert {reason for reason, *_ in await world.parked()} == {"invalid_value"}
+    # The facts stay where they were made: no head of theirs is sent.
+    told = await world.rows(
+        "SELECT DISTINCT n.name FROM sync.touched t JOIN sync.table_no n ON n.no = t.table_no"
+    )
+    assert told == [("sync_parked",)]
+
+
+async def test_a_fact_that_comes_again_in_another_transaction_is_one_fact(world: World) -> None:
+    site = world.site()
+    reports = [site.report() for _ in range(3)]
+    await site.apply(site.sends(site.insert("job_responses", *reports)))
+    more = site.insert("job_responses", *reports, site.report())
+    outcome = await site.apply(site.sends(more))
+    assert (outcome.parked, await world.value(REPORTS)) == (0, 4)
+
+
+async def test_the_same_id_with_other_content_is_parked_and_never_overwritten(
+    world: World,
+) -> None:
+    site = world.site()
+    report = site.report(qty_good="5")
+    await site.writes(site.insert("job_responses", report))
+    other = {**report, "qty_good": "6"}
+    outcome = await site.apply(
+        site.sends(site.insert("job_responses", site.report(), other, site.report()))
+    )
+    assert (outcome.rows, outcome.parked) == (2, 1)
+    ((reason, state, _, row_id, _),) = await world.parked()
+    assert (reason, state, row_id) == ("id_taken", "parked", report["id"])
+    stands = "SELECT qty_good::int FROM mes.job_responses WHERE id = %s"
+    assert await world.value(stands, report["id"]) == 5
+
+
+async def test_two_facts_under_one_id_in_one_batch_keep_the_first(world: World) -> None:
+    site = world.site()
+    report = site.report(qty_good="5")
+    outcome = await site.apply(
+        site.sends(site.insert("job_responses", report, {**report, "qty_good": "6"}))
+    )
+    assert (await world.value("SELECT qty_good::int FROM mes.job_responses"), outcome.parked) == (
+        5,
+        1,
+    )
+
+
+async def test_rows_of_another_site_are_parked_and_reach_nobody_else(world: World) -> None:
+    site = world.site()
+    block = site.insert("job_responses", site.report(), site.report())
+    block.sites = ["SITE_001", "SITE_002"]
+    outcome = await site.apply(site.sends(block))
+    assert (outcome.rows, outcome.parked) == (1, 1)
+    ((reason, *_, message),) = await world.parked()
+    assert (reason, message) == ("foreign_site", "site SITE_001 sent a row of site SITE_002")
+    assert await world.rows("SELECT DISTINCT site_id FROM mes.job_responses") == [("SITE_001",)]
+    assert await world.rows("SELECT DISTINCT scopes FROM sync.touched") == [(["SITE_001"],)]
+
+
+@pytest.mark.parametrize("op", ["U", "D"])
+async def test_a_changed_fact_is_refused_and_says_how_it_is_done(world: World, op: str) -> None:
+    site = world.site()
+    report = site.report(qty_good="5")
+    await site.writes(site.insert("job_responses", report))
+    row_id = str(report["id"])
+    change = (
+        site.update("job_responses", row_id, base=None, qty_good=("5", "6"))
+        if op == "U"
+        else site.delete("job_responses", row_id, base=None)
+    )
+    await site.apply(site.sends(change))
+    ((reason, *_, message),) = await world.parked()
+    assert reason == "append_only"
+    assert "a correction is a new row" in message
+    assert await world.value("SELECT qty_good::int FROM mes.job_responses") == 5
+
+
+async def test_a_table_of_the_centre_is_not_written_by_a_site(world: World) -> None:
+    site = world.site()
+    part = {"id": str(uuid.uuid4()), "material_code": "M-1"}
+    await site.apply(site.sends(site.insert("material_definitions", part)))
+    ((reason, *_),) = await world.parked()
+    assert reason == "not_writable"
+    assert await world.value("SELECT count(*) FROM mes.material_definitions") == 0
+
+
+# --- schemas -----------------------------------------------------------------------------------
+
+
+def with_column(block: ChangeBlock, name: str, *values: Value) -> ChangeBlock:
+    return replace(block, columns=(*block.columns, name), new=[*block.new, list(values)])
+
+
+async def test_an_unknown_column_of_a_newer_schema_is_kept_aside_and_the_rest_applied(
+    world: World,
+) -> None:
+    site = world.site(schema=world.catalog.version + 1)
+    block = with_column(site.insert("job_responses", site.report()), "tool_wear", "0.5")
+    outcome = await site.apply(site.sends(block))
+    assert (outcome.rows, outcome.parked) == (1, 0)
+    kept = await world.one("SELECT id::text, column_name, value FROM sync.extra")
+    assert kept == (block.ids[0], "tool_wear", b"\xa30.5")
+
+
+async def test_an_unknown_column_of_a_known_schema_is_parked(world: World) -> None:
+    site = world.site()
+    block = with_column(site.insert("job_responses", site.report()), "tool_wear", "0.5")
+    good = site.insert("job_responses", site.report())
+    outcome = await site.apply(site.sends(block, good))
+    assert (outcome.rows, outcome.parked) == (1, 1)
+    ((reason, state, *_, message),) = await world.parked()
+    assert (reason, state) == ("unknown_column", "parked")
+    assert "tool_wear" in message
+
+
+async def test_an_unknown_table_waits_under_a_newer_schema_and_is_parked_under_a_known(
+    world: World,
+) -> None:
+    newer, known = world.site(schema=world.catalog.version + 1), world.site("SITE_002")
+    for site in (newer, known):
+        block = replace(site.insert("job_responses", site.report()), table="weld_seams")
+        outcome = await site.apply(site.sends(block))
+        assert (outcome.verdict, outcome.parked) == (Verdict.APPLY, 1)
+    found = await world.rows("SELECT site_id, reason, state FROM mes.sync_parked ORDER BY site_id")
+    assert found == [
+        ("SITE_001", "newer_schema", "waiting"),
+        ("SITE_002", "unknown_table", "parked"),
+    ]
+
+
+# --- parents -----------------------------------------------------------------------------------
+
+
+async def test_a_report_waits_for_its_order_and_is_applied_when_it_comes(world: World) -> None:
+    site = world.site()
+    order = site.order()
+    report = site.report(work_order_id=order["id"])
+    early = await site.apply(site.sends(site.insert("job_responses", report, site.report())))
+    assert (early.rows, early.parked) == (1, 1)
+    ((reason, state, _, row_id, _),) = await world.parked()
+    assert (reason, state, row_id) == ("parent_missing", "waiting", report["id"])
+    late = await site.apply(site.sends(site.insert("work_orders", order)))
+    assert late.rows == 2
+    assert await world.value(REPORTS) == 2
+    assert await world.value("SELECT state FROM mes.sync_parked") == "applied"
+    assert await world.value("SELECT count(*) FROM sync.waiting") == 0
+
+
+async def test_a_fact_waits_for_a_fact_that_it_belongs_to(world: World) -> None:
+    site = world.site()
+    result = {"id": str(uuid.uuid4())}
+    value = {"id": str(uuid.uuid4()), "result_id": result["id"], "value": "1.5"}
+    await site.apply(site.sends(site.insert("measurements", value)))
+    assert await world.value("SELECT count(*) FROM mes.measurements") == 0
+    await site.apply(site.sends(site.insert("inspection_results", result)))
+    assert await world.value("SELECT count(*) FROM mes.measurements") == 1
+    # Known from the table itself, too, not only from what this worker remembers.
+    async with open_world(world.url) as fresh:
+        again = replace(site, world=fresh)
+        more = {"id": str(uuid.uuid4()), "result_id": result["id"], "value": "2.5"}
+        outcome = await again.apply(again.sends(again.insert("measurements", more)))
+        assert (outcome.rows, outcome.parked) == (1, 0)
+
+
+async def test_a_report_of_an_order_made_at_the_centre_needs_no_waiting(world: World) -> None:
+    order_id = str(uuid.uuid4())
+    await world.month("work_orders")
+    await world.client(
+        "INSERT INTO mes.work_orders (id, created_at, order_no) VALUES (%s, %s, 'C-1')",
+        order_id,
+        CREATED,
+    )
+    site = world.site()
+    outcome = await site.apply(
+        site.sends(site.insert("job_responses", site.report(work_order_id=order_id)))
+    )
+    assert (outcome.rows, outcome.parked) == (1, 0)
+
+
+# --- large transactions -------------------------------------------------------------------------
+
+
+def parts_of(site: Site, blocks: list[ChangeBlock]) -> list[Part]:
+    """Return one transaction in as many parts as blocks."""
+    bodies = [
+        codec.encode_body(PartBody(site.world.catalog.version, 1 << 16, 0, (block,)))
+        for block in blocks
+    ]
+    digests = tuple(digest(body) for body in bodies)
+    tx_id = str(uuid.uuid4())
+    site.n += 1
+    previous, site.hash = (
+        site.hash,
+        transaction_hash(site.hash, site.epoch, site.n, tx_id, digests),
+    )
+    return [
+        Part(
+            site=site.name, epoch=site.epoch, n=site.n, tx_id=tx_id, part=number,
+            parts=len(bodies), previous=previous, hash=site.hash, digests=digests,
+            body=codec.compress(body),
+        )
+        for number, body in enumerate(bodies)
+    ]  # fmt: skip
+
+
+async def send_parts(world: World, parts: list[Part]) -> list[Verdict]:
+    lease = world.leases["SITE_001"]
+    verdicts = []
+    for part in parts:
+        await world.store.spool_part(part, codec.encode_part(part), 1_000, lease)
+        outcome = await world.store.apply_spooled("SITE_001", part, 1_000, lease)
+        verdicts.append(outcome.verdict)
+    return verdicts
+
+
+def untimed(block: ChangeBlock) -> ChangeBlock:
+    block.at = block.base = block.after = []
+    return block
+
+
+async def test_a_transaction_in_parts_is_applied_when_the_last_has_come(world: World) -> None:
+    site = world.site()
+    order = site.order()
+    orders = site.insert("work_orders", order)
+    orders.at = [site.at_ms]
+    reports = site.insert("job_responses", site.report(work_order_id=order["id"]), site.report())
+    # The child's part goes first: the order of parts is not that of applying.
+    parts = parts_of(site, [untimed(reports), orders])
+    verdicts = await send_parts(world, [parts[1], parts[0]])
+    assert verdicts == [Verdict.GAP, Verdict.APPLY]
+    assert await world.value(REPORTS) == 2
+    assert await world.parked() == []
+    assert await world.value("SELECT count(*) FROM sync.part") == 0
+    # A late copy of a part is neither kept nor applied.
+    assert await send_parts(world, [parts[0]]) == [Verdict.APPLY]
+    assert await world.value("SELECT count(*) FROM sync.part") == 0
+    assert await world.value(REPORTS) == 2
+
+
+@pytest.mark.slow
+async def test_200_000_facts_in_one_transaction_need_the_memory_of_a_part(world: World) -> None:
+    site = world.site()
+    rows_a_part, count = 10_000, 20
+
+    def block() -> ChangeBlock:
+        return untimed(site.insert("job_responses", *(site.report() for _ in range(rows_a_part))))
+
+    parts = parts_of(site, [block() for _ in range(count)])
+    lease = world.leases["SITE_001"]
+    for part in parts:
+        await world.store.spool_part(part, codec.encode_part(part), 1_000, lease)
+    tracemalloc.start()
+    outcome = await world.store.apply_spooled("SITE_001", parts[-1], 1_000, lease)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert outcome.rows == rows_a_part * count
+    assert await world.value(REPORTS) == rows_a_part * count
+    assert peak < 100 << 20, f"{peak >> 20} MB"
+
+
+async def test_a_part_of_another_history_does_not_complete_a_transaction(world: World) -> None:
+    site = world.site()
+    copy = replace(site, n=0, hash=GENESIS)
+    ours = parts_of(site, [untimed(site.insert("job_responses", site.report())) for _ in range(2)])
+    theirs = parts_of(
+        copy, [untimed(copy.insert("job_responses", copy.report())) for _ in range(2)]
+    )
+    assert await send_parts(world, [ours[0], theirs[1]]) == [Verdict.GAP, Verdict.GAP]
+    assert await send_parts(world, [theirs[0]]) == [Verdict.APPLY]
+    assert await world.value(REPORTS) == 2
+
+
+async def test_thirty_sites_could_apply_at_once_by_connections_of_their_own(
+    world: World,
+) -> None:
+    async def apply(name: str) -> int:
+        async with open_world(world.url) as own:
+            site = own.site(name)
+            done = [
+                await site.apply(site.sends(site.insert("job_responses", site.report())))
+                for _ in range(5)
+            ]
+            return sum(each.rows for each in done)
+
+    assert await asyncio.gather(*(apply(f"SITE_00{n}") for n in (1, 2, 3))) == [5, 5, 5]
+    assert await world.value(REPORTS) == 15
