@@ -109,8 +109,9 @@ def test_the_demo_holds_and_leaves_nothing_behind(folder):
 def test_a_demo_killed_at_any_point_leaves_nothing_running_and_the_next_one_starts(folder, point):
     killed = demo(folder)
     await_line(killed, point)
+    assert len(of(folder)) > 2
     killed.kill()
-    killed.wait()
+    assert ends(killed)[0] == -signal.SIGKILL
     # At once, while the servers of the killed one are still on their way down.
     following = demo(folder)
     await_line(following, "master records entered")
