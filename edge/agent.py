@@ -73,7 +73,8 @@ class Agent:
                 tasks.create_task(self._wake.watch())
                 for work in (self._drain, self._send, self._receive, self._meet, self._obey):
                     tasks.create_task(self._forever(work), name=work.__name__)
-                tasks.create_task(self._forever(self._prune), name="prune")
+                for work in (self._prune, self._tell):
+                    tasks.create_task(self._forever(work), name=work.__name__)
         finally:
             with contextlib.suppress(sqlite3.Error):
                 await self._thread.run(self._store.drain, now_ms())
@@ -164,7 +165,7 @@ class Agent:
         await self._link.wait_connected(timeout_s=3600)
         await self._hello()
         self._met.set()
-        self._write_state(connected=True)
+        self._write_state(connected=True, met_ms=now_ms())
         lost = self._link.disconnects
         until = time.monotonic() + self._settings.beat_s
         while time.monotonic() < until:
@@ -222,6 +223,11 @@ class Agent:
     async def _prune(self) -> None:
         await asyncio.sleep(_PRUNE_EVERY_S)
         await self._thread.run(self._store.prune)
+
+    async def _tell(self) -> None:
+        """Keep fresh what the status command reads, also while there is no link."""
+        self._write_state(connected=self._link.connected)
+        await asyncio.sleep(self._settings.beat_s)
 
     async def _stop(self, why: str) -> None:
         await self._thread.run(self._store.stop, why, now_ms())
