@@ -42,8 +42,14 @@ class Site(Plant):
     """Writes by plain SQL; ``sent`` drains and returns what would go to the centre."""
 
     def __init__(self, path, catalog=CATALOG):
+        self.catalog = catalog
         super().__init__(path, catalog)
         self.read_n, self.head = 0, GENESIS
+
+    def open(self, catalog=None):
+        """Open the store; again under the same catalogue, or under another one."""
+        self.catalog = catalog or self.catalog
+        super().open(self.catalog)
 
     def sent(self):
         """Drain and return the rows of all new transactions, checked as the centre checks them."""

@@ -276,7 +276,7 @@ def test_an_update_or_replace_of_the_id_overwrites_the_row_of_that_id(site):
 def test_a_replace_through_a_unique_index_of_the_plants_own_is_captured(site):
     site.write("CREATE UNIQUE INDEX plant_ref ON work_orders (customer_ref)")
     site.close()
-    site.open(site.store.catalog)
+    site.open()
     displaced = site.order(1, customer_ref="C-1")
     site.write(
         "INSERT OR REPLACE INTO work_orders (id, order_no, customer_ref) VALUES (?, 'WO-2', 'C-1')",
