@@ -65,7 +65,7 @@ class Wish:
 @click.option(
     "--sites", type=click.IntRange(2, 30), default=DATA_SITES, help="with --data: how many"
 )
-@click.option("--seconds", default=20.0, show_default=True, help="how long the plants work")
+@click.option("--seconds", default=30.0, show_default=True, help="how long the plants work")
 @click.option("--seed", default=1, show_default=True, help="the same seed makes the same choices")
 def main(*, keep: bool, data: Path | None, sites: int, seconds: float, seed: int) -> None:
     """Run a centre and some factories on this machine, and show that they agree."""
@@ -96,6 +96,8 @@ def _run(wish: Wish) -> int:
             held = not any(check.wrong for check in report.checks(found))
             if wish.keep:
                 _keep(world, rehearsal, wish)
+            else:
+                print(where.LATER)
             wish.tell("stopping")
     except (SyncError, psycopg.Error) as error:
         # What went wrong first; that something did not stop may only have come of it.
@@ -107,7 +109,7 @@ def _run(wish: Wish) -> int:
     except KeyboardInterrupt:
         wish.tell("stopped before the end")
         return INTERRUPTED
-    if held and not wish.named:
+    if held and not (wish.named or wish.keep):
         shutil.rmtree(wish.root)
     wish.tell("all held" if held else f"NOT all held; the logs are in {wish.root / 'logs'}")
     return 0 if held else 1

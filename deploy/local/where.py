@@ -6,10 +6,23 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+#: To be typed in this order: what is written at the site is seen at the centre.
+WRITE_SQL = "UPDATE work_orders SET notes = 'hello' WHERE order_no = 'DEMO-02'"
+LOOK_SQL = "SELECT site_id, notes FROM mes.work_orders WHERE order_no = 'DEMO-02'"
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from deploy.local.world import World
+
+#: Where nothing is kept running.
+LATER = """\
+Where to look next
+------------------
+  make up                     keeps all of this running, and tells what to type
+  DATA=log.csv make demo      loads a real production log instead
+  ARCHITECTURE.md             walks one change through the code
+"""
 
 
 def text(world: World) -> str:
@@ -18,16 +31,20 @@ def text(world: World) -> str:
     central = _write(world.root / "central.env", world.central_settings())
     site = world.sites[1]
     edge = _write(world.root / "sites" / site / "edge.env", world.edge_settings(site))
-    store = _short(world.store(site))
+    mes_central = f"{_short(bin_folder / 'mes-central')} --env-file {central}"
+    mes_sync = f"{_short(bin_folder / 'mes-sync')} --env-file {edge}"
     lines = [
         "Where to look next",
         "------------------",
-        f"  {_short(bin_folder / 'mes-central')} --env-file {central} status",
-        f"  {_short(bin_folder / 'mes-central')} --env-file {central} conflicts list",
-        f"  {_short(bin_folder / 'mes-sync')} --env-file {edge} status",
-        f"  psql '{world.url('mes_analyst')}' -c 'TABLE mes.sync_conflicts'",
-        f"  sqlite3 {store} ",
+        f"  {mes_central} status",
+        f"  {mes_central} conflicts list",
+        f"  {mes_central} report Q02",
+        f"  {mes_sync} status",
+        f"  {mes_sync} conflicts list",
+        f'  sqlite3 {_short(world.store(site))} "{WRITE_SQL}"',
+        f'  psql "$(sed -n s/^MES_ADMIN_URL=//p {central})" -c "{LOOK_SQL}"',
         f"  logs: {_short(world.root / 'logs')}",
+        f"  stores: {_short(world.store('SITE').parents[1])}/SITE/store.db",
     ]
     return "\n".join(lines)
 

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
+import psycopg
 import pytest
 
 from deploy.local.quarrel import QUARRELS
+from sync.streams import desired, provision
+from sync.transport import Link, LinkSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,9 +30,8 @@ LOG = ROOT.parent / "shared" / "data" / "production" / "Production_Data.csv"
 GONE_MAX_S = 30.0
 
 
-def demo(folder: Path, *arguments: str, named: bool = False) -> subprocess.Popen[str]:
-    """Start a demo whose current folder is ``folder``."""
-    given = {"MES_DEMO_DIR": str(folder / "kept")} if named else {}
+def demo(folder: Path, *arguments: str, **given: str) -> subprocess.Popen[str]:
+    """Start a demo whose current folder is ``folder``; ``given`` is its environment."""
     return subprocess.Popen(
         [sys.executable, "-m", "deploy.local.demo", *arguments],
         cwd=folder,
@@ -132,7 +134,7 @@ def test_a_second_demo_in_the_same_folder_is_told_that_one_runs(folder):
 def test_a_folder_that_holds_something_else_is_left_alone(folder):
     (folder / "kept").mkdir()
     (folder / "kept" / "letter.txt").write_text("mine")
-    status, said = ends(demo(folder, named=True))
+    status, said = ends(demo(folder, MES_DEMO_DIR=str(folder / "kept")))
     assert status == 1
     assert "holds something else" in said
     assert (folder / "kept" / "letter.txt").read_text() == "mine"
@@ -153,6 +155,27 @@ def test_a_kept_demo_goes_on_until_it_is_interrupted(folder):
     kept.send_signal(signal.SIGINT)
     assert ends(kept)[0] == 0
     assert not await_nothing(folder)
+
+
+def test_a_demo_is_a_guest_on_servers_that_are_given(folder, postgres_url, nats_server):
+    servers = {"MES_DATABASE_URL": postgres_url, "MES_NATS_URL": nats_server.url}
+    status, said = ends(demo(folder, "--seconds", "4", **servers))
+    assert status == 0, said
+    assert [path.name for path in folder.iterdir()] == []
+    with psycopg.connect(postgres_url) as connection:
+        left = connection.execute("SELECT 1 FROM pg_database WHERE datname LIKE 'mes\\_demo%'")
+        assert left.fetchone() is None
+    assert nats_server.monitor("/jsz")["streams"] == 0
+
+
+async def test_a_given_broker_that_has_streams_of_ours_is_left_alone(folder, nats_server):
+    async with Link(LinkSettings(servers=(nats_server.url,), name="test")) as link:
+        await link.wait_connected(10)
+        await provision(link, desired(["SITE_001"]))
+    status, said = ends(demo(folder, MES_NATS_URL=nats_server.url))
+    assert status == 1
+    assert "has the streams DOWN, UP_SITE_001 of mes-sync" in said
+    assert nats_server.monitor("/jsz")["streams"] == 2
 
 
 @pytest.mark.parametrize("sites", ["3", "30"])
