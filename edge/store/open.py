@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from shared.catalog import from_json
-from shared.errors import StoreBusy
+from shared.errors import SchemaMismatch, StoreBusy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,7 +48,8 @@ def connect(path: Path) -> sqlite3.Connection:
     """Return a connection set up as ours are: WAL, FULL, explicit transactions.
 
     Foreign keys are not enforced here: what the centre decided is applied as it comes, and a
-    program's reference to a row that is gone must not stop it.
+    program's reference to a row that is gone must not stop it. Raises SchemaMismatch where the
+    file is none of SQLite's.
     """
     connection = sqlite3.connect(
         path,
@@ -57,7 +58,14 @@ def connect(path: Path) -> sqlite3.Connection:
         cached_statements=_STATEMENTS_MAX,
         check_same_thread=False,  # opened in one thread, used from the agent's store thread
     )
-    connection.execute("PRAGMA journal_mode = WAL")
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_NOTADB:
+            raise
+        message = f"{path} is not a database of SQLite; name another file"
+        raise SchemaMismatch(message) from error
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = OFF")
     connection.execute("PRAGMA recursive_triggers = OFF")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
 from dataclasses import replace
 from importlib.resources import files
 from random import SystemRandom
@@ -16,7 +17,6 @@ from shared.changes import GENESIS
 from shared.errors import SchemaMismatch, WrongSite
 
 if TYPE_CHECKING:
-    import sqlite3
     from pathlib import Path
     from random import Random
 
@@ -72,17 +72,33 @@ def make(
 
 
 def open_to_look(path: Path) -> Opened:
-    """Open an existing store beside a running agent, under the catalogue it was built from."""
+    """Open an existing store beside a running agent, under the catalogue it was built from.
+
+    Raises SchemaMismatch where there is no store; a file of somebody else is left as it is.
+    """
     if not path.is_file():
         message = f"{path} does not exist; `mes-edge init` makes it"
         raise SchemaMismatch(message)
-    connection = connect(path)
-    catalog = current_catalog(connection) if has_bookkeeping(connection) else None
-    if catalog is None:
-        connection.close()
+    if not _is_store(path):
         message = f"{path} is not a store of mes-sync; `mes-edge init` makes it one"
         raise SchemaMismatch(message)
+    connection = connect(path)
+    catalog = current_catalog(connection)
+    if catalog is None:
+        connection.close()
+        message = f"{path} was never finished; `mes-edge init` goes on with it"
+        raise SchemaMismatch(message)
     return migrate.describe(path, connection, catalog, chance=SystemRandom())
+
+
+def _is_store(path: Path) -> bool:
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    try:
+        return has_bookkeeping(connection)
+    except sqlite3.DatabaseError:
+        return False
+    finally:
+        connection.close()
 
 
 def close(opened: Opened) -> None:
