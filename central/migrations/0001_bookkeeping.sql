@@ -156,6 +156,7 @@ CREATE TABLE sync.waiting (            -- rows that are not applied: parked, or 
     schema      integer     NOT NULL,  -- the writer's
     needs       uuid,                  -- id of the parent that is missing
     behind      uuid,                  -- ticket of the row that goes first
+    quiet       boolean     NOT NULL,  -- the site goes on as if the row had been applied
     block       bytea       NOT NULL,  -- canonical body of a part that holds just this row
     stored_at_ms bigint     NOT NULL
 );

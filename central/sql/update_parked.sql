@@ -1,8 +1,8 @@
 -- Tells what became of parked rows: to the site as well, by a version of the centre.
 WITH moved AS (
     UPDATE sync.head AS h SET version = %(version)s, ord = nextval('sync.version_order')
-    FROM unnest(%(tickets)s::uuid[], %(states)s::text[], %(messages)s::text[])
-         AS i (id, state, message)
+    FROM unnest(%(tickets)s::uuid[], %(states)s::text[], %(reasons)s::text[],
+                %(messages)s::text[]) AS i (id, state, reason, message)
     WHERE h.site_id = %(site)s AND h.table_no = %(table_no)s AND h.id = i.id
     RETURNING h.ord, h.created_at, i.*
 ), noted AS (
@@ -14,6 +14,7 @@ WITH moved AS (
     SELECT %(table_no)s, %(site)s, m.id, m.created_at, ARRAY[%(site)s] FROM moved AS m
 )
 UPDATE mes.sync_parked AS p
-SET state = m.state, message = coalesce(m.message, p.message), retried_at = now()
+SET state = m.state, reason = coalesce(m.reason, p.reason),
+    message = coalesce(m.message, p.message), retried_at = now()
 FROM moved AS m
 WHERE p.site_id = %(site)s AND p.created_at = m.created_at AND p.id = m.id

@@ -17,7 +17,7 @@ from central.store.rows import key_columns
 from shared.changes import Op
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     from shared.catalog import Catalog
     from shared.changes import ChangeBlock
@@ -41,8 +41,8 @@ class Batch:
         return bool(self.releases) or any(map(_lets_go_of_keys, self.two_way))
 
     def goes_with(self, later: Batch) -> bool:
-        """Return whether a later batch touches none of the same two-way rows."""
-        return all(self._ids[rows.table.name].isdisjoint(rows.ids) for rows in later.two_way)
+        """Return whether a later batch touches none of the same rows, refused ones among them."""
+        return all(self._ids[table].isdisjoint(ids) for table, ids in later.touched())
 
     def add(self, later: Batch) -> None:
         """Put a later batch with this one."""
@@ -51,8 +51,15 @@ class Batch:
         self.facts += later.facts
         self.refused += later.refused
         self.extras += later.extras
-        for rows in later.two_way:
-            self._ids[rows.table.name].update(rows.ids)
+        for table, ids in later.touched():
+            self._ids[table].update(ids)
+
+    def touched(self) -> Iterator[tuple[str, Sequence[str]]]:
+        """Give the ids of all rows but facts, by table."""
+        for rows in self.two_way:
+            yield rows.table.name, rows.ids
+        for refusal in self.refused:
+            yield refusal.source.block.table, (refusal.source.id,)
 
 
 def sorted_batch(blocks: Iterable[ChangeBlock], origin: Origin, catalog: Catalog) -> Batch:

@@ -14,7 +14,7 @@ from central.store import releases
 from central.store.changeset import Reason, Refusal, Rows
 from central.store.later import later_of_site, yielded
 from central.store.overwrite import Decision, overwrite
-from central.store.standing import Standing, read_standing
+from central.store.standing import Parked, Standing, read_standing
 from central.store.statements import INDEXED, UNINDEXED
 from shared.changes import Op
 from shared.errors import InvalidValue
@@ -67,22 +67,28 @@ async def _settle(applying: Applying, rows: Rows, *, again: bool) -> list[Refusa
 
 def _refusal(rows: Rows, row: int, standing: Standing) -> Refusal | None:
     """Return why a row can't even be decided on."""
-    builds_on = {rows.base[row], rows.after[row]}
-    for parked in standing.parked:
-        unborn = standing.head is None and rows.op is not Op.INSERT
-        if parked.tx_id in builds_on or unborn:
-            return Refusal(
-                rows.source(row),
-                Reason.BEHIND,
-                "an earlier change of the row is parked",
-                behind=parked.ticket,
-                quiet=Reason(parked.reason).waits,
-            )
+    if first := _in_front(rows, row, standing):
+        return Refusal(
+            rows.source(row),
+            Reason.BEHIND,
+            "an earlier change of the row is parked",
+            behind=first.ticket,
+            quiet=first.is_quiet,
+        )
     head = standing.head
     if head and not head.deleted and head.created_at != rows.created[row]:
         message = f"created_at is {rows.created[row]}, that of the row is {head.created_at}"
         return Refusal(rows.source(row), Reason.MOVED, message)
     return None
+
+
+def _in_front(rows: Rows, row: int, standing: Standing) -> Parked | None:
+    """Return the parked change that a row builds on; one of a row that never was builds on all."""
+    builds_on = {rows.base[row], rows.after[row]}
+    found = [parked for parked in standing.parked if parked.tx_id in builds_on]
+    if not found and standing.head is None and rows.op is not Op.INSERT:
+        found = standing.parked
+    return found[-1] if found else None
 
 
 def decide(

@@ -282,7 +282,8 @@ async def _keep_versions(
 ) -> None:
     table = rows.table
     ids = [rows.ids[d.row] for d in done]
-    touched = [tuple(d.write.new) if d.write.op is Op.UPDATE else table.names for d in done]
+    # A deletion needs no mask: its operation says that it concerns all columns.
+    touched = [table.names if d.write.op is Op.INSERT else tuple(d.write.new) for d in done]
     lists: dict[str, tuple[Kind, list[Any]]] = {
         "id": (Kind.UUID, ids),
         "ord": (Kind.INTEGER, [orders[each] for each in ids]),

@@ -48,7 +48,7 @@ async def park(applying: Applying, refused: Sequence[Refusal]) -> None:
                 for each in some
             ],
         )
-        await _tell(applying, some)
+        await tell(applying, some)
         applying.tally.parked += len(some)
         applying.waiting = True
 
@@ -79,6 +79,7 @@ async def _keep(applying: Applying, refused: Sequence[Refusal]) -> None:
         "schema": (Kind.INTEGER, [s.origin.schema for s in sources]),
         "needs": (Kind.UUID, [each.needs for each in refused]),
         "behind": (Kind.UUID, [each.behind for each in refused]),
+        "quiet": (Kind.BOOLEAN, [each.is_quiet for each in refused]),
         "block": (Kind.BYTES, [body_of(s) for s in sources]),
         "stored_at_ms": (Kind.INTEGER, [s.origin.stored_at_ms for s in sources]),
     }
@@ -110,7 +111,7 @@ def plain(text: str, length_max: int) -> str:
     return text if len(text) <= length_max else f"{text[: length_max - 1]}…"
 
 
-async def _tell(applying: Applying, refused: Sequence[Refusal]) -> None:
+async def tell(applying: Applying, refused: Sequence[Refusal]) -> None:
     """Have the site get the heads of its rows, where the rows can have one at all."""
     told = []
     for each in refused:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -151,8 +152,17 @@ def _ms(now: str) -> int:
     return round(datetime.fromisoformat(now).timestamp() * 1000)
 
 
-async def restate(applying: Applying, tickets: Mapping[str, tuple[str, str | None]]) -> None:
-    """Tell what became of parked rows: state, and message where there is a new one, by ticket."""
+@dataclass(frozen=True, slots=True)
+class News:
+    """What became of a parked row; what is None stays as it was."""
+
+    state: str
+    reason: str | None = None
+    message: str | None = None
+
+
+async def restate(applying: Applying, tickets: Mapping[str, News]) -> None:
+    """Tell what became of parked rows, by ticket."""
     if not tickets:
         return
     table = applying.catalog.table("sync_parked")
@@ -162,10 +172,11 @@ async def restate(applying: Applying, tickets: Mapping[str, tuple[str, str | Non
             "site": applying.site,
             "table_no": applying.no(table),
             "version": str(uuid.uuid4()),
-            "mask": table.mask(("state", "message", "retried_at")),
+            "mask": table.mask(("state", "reason", "message", "retried_at")),
             "tickets": array(Kind.UUID, list(tickets)),
-            "states": array(Kind.TEXT, [state for state, _ in tickets.values()]),
-            "messages": array(Kind.TEXT, [message for _, message in tickets.values()]),
+            "states": array(Kind.TEXT, [news.state for news in tickets.values()]),
+            "reasons": array(Kind.TEXT, [news.reason for news in tickets.values()]),
+            "messages": array(Kind.TEXT, [news.message for news in tickets.values()]),
         },
     )
     applying.tally.touched = True

@@ -12,8 +12,8 @@ from central.store.fixed import fixed
 from central.store.groups import apply_group, part_orphans
 from central.store.intake import take_in
 from central.store.literals import array
-from central.store.parking import MESSAGE_MAX, plain
-from central.store.records import restate
+from central.store.parking import MESSAGE_MAX, plain, tell
+from central.store.records import News, restate
 from shared.catalog import Kind
 from sync import codec
 
@@ -98,7 +98,8 @@ async def discard(applying: Applying, ticket: str, by: str) -> bool:
     if not found:
         return False
     await _forget(applying, [ticket])
-    await restate(applying, {ticket: ("discarded", plain(f"discarded by {by}", MESSAGE_MAX))})
+    message = plain(f"discarded by {by}", MESSAGE_MAX)
+    await restate(applying, {ticket: News("discarded", message=message)})
     for each in await _behind(applying, found):
         await retry(applying, each)
     return True
@@ -109,7 +110,7 @@ async def _retry(applying: Applying, group: Sequence[Waiting]) -> bool:
         async with applying.savepoint():
             await _forget(applying, [each.ticket for each in group])
             await _apply(applying, group)
-            await restate(applying, {each.ticket: ("applied", None) for each in group})
+            await restate(applying, {each.ticket: News("applied") for each in group})
     except _Refused as why:
         await _keep_back(applying, group, why.refused)
         return False
@@ -193,17 +194,20 @@ async def _keep_back(
 ) -> None:
     """Note what is in the way of rows now; the others of the group wait for the first of them."""
     by_ticket = {each.source.ticket: each for each in refused}
-    told: dict[str, tuple[str, str | None]] = {}
+    # What only waited may be refused now, and then its site has to see the truth.
+    await tell(applying, list(by_ticket.values()))
+    told: dict[str, News] = {}
     for waiting in group:
         why = by_ticket.get(waiting.ticket)
         if why is None or (why.reason is Reason.TIED and waiting.reason is Reason.TIED):
-            told[waiting.ticket] = ("waiting", None)
+            told[waiting.ticket] = News("waiting")
             continue
         state = "waiting" if why.reason.waits else "parked"
-        told[waiting.ticket] = (state, plain(why.message, MESSAGE_MAX))
+        told[waiting.ticket] = News(state, why.reason.value, plain(why.message, MESSAGE_MAX))
         await applying.connection.execute(
-            b"UPDATE sync.waiting SET reason = %s, needs = %s, behind = %s WHERE ticket = %s",
-            [why.reason.value, why.needs, why.behind, waiting.ticket],
+            b"UPDATE sync.waiting SET reason = %s, needs = %s, behind = %s, quiet = %s"
+            b" WHERE ticket = %s",
+            [why.reason.value, why.needs, why.behind, why.is_quiet, waiting.ticket],
         )
     await restate(applying, told)
 

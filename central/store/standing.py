@@ -37,7 +37,8 @@ class Parked:
 
     ticket: str
     tx_id: str
-    reason: str
+    #: The site goes on as if it had been applied.
+    is_quiet: bool
 
 
 @dataclass(slots=True)

@@ -112,7 +112,7 @@ async def test_a_merged_version_has_an_id_of_its_own_and_goes_to_the_site(world:
     assert told == [("sync_conflicts", ["SITE_001"]), ("work_orders", ["SITE_001"])]
 
 
-# --- central, site, sum, max, min, sets ------------------------------------------------------------
+# --- central, site, sum, max, min, sets -----------------------------------------------------------
 
 
 async def test_the_due_date_of_the_centre_stands(world: World) -> None:
@@ -273,9 +273,8 @@ async def test_an_edit_of_what_the_centre_deleted_does_not_bring_it_back(world: 
     outcome = await row.here(LATE_MS, notes=("a", "site"))
     assert outcome.conflicts == {"delete": 1}
     assert await world.value("SELECT count(*) FROM mes.work_orders") == 0
-    kept = await world.one(
-        "SELECT here_value::jsonb, central_value->>'notes' FROM mes.sync_conflicts"
-    )
+    found = "SELECT here_value::jsonb, central_value->>'notes' FROM mes.sync_conflicts"
+    kept = await world.one(found)
     assert kept == ({"notes": "site"}, "a")
 
 
@@ -419,11 +418,13 @@ async def test_the_ingest_gives_way_in_a_deadlock_and_tries_again(world: World) 
 
 
 async def waits_for_a_lock(world: World) -> None:
-    while not await world.rows(
-        "SELECT FROM pg_stat_activity WHERE datname = current_database()"
-        " AND wait_event_type = 'Lock'"
-    ):
-        await asyncio.sleep(0.02)
+    waiting = (
+        "SELECT FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    async with asyncio.timeout(10):
+        while not await world.rows(waiting):  # noqa: ASYNC110 - PostgreSQL rings no bell for this
+            await asyncio.sleep(0.02)
 
 
 # --- natural keys --------------------------------------------------------------------------------
