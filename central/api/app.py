@@ -152,7 +152,7 @@ def _add_health(app: FastAPI, reach: Reach) -> None:
         try:
             measure(await _verdict(reach))
         except (psycopg.Error, psycopg_pool.PoolTimeout, SyncError):
-            app.state.measured = False
+            measure(None)
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 

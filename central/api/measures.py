@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from central.picture import SitePicture
     from central.status import Verdict
 
+FRESH: Final = Gauge("mes_central_status_fresh", "Whether the gauges of the database are of now")
 LEVEL: Final = Gauge("mes_central_level", "Verdict: 0 ok, 1 degraded, 2 critical")
 SITE_LEVEL: Final = Gauge("mes_central_site_level", "Verdict on the site, as above", ["site"])
 WORKERS: Final = Gauge("mes_central_ingest_workers", "Ingest workers that are alive")
@@ -29,8 +30,11 @@ UNSAFE: Final = Gauge("mes_central_unsafe_transactions", "Kept at the edge for a
 STREAM: Final = Gauge("mes_central_stream_filled_ratio", "Room taken in the stream", ["site"])
 
 
-def measure(verdict: Verdict) -> None:
-    """Set the gauges."""
+def measure(verdict: Verdict | None) -> None:
+    """Set the gauges; with None, say that they are old."""
+    FRESH.set(float(verdict is not None))
+    if verdict is None:
+        return
     picture = verdict.picture
     LEVEL.set(int(verdict.level))
     WORKERS.set(picture.centre.workers)

@@ -38,13 +38,19 @@ _BY_ERROR: Final[tuple[tuple[type[SyncError], int], ...]] = (
 )
 
 
+def first(error: BaseException) -> BaseException:
+    """Return the error itself, or the first one of a group of them."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 def verdict_on(error: BaseException) -> tuple[int, str] | None:
     """Return exit code and message of an error that an operator can do something about.
 
     None where the error is a mistake of ours, whose traceback is wanted.
     """
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    error = first(error)
     for kind, code in _BY_ERROR:
         if isinstance(error, kind):
             return code, str(error)

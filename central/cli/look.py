@@ -5,6 +5,7 @@ Plain ASCII but for what a plant wrote itself, so that any terminal shows it.
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -58,6 +59,12 @@ def _cell(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return number(value)
     return "-" if value is None or value == "" else str(value)
+
+
+def wrapped(text: str, indent: int) -> list[str]:
+    """Return lines of a sentence that begins with its own indent; the others have the one given."""
+    lines = textwrap.wrap(text, COLUMNS, subsequent_indent=" " * indent, break_on_hyphens=False)
+    return lines or [text]
 
 
 def number(value: int) -> str:

@@ -47,9 +47,11 @@ def run(workers: int | None) -> int:
         return asyncio.run(
             _until_told(_feed(read, catalog), keep(_worker_commands(read), _REFUSALS))
         )
-    except* WorkerRefused as refused:
-        code = next(e.code for e in refused.exceptions if isinstance(e, WorkerRefused))
-    return code
+    except BaseExceptionGroup as errors:
+        why = exits.first(errors)
+        if isinstance(why, WorkerRefused):
+            return why.code  # it has told why
+        raise
 
 
 @click.command()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from central.cli.given import catalogue, settings
-from central.cli.look import as_json, local, number, painted, say, say_json, short, table
+from central.cli.look import as_json, local, number, painted, say, say_json, short, table, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -101,9 +101,9 @@ def _centre(verdict: Verdict) -> Iterator[str]:
 
 def _why(reasons: Sequence[Reason]) -> Iterator[str]:
     for reason in reasons:
-        yield f"  {reason.code:<18}  {reason.message}"
+        yield from wrapped(f"  {reason.code:<18}  {reason.message}", 22)
         if reason.hint:
-            yield f"    next: {reason.hint}"
+            yield from wrapped(f"    next: {reason.hint}", 10)
 
 
 def _why_sites(verdict: Verdict) -> Iterator[str]:
@@ -115,9 +115,9 @@ def _why_sites(verdict: Verdict) -> Iterator[str]:
     for reasons in by_code.values():
         yield ""
         for name, reason in reasons:
-            yield f"  {reason.code:<18}  {name}: {reason.message}"
+            yield from wrapped(f"  {reason.code:<18}  {name}: {reason.message}", 22)
         if hint := reasons[0][1].hint:
-            yield f"    next: {hint}"
+            yield from wrapped(f"    next: {hint}", 10)
 
 
 def _overview(verdict: Verdict) -> list[str]:
