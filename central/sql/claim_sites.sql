@@ -1,6 +1,5 @@
 -- Renews what a worker holds, lets go of what is more than its share, and takes what is free up to
--- its share. All by the server's clock, so that workers' clocks may differ. Rows that another worker
--- is looking at are left to it.
+-- its share. All by the server's clock, so that workers' clocks may differ.
 WITH alive AS MATERIALIZED (
     SELECT greatest(count(*), 1) AS workers FROM sync.worker WHERE until > now()
 ), sites AS MATERIALIZED (
@@ -9,7 +8,7 @@ WITH alive AS MATERIALIZED (
     FROM sync.site AS s
     WHERE %(sites)s::text[] IS NULL OR s.site = ANY(%(sites)s::text[])
     ORDER BY s.site
-    FOR UPDATE SKIP LOCKED
+    FOR UPDATE
 ), share AS (
     SELECT ceil((SELECT count(*) FROM sync.site
                  WHERE %(sites)s::text[] IS NULL OR site = ANY(%(sites)s::text[]))::numeric

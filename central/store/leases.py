@@ -54,10 +54,11 @@ async def claim(
     Those that it holds it keeps, but for more than its share: these it lets go of.
     """
     wanted = None if sites is None else list(sites)
+    # One after the other: each must see what the one before it took and let go of.
+    await connection.execute(b"SELECT pg_advisory_xact_lock(hashtextextended('mes.leases', 0))")
     await connection.execute(
         fixed("claim_sites"), {"holder": holder, "ttl_s": ttl_s, "sites": wanted}
     )
-    # Asked anew: a site whose row somebody was looking at is held all the same.
     cursor = await connection.execute(
         b"""SELECT site, lease_token FROM sync.site
             WHERE lease_holder = %(holder)s AND lease_until > now()
