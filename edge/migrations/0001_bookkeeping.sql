@@ -57,6 +57,7 @@ CREATE TABLE _sync_pending (           -- own writes that the centre has not dec
     op        TEXT    NOT NULL,
     mask      INTEGER NOT NULL,
     deltas    TEXT,                    -- JSON column -> [old, new] of sum and set columns
+    base      TEXT,                    -- the version that the writer saw under it
     PRIMARY KEY (table_no, id, n)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX _sync_pending_by_n ON _sync_pending (n);

@@ -12,16 +12,14 @@ wrote it; then rows that had made way and may come back.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
-import msgpack
-
 from edge.store import cursor, position
+from edge.store.ack import settle_own
 from edge.store.applying import Applying
-from edge.store.heads import Head, land, settle_row
+from edge.store.heads import land
 from edge.store.open import silent, writing
-from edge.store.puts import bring_back, put_all
+from edge.store.puts import bring_back
 from shared.changes import SHARED, Fate, FeedEntry, Position
 from sync import codec
 from sync.protocol import Verdict, entry_hash, judge
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
 TRANSACTION_ROWS_MAX: Final = 5_000
 #: How long an entry waits for the shared feed before it is applied all the same.
 SHARED_WAIT_MAX_MS: Final = 60_000
-_SHADOWS_AT_A_TIME: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,52 +244,3 @@ def _kept(connection: sqlite3.Connection, scope: str) -> Iterator[FeedEntry]:
             "DELETE FROM _sync_in WHERE scope = ? AND pos = ? RETURNING message", (scope, pos)
         ).fetchone()
         yield codec.decode_entry(message)[0]
-
-
-# --- the ack --------------------------------------------------------------------------------------
-
-
-def settle_own(applying: Applying) -> None:
-    """Clear the site's own writes that are decided by now from over the heads.
-
-    A row for which no head came was taken as the site wrote it: its head is the site's own
-    transaction. A row whose head stands in the shadow shows that, and what is still undecided.
-    """
-    while _settle_shadows(applying):
-        pass
-    given = {"epoch": applying.epoch, "n": applying.decided_n}
-    applying.connection.execute(_OWN_VERSIONS, given)
-    applying.connection.execute("DELETE FROM _sync_pending WHERE n <= :n", given)
-
-
-_OWN_VERSIONS: Final = """
-    INSERT INTO _sync_row (table_no, id, version, ord, gone)
-    SELECT p.table_no, p.id, o.tx_id, 0, p.op = 'D'
-    FROM (SELECT table_no, id, op, max(n) AS n FROM _sync_pending WHERE n <= :n
-          GROUP BY table_no, id) p
-    JOIN _sync_out o ON o.epoch = :epoch AND o.n = p.n AND o.part = 0
-    WHERE NOT EXISTS
-        (SELECT 1 FROM _sync_shadow s WHERE s.table_no = p.table_no AND s.id = p.id)
-    ON CONFLICT (table_no, id) DO UPDATE SET version = excluded.version, gone = excluded.gone"""
-
-
-def _settle_shadows(applying: Applying) -> bool:
-    """Settle some of the rows that have a shadow and decided writes; False when none was left."""
-    rows = applying.connection.execute(
-        "SELECT DISTINCT s.table_no, s.id, s.fate, s.version, s.ord, s.head FROM _sync_pending p"
-        " JOIN _sync_shadow s ON s.table_no = p.table_no AND s.id = p.id"
-        " WHERE p.n <= ? ORDER BY s.table_no LIMIT ?",
-        (applying.decided_n, _SHADOWS_AT_A_TIME),
-    ).fetchall()
-    for number, some in groupby(rows, key=lambda row: row[0]):
-        target = applying.target_of(number)
-        if target is None:  # the table is no longer in the catalogue
-            applying.connection.execute("DELETE FROM _sync_shadow WHERE table_no = ?", (number,))
-            continue
-        heads = [
-            Head(row_id, Fate(fate), msgpack.unpackb(head), version, order)
-            for _, row_id, fate, version, order, head in some
-        ]
-        puts = [settle_row(applying, target, head) for head in heads]
-        put_all(applying, target, [put for put in puts if put is not None])
-    return bool(rows)

@@ -52,12 +52,17 @@ class Drained:
 def drain(opened: Opened, now_ms: int) -> Drained | None:
     """Move everything that programs committed into the outbox; None where there is nothing.
 
-    Either all of it is moved, or nothing. Cheap where there is nothing: no lock is taken.
+    Of many facts those that stood when it began, which were read before the lock was taken; the next
+    drain takes the others. Either all of it is moved, or nothing. Cheap where there is nothing: no
+    lock is taken.
     """
     if not waiting(opened):
         return None
-    with writing(opened.connection):
-        return drain_within(opened, now_ms)
+    with (
+        reading_ahead(opened, now_ms) as early,
+        writing(opened.connection, meanwhile=early.read_on if early else None),
+    ):
+        return drain_within(opened, now_ms, early)
 
 
 def waiting(opened: Opened) -> list[str]:
@@ -65,8 +70,8 @@ def waiting(opened: Opened) -> list[str]:
     return [name for (name,) in opened.connection.execute(opened.look)]
 
 
-def drain_within(opened: Opened, now_ms: int) -> Drained | None:
-    """Do the same inside a write transaction that is open already.
+def drain_within(opened: Opened, now_ms: int, early: Early | None = None) -> Drained | None:
+    """Do the same inside a write transaction that is open already; without ``early``, drain all.
 
     Texts that are no UTF-8 can't be read the usual way: then all is read again, and they travel as
     the bytes they are.
@@ -74,7 +79,7 @@ def drain_within(opened: Opened, now_ms: int) -> Drained | None:
     connection = opened.connection
     connection.execute("SAVEPOINT drain")
     try:
-        drained = _drain(opened, now_ms)
+        drained = _drain(opened, now_ms, early)
     except sqlite3.OperationalError as error:
         if "decode" not in str(error):
             raise
@@ -85,15 +90,14 @@ def drain_within(opened: Opened, now_ms: int) -> Drained | None:
     return drained
 
 
-def _drain(opened: Opened, now_ms: int) -> Drained | None:
-    names = waiting(opened)
-    if not names:
-        return None
+def _drain(opened: Opened, now_ms: int, early: Early | None = None) -> Drained | None:
     at = position.read(opened.connection)
+    if early is not None and early.at == at:
+        early.move_marks()
+        return _pack(opened, at, early.packer, now_ms, only_logs=True)
     hlc = clock.tick(at.hlc, now_ms)
     with Packer(opened.catalog.version, hlc, at.offset_ms) as packer:
-        batch = _Batch(opened, at, packer)
-        tables = [t for t in opened.catalog.parents_first() if t.name in names]
+        return _pack(opened, at, packer, now_ms)
         for table in tables:
             batch.take(table)
         for table in reversed(tables):
@@ -242,8 +246,8 @@ class _Batch:
             if column.policy in (Policy.SUM, Policy.ADD_REMOVE_SET) and mask >> place & 1
         ]
         self._connection.executemany(
-            "INSERT INTO _sync_pending (table_no, id, n, op, mask, deltas)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO _sync_pending (table_no, id, n, op, mask, deltas, base)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
                 (
                     number,
@@ -252,6 +256,7 @@ class _Batch:
                     op.value,
                     mask,
                     _deltas(change, counted) if counted and op is Op.UPDATE else None,
+                    change.base,
                 )
                 for change in group
             ),

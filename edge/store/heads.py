@@ -246,7 +246,7 @@ def _as_put(head: Head) -> Put:
 
 def settle_row(applying: Applying, target: Target, head: Head) -> Put | None:
     """Take the head of a laden row; return what is to be put, or None where no row is shown."""
-    writes = _own_writes(applying, target, head.id)
+    writes = own_writes(applying, target, head.id)
     decided_n = _decided_n(applying, head, writes)
     decided = [write for write in writes if write.n <= decided_n]
     undecided = [write for write in writes if write.n > decided_n]
@@ -308,16 +308,19 @@ def _lose(applying: Applying, target: Target, local: Mapping[str, Value], code: 
     extra.forget(applying, target.name, [str(local["id"])])
 
 
-def _own_writes(applying: Applying, target: Target, row_id: str) -> list[OwnWrite]:
+def own_writes(applying: Applying, target: Target, row_id: str) -> list[OwnWrite]:
     """Return the site's writes on a row that are not decided, oldest first."""
     rows = applying.connection.execute(
-        "SELECT n, op, mask, deltas FROM _sync_pending WHERE table_no = ? AND id = ? ORDER BY n",
+        "SELECT n, op, mask, deltas, base FROM _sync_pending"
+        " WHERE table_no = ? AND id = ? ORDER BY n",
         (target.no, row_id),
     )
     return [_own_write(target, *row) for row in rows]
 
 
-def _own_write(target: Target, n: int, op: str, mask: int, deltas: str | None) -> OwnWrite:
+def _own_write(
+    target: Target, n: int, op: str, mask: int, deltas: str | None, base: str | None
+) -> OwnWrite:
     names = target.table.names
     touched = frozenset(name for bit, name in enumerate(names) if mask >> bit & 1)
     changes = {
@@ -325,7 +328,7 @@ def _own_write(target: Target, n: int, op: str, mask: int, deltas: str | None) -
         for name, (old, new) in json.loads(deltas or "{}").items()
         if (here := target.column_here(name)) is not None
     }
-    return OwnWrite(n, Op(op), touched, changes)
+    return OwnWrite(n, Op(op), touched, changes, base)
 
 
 def _decided_n(applying: Applying, head: Head, writes: Sequence[OwnWrite]) -> int:

@@ -44,6 +44,8 @@ class OwnWrite:
     columns: frozenset[str]
     #: Column -> what the writer saw, and what it wrote; of sums and sets.
     deltas: Mapping[str, tuple[Value, Value]]
+    #: The version that the writer saw under it; of its own undecided ones, the first one's.
+    base: str | None = None
 
 
 def shown(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from edge.store import aside, cursor, position
-from edge.store.apply import settle_own
+from edge.store.ack import settle_own
 from edge.store.applying import Applying
 from edge.store.heads import Head, land, settle_row
 from edge.store.open import silent, writing
