@@ -10,7 +10,7 @@ like any other, and the message can name the way out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from edge import guard
@@ -36,7 +36,8 @@ class Form:
     site: str
     #: Its unique keys other than the id: the natural ones, and what the plant added itself.
     keys: tuple[tuple[str, ...], ...]
-    #: Made by the plant before it was replicated: columns without strict types, no journal.
+    #: Made by the plant before it was replicated: columns without strict types, no journal, and
+    #: keys that the programs do not give.
     adopted: bool = False
     #: The column of ``table.relax_by`` that names the row whose lattice may go back.
     released_by: str | None = None
@@ -105,7 +106,8 @@ def triggers(table: Table, form: Form) -> dict[str, str]:
     else:
         found = [_guard_insert(table, form)]
         if table.append_only:
-            found += _refusing(table, guard.append_only(table), inserts=False)
+            why = guard.append_only(table)
+            found += _refusing(table, why, inserts=False, adopted=form.adopted)
         else:
             found += [_guard_update(table, form), _guard_delete(table, form)]
         if has_log(table, form):
@@ -116,15 +118,18 @@ def triggers(table: Table, form: Form) -> dict[str, str]:
 # --- guards ----------------------------------------------------------------------------------
 
 
-def _refusing(table: Table, why: str, *, inserts: bool = True) -> Iterator[tuple[str, str]]:
+def _refusing(
+    table: Table, why: str, *, inserts: bool = True, adopted: bool = False
+) -> Iterator[tuple[str, str]]:
     """Yield triggers by which programs can't write at all, or can't change what they inserted."""
     for event in ("INSERT", "UPDATE", "DELETE")[0 if inserts else 1 :]:
+        unfilled = ' AND OLD."id" IS NOT NULL AND OLD."created_at" IS NOT NULL'
         yield _trigger(
             table,
             f"guard_{event.lower()}",
             f"BEFORE {event}",
             [f"SELECT RAISE(ABORT, {literal(why)})"],
-            when=_WRITING,
+            when=_WRITING + (unfilled if adopted and event == "UPDATE" else ""),
         )
 
 
@@ -133,9 +138,10 @@ def _guard_insert(table: Table, form: Form) -> tuple[str, str]:
     if table.fact:
         rules[:0] = guard.no_replacing(table, form.keys, None if form.adopted else JOURNAL)
     else:
-        rules += [guard.of_id(table), *guard.of_insert(table, CREATED_AT)]
+        created = replace(CREATED_AT, nullable=form.adopted)
+        rules += [guard.of_id(table), *guard.of_insert(table, created, adopted=form.adopted)]
     for column in table.columns:
-        rules += guard.of_insert(table, column)
+        rules += guard.of_insert(table, column, adopted=form.adopted)
     if table.fact:
         # The flag is looked at last, which saves a twentieth of the insert.
         any_broken = "\n  OR ".join(rule.broken for rule in rules)
@@ -147,7 +153,7 @@ def _guard_update(table: Table, form: Form) -> tuple[str, str]:
     rules = [guard.foreign_site("OLD", table, form.site), *guard.never_changed(table)]
     rules.append(guard.of_id(table))
     for column in table.columns:
-        rules += guard.of_update(table, column, form.released_by)
+        rules += guard.of_update(table, column, adopted=form.adopted, released_by=form.released_by)
     return _guard(table, "UPDATE", rules)
 
 
@@ -170,7 +176,8 @@ def _guard(
 
 
 def _capturing(table: Table, form: Form) -> Iterator[tuple[str, str]]:
-    yield _trigger(table, "log_insert", "AFTER INSERT", [_log(table, "I", "NEW")], when=_WRITING)
+    inserted = [_log(table, "I", "NEW")] if not form.adopted else _fill_and_log(table)
+    yield _trigger(table, "log_insert", "AFTER INSERT", inserted, when=_WRITING)
     if table.append_only:
         return
     yield _log_displaced_by_insert(table, form)
@@ -191,6 +198,19 @@ def _log(table: Table, op: str, row: str) -> str:
     lost = {f"o_{name}": f"{row}.{quoted(name)}" for name in table.names}
     mask = str((1 << len(table.names)) - 1)
     return _insert(table, {"op": literal(op), **key, "mask": mask, "at_ms": NOW_MS, **lost})
+
+
+def _fill_and_log(table: Table) -> list[str]:
+    """Return the statements that give a row of an adopted table its key, and log it.
+
+    SQLite can't add a column whose default is an expression, so a trigger takes its place.
+    """
+    name = quoted(table.name)
+    return [
+        f'UPDATE {name} SET "id" = coalesce("id", {UUID7}), "created_at" = coalesce("created_at",'
+        f' {NOW})\n  WHERE rowid = NEW.rowid AND ("id" IS NULL OR "created_at" IS NULL)',
+        f"{_log(table, 'I', 'd')}\n  FROM {name} d WHERE d.rowid = NEW.rowid",
+    ]
 
 
 def _insert(table: Table, values: dict[str, str]) -> str:

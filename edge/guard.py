@@ -68,7 +68,7 @@ def no_replacing(
     for key in keys:
         same = " AND ".join(f"d.{quoted(column)} = NEW.{quoted(column)}" for column in key)
         yield Rule(
-            f'EXISTS (SELECT 1 FROM {name} d WHERE {same} AND d."id" <> NEW."id")',
+            f'EXISTS (SELECT 1 FROM {name} d WHERE {same} AND d."id" IS NOT NEW."id")',
             f"another row has this {', '.join(key)}; {append_only(table)}",
         )
     if journal:
@@ -80,7 +80,8 @@ def no_replacing(
 def never_changed(table: Table) -> Iterator[Rule]:
     """Refuse to move a row to another site or another month."""
     for column in ("site_id", "created_at"):
-        changed = f'NEW."{column}" IS NOT OLD."{column}"'
+        # From null: an adopted table's row gets its key after it is inserted.
+        changed = f'NEW."{column}" IS NOT OLD."{column}" AND OLD."{column}" IS NOT NULL'
         yield Rule(changed, f"{table.name}.{column} is set once, when the row is made")
 
 
@@ -92,21 +93,30 @@ def of_id(table: Table) -> Rule:
     )
 
 
-def of_insert(table: Table, column: Column) -> Iterator[Rule]:
+def of_insert(table: Table, column: Column, *, adopted: bool) -> Iterator[Rule]:
     """Yield what a column's value breaks in a new row."""
-    yield from _of_value(table, column, f"NEW.{quoted(column.name)}")
+    yield from _of_value(table, column, _new(column, adopted=adopted))
 
 
-def of_update(table: Table, column: Column, released_by: str | None) -> Iterator[Rule]:
+def of_update(
+    table: Table, column: Column, *, adopted: bool, released_by: str | None
+) -> Iterator[Rule]:
     """Yield what a column's value breaks in a changed row, where the column changed.
 
     ``released_by`` is the column of ``table.relax_by`` that names the released row.
     """
     new, old = f"NEW.{quoted(column.name)}", f"OLD.{quoted(column.name)}"
-    for rule in _of_value(table, column, new):
+    for rule in _of_value(table, column, _new(column, adopted=adopted)):
         yield Rule(f"{new} IS NOT {old} AND ({rule.broken})", rule.message)
     if column.order:
         yield _never_back(table, column, released_by)
+
+
+def _new(column: Column, *, adopted: bool) -> str:
+    """Return the new value as the rules look at it: columns of a plant's own may hold any type."""
+    new = f"NEW.{quoted(column.name)}"
+    numbers = (Kind.INTEGER, Kind.FLOAT, Kind.BOOLEAN, Kind.BYTES)
+    return f"CAST({new} AS TEXT)" if adopted and column.type.kind not in numbers else new
 
 
 def _never_back(table: Table, column: Column, released_by: str | None) -> Rule:

@@ -6,9 +6,11 @@ travels, and the centre parks it with its reason.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from edge.sql_text import quoted
+from edge.store.fold import differs
 from edge.store.open import silent
 from shared.errors import InvalidValue
 from shared.values import canonical, column_problems
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping, Sequence
 
+    from edge.store.fold import Touched
     from shared.catalog import Column, Table
     from shared.changes import Value
 
@@ -39,7 +42,8 @@ def to_one_form(
                 form = canonical(column.type, values[place])
             except InvalidValue:
                 continue
-            if form != values[place] and _put(connection, table, column, (form, keys[place]), key):
+            given = (form, keys[place])
+            if differs(form, values[place]) and _put(connection, table, column, given, key):
                 values[place] = form
                 replaced = True
     return replaced
@@ -60,3 +64,16 @@ def _put(
             given,
         )
     return bool(changed.rowcount)
+
+
+def one_form_of_old(table: Table, touched: Touched) -> Touched:
+    """Return what stood in an adopted row in canonical form.
+
+    Its own columns may not hold that form (a decimal in a REAL column), so it is made at each read.
+    """
+    old = list(touched.old)
+    for place, column in enumerate(table.columns):
+        if touched.mask >> place & 1:
+            with suppress(InvalidValue):
+                old[place] = canonical(column.type, old[place])
+    return touched._replace(old=old)

@@ -8,16 +8,17 @@ are ours, from ``edge.capture``.
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from edge import capture
-from edge.capture import Form
 from edge.sql_text import literal, quoted
 from shared.catalog import COMMON, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from edge.capture import Form
     from shared.catalog import Catalog, Table
 
 #: SQLite's type for each kind. A decimal is a text, never a binary float.
@@ -37,29 +38,36 @@ def numbers(connection: sqlite3.Connection) -> dict[str, int]:
 
 def forms(connection: sqlite3.Connection, catalog: Catalog, site: str) -> dict[str, Form]:
     """Return how each table of the catalogue stands in the store."""
-    adopted = dict(connection.execute("SELECT name, adopted FROM _sync_table"))
-    found = {}
-    for table in catalog.tables:
-        planned = capture.form_of(table, catalog, site=site)
-        keys = dict.fromkeys((*planned.keys, *unique_keys(connection, table.name)))
-        found[table.name] = Form(
-            site, tuple(keys), bool(adopted.get(table.name)), planned.released_by
-        )
-    return found
+    return {table.name: form(connection, table, catalog, site=site) for table in catalog.tables}
+
+
+def form(connection: sqlite3.Connection, table: Table, catalog: Catalog, *, site: str) -> Form:
+    """Return how a table stands in the store, with the unique keys that it has there."""
+    planned = capture.form_of(table, catalog, site=site)
+    adopted = connection.execute(
+        "SELECT 1 FROM _sync_table WHERE name = ? AND adopted", (table.name,)
+    ).fetchone()
+    keys = dict.fromkeys((*planned.keys, *unique_keys(connection, table.name)))
+    return replace(planned, keys=tuple(keys), adopted=adopted is not None)
 
 
 def unique_keys(connection: sqlite3.Connection, table: str) -> Iterator[tuple[str, ...]]:
-    """Yield the columns of a table's unique indexes but the id's, the plant's own included.
+    """Yield the columns of a table's unique keys but the id's, the plant's own included.
 
-    Of an index on expressions only the columns can be told; it has then none, and is left out.
+    An index on expressions names no columns, so it is left out.
     """
+    primary = connection.execute(
+        "SELECT name FROM pragma_table_info(?) WHERE pk > 0 ORDER BY pk", (table,)
+    )
+    keys = [tuple(name for (name,) in primary)]
     for index in connection.execute(
         'SELECT name FROM pragma_index_list(?) WHERE "unique"', (table,)
-    ):
+    ).fetchall():
         rows = connection.execute("SELECT name FROM pragma_index_info(?) ORDER BY seqno", index)
-        names = tuple(name for (name,) in rows)
-        if names != ("id",) and None not in names:
-            yield names
+        keys.append(tuple(name for (name,) in rows))
+    for key in dict.fromkeys(keys):
+        if key not in ((), ("id",), (capture.JOURNAL,)) and None not in key:
+            yield key
 
 
 def look_statement(catalog: Catalog, forms: Mapping[str, Form]) -> str:

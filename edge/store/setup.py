@@ -5,7 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from dataclasses import replace
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from random import SystemRandom
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from shared.changes import GENESIS
 from shared.errors import SchemaMismatch, WrongSite
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from random import Random
 
@@ -69,6 +71,30 @@ def make(
     except BaseException:
         connection.close()
         raise
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who holds a store, and since when."""
+
+    site: str
+    host: str
+    now_ms: int
+
+
+@contextmanager
+def holding(path: Path, owner: Owner) -> Iterator[sqlite3.Connection]:
+    """Hold a database as its agent would, with our bookkeeping in it, but no table of ours."""
+    lock = _lock(path)
+    try:
+        with closing(connect(path)) as connection:
+            instance = instance_of(path, owner.host)
+            epoch = uuid7(owner.now_ms, SystemRandom())
+            bookkeeping(connection, site=owner.site, instance=instance, epoch=epoch)
+            _check_owner(connection, path, site=owner.site, instance=instance)
+            yield connection
+    finally:
+        os.close(lock)
 
 
 def open_to_look(path: Path) -> Opened:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edge import capture
 from edge.sql_text import quoted
-from edge.store.canon import to_one_form
+from edge.store.canon import one_form_of_old, to_one_form
 from edge.store.fold import Touched, decide, fold
 from edge.store.open import silent
 from shared.catalog import CREATED_AT
@@ -79,6 +79,8 @@ class Touches:
             else versions.get(touched.id, (None, True))[1] is False
             for touched in page
         }
+        if self._opened.forms[self._table.name].adopted:
+            page = [one_form_of_old(self._table, touched) for touched in page]
         needed = self._needed(page, existed)
         lives = self._lives(ids, needed)
         self._keep_keys(page, lives, existed)
