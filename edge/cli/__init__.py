@@ -1,0 +1,1 @@
+"""The commands of a site: ``mes-edge`` runs it, ``mes-sync`` looks at it."""

@@ -1,0 +1,300 @@
+"""``mes-sync conflicts``."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from edge.cli import exits, given, look
+from edge.conflicts import Conflict, Side, catalogue_of, find_conflict, read_conflicts
+from edge.status import looking, to_ms
+from edge.verdict import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from edge.reviews import Choice, Resolved
+
+_CENTRE: Final = "*"
+_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+@click.group()
+def conflicts() -> None:
+    """Look at what two sides wrote at once and what stands; decide where a person has to.
+
+    A conflict is named by its id, or by the last characters of it.
+    """
+
+
+# --- list --------------------------------------------------------------------------------------
+
+
+def _span(ctx: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
+    """Return a span of time such as ``90m``, ``24h`` or ``7d``."""
+    if value is None:
+        return None
+    if value[:-1].isdigit() and value[-1:] in _UNITS:
+        return timedelta(**{_UNITS[value[-1]]: int(value[:-1])})
+    raise click.BadParameter(f"{value!r} is no span of time; write 90m, 24h or 7d", ctx, param)
+
+
+@conflicts.command("list")
+@given.store_option
+@click.option("--open", "state", flag_value="open", default=True,
+              help="Those that wait for a person, which is the default.")  # fmt: skip
+@click.option("--resolved", "state", flag_value="resolved", help="Those that a person decided.")
+@click.option("--all", "state", flag_value="", help="All, also those that a policy decided.")
+@click.option("--table", "of_table", help="Of one table.", shell_complete=given.complete_table)
+@click.option("--since", callback=_span, help="Not older than 90m, 24h, 7d.")
+@click.option("--limit", default=100, show_default=True, help="At most so many.")
+@look.as_json
+def list_conflicts(
+    *, store: Path, json_wanted: bool, since: timedelta | None, **options: Any
+) -> int:
+    """List conflicts: those that wait for a person first, then the latest."""
+    now_ms = given.now_ms()
+    with looking(store) as connection:
+        found = read_conflicts(
+            connection,
+            catalogue_of(connection),
+            state=options["state"] or None,
+            table=options["of_table"],
+            since=_before(now_ms, since),
+            limit=options["limit"],
+        )
+    if json_wanted:
+        listed = [_document(each) for each in found]
+        look.say_json({"schema": "mes-sync.conflicts/v1", "conflicts": listed})
+        return exits.OK
+    for line in _listing(found, now_ms, state=options["state"]):
+        look.say(line)
+    return exits.OK
+
+
+def _before(now_ms: int, since: timedelta | None) -> str | None:
+    if since is None:
+        return None
+    return f"{datetime.fromtimestamp(now_ms / 1000, UTC) - since:%Y-%m-%dT%H:%M:%S}"
+
+
+def _listing(found: list[Conflict], now_ms: int, *, state: str) -> list[str]:
+    rows = [
+        (
+            each.short, look.age(now_ms - (to_ms(each.decided_at) or now_ms)),
+            look.short(each.table, 20), look.short(each.key or each.row_id[-8:], 16),
+            look.short(each.group, 14), look.short(_brief(each.here.value), 16),
+            look.short(_brief(each.central.value), 16), each.policy,
+            each.verdict if each.state == "decided" else each.state,
+        )
+        for each in found
+    ]  # fmt: skip
+    titles = ("ID", "AGE", "TABLE", "KEY", "COLUMNS", "HERE", "CENTRAL", "POLICY", "STATE")
+    if not found:
+        return ["no conflict needs a person" if state == "open" else "no conflicts"]
+    waiting = [each for each in found if each.state == "open"]
+    end = counted(len(found), "conflict", "conflicts")
+    end += f", {counted(len(waiting), 'waits', 'wait')} for a person"
+    if waiting:
+        end += f"; next: mes-sync conflicts show {waiting[0].short}"
+    return [*look.table(titles, rows), end]
+
+
+def _brief(value: Mapping[str, Any] | None) -> str:
+    """Return a side's value in a few characters; a lone column's without its name."""
+    if value is None:
+        return "-"
+    if not value:
+        return "deleted"
+    return ", ".join("null" if v is None else str(v) for v in value.values())
+
+
+def _document(conflict: Conflict) -> dict[str, Any]:
+    return asdict(conflict) | {"state": conflict.state}
+
+
+# --- show --------------------------------------------------------------------------------------
+
+
+@conflicts.command()
+@click.argument("name", metavar="ID", shell_complete=given.complete_conflict)
+@given.store_option
+@look.as_json
+def show(name: str, *, store: Path, json_wanted: bool) -> int:
+    """Show a conflict in full: both values, both writers, both clocks, the base, what stands."""
+    with looking(store) as connection:
+        conflict = find_conflict(connection, catalogue_of(connection), name)
+    if json_wanted:
+        look.say_json({"schema": "mes-sync.conflict/v1", **_document(conflict)})
+        return exits.OK
+    for line in portrait(conflict):
+        look.say(line)
+    return exits.OK
+
+
+def portrait(conflict: Conflict) -> Iterator[str]:
+    """Yield a conflict in full, for people."""
+    state = conflict.state
+    said = f"{state}, {conflict.verdict}" if state == "decided" else state
+    word = look.painted(said, "degraded" if state == "open" else "ok")
+    names = list(conflict.result or {}) or [*(conflict.here.value or {})]
+    stands = {k: v for k, v in (conflict.stands or {}).items() if k in names}
+    yield f"{conflict.table} {conflict.key or conflict.row_id}, {conflict.group}: {word}"
+    yield f"  base     {_value(conflict.base)}"
+    yield _written("here", conflict.here)
+    yield _written("central", conflict.central)
+    if conflict.clock_clamped:
+        yield "  clock    one ran ahead and was held to 5 min"
+    when = look.local(to_ms(conflict.decided_at))
+    yield f"  verdict  {conflict.verdict} by policy {conflict.policy}, {when}"
+    yield f"  result   {_value(conflict.result)}"
+    yield f"  stands   {_value(stands) if conflict.stands is not None else 'no row'}"
+    yield from _review(conflict)
+    yield f"  row      {conflict.row_id}"
+    yield f"  sent in  transaction {conflict.tx_id or '-'}"
+    yield f"  history  {conflict.id}"
+    if state == "open":
+        value = "" if conflict.policy == "delete" else "|value=..."
+        yield f"  choose   mes-sync conflicts resolve {conflict.short} --take here|central{value}"
+        yield '             --reason "..."'
+
+
+def _value(value: Mapping[str, Any] | None) -> str:
+    if value is None:
+        return "not known"
+    if not value:
+        return "no row"
+    return "  ".join(f"{k} = {json.dumps(v, ensure_ascii=False)}" for k, v in value.items())
+
+
+def _written(name: str, side: Side) -> str:
+    where = "at the centre" if side.site in (None, _CENTRE) else f"at {side.site}"
+    who = f"by {side.writer} " if side.writer else ""
+    when = f"  {look.local(to_ms(side.at))}" if side.at else ""
+    return f"  {name:<7}  {_value(side.value)}  {who}{where}{when}"
+
+
+def _review(conflict: Conflict) -> Iterator[str]:
+    review = conflict.review
+    if review is not None and conflict.state != "open":
+        who, when = review.decided_by or "somebody", look.local(to_ms(review.decided_at))
+        yield f"  decided  {review.take} by {who}, {when}: {review.reason or '-'}"
+        yield f"  taken    {_value(review.value)}"
+
+
+# --- resolve -------------------------------------------------------------------------------------
+
+
+@conflicts.command()
+@click.argument("name", metavar="ID", shell_complete=given.complete_conflict)
+@given.store_option
+@click.option(
+    "--take", required=True, metavar="here|central|value=...",
+    help='Whose value to take, or one of your own: value=SCRAP, or value={"lsl": 1.5} for several.',
+)  # fmt: skip
+@click.option("--reason", required=True, help="Why; it stays in the history.")
+@click.option("--by", help="Who decides; the name of this login where nothing is given.")
+@click.option("--anyway", is_flag=True, help="Although the row was written since.")
+@click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
+@look.as_json
+def resolve(
+    name: str, *, store: Path, take: str, dry_run: bool, json_wanted: bool, **options: Any
+) -> int:
+    """Decide a conflict that waits for a person.
+
+    The decision is a normal write of this site and goes to the centre like any other. Deciding the
+    same once more does nothing.
+    """
+    # Loaded only here: what writes needs the store's code, which takes a moment.
+    from contextlib import closing
+
+    from edge import reviews
+    from edge.parked import instant
+    from edge.store import setup
+
+    opened = setup.open_to_look(store)
+    with closing(opened.connection) as connection:
+        conflict = find_conflict(connection, opened.catalog, name)
+        columns = reviews.group_columns(opened.catalog.table(conflict.table), conflict)
+        done = reviews.resolve(
+            connection,
+            opened.catalog,
+            conflict.id,
+            _choice(take, columns, options),
+            now=instant(given.now_ms()),
+            dry_run=dry_run,
+        )
+    if json_wanted:
+        look.say_json(_resolution(done) | {"dry_run": dry_run})
+        return exits.OK
+    for line in _said(done, dry_run=dry_run):
+        look.say(line)
+    return exits.OK
+
+
+def _choice(take: str, columns: tuple[str, ...], options: Mapping[str, Any]) -> Choice:
+    """Return the choice; a text that is no JSON object is the value of the only column."""
+    from edge.reviews import TAKES, Choice
+
+    word, equals, text = take.partition("=")
+    if word not in TAKES or bool(equals) != (word == "value"):
+        raise click.BadParameter("here, central or value=... is expected", param_hint="--take")
+    value: dict[str, Any] | None = None
+    if equals:
+        value = _object(text)
+        if value is None and len(columns) == 1:
+            value = {columns[0]: None if text == "null" else text}
+    return Choice(
+        take=word,
+        value=value,
+        reason=options["reason"],
+        by=options["by"] or getpass.getuser(),
+        anyway=options["anyway"],
+    )
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError as why:
+        raise click.BadParameter(f"not JSON: {why}", param_hint="--take") from why
+    return found if isinstance(found, dict) else None
+
+
+def _said(done: Resolved, *, dry_run: bool) -> Iterator[str]:
+    conflict, decision = done.conflict, done.decision
+    row = f"{conflict.table} {conflict.key or conflict.row_id}"
+    if done.before:
+        yield f"{row}: the same was decided before; nothing to do"
+        return
+    stands = conflict.stands or {}
+    effect = "; ".join(
+        f"{name} {json.dumps(stands.get(name), ensure_ascii=False)} -> "
+        f"{json.dumps(value, ensure_ascii=False)}"
+        for name, value in decision.changes.items()
+    )
+    effect = "deleted" if decision.delete else effect or "nothing, it stands already"
+    yield f"{'would write' if dry_run else 'wrote'}  {row}: {effect}"
+    if not dry_run:
+        yield "resolved; it goes to the centre like any write. Both values stay in the history"
+
+
+def _resolution(done: Resolved) -> dict[str, Any]:
+    return {
+        "schema": "mes-sync.resolution/v1",
+        "id": done.conflict.id,
+        "table": done.conflict.table,
+        "row_id": done.conflict.row_id,
+        "changes": dict(done.decision.changes),
+        "deleted": done.decision.delete,
+        "taken": done.decision.taken,
+        "decided_before": done.before,
+    }

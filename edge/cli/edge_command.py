@@ -1,0 +1,59 @@
+"""``mes-edge``: the commands of a site's agent and store."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from edge.cli.frame import CONTEXT, Commands, run
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+NAME: Final = "mes-edge"
+
+#: Command, the module in this package that holds it under that name, and what it does.
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "run": ("run", "Run the agent: keep the store in step with the centre."),
+    "init": ("prepare", "Make the store, or bring it to this release and catalogue."),
+    "migrate": ("prepare", "Bring an existing store to this release and catalogue."),
+    "moved": ("prepare", "Say that the store was moved here, and the old copy is gone."),
+    "import": ("load", "Import a CSV file by a map, exactly once."),
+    "tables": ("tables", "Tables of the catalogue: direction, rows, what waits to be sent."),
+    "version": ("version", "Print the release, and what the store was made by."),
+    "completion": ("completion", "Print the completion script of a shell."),
+}
+
+
+@click.command(
+    cls=Commands,
+    index=COMMANDS,
+    context_settings=CONTEXT,
+    epilog="Exit codes: 0 ok, 1 failed, 64 usage, 65 lines rejected, 69 unreachable,"
+    " 75 try later, 77 not allowed.",
+)
+@click.option(
+    "--env-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File with MES_… settings, such as the one of the system unit.",
+)
+def mes_edge(env_file: Path | None) -> None:
+    """Run and look after one site. Settings are MES_… variables; deploy/edge.env.example."""
+    if env_file is not None:
+        from edge.cli.given import read_environment
+
+        for name, value in read_environment(env_file.read_text("utf-8"), str(env_file)).items():
+            os.environ.setdefault(name, value)
+
+
+def main() -> NoReturn:
+    """Run what the command line asks for."""
+    sys.exit(run(mes_edge, NAME, sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""``mes-sync parked``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from edge.cli import exits, given, look
+from edge.parked import Parked, find_parked, read_parked
+from edge.status import looking, to_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_OPS: Final = {"I": "insert", "U": "update", "D": "delete"}
+
+
+@click.group()
+def parked() -> None:
+    """Rows that stand in no table: parked at the centre, or set aside here. Nothing is lost.
+
+    A row is named by its ticket, or by the last characters of it.
+    """
+
+
+@parked.command("list")
+@given.store_option
+@click.option("--all", "every", is_flag=True, help="Also those that are settled.")
+@click.option("--table", "of_table", help="Of one table.", shell_complete=given.complete_table)
+@click.option("--limit", default=100, show_default=True, help="At most so many.")
+@look.as_json
+def list_parked(
+    *, store: Path, every: bool, of_table: str | None, limit: int, json_wanted: bool
+) -> int:
+    """List what is not applied, latest first: waiting comes by itself, the rest needs a person."""
+    now_ms = given.now_ms()
+    with looking(store) as connection:
+        found = read_parked(connection, every=every, table=of_table, limit=limit)
+    if json_wanted:
+        listed = [asdict(each) for each in found]
+        look.say_json({"schema": "mes-sync.parked/v1", "parked": listed})
+        return exits.OK
+    rows = [
+        (
+            each.id[-8:], look.age(now_ms - (to_ms(each.at) or now_ms)), each.place,
+            look.short(each.table, 20), (each.row_id or "-")[-8:], each.op, each.state,
+            look.short(_why(each), 40),
+        )
+        for each in found
+    ]  # fmt: skip
+    titles = ("TICKET", "AGE", "WHERE", "TABLE", "ROW", "OP", "STATE", "WHY")
+    for line in look.table(titles, rows) if rows else ["nothing is parked"]:
+        look.say(line)
+    return exits.OK
+
+
+def _why(row: Parked) -> str:
+    return row.message if row.message and row.place == "here" else f"{row.reason}: {row.message}"
+
+
+@parked.command()
+@click.argument("ticket")
+@given.store_option
+@look.as_json
+def show(ticket: str, *, store: Path, json_wanted: bool) -> int:
+    """Show a row in full: what it holds, and what is in its way."""
+    with looking(store) as connection:
+        row = find_parked(connection, ticket)
+    if json_wanted:
+        look.say_json({"schema": "mes-sync.parked-row/v1", **asdict(row)})
+        return exits.OK
+    for line in _portrait(row):
+        look.say(line)
+    return exits.OK
+
+
+def _portrait(row: Parked) -> Iterator[str]:
+    level = "ok" if row.state in ("applied", "discarded") else "degraded"
+    op = f"{_OPS.get(row.op or '', '')} of " if row.op else ""
+    yield f"{op}{row.table} {row.row_id or '-'}: {look.painted(row.state, level)}"
+    yield f"  where      {'at the centre' if row.place == 'centre' else 'at this site'}"
+    yield f"  since      {look.local(to_ms(row.at))}"
+    yield f"  why        {_why(row)}"
+    if row.retried_at:
+        yield f"  tried      {look.local(to_ms(row.retried_at))}"
+    for name, value in (row.content or {}).items():
+        yield f"  holds      {name} = {json.dumps(value, ensure_ascii=False)}"
+    yield f"  ticket     {row.id}"
+    if row.tx_id:
+        yield f"  sent in    transaction {row.tx_id}"
+    if row.state == "parked":
+        yield f"  next       mend the cause; the centre: mes-central parked retry {row.id[-8:]}"

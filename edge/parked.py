@@ -1,0 +1,112 @@
+"""Rows that stand in no table: parked at the centre, or set aside at this site.
+
+What the centre could not apply is told by rows of the catalogue (``sync_parked``); what this store
+could not show stands in ``_sync_aside``. Either is kept in full.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from shared.errors import SyncError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping
+
+#: Rows that one list holds.
+LISTED_MAX: Final = 1_000
+#: What is still to be settled.
+OPEN_STATES: Final = ("parked", "waiting", "unique", "refused")
+
+_ROWS: Final = """
+WITH found AS (
+SELECT id, 'centre' AS place, table_name, row_id, op, state, reason, message, content, tx_id,
+       parked_at, retried_at FROM sync_parked
+UNION ALL
+SELECT id, 'here', table_name, id, NULL, code, code, reason, content, NULL,
+       strftime('%Y-%m-%dT%H:%M:%fZ', at_ms / 1000.0, 'unixepoch'), NULL FROM _sync_aside
+)
+SELECT * FROM found"""
+_LISTED: Final = """
+WHERE (:every OR state IN (SELECT value FROM json_each(:open)))
+  AND (:table IS NULL OR table_name = :table) ORDER BY parked_at DESC, id LIMIT :limit"""
+_NAMED: Final = " WHERE substr(id, -length(:name)) = :name LIMIT 2"
+
+
+class UnknownTicket(SyncError):
+    """No row is parked under this ticket; `mes-sync parked list --all` names them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parked:
+    """One row that stands nowhere."""
+
+    #: The ticket at the centre; of a row set aside here, its id.
+    id: str
+    #: "centre" or "here".
+    place: str
+    table: str
+    row_id: str | None
+    op: str | None
+    #: parked, waiting, applied, discarded; or why it stands aside here.
+    state: str
+    reason: str
+    message: str | None
+    content: Mapping[str, Any] | None
+    tx_id: str | None
+    at: str | None
+    retried_at: str | None
+
+
+def read_parked(
+    connection: sqlite3.Connection,
+    *,
+    every: bool = False,
+    table: str | None = None,
+    limit: int = LISTED_MAX,
+) -> list[Parked]:
+    """Return what is still to be settled, latest first; with ``every``, what was settled, too."""
+    given = {
+        "every": every,
+        "open": json.dumps(OPEN_STATES),
+        "table": table,
+        "limit": min(limit, LISTED_MAX),
+    }
+    return [_parked(row) for row in connection.execute(_ROWS + _LISTED, given)]
+
+
+def find_parked(connection: sqlite3.Connection, name: str) -> Parked:
+    """Return the row of this ticket, or whose ticket ends so."""
+    found = [_parked(row) for row in connection.execute(_ROWS + _NAMED, {"name": name})]
+    if not found:
+        raise UnknownTicket(f"no ticket {name}; see `mes-sync parked list --all`")
+    if len(found) > 1:
+        raise UnknownTicket(f"{name} names several tickets; give more of it")
+    return found[0]
+
+
+def _parked(row: tuple[Any, ...]) -> Parked:
+    (id_, place, table, row_id, op, state, reason, message, content, tx_id, at, retried_at) = row
+    return Parked(
+        id=id_,
+        place=place,
+        table=table,
+        row_id=row_id,
+        op=op,
+        state=state,
+        reason=reason,
+        message=message,
+        content=json.loads(content) if content else None,
+        tx_id=tx_id,
+        at=at,
+        retried_at=retried_at,
+    )
+
+
+def instant(ms: int) -> str:
+    """Return milliseconds since 1970 as a canonical timestamp."""
+    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"

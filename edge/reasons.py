@@ -1,0 +1,222 @@
+"""Every code that a status or an event may show: what it means, and what to do about it.
+
+Codes are stable: scripts and people search for them. ``mes-sync explain CODE`` prints a page.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What is known of a code."""
+
+    code: str
+    title: str
+    meaning: str
+    todo: str
+    #: When a status shows it; empty for codes of events.
+    shown: str = ""
+
+
+_PAGES: Final = (
+    # --- of a status ---------------------------------------------------------------------------
+    Page(
+        "MES-STOPPED",
+        "the agent has stopped for good: a person has to look",
+        "This store's history is not the one that the centre knows: the file was restored from a"
+        " copy, copied to a second machine, or the centre was. Going on could lose writes or send"
+        " them twice, so the agent does not. Programs at the site go on writing.",
+        "Read the reason in `mes-sync status`. A file that was moved to another folder or host:"
+        " `mes-edge moved`, on one machine only. A file that was restored or copied: keep it, find"
+        " the original, and ask whoever runs the centre.",
+        "critical: at once",
+    ),
+    Page(
+        "MES-AGENT-DOWN",
+        "no agent runs for this store",
+        "Programs write, and every write is kept in the store; but nothing is sent or received.",
+        "Start it: `systemctl start mes-edge`, or `mes-edge run`. Where it ends again at once, its"
+        " last lines say why: `journalctl -u mes-edge -n 50`.",
+        "critical: at once",
+    ),
+    Page(
+        "MES-OFFLINE",
+        "the centre can't be reached; the site works on its own",
+        "There is no connection to any of the brokers. Nobody at the site is blocked: what they"
+        " write is kept and goes out by itself when the line is back.",
+        "Look at the line, the firewall (TCP to the brokers' port) and the name of the broker. The"
+        " status shows the last error. Nothing has to be done here when the line is back.",
+        "degraded: while it lasts",
+    ),
+    Page(
+        "MES-CENTRE-SILENT",
+        "the broker is reached, but nobody at the centre answers",
+        "The link stands, and the centre's control service has answered no hello for 3 minutes."
+        " What is written goes to the broker and is decided on when the centre is back.",
+        "Ask whoever runs the centre for `mes-central status`: is its feed process running?",
+        "degraded: 3 min",
+    ),
+    Page(
+        "MES-AGENT-FAILED",
+        "the agent met an error that it did not foresee",
+        "It goes on, and tries the same again after a pause; nothing is lost. But an error of its"
+        " own is a mistake of the program, or of the machine under it.",
+        "Send the lines of `journalctl -u mes-edge -p err` to whoever maintains mes-sync.",
+        "degraded: for an hour after it",
+    ),
+    Page(
+        "MES-BACKLOG-OLD",
+        "a write has waited too long for the centre's decision",
+        "The oldest transaction without a decision of the centre is older than 10 minutes (critical"
+        " after 60) although the link stands: the line is slow for what is written, or the centre's"
+        " ingest is behind.",
+        "Ask the centre for `mes-central status`: does an ingest run, are other sites behind, too?"
+        " Where only this site is, look at the line and at MES_BYTES_PER_S_MAX.",
+        "degraded: 10 min; critical: 60 min; only while connected",
+    ),
+    Page(
+        "MES-DRAIN-STUCK",
+        "writes of programs are not being taken up",
+        "The agent runs, and yet a committed write has not been packed for sending for more than a"
+        " minute: another program holds the store locked, or the disk is full.",
+        "Find the program that keeps a transaction open (`fuser` on the store names the"
+        " candidates); look at the agent's log and the free space.",
+        "critical: 60 s while the agent runs",
+    ),
+    Page(
+        "MES-SNAPSHOT",
+        "the store is loading the centre's state",
+        "A new store, or one that was away for longer than the feeds reach back, fetches all of its"
+        " rows. Programs may write meanwhile; what they write goes up at the same time.",
+        "Wait. An interrupted load goes on where it was.",
+        "degraded: while it lasts",
+    ),
+    Page(
+        "MES-FEED-WAITS",
+        "an entry of this site's feed waits for the shared feed",
+        "The centre's news for this site refer to shared rows that have not arrived yet.",
+        "If it lasts for minutes, restart the agent: it asks for what is missing. Then ask the"
+        " centre whether its feed runs (`mes-central status`).",
+        "degraded: 60 s",
+    ),
+    Page(
+        "MES-REVIEWS",
+        "conflicts wait for a person",
+        "Two sides wrote the same thing at once, and its policy is review: the site runs on the"
+        " safer value until somebody decides, here or at the centre.",
+        "`mes-sync conflicts list`, then `mes-sync conflicts show ID` and `mes-sync conflicts"
+        " resolve ID --take here|central|value=... --reason ...`.",
+        "degraded: at once",
+    ),
+    Page(
+        "MES-PARKED",
+        "rows could not be applied at the centre",
+        "The centre could not take a row: a rule of the catalogue is broken, a key is taken, a"
+        " parent is missing. It is kept there in full; everything else went on.",
+        "`mes-sync parked list` and `mes-sync parked show ID` tell the reason. Mend the cause; the"
+        " centre then tries again (`mes-central parked retry`).",
+        "degraded: at once",
+    ),
+    Page(
+        "MES-ASIDE",
+        "rows stand aside at this site",
+        "A row of the centre has taken a unique key that a local row had, or could not be stored:"
+        " the row is kept beside the tables and comes back when its place is free.",
+        "`mes-sync parked list` shows them. Give one of the two rows another key.",
+        "degraded: at once",
+    ),
+    Page(
+        "MES-CLOCK",
+        "this machine's clock differs from the centre's",
+        "Writes are dated by the local clock and corrected by the offset measured at each hello. A"
+        " clock that runs ahead can't win conflicts: times beyond 5 minutes are held to that bound"
+        " and marked.",
+        "Let the machine take its time from a server: `timedatectl set-ntp true`.",
+        "degraded: 5 s; critical: 5 min",
+    ),
+    Page(
+        "MES-DISK-LOW",
+        "the store's disk is filling up",
+        "What the centre has not secured yet is never thrown away, so a full disk stops writes.",
+        "Make room on the disk. `mes-sync status` shows how much the store keeps, and since when.",
+        "degraded: under 10 % free; critical: under 2 % or 200 MB",
+    ),
+    Page(
+        "MES-KEPT-LONG",
+        "transactions are kept for very long",
+        "Transactions are kept until they are within the oldest backup that the centre might be"
+        " restored from. The oldest is more than 14 days old: no backup is being marked there.",
+        "Ask whoever runs the centre when its last backup was marked.",
+        "degraded: 14 days while connected",
+    ),
+    Page(
+        "MES-STORE-UNREADABLE",
+        "the store can't be read",
+        "There is no store at this place, this account may not read it, or the file is damaged.",
+        "Check MES_STORE. A damaged file: stop the programs, copy it away, and ask before anything"
+        " is restored; what was not sent yet is only in it.",
+        "critical: at once",
+    ),
+    # --- of events -----------------------------------------------------------------------------
+    Page(
+        "MES-FEED-UNREADABLE",
+        "an entry of the feed could not be read",
+        "A message of the centre was damaged, or of a newer release. It was not applied; it is"
+        " asked for again.",
+        "If it comes again and again, upgrade this site's mes-sync to the centre's release.",
+    ),
+    Page(
+        "MES-FEED-FOREIGN",
+        "an entry of another site's feed arrived",
+        "It was not applied. The broker's permissions should make this impossible.",
+        "Tell whoever runs the broker: compare its accounts with `mes-central keys`.",
+    ),
+    Page(
+        "MES-FEED-FORK",
+        "the centre's feed has another history than the one followed",
+        "The centre knows this place in the feed under another hash: one side was restored.",
+        "See MES-STOPPED.",
+    ),
+    Page(
+        "MES-FEED-DAMAGED",
+        "an entry of the feed does not fit its hash",
+        "It was not applied, and is asked for again from the centre's database.",
+        "Nothing, unless it comes again and again: then see to the broker's disk.",
+    ),
+    Page(
+        "MES-FEED-UNORDERED",
+        "the feed brought an older version of a row after a newer one",
+        "The newer version stays; nothing is applied backwards.",
+        "Nothing. If it happens often, tell whoever runs the centre.",
+    ),
+    Page(
+        "MES-COLUMN-REFUSED",
+        "a value kept for a column of a newer catalogue does not fit it",
+        "It was kept while this store had no such column. Now it has, and the value breaks its"
+        " rule.",
+        "Correct the row at the centre.",
+    ),
+    Page(
+        "MES-ROW-TOO-LARGE",
+        "a row is too large to be sent",
+        "It stays in the store and is not sent: no message can hold it.",
+        "Shorten the long text or bytes of the row that the event names.",
+    ),
+    Page(
+        "MES-ROW-ASIDE",
+        "a row was set aside",
+        "See MES-ASIDE.",
+        "`mes-sync parked list`",
+    ),
+    Page(
+        "MES-SNAPSHOT-WANTED",
+        "the store asks for the centre's state as a whole",
+        "It is new, or the feed no longer reaches back to where it was.",
+        "Nothing: see MES-SNAPSHOT.",
+    ),
+)
+
+PAGES: Final = {page.code: page for page in _PAGES}

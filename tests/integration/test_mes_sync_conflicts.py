@@ -1,0 +1,310 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.import_world import Site
+from tests.integration.site_world import (
+    ASIDE,
+    CONFLICT,
+    MADE,
+    ORDER,
+    PLAN,
+    REVIEW,
+    SETTLED,
+    TICKET,
+    from_centre,
+    mes_sync,
+    row,
+    told,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return told(Site.new(tmp_path))
+
+
+def resolve(site: Site, *arguments: str, name: str = CONFLICT):
+    return mes_sync(
+        site, "conflicts", "resolve", name, "--reason", "re-measured", "--by", "j.kiss", *arguments
+    )
+
+
+def sample_size(site: Site) -> object:
+    return site.rows("SELECT sample_size, changed_by FROM inspection_plans")[0]
+
+
+def review(site: Site) -> tuple[object, ...]:
+    return site.rows("SELECT state, take, value, decided_by, reason FROM sync_reviews")[0]
+
+
+# --- looking -------------------------------------------------------------------------------------
+
+
+def test_the_list_holds_what_waits_for_a_person(site: Site):
+    out = mes_sync(site, "conflicts", "list").out
+    assert "000c0001" in out
+    assert "P-7 1" in out
+    assert "000c0002" not in out
+    assert "next: mes-sync conflicts show 000c0001" in out
+
+
+def test_all_conflicts_are_listed_those_that_wait_first(site: Site):
+    found = mes_sync(site, "conflicts", "list", "--all", "--json").document["conflicts"]
+    assert [(each["id"], each["state"]) for each in found] == [
+        (CONFLICT, "open"),
+        (SETTLED, "decided"),
+    ]
+    assert found[0]["here"] == {
+        "value": {"sample_size": 7},
+        "site": "F07",
+        "writer": "j.kiss",
+        "at": "2026-01-01T00:00:00.000Z",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (["--table", "work_orders"], 1),
+        (["--table", "equipment"], 0),
+        (["--since", "1h"], 0),
+        (["--since", "9000d"], 2),
+        (["--limit", "1"], 1),
+    ],
+)
+def test_the_list_can_be_narrowed(site: Site, arguments: list[str], found: int):
+    done = mes_sync(site, "conflicts", "list", "--all", "--json", *arguments)
+    assert len(done.document["conflicts"]) == found
+
+
+def test_a_conflict_is_shown_with_both_values_writers_and_clocks(site: Site):
+    out = mes_sync(site, "conflicts", "show", "0c0001").out
+    assert "here     sample_size = 7  by j.kiss at F07  2026-01-01 00:00:00 UTC" in out
+    assert "central  sample_size = 9  by m.weber at the centre" in out
+    assert "base     sample_size = 5" in out
+    assert "stands   sample_size = 9" in out
+    assert "mes-sync conflicts resolve 000c0001" in out
+
+
+def test_a_conflict_may_be_named_by_its_review(site: Site):
+    assert mes_sync(site, "conflicts", "show", REVIEW, "--json").document["id"] == CONFLICT
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("0001", ""), ("ffff", "no conflict ffff"), ("x'y", "names no conflict"), ("c", "at least")],
+)
+def test_a_name_that_fits_none_is_told(site: Site, name: str, said: str):
+    done = mes_sync(site, "conflicts", "show", name)
+    assert (done.code, said in done.err) == (1 if said else 0, True)
+
+
+def test_a_name_that_fits_several_is_told(site: Site):
+    other = CONFLICT.replace("-8000-", "-8001-")
+    from_centre(site, row(
+        "sync_conflicts", id=other, site_id="F07", created_at=MADE, table_name="work_orders",
+        row_id=ORDER, column_group="notes", policy="last_write", verdict="here",
+    ))  # fmt: skip
+    assert "names several" in mes_sync(site, "conflicts", "show", "000c0001").err
+
+
+# --- deciding ------------------------------------------------------------------------------------
+
+
+def test_a_decision_writes_the_row_and_the_review_and_both_are_captured(site: Site):
+    done = resolve(site, "--take", "here")
+    assert done.code == 0, done.err
+    assert "sample_size 9 -> 7" in done.out
+    assert sample_size(site) == (7, "j.kiss")
+    assert review(site) == ("RESOLVED", "here", '{"sample_size": 7}', "j.kiss", "re-measured")
+    assert site.rows("SELECT op, o_sample_size FROM _sync_log_inspection_plans") == [("U", 9)]
+    assert site.rows("SELECT op, o_state FROM _sync_log_sync_reviews") == [("U", "OPEN")]
+
+
+def test_taking_what_stands_already_writes_the_review_alone(site: Site):
+    assert "it stands already" in resolve(site, "--take", "central").out
+    assert sample_size(site) == (9, None)
+    assert review(site)[:2] == ("RESOLVED", "central")
+    assert site.rows("SELECT count(*) FROM _sync_log_inspection_plans") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "take", ["value=8", 'value={"sample_size": 8}', 'value={"sample_size":"8"}']
+)
+def test_a_value_of_ones_own_is_taken_in_its_canonical_form(site: Site, take: str):
+    assert resolve(site, "--take", take).code == 0
+    assert sample_size(site) == (8, "j.kiss")
+    assert json.loads(str(review(site)[2])) == {"sample_size": 8}
+
+
+@pytest.mark.parametrize(
+    ("take", "code", "said"),
+    [
+        ("value=-1", 1, "below the least value allowed"),
+        ("value=many", 1, "a whole number is expected"),
+        ('value={"frequency": 3}', 1, "only sample_size may be given"),
+        ("value={}", 1, "give a value for one or more of sample_size"),
+        ("value={", 64, "not JSON"),
+        ("value", 64, "here, central or value=... is expected"),
+        ("there", 64, "here, central or value=... is expected"),
+        ("here=3", 64, "here, central or value=... is expected"),
+    ],
+)
+def test_a_decision_that_cannot_be_written_is_told_and_changes_nothing(
+    site: Site, take: str, code: int, said: str
+):
+    done = resolve(site, "--take", take)
+    assert (done.code, said in done.err) == (code, True), done.err
+    assert (sample_size(site), review(site)[0]) == ((9, None), "OPEN")
+
+
+def test_a_dry_run_says_what_it_would_write_and_writes_nothing(site: Site):
+    done = resolve(site, "--take", "here", "--dry-run")
+    assert done.out == "would write  inspection_plans P-7 1: sample_size 9 -> 7\n"
+    assert (sample_size(site), review(site)[0]) == ((9, None), "OPEN")
+
+
+def test_the_same_decision_once_more_does_nothing(site: Site):
+    resolve(site, "--take", "value=8")
+    before = site.content(), site.rows("SELECT count(*) FROM _sync_log_sync_reviews")
+    done = resolve(site, "--take", "value=8")
+    assert (done.code, "decided before" in done.out) == (0, True)
+    assert (site.content(), site.rows("SELECT count(*) FROM _sync_log_sync_reviews")) == before
+
+
+@pytest.mark.parametrize("take", ["central", "value=9"])
+def test_another_decision_is_refused_and_the_first_is_told(site: Site, take: str):
+    resolve(site, "--take", "value=8")
+    done = resolve(site, "--take", take)
+    assert done.code == 1
+    assert "j.kiss took value at" in done.err
+    assert "re-measured" in done.err
+    assert sample_size(site) == (8, "j.kiss")
+
+
+def test_what_a_policy_has_decided_needs_no_person(site: Site):
+    done = resolve(site, "--take", "central", name=SETTLED)
+    assert (done.code, "policy last_write has decided" in done.err) == (1, True)
+
+
+def test_a_row_that_was_written_since_is_decided_only_anyway(site: Site):
+    from_centre(site, ("UPDATE inspection_plans SET sample_size = 12", ()))
+    done = resolve(site, "--take", "here")
+    assert done.code == 1
+    assert 'now stands {"sample_size": 12}' in done.err
+    assert resolve(site, "--take", "here", "--anyway").code == 0
+    assert sample_size(site) == (7, "j.kiss")
+
+
+def test_a_decision_on_a_row_that_is_gone_closes_the_review(site: Site):
+    from_centre(site, ("DELETE FROM inspection_plans", ()))
+    assert resolve(site, "--take", "here", "--anyway").code == 0
+    assert review(site)[:2] == ("RESOLVED", "here")
+
+
+@pytest.mark.parametrize(
+    ("here", "take", "left"),
+    [({}, "here", 0), ({}, "central", 1), ({"sample_size": 7}, "here", 1),
+     ({"sample_size": 7}, "central", 0)],
+)  # fmt: skip
+def test_where_one_side_deleted_the_row_a_person_takes_the_deletion_or_the_row(
+    site: Site, here: dict[str, int], take: str, left: int
+):
+    central = {} if here else {"sample_size": 9}
+    for table in ("sync_conflicts", "sync_reviews"):
+        from_centre(site, (
+            f"UPDATE {table} SET here_value = ?, central_value = ?, column_group = '*'"
+            " WHERE row_id = ?", (json.dumps(here), json.dumps(central), PLAN),
+        ))  # fmt: skip
+    from_centre(site, ("UPDATE sync_conflicts SET policy = 'delete' WHERE id = ?", (CONFLICT,)))
+    done = resolve(site, "--take", take)
+    assert done.code == 0, done.err
+    assert site.rows("SELECT count(*) FROM inspection_plans") == [(left,)]
+    assert review(site)[:2] == ("RESOLVED", take)
+    assert "only whole rows" not in done.out
+
+
+def test_a_value_is_no_answer_to_a_deletion(site: Site):
+    from_centre(site, ("UPDATE sync_conflicts SET policy = 'delete' WHERE id = ?", (CONFLICT,)))
+    assert "take here or central" in resolve(site, "--take", "value=3").err
+
+
+def test_a_row_that_the_store_refuses_leaves_the_review_open(site: Site):
+    from_centre(site, (
+        "CREATE TRIGGER plant BEFORE UPDATE ON inspection_plans"
+        " BEGIN SELECT RAISE(ABORT, 'the plan is locked'); END", (),
+    ))  # fmt: skip
+    done = resolve(site, "--take", "here")
+    assert (done.code, done.err) == (1, "mes-sync: the store refuses it: the plan is locked\n")
+    assert review(site)[0] == "OPEN"
+
+
+def test_errors_are_json_where_that_was_asked_for(site: Site):
+    done = mes_sync(site, "conflicts", "show", "ffff", "--json")
+    assert json.loads(done.err)["schema"] == "mes-sync.error/v1"
+    assert (done.out, json.loads(done.err)["exit_code"]) == ("", 1)
+
+
+# --- parked --------------------------------------------------------------------------------------
+
+
+def test_parked_rows_and_rows_set_aside_are_listed_together(site: Site):
+    found = mes_sync(site, "parked", "list", "--json").document["parked"]
+    assert {(each["id"], each["place"]) for each in found} == {(TICKET, "centre"), (ASIDE, "here")}
+    out = mes_sync(site, "parked", "list").out
+    assert "invalid_value: priority = 200" in out
+    assert "another row has order_no A-1" in out
+
+
+def test_a_parked_row_is_shown_in_full_with_what_to_do(site: Site):
+    out = mes_sync(site, "parked", "show", "d0001").out
+    assert "priority = 200" in out
+    assert "mes-central parked retry 000d0001" in out
+
+
+def test_settled_rows_are_listed_only_where_asked_for(site: Site):
+    from_centre(site, ("UPDATE sync_parked SET state = 'applied'", ()))
+    assert len(mes_sync(site, "parked", "list", "--json").document["parked"]) == 1
+    assert len(mes_sync(site, "parked", "list", "--all", "--json").document["parked"]) == 2
+
+
+def test_an_unknown_ticket_is_told(site: Site):
+    done = mes_sync(site, "parked", "show", "ffff")
+    assert (done.code, "no ticket ffff" in done.err) == (1, True)
+
+
+# --- completion ----------------------------------------------------------------------------------
+
+
+def complete(site: Site, words: str, *, shell: str = "bash") -> list[str]:
+    done = mes_sync(
+        site,
+        _MES_SYNC_COMPLETE=f"{shell}_complete",
+        COMP_WORDS=words,
+        COMP_CWORD=str(len(words.split(" ")) - 1),
+    )
+    return [line.split(",")[1] for line in done.out.splitlines() if line]
+
+
+def test_the_shell_completes_commands_tables_and_conflicts(site: Site):
+    assert "conflicts" in complete(site, "mes-sync con")
+    assert complete(site, "mes-sync conflicts show 000") == ["000c0001"]
+    assert complete(site, "mes-sync conflicts list --table work") == ["work_orders"]
+
+
+def test_completion_without_a_store_offers_nothing_and_says_nothing(tmp_path: Path):
+    site = Site("none", tmp_path / "none.db")
+    assert complete(site, "mes-sync conflicts show ") == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_for_each_shell_is_printed(site: Site, shell: str):
+    done = mes_sync(site, "completion", shell)
+    assert "_MES_SYNC_COMPLETE" in done.out
