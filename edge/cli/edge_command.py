@@ -22,6 +22,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "init": ("prepare", "Make the store, or bring it to this release and catalogue."),
     "migrate": ("prepare", "Bring an existing store to this release and catalogue."),
     "moved": ("prepare", "Say that the store was moved here, and the old copy is gone."),
+    "adopt": ("adopt", "Replicate a table that the plant already has in its SQLite file."),
     "import": ("load", "Import a CSV file by a map, exactly once."),
     "tables": ("tables", "Tables of the catalogue: direction, rows, what waits to be sent."),
     "version": ("version", "Print the release, and what the store was made by."),

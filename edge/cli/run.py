@@ -16,6 +16,7 @@ from edge.agent import VERSION, Agent
 from edge.cli import exits, given
 from edge.lanes import now_ms
 from edge.store import EdgeStore
+from shared.errors import BadSetting, ForkedHistory
 from shared.observe import note, start_logging
 from sync.transport import Link, LinkSettings
 
@@ -41,21 +42,29 @@ def run(**options: str | None) -> int:
     stands in the store.
     """
     settings = given.settings(**options)
+    _check_credentials(settings)
     start_logging(settings.log_level)
-    catalog = given.catalogue(settings)
-    with (
-        contextlib.closing(
-            EdgeStore.open(
-                settings.store,
-                catalog,
-                site=settings.site,
-                now_ms=now_ms(),
-                host=socket.gethostname(),
-            )
-        ) as store,
-        _metrics(settings),
-    ):
+    store = EdgeStore.open(
+        settings.store,
+        given.catalogue(settings),
+        site=settings.site,
+        now_ms=now_ms(),
+        host=socket.gethostname(),
+    )
+    with contextlib.closing(store), _metrics(settings):
+        if why := store.position().stopped_because:
+            raise ForkedHistory(f"{why}. `mes-sync explain MES-STOPPED` tells more")
         return asyncio.run(_serve(settings, store))
+
+
+def _check_credentials(settings: EdgeSettings) -> None:
+    """Refuse credentials that can't be read: the link would try them for ever."""
+    if settings.nats_creds is None:
+        return
+    try:
+        settings.nats_creds.read_bytes()
+    except OSError as error:
+        raise BadSetting(f"MES_NATS_CREDS: {error}") from error
 
 
 async def _serve(settings: EdgeSettings, store: EdgeStore) -> int:

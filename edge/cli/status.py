@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import sys
+import textwrap
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -100,7 +101,7 @@ def lines(verdict: Verdict) -> Iterator[str]:
     ):
         yield _line(name, text)
     for each in verdict.reasons:
-        yield _line("why", _reason(each))
+        yield from _why(each)
     for hint in dict.fromkeys(each.hint for each in verdict.reasons if each.hint):
         yield _line("next", hint)
 
@@ -109,9 +110,16 @@ def _line(name: str, text: str) -> str:
     return f"  {name:<10}{text}"
 
 
-def _reason(reason: Reason) -> str:
+def _why(reason: Reason) -> Iterator[str]:
+    """Yield a reason in full, also where it takes several lines: it may say what to do."""
+    blank = _line("", "")
+    wrapped = textwrap.wrap(
+        f"{reason.code}  {' '.join(reason.message.split())}", look.COLUMNS, break_on_hyphens=False,
+        initial_indent=_line("why", ""), subsequent_indent=f"{blank}  ",
+    )  # fmt: skip
     code = look.painted(reason.code, reason.level.word)
-    return f"{code}  {look.short(reason.message, look.COLUMNS - 14 - len(reason.code))}"
+    yield wrapped[0].replace(reason.code, code, 1)
+    yield from wrapped[1:]
 
 
 def _link(picture: Picture) -> str:
