@@ -65,15 +65,29 @@ class Target:
         """Sort the columns of a block into those that the table has and the others."""
         known: dict[str, int] = {}
         unknown: list[tuple[int, str]] = []
+        later = self._later_names(columns)
         # Exact names first: should a sender know both names, the later one is meant.
         for place, name in sorted(enumerate(columns), key=lambda c: c[1] not in self.table.names):
-            here = self.column_here(name)
+            here = self.column_here(name) or later.get(name)
             if here is None or here in known:
                 unknown.append((place, name))
             else:
                 known[here] = place
         in_place = sorted((place, name) for name, place in known.items())
         return Received(tuple(in_place), tuple(sorted(unknown)))
+
+    def _later_names(self, columns: Sequence[str]) -> dict[str, str]:
+        """Return our names of columns that a newer sender has renamed.
+
+        Heads hold all columns in the catalogue's order, in which a renamed one keeps its place.
+        """
+        if len(columns) < len(self.table.names):
+            return {}
+        return {
+            there: here
+            for there, here in zip(columns, self.table.names, strict=False)
+            if there not in self.table.names and here not in columns
+        }
 
     # --- SQL ------------------------------------------------------------------------------
 

@@ -4,15 +4,19 @@ processes around them. What the edges' programs do is done by plain sqlite3 conn
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import psycopg
+
 from central import roles
 from central.agent import run_feed, run_ingest
 from central.settings import CentralSettings
+from deploy.local.contents import compare_site
 from edge.agent import Agent
 from edge.settings import EdgeSettings
 from edge.store import EdgeStore
@@ -123,6 +127,26 @@ class World:
     url: str
     nats_url: str
     edges: dict[str, Edge]
+    _centre: list[asyncio.Task] = field(default_factory=list)
+
+    async def start_centre(self, catalog: Any = CATALOG) -> None:
+        """Start the feed and the ingest, by a catalogue to which the database was migrated."""
+        settings = CentralSettings(
+            database_url=roles.as_role(self.url, "mes_ingest"),
+            nats_servers=(self.nats_url,),
+            lease_s=3.0,
+        )
+        works = (run_feed(settings, catalog), run_ingest(settings, catalog))
+        self._centre = [asyncio.create_task(work) for work in works]
+
+    async def stop_centre(self) -> None:
+        for task in self._centre:
+            task.cancel()
+        ended = await asyncio.gather(*self._centre, return_exceptions=True)
+        self._centre = []
+        for each in ended:
+            if isinstance(each, Exception):
+                raise each
 
     async def central(self, query: str, *given) -> list[tuple]:
         return await fetch(self.url, query, *given)
@@ -140,7 +164,17 @@ class World:
             await asyncio.sleep(0.03)
 
     async def settle(self, timeout_s: float = 30.0) -> None:
-        """Wait until every edge's writes are decided and every feed entry is applied."""
+        """Wait until all is decided and applied, and check that both ends hold the same rows."""
+        await self.settle_counts(timeout_s)
+        with psycopg.connect(self.url) as centre:
+            for edge in self.edges.values():
+                with contextlib.closing(edge.program()) as store:
+                    compared = compare_site(store, centre, edge.catalog, edge.site)
+                differing = [f"{each}" for each in compared if not each.equal]
+                assert not differing, "\n".join(differing)
+
+    async def settle_counts(self, timeout_s: float = 30.0) -> None:
+        """Wait until all is decided and applied, without comparing rows."""
         await self.eventually(self._settled, timeout_s=timeout_s)
 
     async def _settled(self) -> bool:
@@ -155,25 +189,15 @@ async def whole_world(
     centre: str, nats_url: str, folder: Path, sites: tuple[str, ...], **settings: Any
 ) -> AsyncIterator[World]:
     """Run a centre and its edges until the end of the block."""
-    central = CentralSettings(
-        database_url=roles.as_role(centre, "mes_ingest"), nats_servers=(nats_url,), lease_s=3.0
-    )
     edges = {site: Edge(site, folder / f"{site}.db", nats_url, settings=settings) for site in sites}
+    world = World(centre, nats_url, edges)
     async with AsyncExitStack() as stack:
-        for work in (run_feed(central, CATALOG), run_ingest(central, CATALOG)):
-            task = asyncio.create_task(work)
-            stack.push_async_callback(_end, task)
+        await world.start_centre()
+        stack.push_async_callback(world.stop_centre)
         for edge in edges.values():
             await edge.start()
             stack.push_async_callback(edge.stop)
-        yield World(centre, nats_url, edges)
-
-
-async def _end(task: asyncio.Task) -> None:
-    task.cancel()
-    (ended,) = await asyncio.gather(task, return_exceptions=True)
-    if isinstance(ended, Exception):
-        raise ended
+        yield world
 
 
 __all__ = ["Edge", "World", "load_catalog", "whole_world"]

@@ -1,0 +1,31 @@
+"""What plants and planners write, for the tests of faults."""
+
+from __future__ import annotations
+
+from tests.faults.conftest import SITE
+
+_ORDER = "INSERT INTO work_orders (order_no, source, qty_ordered, uom) VALUES"
+
+
+def local_orders(*numbers: str) -> str:
+    """Return the statement by which a program of the site makes orders."""
+    return f"{_ORDER} " + ", ".join(f"('{no}', 'LOCAL', '10', 'pcs')" for no in numbers)
+
+
+def planned_orders(*numbers: str, site: str = SITE) -> str:
+    """Return the statement by which a planner at the centre makes orders."""
+    values = ", ".join(f"(uuidv7(), '{site}', now(), '{no}', 'ERP', 10, 'pcs')" for no in numbers)
+    return (
+        "INSERT INTO mes.work_orders (id, site_id, created_at, order_no, source, qty_ordered, uom)"
+        f" VALUES {values}"
+    )
+
+
+def state_events(count: int) -> str:
+    """Return the statement by which a machine's states are reported."""
+    return (
+        f"WITH RECURSIVE k(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM k WHERE n < {count})"
+        " INSERT INTO equipment_state_events (equipment_id, state, since, source)"
+        " SELECT '018f4b7e-0000-7000-8000-000000000001', 'RUNNING',"
+        " strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), 'PLC' FROM k"
+    )
