@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -13,6 +14,8 @@ from deploy.local.contents import compare_site
 from deploy.local.plainsql import PlainStore
 from deploy.local.report import Measured
 from deploy.local.settled import look
+from shared.catalog import ColumnType, Kind
+from shared.values import canonical
 
 if TYPE_CHECKING:
     import random
@@ -62,4 +65,12 @@ def _compared(world: World, centre: psycopg.Connection[Any], site: str) -> list[
 def _shown(centre: psycopg.Connection[Any], row_id: str) -> dict[str, Any] | None:
     with centre.cursor(row_factory=dict_row) as cursor:
         cursor.execute("SELECT * FROM mes.sync_conflicts WHERE row_id = %s LIMIT 1", [row_id])
-        return cursor.fetchone()
+        row = cursor.fetchone()
+    return {name: _instant(value) for name, value in row.items()} if row else None
+
+
+def _instant(value: Any) -> Any:
+    """Return an instant as both ends write it, anything else as it is."""
+    if isinstance(value, datetime):
+        return canonical(ColumnType(Kind.TIMESTAMP), value)
+    return value
