@@ -95,6 +95,8 @@ class Resolved:
     conflict: Conflict
     before: Mapping[str, Value] | None
     decision: Decision
+    #: It had been decided so before, and nothing was written.
+    again: bool = False
 
 
 # --- what a choice comes to ----------------------------------------------------------------
@@ -189,6 +191,8 @@ async def resolve(
 ) -> Resolved:  # fmt: skip
     """Write a person's decision, the row and the review together, or neither.
 
+    What was decided so already, by whomever, is not written again.
+
     Raise UnknownConflict, NothingToDecide, DecidedAlready, WrittenSince, BadDecision; NotAuthorised
     where this login may not act as mes_app.
     """
@@ -196,8 +200,10 @@ async def resolve(
     try:
         async with connection.transaction():
             conflict = await find_conflict(connection, name)
-            _check_open(conflict)
             standing = await read_standing(connection, catalog, conflict)
+            if decided_so(catalog, conflict, choice):
+                return _as_before(conflict, standing)
+            _check_open(conflict)
             if moved_since(conflict, standing, choice.seen):
                 raise WrittenSince(conflict, standing)
             table = catalog.table(conflict.table)
@@ -212,6 +218,22 @@ async def resolve(
         standing = await read_standing(connection, catalog, conflict)
         raise WrittenSince(conflict, standing) from error
     return Resolved(conflict=conflict, before=standing.values, decision=decision)
+
+
+def decided_so(catalog: Catalog, conflict: Conflict, choice: Choice) -> bool:
+    """Return whether the conflict was decided just as the person says now."""
+    review = conflict.review
+    if review is None or review.state == "OPEN" or review.take != choice.take:
+        return False
+    if choice.take != "value":
+        return True
+    return _given(catalog.table(conflict.table), conflict, choice.value) == review.value
+
+
+def _as_before(conflict: Conflict, standing: Standing) -> Resolved:
+    taken = conflict.review.value if conflict.review else None
+    nothing = Decision(changes={}, delete=False, taken=taken)
+    return Resolved(conflict=conflict, before=standing.values, decision=nothing, again=True)
 
 
 def _check_choice(choice: Choice) -> None:
@@ -330,4 +352,5 @@ def document(done: Resolved) -> dict[str, Any]:
         "changes": done.decision.changes,
         "deleted": done.decision.delete,
         "taken": done.decision.taken,
+        "again": done.again,
     }

@@ -106,7 +106,8 @@ def _words(reasons: tuple[Reason, ...], sites: list[SiteVerdict]) -> str:
     bad = sum(site.level > Level.OK for site in sites)
     if not bad:
         return "all sites are in step" if len(sites) > 1 else "the site is in step"
-    return f"{bad} of {len(sites)} {'sites need' if len(sites) > 1 else 'site needs'} a look"
+    need = "needs" if bad == 1 else "need"
+    return f"{bad} of {counted(len(sites), 'site', 'sites')} {need} a look"
 
 
 def _site_words(site: SitePicture, now: datetime, reasons: tuple[Reason, ...]) -> str:
@@ -216,7 +217,8 @@ def _backlog_reasons(site: SitePicture, now: datetime) -> Iterator[Reason]:
         who = f"worker {site.worker}" if site.worker else "no worker has the site"
         yield Reason(
             "MES-UNDECIDED", level,
-            f"{backlog.messages} messages wait, nothing decided for {age(since)} ({who})",
+            f"{counted(backlog.messages, 'message waits', 'messages wait')}, nothing decided for"
+            f" {age(since)} ({who})",
             "look for errors in the log of mes-central ingest",
         )  # fmt: skip
     if backlog.filled > STREAM_FULL:
@@ -244,20 +246,25 @@ def _left_reasons(site: SitePicture) -> Iterator[Reason]:
     name = site.site
     if site.reviews_open:
         yield Reason(
-            "MES-REVIEWS", Level.DEGRADED, f"{site.reviews_open} conflicts wait for a person",
+            "MES-REVIEWS", Level.DEGRADED, counted(site.reviews_open, "conflict waits", "conflicts wait") + " for a person",
             f"mes-central conflicts list --open --site {name}",
         )  # fmt: skip
     if site.parked:
         yield Reason(
-            "MES-PARKED", Level.DEGRADED, f"{site.parked} rows could not be applied",
+            "MES-PARKED", Level.DEGRADED, counted(site.parked, "row", "rows") + " could not be applied",
             f"mes-central parked list --site {name}",
         )  # fmt: skip
     if site.refused:
         yield Reason(
             "MES-REFUSED", Level.DEGRADED,
-            f"{site.refused} messages of the last day could not be read",
+            counted(site.refused, "message", "messages") + " of the last day could not be read",
             f"mes-central refused list --site {name}",
         )  # fmt: skip
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """Return a number with what is counted."""
+    return f"{count} {one if count == 1 else many}"
 
 
 _UNITS_S: Final = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))

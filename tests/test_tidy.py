@@ -7,11 +7,16 @@ import re
 import subprocess
 import tomllib
 from collections import defaultdict
+from dataclasses import fields
 from functools import cache
 from itertools import chain
 from pathlib import Path
 
 import pytest
+
+from central.settings import CentralSettings
+from edge.settings import EdgeSettings
+from shared.settings import variable
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("central", "deploy", "edge", "shared", "sync")
@@ -240,6 +245,20 @@ def test_no_released_migration_was_ever_changed():
         if "/migrations/" in name and name.endswith(".sql"):
             assert (ROOT / name).is_file(), f"{name} was released and is gone"
             assert git("show", f"{released[0]}:{name}") == (ROOT / name).read_text(), name
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("central.env.example", CentralSettings), ("edge.env.example", EdgeSettings)],
+)
+def test_an_example_file_names_every_setting_with_its_default(name, settings):
+    lines = re.findall(r"(?m)^(#?)(MES_[A-Z_]+)=(.*)$", (ROOT / "deploy" / name).read_text())
+    shown = {variable: (bool(off), value) for off, variable, value in lines}
+    assert sorted(shown) == sorted(variable(field.name) for field in fields(settings))
+    for field in fields(settings):
+        off, value = shown[variable(field.name)]
+        if off and isinstance(field.default, int | float | str) and field.default:
+            assert type(field.default)(value) == field.default, field.name
 
 
 def test_an_edge_installation_brings_nothing_of_the_centre():

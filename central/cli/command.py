@@ -33,6 +33,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "keys": ("keys", "Make keys and credentials; print the broker's configuration."),
     "streams": ("streams", "Compare the broker's streams with what they must be, and mend them."),
     "catalogue": ("catalogue", "Check the catalogue's files, show its tables."),
+    "explain": ("explain", "What a code such as MES-AWAY means, and what to do."),
     "completion": ("completion", "Print the completion script of a shell."),
 }
 

@@ -51,9 +51,9 @@ def _span(ctx: click.Context, param: click.Parameter, value: str | None) -> time
 
 
 @conflicts.command("list")
-@click.option("--open", "state", flag_value="open", help="Those that wait for a person.")
+@click.option("--open", "state", flag_value="open", default=True, help="Those that wait: default.")
 @click.option("--resolved", "state", flag_value="resolved", help="Those that a person decided.")
-@click.option("--all", "state", flag_value="", default=True, help="All, which is the default.")
+@click.option("--all", "state", flag_value="", help="Also those that a policy decided.")
 @click.option("--site", help="Of one site.")
 @click.option("--table", "of_table", help="Of one table.")
 @click.option("--policy", help="That this policy decided; delete: a side deleted the row.")
@@ -63,7 +63,7 @@ def _span(ctx: click.Context, param: click.Parameter, value: str | None) -> time
 def list_conflicts(
     *, json_wanted: bool, state: str, of_table: str | None, since: timedelta | None, **given: Any
 ) -> int:
-    """List conflicts: those that wait for a person first, then the latest."""
+    """List conflicts that wait for a person, or others, the latest first."""
     from central.conflicts import Wanted, document
 
     at = now()
@@ -90,7 +90,7 @@ async def _list(read: CentralSettings, wanted: Any) -> list[Conflict]:
 
 
 def _listing(found: list[Conflict], at: datetime) -> list[str]:
-    from central.status import age
+    from central.status import age, counted
 
     rows = [
         (
@@ -105,11 +105,12 @@ def _listing(found: list[Conflict], at: datetime) -> list[str]:
         "ID", "AGE", "SITE", "TABLE", "KEY", "COLUMNS", "HERE", "CENTRAL", "POLICY", "STATE",
     )  # fmt: skip
     waiting = sum(each.state == "open" for each in found)
-    end = f"{len(found)} conflicts, {waiting} wait for a person"
+    end = counted(len(found), "conflict", "conflicts")
     if waiting:
+        end += f", {counted(waiting, 'waits', 'wait')} for a person"
         first = next(each for each in found if each.state == "open")
         end += f"; next: mes-central conflicts show {first.short}"
-    return [*table(titles, rows), end] if found else ["no conflicts"]
+    return [*table(titles, rows), end] if found else ["no such conflicts; --all lists the rest"]
 
 
 def _brief(value: Mapping[str, Any] | None) -> str:
@@ -248,7 +249,9 @@ def resolve(  # noqa: PLR0913 - one argument an option
     conflict = done.conflict
     row = f"{conflict.table} {conflict.key or conflict.row_id} of {conflict.site}"
     say(f"{'would write' if dry_run else 'wrote'}  {row}: {_effect(done)}")
-    if not dry_run:
+    if done.again:
+        say("it was decided so before; nothing was written")
+    elif not dry_run:
         say("resolved; the sites get it by the feed. Both values stay in the history")
     return exits.OK
 

@@ -39,13 +39,18 @@ def report(name: str | None, *, json_wanted: bool) -> int:
 def _list(*, json_wanted: bool) -> int:
     from central.reports.production import QUESTIONS
 
-    listed = {name: (ask.__doc__ or "").strip().splitlines()[0] for name, ask in QUESTIONS.items()}
+    listed = {name: _first_line(ask.__doc__) for name, ask in QUESTIONS.items()}
     if json_wanted:
         say_json({"schema": "mes-central.reports/v1", "reports": listed})
         return exits.OK
     for line in table(("REPORT", "ANSWERS"), list(listed.items())):
         say(line)
     return exits.OK
+
+
+def _first_line(docstring: str | None) -> str:
+    line = (docstring or "").strip().splitlines()[0]
+    return line.removeprefix("Return ").rstrip(".")
 
 
 async def _ask(read: CentralSettings, question: str) -> Any:
@@ -60,5 +65,9 @@ async def _ask(read: CentralSettings, question: str) -> Any:
 def _lines(answer: Any) -> list[str]:
     if isinstance(answer, dict):
         width = max(map(len, answer))
-        return [f"{name:<{width}}  {value}" for name, value in answer.items()]
-    return ["  ".join("-" if value is None else str(value) for value in row) for row in answer]
+        return [f"{name:<{width}}  {_cell(value)}" for name, value in answer.items()]
+    return ["  ".join(map(_cell, row)) for row in answer]
+
+
+def _cell(value: Any) -> str:
+    return "-" if value is None else str(value)

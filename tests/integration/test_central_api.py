@@ -194,8 +194,10 @@ async def test_a_decision_is_made_once(client, world):
     found = await quarrel(world, world.site())
     path = f"/api/v1/conflicts/{found.conflict_id}/resolve"
     await client.post(path, json=await decision(world, found))
-    answer = await client.post(path, json=await decision(world, found))
-    assert (answer.status_code, answer.json()["error"]) == (409, "DecidedAlready")
+    same = await client.post(path, json=await decision(world, found))
+    assert (same.status_code, same.json()["again"]) == (200, True)
+    other = await client.post(path, json=await decision(world, found, take="here"))
+    assert (other.status_code, other.json()["error"]) == (409, "DecidedAlready")
 
 
 # --- who may -------------------------------------------------------------------------------------

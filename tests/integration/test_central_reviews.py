@@ -248,6 +248,16 @@ async def test_what_was_decided_is_not_decided_again(world):
     assert await stands(world, found.row_id) == "SCRAP"
 
 
+async def test_the_same_decision_once_more_does_nothing(world):
+    found = await quarrel(world, world.site())
+    given = {"take": "value", "value": {"disposition": "REPAIR"}}
+    await decide(world, found, **given)
+    head = await world.head(found.row_id)
+    done = await decide(world, found, **given, by="somebody else")
+    assert (done.again, await world.head(found.row_id)) == (True, head)
+    assert (await review(world, found))[3] == "q.chief"
+
+
 async def test_what_a_policy_decided_is_not_for_a_person(world):
     site = world.site()
     order = site.order(notes="first")

@@ -1,0 +1,124 @@
+"""``mes-central explain``: what a code of the status means, and what to do."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from central.cli import exits
+from central.cli.look import as_json, say, say_json, table, wrapped
+
+#: Code, when it comes, and what to know of it.
+REASONS: Final[dict[str, tuple[str, str]]] = {
+    "MES-NO-INGEST": (
+        "critical: at once",
+        "No ingest process has shown itself for the time of a lease, so nothing that sites send"
+        " is decided. They go on by themselves, and keep it. Start `mes-central run`; look for"
+        " why it ended in its log.",
+    ),
+    "MES-NO-FEED": (
+        "critical: at once",
+        "No feed process is connected to PostgreSQL: sites are neither told nor answered. Start"
+        " `mes-central run`, or `mes-central feed` on one host. Its connections are named"
+        " 'mes-central feed' in pg_stat_activity.",
+    ),
+    "MES-BROKER": (
+        "critical: at once",
+        "The broker did not answer this command. What it holds of each site is then not known"
+        " ('?'). Start it, or mend MES_NATS_SERVERS and MES_NATS_CREDS. Nothing is lost: what"
+        " sites have sent and nobody has decided, they send again.",
+    ),
+    "MES-FEED-BEHIND": (
+        "degraded: over 10 000 rows",
+        "Rows that changed at the centre wait to be put into the feeds. It passes by itself"
+        " after a large import; else look at the log of the feed process.",
+    ),
+    "MES-CATALOGUE": (
+        "degraded: at once",
+        "The database was migrated to another catalogue than this program has: run `mes-central"
+        " migrate --dry-run` and read the steps, or upgrade this program. Is MES_CATALOGUE_DIRS"
+        " the same everywhere?",
+    ),
+    "MES-STOPPED": (
+        "critical: at once",
+        "The site's history and ours can't both be right: its store was restored from an older"
+        " copy, or copied and both run. Nothing of the site is applied until a person has found"
+        " out which store is the right one, stopped the other, and run `mes-central sites"
+        " release SITE`.",
+    ),
+    "MES-NEVER-SEEN": (
+        "degraded: at once",
+        "The site is registered and its agent has never said hello. Install the agent with the"
+        " credentials that `mes-central sites list SITE` names.",
+    ),
+    "MES-AWAY": (
+        "degraded: after 3 min",
+        "The site's agent has not said hello (it does every 15 s). The plant works on its own;"
+        " what it writes comes when the link is back. `mes-sync status` at the site tells more.",
+    ),
+    "MES-UNVERIFIED": (
+        "degraded: while it lasts",
+        "The centre was restored from a backup; what the site sent waits until its next hello.",
+    ),
+    "MES-CLOCK": (
+        "degraded: beyond 5 min",
+        "The site's clock differs from the centre's. Times are corrected by the difference"
+        " measured at the last hello; a clock that runs ahead of what was measured counts up to"
+        " 5 min, and the conflict says so. Let the site's host follow a time server.",
+    ),
+    "MES-UNDECIDED": (
+        "degraded: 1 min; critical: 15 min",
+        "The broker holds messages of the site and nothing was decided meanwhile. Look for"
+        " errors in the log of the worker that has the site.",
+    ),
+    "MES-STREAM-FULL": (
+        "degraded: over 80 %",
+        "The site's stream at the broker is nearly full. A full stream refuses, nothing is"
+        " lost: the edge keeps and sends again. Is the ingest behind?",
+    ),
+    "MES-FEED-LAG": (
+        "degraded: over 1 000 entries",
+        "The site is in touch and has not taken what the centre decided. `mes-sync status` at"
+        " the site tells more.",
+    ),
+    "MES-REVIEWS": (
+        "degraded: at once",
+        "Conflicts that no policy decides wait for a person, here or at the site; the site runs"
+        " on the safer value meanwhile: `mes-central conflicts list`.",
+    ),
+    "MES-PARKED": (
+        "degraded: at once",
+        "Rows that the site sent could not be applied. They are kept as they were sent: mend"
+        " the cause and run `mes-central parked retry`, or give them up with `parked discard`."
+        " Rows that only wait for another row are not counted here.",
+    ),
+    "MES-REFUSED": (
+        "degraded: for a day",
+        "Messages that nobody could read: damaged, forged for another site, or of a later"
+        " release. `mes-central refused list` tells why. The site sends what it still owes"
+        " again.",
+    ),
+}
+
+
+@click.command()
+@click.argument("code", required=False, metavar="[CODE]")
+@as_json
+def explain(code: str | None, *, json_wanted: bool) -> int:
+    """Tell what a code of the status means and what to do; without one, list them."""
+    if code is not None and code.upper() not in REASONS:
+        raise click.BadParameter(f"no code {code}; mes-central explain lists them")
+    asked = {code.upper(): REASONS[code.upper()]} if code else REASONS
+    if json_wanted:
+        codes = {name: {"when": when, "text": text} for name, (when, text) in asked.items()}
+        say_json({"schema": "mes-central.explain/v1", "codes": codes})
+        return exits.OK
+    if code:
+        ((name, (when, text)),) = asked.items()
+        lines = [f"{name}  {when}", *wrapped(f"  {text}", 2)]
+    else:
+        lines = table(("CODE", "WHEN"), [(name, when) for name, (when, _) in asked.items()])
+    for line in lines:
+        say(line)
+    return exits.OK
