@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from central.store import spool
+from central.store.applying import TooBold
 from central.store.finish import finish, stop
 from central.store.gate import Gate, Judged, judged, open_gate
 from central.store.months import partitions_of
@@ -74,7 +76,8 @@ async def apply_spooled(session: Session, part: Part, lease: Lease) -> RunOutcom
         await spool.forget(applying.connection, part)
         return todo
 
-    return await _apply(session, lease, [part], work)
+    # Not bold: so much is not done again for one row.
+    return await _apply(session, lease, [part], work, is_bold=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +87,18 @@ class _Done:
     stopped_because: str | None
 
 
-async def _apply(session: Session, lease: Lease, links: Sequence[Any], work: Work) -> RunOutcome:
+async def _apply(
+    session: Session, lease: Lease, links: Sequence[Any], work: Work, *, is_bold: bool = True
+) -> RunOutcome:
     started = time.perf_counter()
     site, epoch = lease.site, links[0].epoch
 
-    async def transaction(connection: AsyncConnection[Any]) -> _Done:
+    async def transaction(connection: AsyncConnection[Any], *, is_bold: bool) -> _Done:
         gate = await open_gate(connection, site, links, lease)
         applying = await session.applying(
             connection, site, now=gate.now, is_waiting=gate.is_waiting
         )
+        applying.is_bold = is_bold
         done = await work(applying, gate)
         if done.accepted:
             await finish(applying, epoch, done)
@@ -100,7 +106,10 @@ async def _apply(session: Session, lease: Lease, links: Sequence[Any], work: Wor
             await connection.rollback()  # of an epoch that nothing came of, too
         return _Done(applying.tally, done, gate.stopped_because)
 
-    done = await session.transaction(transaction)
+    try:
+        done = await session.transaction(partial(transaction, is_bold=is_bold))
+    except TooBold:
+        done = await session.transaction(partial(transaction, is_bold=False))
     session.learn(site, done.tally)
     if done.judged.verdict is Verdict.FORK:
         why = done.stopped_because or fork_at(links, done.judged.position)

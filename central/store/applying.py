@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
@@ -19,6 +19,17 @@ if TYPE_CHECKING:
 
 #: What PostgreSQL raises of rows that it does not take; anything else is no fault of theirs.
 ROWS_AT_FAULT = (psycopg.IntegrityError, psycopg.DataError)
+
+_PLAN: Final = b"""SELECT set_config('enable_hashjoin', %(joins)s, true),
+                        set_config('enable_mergejoin', %(joins)s, true)"""
+
+
+class Setback(Exception):
+    """Something of an attempt can't stay, so all of the attempt is undone."""
+
+
+class TooBold(Exception):
+    """A transaction that was begun without savepoints has to be done again with them."""
 
 
 @dataclass(slots=True)
@@ -70,6 +81,10 @@ class Applying:
     now: str = ""
     #: Whether any row of the site waits for a parent, or is parked.
     waiting: bool = True
+    #: Nearly all runs have no setback, and savepoints cost two round trips each. So there are none
+    #: at first, and after a setback the whole transaction is done again, with them.
+    is_bold: bool = False
+    is_indexed: bool = False
     tally: Tally = field(default_factory=Tally)
 
     def no(self, table: Table) -> int:
@@ -90,17 +105,40 @@ class Applying:
             tally = tally.before
         return missing
 
+    async def plan(self, *, indexed: bool) -> None:
+        """Have the statements that follow joined by index look-ups, or by whatever seems best.
+
+        Look-ups are what the updates are for, however large the tables; PostgreSQL may think
+        otherwise as long as it knows little of them.
+        """
+        if self.is_indexed != indexed:
+            self.is_indexed = indexed
+            await self.connection.execute(_PLAN, {"joins": "off" if indexed else "on"})
+
     def mark(self, table: Table, created: Iterable[str]) -> None:
         """Note the hours whose reports are to be made again."""
         self.tally.marks.update((table.name, hour) for hour in {c[:13] for c in created})
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
-        """Undo what is done inside, in the database and in the tally, when it raises."""
+        """Undo what is done inside, in the database and in the tally, when it raises.
+
+        Where the transaction is bold, raise ``TooBold`` instead.
+        """
+        if self.is_bold:
+            try:
+                yield
+            except (Setback, *ROWS_AT_FAULT) as why:
+                raise TooBold from why
+            return
         before, self.tally = self.tally, Tally(before=self.tally)
+        is_indexed = self.is_indexed
         try:
             async with self.connection.transaction():
                 yield
             before.add(self.tally)
+        except BaseException:
+            self.is_indexed = is_indexed  # the setting goes back as well
+            raise
         finally:
             self.tally = before

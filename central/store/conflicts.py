@@ -15,7 +15,6 @@ from central.store.changeset import Reason, Refusal, Rows
 from central.store.later import later_of_site, yielded
 from central.store.overwrite import Decision, overwrite
 from central.store.standing import Parked, Standing, read_standing
-from central.store.statements import INDEXED, UNINDEXED
 from shared.changes import Op
 from shared.errors import InvalidValue
 from sync.decisions import Author, Conflict, Resolution, Write
@@ -38,14 +37,13 @@ async def settle(applying: Applying, rows: Rows, *, again: bool = False) -> list
     refused: list[Refusal] = []
     if not rows.ids:
         return refused
-    await applying.connection.execute(INDEXED)
     for portion in rows.slices(ROWS_MAX):
         refused += await _settle(applying, portion, again=again)
-    await applying.connection.execute(UNINDEXED)
     return refused
 
 
 async def _settle(applying: Applying, rows: Rows, *, again: bool) -> list[Refusal]:
+    await applying.plan(indexed=True)
     standing = await read_standing(applying, rows)
     unspent = await releases.unspent(applying, rows)
     decisions: list[Decision] = []

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from shared.changes import Value
 
 #: Rows whose COPY text is held at a time.
-ROWS_MAX: Final = 2_000
+ROWS_MAX: Final = 500
 
 
 async def apply_facts(applying: Applying, rows: Rows) -> list[Refusal]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 async def finish(applying: Applying, epoch: str, judged: Judged) -> None:
-    """Write the watermark with all that belongs to it; the commit is the caller's."""
+    """Write the watermark with all that belongs to it, and commit; one round trip."""
     execute = applying.connection.execute
     site = {"site": applying.site}
     async with applying.connection.pipeline():
@@ -35,6 +35,7 @@ async def finish(applying: Applying, epoch: str, judged: Judged) -> None:
             "through_ms": applying.tally.through_ms,
         }
         await execute(fixed("move_epoch"), site | {"epoch": epoch} | watermark)
+        await applying.connection.commit()
 
 
 async def finish_alone(applying: Applying) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from central.store import parents
-from central.store.applying import ROWS_AT_FAULT
+from central.store.applying import ROWS_AT_FAULT, Setback
 from central.store.changeset import Reason, Refusal, Rows, joined
 from central.store.conflicts import settle
 from central.store.facts import told
@@ -34,7 +34,7 @@ _IDLE_MAX: Final = 5
 Key = tuple[str, str, str]
 
 
-class _Undo(Exception):
+class _Undo(Setback):
     """Some rows of an attempt can't be applied."""
 
     def __init__(self, refused: list[Refusal]) -> None:

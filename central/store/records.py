@@ -144,6 +144,7 @@ async def record(
     )
     into = statements.target(table, applying.site, rows.months)
     text = statements.insert_statement(table, rows.columns, into)
+    await applying.plan(indexed=False)
     await applying.connection.execute(text.encode(), parameters(applying, rows, SHARED))
     await queue_touched(applying, [(table, i, c, (applying.site,)) for i, c, _ in items])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from central.store.applying import Setback
 from central.store.changeset import Extra, Origin, Reason, Refusal, Rows
 from central.store.extras import keep_extras
 from central.store.facts import apply_facts
@@ -37,7 +38,7 @@ class Waiting:
     block: bytes
 
 
-class _Refused(Exception):
+class _Refused(Setback):
     """A group of parked rows can't be applied yet."""
 
     def __init__(self, refused: list[Refusal]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from central.schema import natural_key
 from central.store import statements
+from central.store.applying import Setback
 from central.store.literals import array
 from shared.catalog import Policy, Table
 from shared.changes import Op
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 ROWS_MAX: Final = 5_000
 
 
-class NotAsSeen(Exception):
+class NotAsSeen(Setback):
     """Rows whose head is what the writer expects hold something else than it saw."""
 
     def __init__(self, rows: Rows) -> None:
@@ -35,7 +36,7 @@ class NotAsSeen(Exception):
         self.rows = rows
 
 
-class KeyTaken(Exception):
+class KeyTaken(Setback):
     """Another row holds the natural key of one of these."""
 
     def __init__(self, rows: Rows) -> None:
@@ -93,16 +94,15 @@ async def _move(applying: Applying, rows: Rows) -> set[str]:
     given = parameters(applying, rows)
     if op is Op.INSERT:
         text = statements.insert_statement(table, rows.columns, into)
-        moved, done, ids, clashes = await _one(applying, text, given)
     else:
         make = statements.update_statement if op is Op.UPDATE else _delete_statement
         text = make(table, rows.columns, into, _bounds(rows))
-        # Both settings travel with the statement: one round trip more would cost a third of it.
-        async with applying.connection.pipeline():
-            await applying.connection.execute(statements.INDEXED)
-            moved, done, ids = await _one(applying, text, given)
-            await applying.connection.execute(statements.UNINDEXED)
-        clashes = 0
+    async with (
+        applying.connection.pipeline()
+    ):  # one round trip, also where it has to be planned for
+        await applying.plan(indexed=op is not Op.INSERT)
+        cursor = await applying.connection.execute(text.encode(), given)
+    moved, done, ids, clashes = await cursor.fetchone()  # type: ignore[misc]
     if clashes:
         raise KeyTaken(rows)
     if done < moved:
@@ -115,11 +115,6 @@ async def _move(applying: Applying, rows: Rows) -> set[str]:
 
 def _delete_statement(table: Table, _: object, into: str, bounds: str) -> str:
     return statements.delete_statement(table, into, bounds)
-
-
-async def _one(applying: Applying, text: str, given: dict[str, Any]) -> Any:
-    cursor = await applying.connection.execute(text.encode(), given)
-    return await cursor.fetchone()
 
 
 def _bounds(rows: Rows) -> str:

@@ -4,7 +4,7 @@ Pure. The rows come as one array a column. The compare-and-set on ``sync.head`` 
 the rows that the rest of the statement may touch: PostgreSQL looks again only at the target of an
 UPDATE after it has waited for a lock, so the version must stand in the table that is updated. None
 of the updates joins two sets of rows, so they are planned as one index look-up a row, however large
-the tables are (``INDEXED``); an insert joins what it got with what it was given, by a hash.
+the tables are (``Applying.plan``); an insert joins what it got with what it was given, by a hash.
 """
 
 from __future__ import annotations
@@ -18,14 +18,6 @@ from shared.changes import Op
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-#: For the statements that update or delete.
-INDEXED: Final = (
-    "SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)"
-)
-UNINDEXED: Final = (
-    "SELECT set_config('enable_hashjoin', 'on', true), set_config('enable_mergejoin', 'on', true)"
-)
 
 #: Policies whose result depends on what stands in the row even where nobody else wrote it.
 _LOOKING: Final = frozenset({Policy.LATTICE, Policy.SUM, Policy.ADD_REMOVE_SET})
@@ -150,7 +142,7 @@ def _moving(given: str, also: str, *steps: str) -> str:
         f"WITH {', '.join([moved, *steps])}\n"
         "SELECT (SELECT count(*) FROM moved), (SELECT count(*) FROM done),\n"
         "    CASE WHEN (SELECT count(*) FROM moved) < %(size)s\n"
-        "         THEN (SELECT array_agg(id::text) FROM moved) END"
+        "         THEN (SELECT array_agg(id::text) FROM moved) END, 0"
     )
 
 
