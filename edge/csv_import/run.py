@@ -67,6 +67,7 @@ class Order:
     part: Part | None = None
     dry_run: bool = False
     batch_rows: int = BATCH_ROWS
+    busy_tries: int = BUSY_TRIES
 
 
 @dataclass(slots=True)
@@ -186,7 +187,7 @@ class _Run:
     def _commit(self, batch: Batch, values: list[BlockValues], rows: int, rejects: Rejects) -> None:
         """Take the batch and note the progress, both or neither."""
         reasons = dict(batch.reasons)
-        for tries_left in reversed(range(BUSY_TRIES)):
+        for tries_left in reversed(range(self._order.busy_tries)):
             try:
                 taken = self._try_commit(batch, values, rows, rejects)
             except StoreBusy:

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from edge.csv_import import Order, Outcome, Part, read_map, run_import
 from edge.store import setup
 from shared.catalog_file import load_catalog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parents[2]
 LOG_MAP = ROOT / "docs" / "maps" / "production_log.toml"
@@ -57,17 +60,26 @@ class Site:
         store.write_bytes(_empty_store(name))
         return cls(name, store)
 
-    def load(self, file: Path, map_file: Path, **order: Any) -> Outcome:
+    def load(
+        self,
+        file: Path,
+        map_file: Path,
+        watch: Callable[[Outcome], None] = lambda _: None,
+        busy_ms: int | None = None,
+        **order: Any,
+    ) -> Outcome:
         """Import a file."""
         opened = setup.open_to_look(self.store)
         with closing(opened.connection):
+            if busy_ms is not None:
+                opened.connection.execute(f"PRAGMA busy_timeout = {busy_ms}")
             plan = read_map(map_file, opened.catalog, site=self.name)
             order.setdefault("rejects", self.store.with_suffix(".rejects.csv"))
             return run_import(
                 opened.connection,
                 Order(file=file, plan=plan, site=self.name, **order),
                 now_ms=NOW_MS,
-                watch=lambda _: None,
+                watch=watch,
             )
 
     def load_part(self, file: Path, map_file: Path, part: int, parts: int) -> Outcome:

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import pty
 import sqlite3
+import subprocess
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -12,8 +15,8 @@ import pytest
 
 from edge.csv_import import Part
 from edge.csv_import.run import BATCH_ROWS
-from shared.errors import BadImport
-from tests.integration.import_world import Site
+from shared.errors import BadImport, StoreBusy
+from tests.integration.import_world import ROOT, Site
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -337,6 +340,65 @@ def test_a_folder_that_takes_no_rejects_is_told_before_anything_is_taken(site: S
     assert site.content() == {}
 
 
+def test_a_file_that_grows_while_it_is_read_stops_the_import_and_keeps_what_was_taken(
+    site: Site, plan: Path
+):
+    path = file_of(site, *[LINE] * 10)
+
+    def grow(_: object) -> None:
+        with path.open("a") as file:
+            file.write(LINE + "\n")
+
+    with pytest.raises(BadImport, match="changed while it was read"):
+        site.load(path, plan, batch_rows=4, watch=grow)
+    assert site.rows("SELECT count(*) FROM job_responses") == [(4,)]
+
+
+def test_two_imports_of_one_file_at_once_do_not_double(site: Site, plan: Path):
+    path = file_of(site, *[LINE] * 10)
+
+    def another(_: object) -> None:
+        site.load(path, plan, batch_rows=4)
+
+    with pytest.raises(BadImport, match="another import of the same file"):
+        site.load(path, plan, batch_rows=4, watch=another)
+    assert site.rows("SELECT count(*), count(DISTINCT source_row) FROM job_responses") == [(10, 10)]
+
+
+def test_a_store_that_stays_locked_ends_the_import_which_goes_on_later(site: Site, plan: Path):
+    path, batches = file_of(site, *[LINE] * 10, "bad"), []
+    with closing(sqlite3.connect(site.store, isolation_level=None)) as program:
+
+        def hold(_: object) -> None:
+            batches.append(1)
+            if len(batches) == 2:
+                program.execute("BEGIN IMMEDIATE")
+
+        with pytest.raises(StoreBusy):
+            site.load(path, plan, batch_rows=4, busy_tries=2, busy_ms=20, watch=hold)
+        program.execute("ROLLBACK")
+    assert site.rows("SELECT count(*) FROM job_responses") == [(8,)]
+    outcome = site.load(path, plan, batch_rows=4)
+    assert (outcome.rows_before, outcome.taken, outcome.rejected) == (8, 2, 1)
+    assert len(rejects(site)) == 2
+
+
+@pytest.mark.parametrize("batch_rows", [1, 2, 3, 7])
+def test_the_size_of_batches_changes_nothing_but_the_speed(tmp_path: Path, batch_rows: int):
+    (tmp_path / "map.toml").write_text(MAP)
+    lines = [
+        LINE.replace("A-1", f"A-{n % 5}").replace("01-02", f"01-{n % 9 + 10}") for n in range(40)
+    ]
+    lines[3:3] = ["bad", LINE.replace(",D,", ",X,"), '"' + LINE]
+    found = []
+    for folder, size in ((tmp_path / "one", 1000), (tmp_path / "other", batch_rows)):
+        folder.mkdir()
+        site = Site.new(folder)
+        site.load(file_of(site, *lines), tmp_path / "map.toml", batch_rows=size)
+        found.append((site.content(), rejects(site)))
+    assert found[0] == found[1]
+
+
 # --- the command ---------------------------------------------------------------------------------
 
 
@@ -357,6 +419,22 @@ def test_the_command_answers_programs_in_json(site: Site, plan: Path):
     document = json.loads(done.stdout)
     assert document["schema"] == "mes-edge.import/v1"
     assert document["tables"]["new"] == {"work_orders": 1, "persons": 1, "job_responses": 1}
+
+
+def test_a_terminal_sees_how_far_it_is(site: Site, plan: Path):
+    path = file_of(site, *[LINE] * 3000)
+    ours, theirs = pty.openpty()
+    with open(ours, "rb", buffering=0) as screen, subprocess.Popen(
+        site.command("import", path, "--map", plan),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        seen = screen.read(4096)
+        process.wait(60)
+    assert b"% " in seen
+    assert b"rows" in seen
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,14 @@ def test_the_packaged_map_fits_the_packaged_catalogue():
         "work_orders", "materials", "equipment", "persons", "job_responses",
     ]  # fmt: skip
     assert plan.split_by == "Case ID"
+
+
+def test_the_map_of_the_documentation_is_valid(tmp_path: Path):
+    text = (PACKAGED.parents[1] / "import.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    plan = read(tmp_path, example)
+    assert plan.dialect.delimiter == ";"
+    assert [block.name for block in plan.blocks] == ["order", "job_responses"]
 
 
 def test_the_digest_tells_one_text_of_a_map_from_another(tmp_path: Path):
