@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool
-from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type
+from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception
 from tenacity.wait import wait_random_exponential
 
 from central import metrics
@@ -27,7 +27,7 @@ from central.partitions import make_ahead
 from central.relay import Relay
 from central.store import CentralStore
 from central.upkeep import keep_up
-from shared.errors import Transient
+from shared.errors import Fatal, Transient
 from shared.observe import note
 from sync.streams import APPLY, desired, provision, up_stream
 from sync.transport import Link, LinkSettings
@@ -84,14 +84,21 @@ async def _forever(
     work: Callable[[CentralSettings, Catalog, Link], Awaitable[None]],
     settings: CentralSettings, catalog: Catalog, link: Link,
 ) -> None:  # fmt: skip
-    """Do the work again and again; after a passing failure, wait a little longer each time."""
+    """Do the work again and again; after a failure, wait a little longer each time.
+
+    Only what needs a person ends the process; anything else holds up nobody but this one work.
+    """
     retrying = AsyncRetrying(
-        retry=retry_if_exception_type((Transient, psycopg.OperationalError, TimeoutError)),
+        retry=retry_if_exception(_may_pass),
         wait=wait_random_exponential(multiplier=0.1, max=10),
-        before_sleep=before_sleep_log(_log, logging.WARNING),
+        before_sleep=before_sleep_log(_log, logging.WARNING, exc_info=True),
     )
     while True:
         await retrying(work, settings, catalog, link)
+
+
+def _may_pass(why: BaseException) -> bool:
+    return isinstance(why, Exception) and not isinstance(why, Fatal)
 
 
 async def _relay(settings: CentralSettings, catalog: Catalog, link: Link) -> None:
@@ -120,9 +127,7 @@ async def _declare_streams(settings: CentralSettings, catalog: Catalog, link: Li
 async def _upkeep(settings: CentralSettings, catalog: Catalog, link: Link) -> None:
     del catalog, link
     async with _connection(settings, autocommit=True) as connection:
-        await keep_up(
-            connection, safe_after_s=settings.safe_after_s, feed_days=settings.feed_days
-        )
+        await keep_up(connection, safe_after_s=settings.safe_after_s, feed_days=settings.feed_days)
 
 
 async def _make_partitions(settings: CentralSettings, catalog: Catalog, link: Link) -> None:
@@ -144,9 +149,7 @@ async def site_names(connection: psycopg.AsyncConnection[Any]) -> list[str]:
 async def _connection(
     settings: CentralSettings, *, autocommit: bool = False
 ) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-    connection = await psycopg.AsyncConnection.connect(
-        settings.database_url, autocommit=autocommit
-    )
+    connection = await psycopg.AsyncConnection.connect(settings.database_url, autocommit=autocommit)
     async with connection:
         yield connection
 

@@ -44,9 +44,7 @@ class FeedLane:
 
     async def next(self, bytes_max: int) -> Sequence[bytes]:
         """Return the messages of the entries after the last one published."""
-        return await entries_after(
-            self.connection, self.scope, self.published, bytes_max=bytes_max
-        )
+        return await entries_after(self.connection, self.scope, self.published, bytes_max=bytes_max)
 
     async def sent(self, count: int) -> None:
         """Note how far the feed is published."""
@@ -77,9 +75,11 @@ class Relay:
         """Go on until cancelled; both connections must be in autocommit mode."""
         await self._load_senders()
         bell = asyncio.Event()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._listen(bell))
+        listening = asyncio.create_task(self._listen(bell))
+        try:
             while True:
+                if listening.done():
+                    listening.result()  # raises why it ended
                 step = await self._sequencer.step(now_ms())
                 if step.touched or step.entries:
                     note(
@@ -91,6 +91,9 @@ class Relay:
                     await _first(bell, _LOOK_EVERY_S)
                     bell.clear()
                     await asyncio.sleep(_GATHER_S)
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
 
     async def _load_senders(self) -> None:
         cursor = await self._publishing.execute("SELECT scope, published FROM sync.feed_head")

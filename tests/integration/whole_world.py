@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import sqlite3
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -42,7 +43,11 @@ class Edge:
 
     def open(self) -> EdgeStore:
         return EdgeStore.open(
-            self.path, self.catalog, site=self.site, now_ms=time.time_ns() // 10**6, host="test"
+            self.path,
+            self.catalog,
+            site=self.site,
+            now_ms=time.time_ns() // 10**6,
+            host=socket.gethostname(),
         )
 
     async def _run(self) -> None:
