@@ -5,11 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from random import SystemRandom
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from edge.store import migrate, schema
 from edge.store.ids import uuid7
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from random import Random
 
     from shared.catalog import Catalog
+
+#: How often a lock that is taken is asked for, and how long between.
+_LOCK_TRIES: Final = 5
+_LOCK_PAUSE_S: Final = 0.02
 
 
 def open_for_agent(
@@ -187,14 +192,20 @@ def _steps() -> list[tuple[int, str]]:
 
 
 def _lock(path: Path) -> int:
+    """Hold the store. A status command looks at the lock for a moment; an agent keeps it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(path.with_name(path.name + "-agent.lock"), os.O_RDWR | os.O_CREAT, 0o640)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(lock)
-        message = f"another agent holds {path}; stop it first"
-        raise WrongSite(message) from error
+    for tries_left in reversed(range(_LOCK_TRIES)):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if not tries_left:
+                os.close(lock)
+                message = f"another agent holds {path}; stop it first"
+                raise WrongSite(message) from error
+            time.sleep(_LOCK_PAUSE_S)
+        else:
+            break
     return lock
 
 

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,9 @@ import pytest
 
 from edge.beat import state_path, write_state
 from edge.status import is_held, read_picture
+from edge.store import setup
 from edge.verdict import judge
-from tests.integration.import_world import ROOT, Site
+from tests.integration.import_world import CATALOG, ROOT, Site
 from tests.integration.site_world import clean_environment, mes_sync, told
 
 if TYPE_CHECKING:
@@ -322,3 +324,12 @@ def test_a_status_loads_nothing_of_the_agent_or_the_broker():
     ).stdout.split()
     heavy = {"asyncio", "nats", "msgpack", "zstandard", "sqlite_utils", "prometheus_client"}
     assert not heavy & set(loaded)
+
+
+def test_an_agent_that_starts_while_a_status_looks_gets_its_store(site: Site):
+    lock = os.open(site.store.with_name("F07.db-agent.lock"), os.O_RDONLY | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    timer = threading.Timer(0.03, os.close, [lock])
+    timer.start()
+    setup.close(setup.open_for_agent(site.store, CATALOG, site="F07", now_ms=NOW, host="test"))
+    timer.join()
