@@ -17,6 +17,7 @@ import pytest
 
 from edge.beat import state_path
 from edge.cli.given import read_environment
+from edge.cli.run import link_settings
 from edge.settings import EdgeSettings
 from shared.catalog_file import load_catalog
 from shared.errors import BadSetting
@@ -315,3 +316,12 @@ def test_an_unreadable_credentials_file_is_told(tmp_path: Path):
     done = mes_edge("run", **given(store, MES_NATS_CREDS=str(tmp_path / "none.creds")))
     assert done.code != 0
     assert "none.creds" in done.err.splitlines()[-1]
+
+
+def test_only_with_credentials_the_broker_has_accounts_and_the_api_another_name(tmp_path: Path):
+    plain = read_settings(EdgeSettings, given(tmp_path, MES_BYTES_PER_S_MAX="5000"))
+    assert link_settings(plain).prefix == "$JS.API"
+    assert link_settings(plain).bytes_per_s_max == 5000
+    named = read_settings(EdgeSettings, given(tmp_path, MES_NATS_CREDS="/x.creds"))
+    assert link_settings(named).prefix == "hub.API"
+    assert link_settings(named).bytes_per_s_max is None
