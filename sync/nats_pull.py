@@ -127,13 +127,12 @@ class Inbox:
         self._request_count = 0
         self.reset()
 
-    def reset(self, received_bytes: int = 0) -> None:
+    def reset(self) -> None:
         """Forget the requests: those of an earlier inbox are answered by nobody."""
         self._asked: dict[str, _Request] = {}
         self._asked_messages = 0
         self._asked_bytes = 0
         self._heard_at = asyncio.get_running_loop().time()
-        self._received = received_bytes
         #: Why the requests have to be put anew, or nothing.
         self.broken = ""
         self.gone = False
@@ -151,19 +150,15 @@ class Inbox:
             return
         loop = asyncio.get_running_loop()
         self._wake = loop.create_future()
+        _, received = session.bytes_moved()
         silence_s = self._heard_at + _SILENCE_MAX_S - loop.time()
         wait_s = max(0.001, min(silence_s, self._pace.debt_s() or silence_s))
         any_of: tuple[asyncio.Future[Any], ...] = (self._wake, session.lost)
         await asyncio.wait(any_of, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
         if loop.time() - self._heard_at > _SILENCE_MAX_S:
-            self._judge_silence(session)
-
-    def _judge_silence(self, session: Session) -> None:
-        """Give the requests up for lost, unless a large message is still coming in."""
-        before, (_, self._received) = self._received, session.bytes_moved()
-        self._heard_at = asyncio.get_running_loop().time()
-        if self._asked and self._received - before < _MOVING_BYTES:
-            self.broken = "no heartbeat"
+            self._heard_at = loop.time()
+            if self._asked and session.bytes_moved()[1] - received < _MOVING_BYTES:
+                self.broken = "no heartbeat"  # and no large message is on its way either
 
     def next_request(self) -> tuple[str, bytes] | None:
         """Return the number and the text of the next pull request, if there is room for it."""
@@ -289,7 +284,7 @@ async def _pull_once(
 ) -> AsyncGenerator[list[Delivery]]:
     """Yield what arrives on one inbox, until the connection or the requests are lost."""
     base = session.nc.new_inbox()
-    inbox.reset(session.bytes_moved()[1])
+    inbox.reset()
     refused = session.refusal(settings.api("MSG.NEXT"))
     refused.add_done_callback(inbox.see_refusal)
     subscription = await session.subscribe(f"{base}.*", inbox.take)

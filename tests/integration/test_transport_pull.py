@@ -171,3 +171,32 @@ async def test_a_cancelled_pull_leaves_no_request_that_swallows_messages(link, s
                 break
     await pulled.aclose()
     assert not any(delivery.redelivered for delivery in got)
+
+
+async def test_requests_that_fall_on_deaf_ears_are_given_up_and_the_durable_is_looked_for(
+    broker, link, monkeypatch
+):
+    monkeypatch.setattr("sync.nats_pull._SILENCE_MAX_S", 0.4)
+    asked: list[str] = []
+
+    async def swallow() -> None:
+        async for subject, _ in link.listen("DEAF.CONSUMER.MSG.NEXT.>"):
+            asked.append(subject)
+
+    async def look(subject: str, question: bytes) -> bytes:
+        return b'{"error":{"code":404,"err_code":10014}}' if len(asked) > 2 else b"{}"
+
+    tasks = [
+        asyncio.create_task(swallow()),
+        asyncio.create_task(link.serve("DEAF.CONSUMER.INFO.>", look, queue="q")),
+    ]
+    await asyncio.sleep(0.1)
+    deaf = LinkSettings(servers=(broker.url,), name="test", prefix="DEAF")
+    async with Link(deaf) as other:
+        await other.wait_connected(5)
+        with pytest.raises(ConsumerGone, match="no heartbeat"):
+            await asyncio.wait_for(anext(other.pull("UP_X", "apply")), 5)
+    assert len(asked) == 4, "two requests each time, and a new pair after the first silence"
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
