@@ -59,6 +59,9 @@ INDEXES: Final[Mapping[str, tuple[str, ...]]] = {
     "lot_genealogy": ("parent_lot_id", "child_lot_id"),
 }
 
+#: Facts that other facts wait for. They have no head, so the ingest asks for them by id alone.
+WAITED_FOR: Final = frozenset({"inspection_results"})
+
 #: What a client of the centre need not write itself. Instants have milliseconds in all stores.
 _KEY_DEFAULTS: Final = {
     "id": "uuidv7()",
@@ -269,6 +272,8 @@ def _sql_column(column: Column) -> SqlColumn[Any]:
 
 
 def _indexes(table: Table) -> Iterator[Index]:
+    if table.name in WAITED_FOR:
+        yield Index(f"{table.name}_by_id", "id")
     for name in INDEXES.get(table.name, ()):
         if name in table.names:
             # Rows without a reference are many, and nobody looks for them by it.

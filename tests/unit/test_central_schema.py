@@ -76,6 +76,18 @@ def test_reports_get_no_index_on_a_column_that_the_catalogue_has_not():
         assert set(columns) <= set(CATALOG.table(name).names)
 
 
+def test_every_fact_that_others_wait_for_is_found_by_its_id():
+    waited_for = {
+        column.references
+        for table in CATALOG.tables
+        for column in table.columns
+        if column.enforced and column.references and CATALOG.table(column.references).fact
+    }
+    assert waited_for == schema.WAITED_FOR
+    for name in waited_for:
+        assert any("(id)" in text for text in schema.create_statements(CATALOG.table(name)))
+
+
 def test_a_rule_is_named_by_what_it_asks_for():
     column = Column("weight", ColumnType(Kind.DECIMAL, None, 9, 3, Decimal("-0.5"), Decimal(99)))
     assert dict(schema.checks(small(), column)) == {
