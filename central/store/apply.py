@@ -60,7 +60,7 @@ async def apply_spooled(session: Session, part: Part, lease: Lease) -> RunOutcom
     whole = await spool.whole(connection, part)
     await connection.rollback()
     if whole is not None:
-        blocks = (block for blocks in whole.blocks() for block in blocks)
+        blocks = (block for _, blocks in whole.blocks() for block in blocks)
         await session.make_partitions(partitions_of(session.catalog, part.site, blocks))
 
     async def work(applying: Applying, gate: Gate) -> Judged:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from central.store import releases
 from central.store.changeset import Reason, Refusal, Rows
+from central.store.decision import Decision
 from central.store.later import later_of_site, yielded
-from central.store.overwrite import Decision, overwrite
+from central.store.overwrite import overwrite
 from central.store.standing import Parked, Standing, read_standing
 from shared.changes import Op
 from shared.errors import InvalidValue

@@ -7,7 +7,7 @@ missing is made here. All rows of a call change by a few statements, under locks
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from central.canonical import sites_of
@@ -28,46 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from central.store.applying import Applying
-    from central.store.standing import Standing
+    from central.store.decision import Decision
     from shared.changes import Value
-    from sync.decisions import Resolution, Write
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What becomes of one row."""
-
-    #: Its place among the rows that were decided on.
-    row: int
-    standing: Standing
-    write: Write
-    resolution: Resolution
-    #: The version that the row gets.
-    version: str
-    #: Nobody else had written the row, and the write takes effect in full.
-    is_clean: bool
-    #: The site can't know the outcome from the ack alone.
-    tells_site: bool
-
-    @property
-    def is_nothing(self) -> bool:
-        """Return whether the row was there already, or is gone already."""
-        what = self.resolution
-        done = what.values or what.delete or what.revive or what.conflicts or what.overruled
-        return self.write.op is not Op.UPDATE and not done
-
-    @property
-    def stands(self) -> bool:
-        """Return whether there is a row afterwards."""
-        what = self.resolution
-        return what.revive or (self.standing.values is not None and not what.delete)
-
-    def content(self, table: Table) -> dict[str, Value]:
-        """Return the whole row as it is afterwards."""
-        if self.resolution.revive:
-            known = self.resolution.values
-            return {c.name: known.get(c.name, c.default) for c in table.columns}
-        return {**(self.standing.values or {}), **self.resolution.values}
 
 
 async def overwrite(applying: Applying, rows: Rows, decisions: Sequence[Decision]) -> list[Refusal]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from central.store.applying import Applying
-    from central.store.overwrite import Decision
+    from central.store.decision import Decision
     from shared.changes import Value
     from sync.decisions import Author, Conflict
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from central.store.applying import Applying
     from central.store.changeset import Rows
-    from central.store.overwrite import Decision
+    from central.store.decision import Decision
     from shared.changes import Value
 
 _SPEND: Final = b"""INSERT INTO sync.spent_release (release_id, tx_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from central.store.batch import Batch, merged, sorted_batch
@@ -15,15 +16,15 @@ from central.store.retry import wake
 from shared.changes import Op
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from central.store.applying import Applying
     from central.store.changeset import Refusal, Rows
     from shared.catalog import Catalog
     from shared.changes import ChangeBlock, SyncTransaction
 
-    #: Gives the blocks of a large transaction, part by part, each time it is called.
-    Parts = Callable[[], Iterable[Sequence[ChangeBlock]]]
+    #: Gives number and blocks of the parts of a large transaction that are wanted.
+    Parts = Callable[[Callable[[int], bool]], Iterable[tuple[int, Sequence[ChangeBlock]]]]
 
 
 async def apply_transactions(applying: Applying, run: Iterable[SyncTransaction]) -> None:
@@ -50,35 +51,35 @@ async def apply_transactions(applying: Applying, run: Iterable[SyncTransaction])
 async def apply_parts(applying: Applying, origin: Origin, parts: Parts) -> None:
     """Apply one transaction of any size, going over its parts once for each step.
 
-    The memory is that of a part. Rows are tied to one another within a part only.
+    The memory is that of a part. Rows are tied to one another within a part only. Once a part was
+    seen, it is unpacked again only for the steps that it has rows for.
     """
     applying.tally.through_ms = origin.through_ms
-    for step in _steps(applying.catalog):
-        for blocks in parts():
-            some = [block for block in blocks if step(block)]
+    seen: dict[int, set[int]] = {}
+    for step in range(_FACTS + 1):
+        wanted = partial(_has_rows, seen, step)
+        for number, blocks in parts(wanted):
+            ranks = [_rank(applying.catalog, block) for block in blocks]
+            seen[number] = set(ranks)
+            some = [block for block, rank in zip(blocks, ranks, strict=True) if rank == step]
             if some:
                 await _apply_batch(applying, sorted_batch(some, origin, applying.catalog))
     await wake(applying)
 
 
-def _steps(catalog: Catalog) -> Sequence[Callable[[ChangeBlock], bool]]:
-    """Return what goes first, and so on, in the order of ``groups.in_order``."""
-    signed = relaxing_tables(catalog)
+def _has_rows(seen: Mapping[int, set[int]], step: int, number: int) -> bool:
+    return number not in seen or step in seen[number]
 
-    def rank(block: ChangeBlock) -> int:
-        if block.table not in catalog or block.table in signed:
-            return 0
-        if catalog.table(block.table).fact:
-            return 4
-        return _RANKS[block.op]
 
-    def step(number: int) -> Callable[[ChangeBlock], bool]:
-        return lambda block: rank(block) == number
-
-    return [step(number) for number in range(5)]
+def _rank(catalog: Catalog, block: ChangeBlock) -> int:
+    """Return when a block is applied: in the order of ``groups.in_order``."""
+    if block.table not in catalog or block.table in relaxing_tables(catalog):
+        return 0
+    return _FACTS if catalog.table(block.table).fact else _RANKS[block.op]
 
 
 _RANKS: Final = {Op.DELETE: 1, Op.UPDATE: 2, Op.INSERT: 3}
+_FACTS: Final = 4
 
 
 async def _apply_batch(applying: Applying, batch: Batch) -> None:

@@ -9,7 +9,7 @@ from central.store.changeset import Origin
 from sync import codec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from psycopg import AsyncConnection
 
@@ -46,10 +46,13 @@ class Whole:
             stored_at_ms=self.stored_at_ms,
         )
 
-    def blocks(self) -> Iterator[Sequence[ChangeBlock]]:
-        """Give the blocks of each part, unpacked when it is its turn."""
-        for message in self.messages:
-            yield codec.open_body(codec.decode_part(message)).blocks
+    def blocks(
+        self, wanted: Callable[[int], bool] = lambda _: True
+    ) -> Iterator[tuple[int, Sequence[ChangeBlock]]]:
+        """Give number and blocks of each part that is wanted, unpacked when it is its turn."""
+        for number, message in enumerate(self.messages):
+            if wanted(number):
+                yield number, codec.open_body(codec.decode_part(message)).blocks
 
 
 async def keep(

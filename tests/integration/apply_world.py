@@ -202,3 +202,48 @@ class Site:
             "qty_good": "5",
             **values,
         }
+
+
+#: A time long before and one long after anything the centre writes in tests.
+EARLY_MS, LATE_MS = 1_000_000_000_000, int(1.5 * NOON_MS)
+
+
+@dataclass
+class Row:
+    """A row that both ends have, and that the centre then writes alone."""
+
+    world: World
+    site: Site
+    table: str
+    id: str
+    base: str
+
+    async def central(self, **values: Value) -> None:
+        """Write at the centre, as a program there does."""
+        sets = ", ".join(f"{name} = %s" for name in values)
+        statement = f"UPDATE mes.{self.table} SET {sets} WHERE id = %s"
+        await self.world.client(statement, *values.values(), self.id)
+
+    async def here(self, at_ms: int | None = None, **changes: tuple[Value, Value]) -> RunOutcome:
+        """Write at the site on what stood before the centre's write, and apply it."""
+        change = self.site.update(self.table, self.id, base=self.base, **changes)
+        if at_ms is not None:
+            change.at = [at_ms]
+        return await self.site.apply(self.site.sends(change, stored_at_ms=2 * NOON_MS))
+
+    async def holds(self, *names: str) -> tuple[Any, ...]:
+        columns = ", ".join(f"{name}::text" for name in names)
+        return await self.world.one(
+            f"SELECT {columns} FROM mes.{self.table} WHERE id = %s", self.id
+        )
+
+
+async def shared_row(world: World, table: str, **values: Value) -> Row:
+    site = world.site()
+    row_id = str(uuid.uuid4())
+    base = await site.writes(site.insert(table, {"id": row_id, **values}))
+    return Row(world, site, table, row_id, base)
+
+
+async def an_order(world: World, **values: Value) -> Row:
+    return await shared_row(world, "work_orders", order_no="WO-1", **values)

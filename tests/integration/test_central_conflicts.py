@@ -2,73 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 
-from central.roles import as_role
-from tests.integration.apply_world import CREATED, NOON_MS, Site, World, open_world
+from tests.integration.apply_world import (
+    EARLY_MS,
+    LATE_MS,
+    World,
+    an_order,
+    open_world,
+    shared_row,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from central.store import RunOutcome
-    from shared.changes import Value
 
 
 @pytest.fixture
 async def world(centre: str) -> AsyncIterator[World]:
     async with open_world(centre) as opened:
         yield opened
-
-
-@dataclass
-class Row:
-    """A row that both ends have, and that the centre then writes alone."""
-
-    world: World
-    site: Site
-    table: str
-    id: str
-    base: str
-
-    async def central(self, **values: Value) -> None:
-        """Write at the centre, as a program there does."""
-        sets = ", ".join(f"{name} = %s" for name in values)
-        statement = f"UPDATE mes.{self.table} SET {sets} WHERE id = %s"
-        await self.world.client(statement, *values.values(), self.id)
-
-    async def here(self, at_ms: int | None = None, **changes: tuple[Value, Value]) -> RunOutcome:
-        """Write at the site on what stood before the centre's write, and apply it."""
-        change = self.site.update(self.table, self.id, base=self.base, **changes)
-        if at_ms is not None:
-            change.at = [at_ms]
-        return await self.site.apply(self.site.sends(change, stored_at_ms=2 * NOON_MS))
-
-    async def holds(self, *names: str) -> tuple[Any, ...]:
-        columns = ", ".join(f"{name}::text" for name in names)
-        return await self.world.one(
-            f"SELECT {columns} FROM mes.{self.table} WHERE id = %s", self.id
-        )
-
-
-async def shared_row(world: World, table: str, **values: Value) -> Row:
-    site = world.site()
-    row_id = str(uuid.uuid4())
-    base = await site.writes(site.insert(table, {"id": row_id, **values}))
-    return Row(world, site, table, row_id, base)
-
-
-async def an_order(world: World, **values: Value) -> Row:
-    return await shared_row(world, "work_orders", order_no="WO-1", **values)
-
-
-#: A time long before and one long after anything the centre writes in these tests.
-EARLY_MS, LATE_MS = 1_000_000_000_000, int(1.5 * NOON_MS)
 
 
 # --- last_write ----------------------------------------------------------------------------------
@@ -262,211 +217,6 @@ async def test_an_unknown_base_puts_every_column_in_conflict(world: World) -> No
     outcome = await row.here(EARLY_MS, notes=("x", "site"))
     assert outcome.conflicts == {"last_write": 1}
     assert await row.holds("notes") == ("a",)
-
-
-# --- deletions -----------------------------------------------------------------------------------
-
-
-async def test_an_edit_of_what_the_centre_deleted_does_not_bring_it_back(world: World) -> None:
-    row = await an_order(world, notes="a")
-    await world.client("DELETE FROM mes.work_orders WHERE id = %s", row.id)
-    outcome = await row.here(LATE_MS, notes=("a", "site"))
-    assert outcome.conflicts == {"delete": 1}
-    assert await world.value("SELECT count(*) FROM mes.work_orders") == 0
-    found = "SELECT here_value::jsonb, central_value->>'notes' FROM mes.sync_conflicts"
-    kept = await world.one(found)
-    assert kept == ({"notes": "site"}, "a")
-
-
-async def test_a_deletion_of_what_the_centre_edited_wins_and_history_keeps_the_row(
-    world: World,
-) -> None:
-    row = await an_order(world, notes="a")
-    await row.central(notes="centre")
-    site = row.site
-    outcome = await site.apply(site.sends(site.delete("work_orders", row.id, base=row.base)))
-    assert outcome.conflicts == {"delete": 1}
-    assert await world.value("SELECT count(*) FROM mes.work_orders") == 0
-    assert await world.value("SELECT central_value->>'notes' FROM mes.sync_conflicts") == "centre"
-    assert await world.value("SELECT deleted FROM sync.head WHERE id = %s", row.id) is True
-
-
-async def test_a_deletion_against_an_edit_under_review_waits_for_a_person(world: World) -> None:
-    row = await shared_row(world, "nonconformances", ncr_no="N1")
-    await row.central(disposition="SCRAP")
-    site = row.site
-    outcome = await site.apply(site.sends(site.delete("nonconformances", row.id, base=row.base)))
-    assert outcome.conflicts == {"delete": 1}
-    assert await row.holds("disposition") == ("SCRAP",)
-    assert await world.value("SELECT count(*) FROM mes.sync_reviews") == 1
-
-
-async def test_an_edit_under_review_brings_a_deleted_row_back(world: World) -> None:
-    row = await shared_row(world, "nonconformances", ncr_no="N1", description="bad")
-    await world.client("DELETE FROM mes.nonconformances WHERE id = %s", row.id)
-    outcome = await row.here(disposition=(None, "REWORK"))
-    assert outcome.parked == 0
-    assert await row.holds("ncr_no", "description", "disposition") == ("N1", "bad", "REWORK")
-    assert await world.value("SELECT count(*) FROM mes.sync_reviews") == 1
-    # It holds its natural key again.
-    assert await world.value("SELECT count(*) FROM sync.row_key WHERE id = %s", row.id) == 1
-
-
-async def test_two_deletions_are_one_and_no_conflict(world: World) -> None:
-    row = await an_order(world)
-    await world.client("DELETE FROM mes.work_orders WHERE id = %s", row.id)
-    site = row.site
-    outcome = await site.apply(site.sends(site.delete("work_orders", row.id, base=row.base)))
-    assert (outcome.conflicts, outcome.parked) == ({}, 0)
-
-
-# --- lattices ------------------------------------------------------------------------------------
-
-
-async def a_lot(world: World) -> Row:
-    return await shared_row(world, "material_lots", lot_no="L1", quality_status="QUARANTINED")
-
-
-async def test_a_lattice_does_not_go_back_even_where_nobody_else_wrote(world: World) -> None:
-    row = await a_lot(world)
-    outcome = await row.here(quality_status=("QUARANTINED", "RELEASED"))
-    assert outcome.conflicts == {"lattice": 1}
-    assert await row.holds("quality_status") == ("QUARANTINED",)
-    assert await world.value("SELECT verdict FROM mes.sync_conflicts") == "kept"
-
-
-async def test_a_signed_release_lets_a_lot_go_back_once(world: World) -> None:
-    row = await a_lot(world)
-    site = row.site
-    release = {
-        "id": str(uuid.uuid4()), "lot_id": row.id, "from_state": "QUARANTINED",
-        "to_state": "RELEASED", "reason": "tested", "signed_by": "qa", "signed_at": CREATED,
-    }  # fmt: skip
-    step = {"quality_status": ("QUARANTINED", "RELEASED")}
-    # In one transaction: the release is there before the update that it allows.
-    await site.writes(
-        site.update("material_lots", row.id, base=row.base, **step),
-        site.insert("lot_releases", release),
-    )
-    assert await row.holds("quality_status") == ("RELEASED",)
-    released = await world.head(row.id)
-    again = await site.writes(
-        site.update(
-            "material_lots", row.id, base=released, quality_status=("RELEASED", "QUARANTINED")
-        )
-    )
-    row.base = again
-    outcome = await row.here(**step)
-    assert (outcome.conflicts, await row.holds("quality_status")) == (
-        {"lattice": 1},
-        ("QUARANTINED",),
-    )
-
-
-async def test_a_recall_and_a_release_at_the_same_moment_end_blocked(world: World) -> None:
-    row = await shared_row(world, "material_lots", lot_no="L1", quality_status="PENDING")
-    await row.central(quality_status="QUARANTINED")
-    await row.here(LATE_MS, quality_status=("PENDING", "RELEASED"))
-    assert await row.holds("quality_status") == ("QUARANTINED",)
-
-
-# --- at the same moment --------------------------------------------------------------------------
-
-
-async def test_a_central_write_between_read_and_write_is_a_conflict_not_an_overwrite(
-    world: World,
-) -> None:
-    row = await an_order(world, notes="a")
-    async with await psycopg.AsyncConnection.connect(as_role(world.url, "mes_app")) as program:
-        await program.execute(b"SELECT set_config('app.current_site_id', 'SITE_001', true)")
-        await program.execute(
-            b"UPDATE mes.work_orders SET notes = 'centre' WHERE id = %s", [row.id]
-        )
-        # The ingest comes while the program has not committed: it waits for the head.
-        applying = asyncio.create_task(row.here(LATE_MS, notes=("a", "site")))
-        await waits_for_a_lock(world)
-        await program.commit()
-    outcome = await applying
-    assert outcome.conflicts == {"last_write": 1}
-    kept = await world.one(
-        "SELECT central_value->>'notes', here_value->>'notes' FROM mes.sync_conflicts"
-    )
-    assert kept == ("centre", "site")
-    assert await row.holds("notes") == ("site",)
-
-
-async def test_the_ingest_gives_way_in_a_deadlock_and_tries_again(world: World) -> None:
-    held = await an_order(world, notes="a")
-    site = held.site
-    other = site.order(notes="a")
-    base = await site.writes(site.insert("work_orders", other))
-    note = b"UPDATE mes.work_orders SET notes = 'centre' WHERE id = %s"
-    async with await psycopg.AsyncConnection.connect(as_role(world.url, "mes_app")) as program:
-        await program.execute(b"SELECT set_config('app.current_site_id', 'SITE_001', true)")
-        await program.execute(note, [held.id])
-        # Deletions go first: the ingest has the other row when it comes to the one that is held.
-        sent = [
-            site.sends(site.delete("work_orders", str(other["id"]), base=base)),
-            site.sends(site.update("work_orders", held.id, base=held.base, notes=("a", "site"))),
-        ]
-        applying = asyncio.create_task(site.apply(*sent))
-        await waits_for_a_lock(world)
-        await program.execute(note, [other["id"]])
-        await program.commit()
-    outcome = await applying
-    assert (outcome.parked, outcome.conflicts) == (0, {"last_write": 1, "delete": 1})
-
-
-async def waits_for_a_lock(world: World) -> None:
-    waiting = (
-        "SELECT FROM pg_stat_activity"
-        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
-    async with asyncio.timeout(10):
-        while not await world.rows(waiting):  # noqa: ASYNC110 - PostgreSQL rings no bell for this
-            await asyncio.sleep(0.02)
-
-
-# --- natural keys --------------------------------------------------------------------------------
-
-
-async def test_a_number_that_another_row_has_is_parked_and_both_are_kept(world: World) -> None:
-    await world.month("work_orders")
-    await world.client(
-        "INSERT INTO mes.work_orders (created_at, order_no) VALUES (%s, 'WO-1')", CREATED
-    )
-    site = world.site()
-    orders = [site.order(order_no="WO-1"), site.order(), site.order()]
-    outcome = await site.apply(site.sends(site.insert("work_orders", *orders)))
-    assert (outcome.rows, outcome.parked) == (2, 1)
-    ((reason, state, _, row_id, message),) = await world.parked()
-    assert (reason, state, row_id) == ("key_taken", "parked", orders[0]["id"])
-    assert 'order_no "WO-1" is taken' in message
-    assert await world.value("SELECT count(*) FROM mes.work_orders") == 3
-
-
-async def test_rows_of_one_transaction_hand_a_number_on(world: World) -> None:
-    site = world.site()
-    old, new = site.order(order_no="WO-1"), site.order(order_no="WO-1")
-    base = await site.writes(site.insert("work_orders", old))
-    await site.writes(
-        site.insert("work_orders", new), site.delete("work_orders", str(old["id"]), base=base)
-    )
-    assert await world.rows("SELECT id::text FROM mes.work_orders") == [(new["id"],)]
-    assert await world.rows("SELECT id::text FROM sync.row_key") == [(new["id"],)]
-
-
-async def test_two_rows_swap_their_numbers(world: World) -> None:
-    site = world.site()
-    one, two = site.order(order_no="A"), site.order(order_no="B")
-    base = await site.writes(site.insert("work_orders", one, two))
-    await site.writes(
-        site.update("work_orders", str(one["id"]), base=base, order_no=("A", "B")),
-        site.update("work_orders", str(two["id"]), base=base, order_no=("B", "A")),
-    )
-    found = dict(await world.rows("SELECT id::text, order_no FROM mes.work_orders"))
-    assert found == {one["id"]: "B", two["id"]: "A"}
-    assert await world.value("SELECT count(*) FROM sync.row_key") == 2
 
 
 async def test_a_replay_makes_the_same_conflict_rows(world: World) -> None:

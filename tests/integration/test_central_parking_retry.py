@@ -1,0 +1,242 @@
+"""Parked rows are tried again: when they are mended, or what they waited for has come."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shared.catalog import Catalog
+from tests.integration.apply_world import CREATED, Site, World, open_world
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from shared.changes import Value
+
+
+@pytest.fixture
+async def world(centre: str) -> AsyncIterator[World]:
+    async with open_world(centre) as opened:
+        yield opened
+
+
+async def tickets(world: World) -> dict[str, str]:
+    """Return the tickets of what waits, by row."""
+    return dict(await world.rows("SELECT row_id, ticket::text FROM sync.waiting ORDER BY ord"))
+
+
+async def states(world: World) -> dict[str, tuple[str, str]]:
+    """Return reason and state of parked rows, by row."""
+    return {row_id: (reason, state) for reason, state, _, row_id, _ in await world.parked()}
+
+
+async def told(world: World, table: str) -> list[str]:
+    """Return the rows of a table whose heads are on their way to their site."""
+    found = await world.rows(
+        "SELECT t.row_id::text FROM sync.touched t JOIN sync.table_no n ON n.no = t.table_no"
+        " WHERE n.name = %s",
+        table,
+    )
+    return [row_id for (row_id,) in found]
+
+
+def bad(site: Site, **values: Value) -> dict[str, Value]:
+    """Return an order that breaks a rule of the catalogue."""
+    return site.order(priority=1000, **values)
+
+
+# --- mended and retried --------------------------------------------------------------------------
+
+
+async def relax_priority(world: World) -> None:
+    """Mend the cause in the catalogue, as a release of it would."""
+    table = world.catalog.table("work_orders")
+    columns = tuple(
+        replace(c, type=replace(c.type, high=None)) if c.name == "priority" else c
+        for c in table.columns
+    )
+    mended = replace(table, columns=columns)
+    others = tuple(t for t in world.catalog.tables if t.name != "work_orders")
+    world.catalog = Catalog(world.catalog.version, (*others, mended))
+    await world.admin.execute(b"ALTER TABLE mes.work_orders DROP CONSTRAINT priority_at_most_100")
+
+
+async def test_a_poison_row_mended_and_retried_is_applied_with_all_that_waited_for_it(
+    world: World,
+) -> None:
+    site = world.site()
+    poor = bad(site)
+    row_id = str(poor["id"])
+    job = {"id": str(uuid.uuid4()), "work_order_id": row_id, "seq": 1, "segment_code": "X"}
+    first = site.sends(site.insert("work_orders", poor), site.insert("job_orders", job))
+    second = site.sends(
+        site.update("work_orders", row_id, base=None, after=first.tx_id, notes=(None, "b")),
+        site.insert("job_responses", site.report(work_order_id=row_id)),
+    )
+    outcome = await site.apply(first, second)
+    assert (outcome.rows, outcome.parked) == (0, 4)
+    ticket = await world.value(
+        "SELECT ticket::text FROM sync.waiting WHERE reason = 'invalid_value'"
+    )
+    assert await world.store.retry(ticket) is False
+    await relax_priority(world)
+    async with open_world(world.url, world.catalog) as mended:
+        assert await mended.store.retry(ticket) is True
+    assert await world.one("SELECT priority, notes FROM mes.work_orders") == (1000, "b")
+    assert await world.value("SELECT count(*) FROM mes.job_orders") == 1
+    assert await world.value("SELECT count(*) FROM mes.job_responses") == 1
+    assert await world.value("SELECT count(*) FROM sync.waiting") == 0
+    assert {state for _, state in (await states(world)).values()} == {"applied"}
+    # Its site was told that the row is gone, so it gets it now.
+    assert row_id in await told(world, "work_orders")
+
+
+async def test_a_retry_never_beats_a_later_write_of_the_same_site(world: World) -> None:
+    site = world.site()
+    order = site.order(notes="a", priority=50)
+    row_id = str(order["id"])
+    base = await site.writes(site.insert("work_orders", order))
+    poor = site.sends(
+        site.update("work_orders", row_id, base=base, notes=("a", "old"), priority=(50, 1000))
+    )
+    await site.apply(poor)
+    await site.writes(site.update("work_orders", row_id, base=base, notes=("a", "newer")))
+    await relax_priority(world)
+    ticket = (await tickets(world))[row_id]
+    async with open_world(world.url, world.catalog) as mended:
+        assert await mended.store.retry(ticket) is True
+    assert await world.one("SELECT notes, priority FROM mes.work_orders") == ("newer", 1000)
+    assert await world.conflicts() == [("notes", "last_write", "central", {"notes": "newer"})]
+
+
+async def test_a_retry_is_in_conflict_with_what_the_centre_wrote_meanwhile(
+    world: World,
+) -> None:
+    site = world.site()
+    order = site.order(priority=50)
+    row_id = str(order["id"])
+    base = await site.writes(site.insert("work_orders", order))
+    await site.apply(site.sends(site.update("work_orders", row_id, base=base, priority=(50, 1000))))
+    await world.client("UPDATE mes.work_orders SET priority = 70 WHERE id = %s", row_id)
+    await relax_priority(world)
+    async with open_world(world.url, world.catalog) as mended:
+        assert await mended.store.retry((await tickets(world))[row_id]) is True
+    assert await world.value("SELECT priority FROM mes.work_orders") == 70
+    assert await world.conflicts() == [("priority", "central", "central", {"priority": 70})]
+
+
+async def test_a_discarded_row_is_gone_and_what_was_behind_it_is_tried_without_it(
+    world: World,
+) -> None:
+    site = world.site()
+    order = site.order(notes="a")
+    row_id = str(order["id"])
+    base = await site.writes(site.insert("work_orders", order))
+    poor = site.sends(site.update("work_orders", row_id, base=base, priority=(50, 1000)))
+    behind = site.sends(
+        site.update("work_orders", row_id, base=base, after=poor.tx_id, notes=("a", "b"))
+    )
+    await site.apply(poor, behind)
+    ticket = await world.value(
+        "SELECT ticket::text FROM sync.waiting WHERE reason = 'invalid_value'"
+    )
+    assert await world.store.discard(ticket, "ann") is True
+    assert await world.store.discard(ticket, "ann") is False
+    assert await world.one("SELECT notes, priority FROM mes.work_orders") == ("b", 50)
+    found = await world.rows("SELECT state, message FROM mes.sync_parked ORDER BY state DESC")
+    assert found[0] == ("discarded", "discarded by ann")
+    assert found[1][0] == "applied"
+    assert await world.value("SELECT count(*) FROM sync.waiting") == 0
+
+
+async def test_an_unknown_ticket_is_nothing_to_do(world: World) -> None:
+    assert await world.store.retry(str(uuid.uuid4())) is False
+    assert await world.store.discard(str(uuid.uuid4()), "ann") is False
+
+
+# --- waiting for what is on its way --------------------------------------------------------------
+
+
+def job_of(order_id: str, seq: int = 1) -> dict[str, Value]:
+    return {"id": str(uuid.uuid4()), "work_order_id": order_id, "seq": seq, "segment_code": "X"}
+
+
+async def test_a_child_waits_quietly_with_what_its_site_builds_on_it(world: World) -> None:
+    site = world.site()
+    order = site.order()
+    job = job_of(str(order["id"]))
+    early = site.sends(site.insert("job_orders", job))
+    later = site.sends(
+        site.update(
+            "job_orders", str(job["id"]), base=early.tx_id, segment_code=("X", "Y"),
+        )
+    )  # fmt: skip
+    outcome = await site.apply(early, later)
+    assert (outcome.rows, outcome.parked) == (0, 2)
+    # Nothing is taken from the site that is only early.
+    assert await told(world, "job_orders") == []
+    outcome = await site.apply(site.sends(site.insert("work_orders", order)))
+    assert outcome.rows == 3
+    assert await world.value("SELECT segment_code FROM mes.job_orders") == "Y"
+    assert await world.head(str(job["id"])) == later.tx_id
+
+
+async def test_a_child_of_a_child_waits_for_its_own_parent(world: World) -> None:
+    site = world.site()
+    plan = {"id": str(uuid.uuid4()), "plan_code": "P"}
+    part = {"id": str(uuid.uuid4()), "plan_id": plan["id"], "seq": 1, "name": "d"}
+    await site.apply(site.sends(site.insert("inspection_characteristics", part)))
+    await site.apply(site.sends(site.insert("inspection_plans", plan)))
+    assert await world.value("SELECT count(*) FROM mes.inspection_characteristics") == 1
+    assert await world.value("SELECT count(*) FROM sync.waiting") == 0
+
+
+async def test_a_parent_made_at_the_centre_lets_its_children_in_when_it_is_looked_for(
+    world: World,
+) -> None:
+    site = world.site()
+    order_id = str(uuid.uuid4())
+    await site.apply(
+        site.sends(
+            site.insert("job_orders", job_of(order_id)),
+            site.insert("job_responses", site.report(work_order_id=order_id)),
+        )
+    )
+    assert await world.store.retry_due("SITE_001") == 0
+    await world.month("work_orders")
+    await world.client(
+        "INSERT INTO mes.work_orders (id, created_at, order_no) VALUES (%s, %s, 'C-1')",
+        order_id,
+        CREATED,
+    )
+    assert await world.store.retry_due("SITE_001") == 2
+    assert await world.value("SELECT count(*) FROM mes.job_responses") == 1
+    assert await world.store.retry_due("SITE_001") == 0
+
+
+async def test_rows_of_a_newer_schema_are_applied_when_the_centre_has_it(world: World) -> None:
+    newer = world.catalog.version + 1
+    site = world.site(schema=newer)
+    long_text = site.report(shift_code="x" * 30)
+    seams = replace(site.insert("holds", {}), table="weld_seams")
+    outcome = await site.apply(site.sends(site.insert("job_responses", long_text), seams))
+    assert outcome.parked == 2
+    assert {reason for reason, *_ in await world.parked()} == {"newer_schema"}
+    table = world.catalog.table("job_responses")
+    columns = tuple(
+        replace(c, type=replace(c.type, length=40)) if c.name == "shift_code" else c
+        for c in table.columns
+    )
+    await world.admin.execute(
+        b"ALTER TABLE mes.job_responses ALTER COLUMN shift_code TYPE varchar(40)"
+    )
+    others = tuple(t for t in world.catalog.tables if t.name != "job_responses")
+    grown = Catalog(newer, (*others, replace(table, columns=columns)))
+    async with open_world(world.url, grown) as migrated:
+        assert await migrated.store.retry_due("SITE_001") == 1
+    assert await world.value("SELECT shift_code FROM mes.job_responses") == "x" * 30
+    # A table that the centre does not have under the very version is no longer waited for.
+    assert ("unknown_table", "parked") in (await states(world)).values()
