@@ -278,7 +278,7 @@ def _complete_through(row: Mapping[str, Any], hello: Hello | None) -> datetime |
     known = []
     if row["through_ms"]:
         known.append(datetime.fromtimestamp(row["through_ms"] / 1000, UTC))
-    if hello and hello.epoch == row["epoch"] and hello.n <= row["last_n"]:
+    if hello and row["epoch"] in (None, hello.epoch) and hello.n <= row["last_n"]:
         known.append(hello.at)
     return max(known, default=None)
 

@@ -118,7 +118,7 @@ def _site_words(site: SitePicture, now: datetime, reasons: tuple[Reason, ...]) -
     waits = site.backlog is not None and site.backlog.messages > 0
     words = (
         (bool(site.stopped_because), "stopped"),
-        (now - hello.at > AWAY, "away, on its own"),
+        (now - hello.at > AWAY, "away"),
         (hello.needs_snapshot, "takes a snapshot"),
         (not site.verified, "unverified"),
         (bool(codes & {"MES-UNDECIDED", "MES-FEED-LAG"}), "behind"),
@@ -245,19 +245,21 @@ def _left_reasons(site: SitePicture) -> Iterator[Reason]:
     """Give what waits for a person."""
     name = site.site
     if site.reviews_open:
+        waiting = counted(site.reviews_open, "conflict waits", "conflicts wait")
         yield Reason(
-            "MES-REVIEWS", Level.DEGRADED, counted(site.reviews_open, "conflict waits", "conflicts wait") + " for a person",
+            "MES-REVIEWS", Level.DEGRADED, f"{waiting} for a person",
             f"mes-central conflicts list --open --site {name}",
         )  # fmt: skip
     if site.parked:
         yield Reason(
-            "MES-PARKED", Level.DEGRADED, counted(site.parked, "row", "rows") + " could not be applied",
+            "MES-PARKED", Level.DEGRADED,
+            f"{counted(site.parked, 'row', 'rows')} could not be applied",
             f"mes-central parked list --site {name}",
         )  # fmt: skip
     if site.refused:
         yield Reason(
             "MES-REFUSED", Level.DEGRADED,
-            counted(site.refused, "message", "messages") + " of the last day could not be read",
+            f"{counted(site.refused, 'message', 'messages')} of the last day could not be read",
             f"mes-central refused list --site {name}",
         )  # fmt: skip
 

@@ -89,14 +89,17 @@ async def _list(read: CentralSettings, wanted: Any) -> list[Conflict]:
         return await read_conflicts(connection, wanted)
 
 
+_SHRINK: Final = ("TABLE", "KEY", "COLUMNS", "HERE", "CENTRAL")
+
+
 def _listing(found: list[Conflict], at: datetime) -> list[str]:
     from central.status import age, counted
 
     rows = [
         (
-            each.short, age(at - each.decided_at), each.site, short(each.table, 20),
-            short(each.key or each.row_id[-8:], 14), short(each.group, 14),
-            short(_brief(each.here.value), 16), short(_brief(each.central.value), 16),
+            each.short, age(at - each.decided_at), each.site, each.table,
+            each.key or each.row_id[-8:], each.group,
+            short(_brief(each.here.value), 40), short(_brief(each.central.value), 40),
             each.policy, each.verdict if each.state == "decided" else each.state,
         )
         for each in found
@@ -110,7 +113,11 @@ def _listing(found: list[Conflict], at: datetime) -> list[str]:
         end += f", {counted(waiting, 'waits', 'wait')} for a person"
         first = next(each for each in found if each.state == "open")
         end += f"; next: mes-central conflicts show {first.short}"
-    return [*table(titles, rows), end] if found else ["no such conflicts; --all lists the rest"]
+    return (
+        [*table(titles, rows, shrink=_SHRINK), end]
+        if found
+        else ["no such conflicts; --all lists the rest"]
+    )
 
 
 def _brief(value: Mapping[str, Any] | None) -> str:

@@ -13,11 +13,12 @@ import click
 from central.documents import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
 #: Every line fits into this many columns, but for values that a person wrote.
 COLUMNS: Final = 100
+_WIDTH_MIN: Final = 8
 _COLOURS: Final = {"ok": "green", "degraded": "yellow", "critical": "red"}
 
 as_json = click.option(
@@ -40,18 +41,29 @@ def painted(word: str, level: str) -> str:
     return click.style(word, fg=_COLOURS[level], bold=level != "ok")
 
 
-def table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
-    """Return lines of aligned columns under their titles; None is shown as ``-``."""
+def table(
+    titles: Sequence[str], rows: Sequence[Sequence[Any]], *, shrink: Collection[str] = ()
+) -> list[str]:
+    """Return lines of aligned columns under their titles; None is shown as ``-``.
+
+    Where a line gets too long, the columns of these titles give way, the widest first.
+    """
     cells = [list(titles), *([_cell(value) for value in row] for row in rows)]
     widths = [max(len(click.unstyle(row[at])) for row in cells) for at in range(len(titles))]
+    yielding = [at for at, title in enumerate(titles) if title in shrink]
+    while sum(widths) + 2 * (len(widths) - 1) > COLUMNS:
+        widest = max(yielding, key=widths.__getitem__, default=0)
+        if not yielding or widths[widest] <= _WIDTH_MIN:
+            break
+        widths[widest] -= 1
     return [_line(row, widths) for row in cells]
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    padded = (
-        cell + " " * (width - len(click.unstyle(cell)))
-        for cell, width in zip(row, widths, strict=True)
-    )
+    padded = []
+    for cell, width in zip(row, widths, strict=True):
+        bare = len(click.unstyle(cell))
+        padded.append(cell + " " * (width - bare) if bare <= width else short(cell, width))
     return "  ".join(padded).rstrip()
 
 

@@ -11,7 +11,7 @@ import click
 
 from central.cli import exits
 from central.cli.given import catalogue, now, settings
-from central.cli.look import as_json, local, say, say_json, short, table
+from central.cli.look import as_json, local, say, say_json, table
 from shared.errors import SyncError
 
 if TYPE_CHECKING:
@@ -57,12 +57,12 @@ def list_parked(*, json_wanted: bool, **given: Any) -> int:
     rows = [
         (
             r["ticket"][-8:], age(at - r["parked_at"]), r["site"], r["table"],
-            (r["row_id"] or "-")[-8:], r["op"], r["state"], short(_why(r), 44),
+            (r["row_id"] or "-")[-8:], r["op"], r["state"], _why(r),
         )
         for r in found
     ]  # fmt: skip
     titles = ("TICKET", "AGE", "SITE", "TABLE", "ROW", "OP", "STATE", "WHY")
-    for line in table(titles, rows) if rows else ["nothing is parked"]:
+    for line in table(titles, rows, shrink=("TABLE", "WHY")) if rows else ["nothing is parked"]:
         say(line)
     return exits.OK
 
@@ -224,10 +224,11 @@ def list_refused(site: str | None, limit: int, *, json_wanted: bool) -> int:
         say_json({"schema": "mes-central.refused/v1", "refused": found})
         return exits.OK
     rows = [
-        (r["id"], local(r["refused_at"]), r["site"], r["bytes"], short(_why(r), 50))
+        (r["id"], local(r["refused_at"]), r["site"], r["bytes"], _why(r))
         for r in found
     ]  # fmt: skip
-    lines = table(("NO", "AT", "SITE", "BYTES", "WHY"), rows) if rows else ["nothing was refused"]
+    titles = ("NO", "AT", "SITE", "BYTES", "WHY")
+    lines = table(titles, rows, shrink=("WHY",)) if rows else ["nothing was refused"]
     for line in lines:
         say(line)
     return exits.OK

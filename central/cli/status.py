@@ -124,19 +124,19 @@ def _overview(verdict: Verdict) -> list[str]:
     at, shared = verdict.picture.at, verdict.picture.centre.shared_pos
     rows = [_row(each, at, shared) for each in verdict.sites]
     titles = (
-        "SITE", "VERDICT", "HELLO", "WAITING", "DECIDED", "COMPLETE", "FEED LAG", "OPEN", "PARKED",
+        "SITE", "VERDICT", "HELLO", "WAITING", "DECIDED", "COMPLETE", "FEED", "OPEN", "PARKED",
         "CLOCK",
     )  # fmt: skip
-    return table(titles, rows)
+    return table(titles, rows, shrink=("SITE",))
 
 
 def _row(each: SiteVerdict, at: datetime, shared_pos: int) -> Sequence[object]:
     site = each.picture
     hello = site.hello.at if site.hello else None
     return (
-        site.site, painted(each.words, each.level.word), _ago(hello, at),
-        site.backlog.messages if site.backlog else "?", _ago(site.decided_at, at),
-        _ago(site.complete_through, at), site.feed_lag(shared_pos), site.reviews_open,
+        site.site, painted(each.words, each.level.word), _roughly(hello, at),
+        site.backlog.messages if site.backlog else "?", _roughly(site.decided_at, at),
+        _roughly(site.complete_through, at), site.feed_lag(shared_pos), site.reviews_open,
         f"{number(site.parked)}+{number(site.waiting)}", _clock(site.clock_offset_ms),
     )  # fmt: skip
 
@@ -147,8 +147,13 @@ def _ago(instant: datetime | None, now: datetime) -> str | None:
     return age(now - instant) if instant else None
 
 
+def _roughly(instant: datetime | None, now: datetime) -> str | None:
+    said = _ago(instant, now)
+    return " ".join(said.split()[:2]) if said else None
+
+
 def _clock(offset_ms: int) -> str:
-    return f"{-offset_ms / 1000:+.1f} s"
+    return f"{round(-offset_ms / 1000, 1) + 0.0:+.1f} s"  # never -0.0
 
 
 def _in_full(each: SiteVerdict, verdict: Verdict) -> Iterator[str]:
@@ -167,8 +172,8 @@ def _in_full(each: SiteVerdict, verdict: Verdict) -> Iterator[str]:
     yield f"  feed      at {number(site.feed_pos)}, {_lag(each, verdict)}"
     yield f"  conflicts {number(site.reviews_open)} wait for a person{_oldest(each, at)}"
     yield (
-        f"  parked    {number(site.parked)} rows, {number(site.waiting)} wait for others, "
-        f"{number(site.refused)} messages of the last day refused"
+        f"  parked    {number(site.parked)} for a person, {number(site.waiting)} wait for others,"
+        f" {number(site.refused)} messages refused in a day"
     )
     yield f"  clock     {_clock(site.clock_offset_ms)} against the centre, at the last hello"
     yield f"  epoch     {site.epoch or '-'}  worker {site.worker or '-'}"

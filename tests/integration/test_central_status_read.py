@@ -100,6 +100,13 @@ async def test_data_are_complete_through_the_last_drain_that_was_applied(world: 
     assert (await site_of(world)).complete_through == expected
 
 
+async def test_a_site_that_never_wrote_is_complete_through_its_hello(world: World):
+    await say_hello(world, n=0)
+    found = await site_of(world)
+    assert found.hello is not None
+    assert found.complete_through == found.hello.at
+
+
 async def test_a_drain_dated_ahead_counts_only_until_the_broker_had_it(world: World):
     site = world.site(offset_ms=3_600_000)
     sent = site.sends(site.insert("work_orders", site.order()))

@@ -5,18 +5,25 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from central import status
 from central.cli import exits
 from central.cli.command import COMMANDS
 from central.cli.explain import REASONS
 from central.cli.given import read_environment
+from central.cli.look import COLUMNS, table
+from central.settings import CentralSettings
 from shared.errors import BadSetting
+from shared.settings import variable
 from tests.integration.command_world import MesCentral
 
+ROOT = Path(__file__).parents[2]
 #: Nothing listens there.
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 
@@ -135,10 +142,34 @@ def test_every_mistake_of_a_plants_file_is_told(mes_central, tmp_path):
     assert (ran.code, "acme_x" in ran.err) == (exits.FAILED, True)
 
 
+@given(
+    st.lists(
+        st.tuples(
+            *[st.text(st.characters(codec="ascii", exclude_categories=["C"]), max_size=60)] * 4
+        ),
+        max_size=5,
+    )
+)
+def test_a_table_fits_the_terminal_by_cutting_what_may_be_cut(rows):
+    lines = table(("A", "B", "C", "D"), [("id", *row[1:]) for row in rows], shrink=("B", "C", "D"))
+    assert max(map(len, lines)) <= COLUMNS
+    assert len(lines) == 1 + len(rows)
+
+
+def test_the_operators_book_names_every_setting_and_command():
+    told = (ROOT / "docs" / "operations.md").read_text()
+    settings = {variable(each.name) for each in fields(CentralSettings)}
+    assert settings == set(re.findall(r"(?m)^\| `(MES_[A-Z_]+)` \|", told))
+    assert not [name for name in COMMANDS if f"mes-central {name}" not in told]
+
+
 def test_every_code_of_the_status_is_explained(mes_central):
     source = Path(status.__file__).read_text()
     codes = set(re.findall(r'Reason\(\s*"(MES-[A-Z-]+)"', source))
     assert codes == set(REASONS)
+    told = (ROOT / "docs" / "operations.md").read_text()
+    for code, (when, _) in REASONS.items():
+        assert f"| `{code}` | {when} |" in told
     assert "time server" in " ".join(mes_central("explain", "mes-clock").out.split())
     assert "MES-AWAY" in mes_central("explain").out
     assert mes_central("explain", "MES-X").code == exits.USAGE

@@ -113,7 +113,7 @@ def test_rows_that_wait_for_their_parent_are_no_fault():
 
 DEGRADED = [
     ("MES-NEVER-SEEN", replace(SITE, hello=None), "never seen"),
-    ("MES-AWAY", replace(SITE, hello=hello(at=NOW - AWAY - LITTLE)), "away, on its own"),
+    ("MES-AWAY", replace(SITE, hello=hello(at=NOW - AWAY - LITTLE)), "away"),
     ("MES-UNVERIFIED", replace(SITE, verified=False), "unverified"),
     ("MES-CLOCK", replace(SITE, clock_offset_ms=DRIFT_MAX_MS + 1), "needs a look"),
     ("MES-CLOCK", replace(SITE, clock_offset_ms=-DRIFT_MAX_MS - 1), "needs a look"),
