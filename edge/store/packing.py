@@ -103,7 +103,9 @@ class Packer:
         self._value_bytes = max(len(body) / values, 1.0)
         alone = len(blocks) == 1 and len(blocks[0]) == 1
         packed = codec.compress(body) if alone or len(body) <= codec.PART_BYTES_MAX else None
-        if packed is not None and len(packed) <= codec.MESSAGE_BYTES_MAX:
+        # A single row may be larger than a message: it goes in fragments.
+        fits = alone and len(body) <= codec.BODY_BYTES_MAX
+        if packed is not None and (fits or len(packed) <= codec.MESSAGE_BYTES_MAX):
             self._keep(body, packed, rows=sum(map(len, blocks)))
         elif alone:
             self.too_large.append(blocks[0])

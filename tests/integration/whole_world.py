@@ -104,25 +104,27 @@ class Edge:
 
     def level(self, feeds: dict[str, int]) -> bool:
         """Whether all is drained and decided, and the feeds are applied to their ends."""
-        try:
-            (last_n, acked_n, own, shared, loading), *_ = self.read(
-                "SELECT last_n, acked_n, own_pos, shared_pos, needs_snapshot FROM _sync_site"
-            )
-            logs = [
-                name
-                for (name,) in self.read("SELECT name FROM sqlite_master WHERE type = 'table'")
-                if name.startswith("_sync_log_") and self.read(f'SELECT 1 FROM "{name}" LIMIT 1')
-            ]
-            facts = [t.name for t in self.catalog.tables if t.fact and self._undrained(t.name)]
-        except (sqlite3.OperationalError, ValueError):  # the agent is still making the store
-            return False
+        with contextlib.closing(self.program()) as store:
+            store.execute("BEGIN")  # one moment: a drain between two looks would hide its rows
+            try:
+                (last_n, acked_n, own, shared, loading), *_ = store.execute(
+                    "SELECT last_n, acked_n, own_pos, shared_pos, needs_snapshot FROM _sync_site"
+                ).fetchall()
+                waiting = any(store.execute(query).fetchall() for query in self._undrained(store))
+            except (sqlite3.OperationalError, ValueError):  # the agent is still making the store
+                return False
         level = (own, shared) == (feeds.get(self.site, 0), feeds.get("*", 0))
-        return level and last_n == acked_n and not (loading or logs or facts)
+        return level and last_n == acked_n and not (loading or waiting)
 
-    def _undrained(self, table: str) -> bool:
-        query = f"""SELECT 1 FROM "{table}" WHERE _seq >
-                    (SELECT journal_mark FROM _sync_table WHERE name = ?) LIMIT 1"""
-        return bool(self.read(query, table))
+    def _undrained(self, store: sqlite3.Connection) -> list[str]:
+        names = store.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        logs = [name for (name,) in names if name.startswith("_sync_log_")]
+        return [f'SELECT 1 FROM "{name}" LIMIT 1' for name in logs] + [
+            f"""SELECT 1 FROM "{t.name}" WHERE _seq >
+                (SELECT journal_mark FROM _sync_table WHERE name = '{t.name}') LIMIT 1"""
+            for t in self.catalog.tables
+            if t.fact
+        ]
 
 
 @dataclass

@@ -78,8 +78,17 @@ def test_what_does_not_compress_is_cut_by_its_compressed_size():
     assert too_large == []
 
 
-def test_a_row_that_fits_no_message_is_told_and_the_others_go():
+def test_a_row_that_fits_no_message_goes_as_a_part_of_its_own():
+    """The pump cuts it into fragments."""
     blocks = block(0, 3, 10), block(3, 1, 900_000, chance=Random(1)), block(4, 3, 10)
+    bodies, too_large = packed(*blocks)
+    assert ids(bodies) == ["0", "1", "2", "3", "4", "5", "6"]
+    assert too_large == []
+
+
+def test_a_row_above_every_limit_is_told_and_the_others_go(monkeypatch):
+    monkeypatch.setattr(codec, "BODY_BYTES_MAX", 1_000_000)
+    blocks = block(0, 3, 10), block(3, 1, 1_100_000, chance=Random(1)), block(4, 3, 10)
     bodies, too_large = packed(*blocks)
     assert ids(bodies) == ["0", "1", "2", "4", "5", "6"]
     assert [each.ids for each in too_large] == [["3"]]
