@@ -104,8 +104,8 @@ class Packer:
         alone = len(blocks) == 1 and len(blocks[0]) == 1
         packed = codec.compress(body) if alone or len(body) <= codec.PART_BYTES_MAX else None
         # A single row may be larger than a message: it goes in fragments.
-        fits = alone and len(body) <= codec.BODY_BYTES_MAX
-        if packed is not None and (fits or len(packed) <= codec.MESSAGE_BYTES_MAX):
+        fits = packed is not None and (alone or len(packed) <= codec.MESSAGE_BYTES_MAX)
+        if packed is not None and fits and len(body) <= codec.BODY_BYTES_MAX:
             self._keep(body, packed, rows=sum(map(len, blocks)))
         elif alone:
             self.too_large.append(blocks[0])

@@ -197,6 +197,14 @@ def test_a_fact_whose_key_is_no_utf8_is_sent_so_that_the_centre_can_name_it(odd)
     assert row.id == "\ufffdA"
 
 
+def test_a_row_whose_id_is_no_utf8_is_sent_too(odd):
+    shape = "x'41ff4141414141412d414141412d414141412d414141412d414141414141414141414141'"
+    odd.write("DROP TRIGGER _sync_odd_guard_insert")
+    odd.write(f"INSERT INTO odd (id, i) VALUES (CAST({shape} AS TEXT), 7)")
+    (row,) = odd.sent()
+    assert (row.id[:2], row.op, row.new["i"]) == ("A\ufffd", "I", 7)
+
+
 def test_a_row_of_a_foreign_site_travels_with_its_site(odd):
     odd.write("DROP TRIGGER _sync_odd_facts_guard_insert")
     odd.insert("odd_facts", id=uid(1), site_id="SITE_002", i=1)
@@ -232,7 +240,7 @@ def test_a_very_long_text_goes_in_one_message(odd):
 @pytest.mark.parametrize("table", ["odd", "odd_facts"])
 def test_a_row_that_no_message_can_carry_stays_here_and_is_told(odd, table):
     odd.write(f"DROP TRIGGER _sync_{table}_guard_insert")
-    odd.insert(table, id=uid(1), b=incompressible(2_000_000))
+    odd.insert(table, id=uid(1), b=bytes(codec.BODY_BYTES_MAX + 1))
     odd.insert(table, id=uid(2), i=7)
     assert [row.id for row in odd.sent()] == [uid(2)]
     assert odd.row(table, uid(1)) is not None
