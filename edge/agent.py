@@ -125,11 +125,12 @@ class Agent:
             await self._wake.wait()
             return
         metrics.DRAIN_SECONDS.labels(self._settings.site).observe(time.perf_counter() - started)
-        metrics.ROWS.labels(self._settings.site, "up").inc(drained.rows)
-        note(_log, "drained", n=drained.n, tx_id=drained.tx_id, rows=drained.rows)
+        metrics.ROWS.labels(self._settings.site, "up").inc(drained.all_rows)
+        for each in (*drained.before, drained):
+            note(_log, "drained", n=each.n, tx_id=each.tx_id, rows=each.rows)
         self._news.set()
-        if drained.rows < _SMALL_DRAIN_ROWS:
-            # The first write after a quiet time goes at once; of a steady trickle a few go together.
+        if drained.all_rows < _SMALL_DRAIN_ROWS:
+            # The first write after a quiet time goes at once, of a steady trickle a few together.
             await asyncio.sleep(self._settings.drain_pause_ms / 1000)
 
     async def _send(self) -> None:

@@ -9,32 +9,27 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from edge import capture
-from edge.sql_text import quoted
 from edge.store import position
 from edge.store.canon import to_one_form
+from edge.store.early import facts_block, mark_of, move_mark, pages, reading_ahead, texts
 from edge.store.ids import uuid7
 from edge.store.open import lenient, writing
 from edge.store.packing import Packer
 from edge.store.touches import Change, Touches
 from shared import clock
-from shared.catalog import CREATED_AT, Policy
+from shared.catalog import Policy
 from shared.changes import ChangeBlock, Op, Value
 from sync.protocol import transaction_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
+    from edge.store.early import Early
     from edge.store.open import Opened
     from edge.store.position import EdgePosition
     from shared.catalog import Table
-
-#: Facts that are read and packed at a time.
-PAGE_ROWS: Final = 5_000
-_KEYS: Final = ("site_id", "created_at", "id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +42,20 @@ class Drained:
     parts: int
     #: Size of its compressed bodies.
     bytes: int
+    #: Those that were drained just before it.
+    before: tuple[Drained, ...] = ()
+
+    @property
+    def all_rows(self) -> int:
+        """Return the rows of all that was drained."""
+        return self.rows + sum(each.rows for each in self.before)
 
 
 def drain(opened: Opened, now_ms: int) -> Drained | None:
     """Move everything that programs committed into the outbox; None where there is nothing.
 
-    Of many facts those that stood when it began, which were read before the lock was taken; the next
-    drain takes the others. Either all of it is moved, or nothing. Cheap where there is nothing: no
-    lock is taken.
+    Of many facts, those that stood before the lock was taken; the next drain takes the others.
+    Either all of it is moved, or nothing. Cheap where there is nothing: no lock is taken.
     """
     if not waiting(opened):
         return None
@@ -92,20 +93,59 @@ def drain_within(opened: Opened, now_ms: int, early: Early | None = None) -> Dra
 
 def _drain(opened: Opened, now_ms: int, early: Early | None = None) -> Drained | None:
     at = position.read(opened.connection)
-    if early is not None and early.at == at:
-        early.move_marks()
-        return _pack(opened, at, early.packer, now_ms, only_logs=True)
-    hlc = clock.tick(at.hlc, now_ms)
-    with Packer(opened.catalog.version, hlc, at.offset_ms) as packer:
+    if early is None or early.at != at:
+        return _drain_rest(opened, at, now_ms)
+    early.move_marks()
+    last, done = early.packers[-1], []
+    for packer in early.packers:
+        if packer is last and early.mixed:
+            break
+        done.append(_record(opened, at, packer, now_ms))
+        at = position.read(opened.connection)
+    if not early.mixed and not any(_has_log(opened, t) for t in _tables_waiting(opened)):
+        # Facts that came since are left to the next drain: what was read is whole by itself.
+        return _with(done, None)
+    rest = _drain_rest(opened, at, now_ms, last if early.mixed else None)
+    return _with(done, rest)
+
+
+def _with(done: list[Drained], rest: Drained | None) -> Drained:
+    """Return the last of what was drained, with those before it."""
+    *before, last = [*done, rest] if rest else done
+    return replace(last, before=tuple(before))
+
+
+def _drain_rest(
+    opened: Opened, at: EdgePosition, now_ms: int, packer: Packer | None = None
+) -> Drained | None:
+    """Drain all that waits, with what is in the packer already."""
+    if packer is not None:
         return _pack(opened, at, packer, now_ms)
-        for table in tables:
-            batch.take(table)
-        for table in reversed(tables):
-            batch.take_deletes(table)
-        packer.flush()
-        batch.note_too_large(now_ms)
-        batch.clear()
-        return _record(opened, at, packer, now_ms) if packer.digests else None
+    hlc = clock.tick(at.hlc, now_ms)
+    with Packer(opened.catalog.version, hlc, at.offset_ms) as own:
+        return _pack(opened, at, own, now_ms)
+
+
+def _tables_waiting(opened: Opened) -> list[Table]:
+    names = waiting(opened)
+    return [table for table in opened.catalog.parents_first() if table.name in names]
+
+
+def _has_log(opened: Opened, table: Table) -> bool:
+    return capture.has_log(table, opened.forms[table.name])
+
+
+def _pack(opened: Opened, at: EdgePosition, packer: Packer, now_ms: int) -> Drained | None:
+    batch = _Batch(opened, at, packer)
+    tables = _tables_waiting(opened)
+    for table in tables:
+        batch.take(table)
+    for table in reversed(tables):
+        batch.take_deletes(table)
+    packer.flush()
+    batch.note_too_large(now_ms)
+    batch.clear()
+    return _record(opened, at, packer, now_ms) if packer.digests else None
 
 
 def _record(opened: Opened, at: EdgePosition, packer: Packer, now_ms: int) -> Drained:
@@ -144,7 +184,7 @@ class _Batch:
 
     def take(self, table: Table) -> None:
         """Take all changes of a table but deletions."""
-        if not capture.has_log(table, self._opened.forms[table.name]):
+        if not _has_log(self._opened, table):
             self._take_journal(table)
             return
         touches = self._logged[table.name] = Touches(self._opened, table, n=self._n)
@@ -180,23 +220,12 @@ class _Batch:
 
     def _take_journal(self, table: Table) -> None:
         """Take the facts above the mark, and move the mark above them."""
-        (mark,) = self._connection.execute(
-            "SELECT journal_mark FROM _sync_table WHERE name = ?", (table.name,)
-        ).fetchone()
-        columns = ", ".join(map(quoted, (capture.JOURNAL, *_KEYS, *table.names)))
-        page_after = (
-            f"SELECT {columns} FROM {quoted(table.name)} WHERE {capture.JOURNAL} > ?"
-            f" ORDER BY {capture.JOURNAL} LIMIT {PAGE_ROWS}"
-        )
-        while page := self._connection.execute(page_after, (mark,)).fetchall():
-            numbers, sites, created, ids, *new = map(list, zip(*page, strict=True))
-            mark = numbers[-1]
-            named = dict(zip((CREATED_AT, *table.columns), (created, *new), strict=True))
-            to_one_form(self._connection, table, named, numbers, capture.JOURNAL)
-            self._packer.add(_facts(table, (sites, created, ids), new))
-        self._connection.execute(
-            "UPDATE _sync_table SET journal_mark = ? WHERE name = ?", (mark, table.name)
-        )
+        mark = mark_of(self._connection, table)
+        for page in pages(self._connection, table, mark):
+            to_one_form(self._connection, table, page.columns(), page.numbers, capture.JOURNAL)
+            mark = page.numbers[-1]
+            self._packer.add(page.block())
+        move_mark(self._connection, table, mark)
 
     # --- rows that change -------------------------------------------------------------------
 
@@ -218,8 +247,8 @@ class _Batch:
             table.name,
             op,
             columns=tuple(table.names[place] for place in places),
-            sites=_texts(site for site, _ in keys),
-            created=_texts(created for _, created in keys),
+            sites=texts(site for site, _ in keys),
+            created=texts(created for _, created in keys),
             ids=[change.touched.id for change in group],
             at=[change.touched.at_ms for change in group],
             base=[change.base for change in group],
@@ -263,29 +292,11 @@ class _Batch:
         )
 
 
-def _facts(table: Table, keys: tuple[Iterable[Any], ...], new: list[list[Value]]) -> ChangeBlock:
-    sites, created, ids = keys
-    return ChangeBlock(
-        table.name,
-        Op.INSERT,
-        columns=table.names,
-        sites=_texts(sites),
-        created=_texts(created),
-        ids=_texts(ids),
-        new=new,
-    )
-
-
 def _logged_facts(table: Table, group: list[Change]) -> ChangeBlock:
     """Return the block of facts from a table that the plant made, which has no journal."""
     rows = [(c.touched.id, *c.live) for c in group if c.live is not None]
     ids, sites, created, *new = map(list, zip(*rows, strict=True))
-    return _facts(table, (sites, created, ids), new)
-
-
-def _texts(values: Iterable[Any]) -> list[str]:
-    """Return keys as texts; bytes that are none get replacement characters, and are parked."""
-    return [v if isinstance(v, str) else bytes(v).decode(errors="replace") for v in values]
+    return facts_block(table, (sites, created, ids), new)
 
 
 def _old(change: Change, place: int) -> Value:

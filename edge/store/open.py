@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -11,7 +12,7 @@ from shared.catalog import from_json
 from shared.errors import SchemaMismatch, StoreBusy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
     from random import Random
 
@@ -23,6 +24,10 @@ BUSY_TIMEOUT_MS: Final = 10_000
 #: What the agent keeps of the file in memory.
 CACHE_KIB: Final = 16_384
 _STATEMENTS_MAX: Final = 512
+#: While another program holds the store: how long we look now and then, and how long all the time.
+_NAP_S: Final = 0.0005
+_NAP_FOR_S: Final = 0.005
+_SPIN_FOR_S: Final = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +79,15 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 @contextmanager
-def writing(connection: sqlite3.Connection) -> Iterator[None]:
+def writing(
+    connection: sqlite3.Connection, *, meanwhile: Callable[[], bool] | None = None
+) -> Iterator[None]:
     """Run the block in one write transaction: all of it is kept, or nothing.
 
-    Raises StoreBusy where another program holds the store for too long.
+    ``meanwhile`` is called while another program holds the store; it returns whether it had
+    anything to do. Raises StoreBusy where another program holds the store for too long.
     """
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-    except sqlite3.OperationalError as error:
-        raise busy_or_same(error) from error
+    _begin(connection, meanwhile)
     try:
         yield
     except BaseException:
@@ -95,6 +100,37 @@ def writing(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise busy_or_same(error) from error
+
+
+def _begin(connection: sqlite3.Connection, meanwhile: Callable[[], bool] | None) -> None:
+    """Take the lock for writing.
+
+    SQLite's own waiting sleeps for up to 100 ms at a time. Beside a program that writes without
+    pause it would hardly ever look in the moment between two transactions, which takes
+    microseconds; so where naps don't help, we look without any, for as long as transactions take.
+    """
+    until = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    spin_from = time.monotonic() + _NAP_FOR_S
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                why = busy_or_same(error)
+                if not isinstance(why, StoreBusy) or time.monotonic() > until:
+                    raise why from error
+            else:
+                return
+            if meanwhile is not None and meanwhile():
+                continue
+            now = time.monotonic()
+            if now < spin_from:
+                time.sleep(_NAP_S)
+            elif now > spin_from + _SPIN_FOR_S:
+                spin_from = now + _NAP_FOR_S
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
 
 
 @contextmanager

@@ -1,0 +1,192 @@
+"""Reads facts ahead of a drain, without holding up any program that writes.
+
+A drain has to hold the store while it moves rows into the outbox. Most of its time goes into
+reading and packing facts, which never change: so that is done before, in a snapshot, and under the
+lock only the outbox and the mark are left to write. A snapshot ends between two transactions of the
+programs, so what it holds is whole; what they commit meanwhile waits for the next drain, or, where
+logs wait as well, is taken under the lock with them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from edge import capture
+from edge.sql_text import quoted
+from edge.store import position
+from edge.store.packing import Packer
+from shared import clock
+from shared.catalog import CREATED_AT
+from shared.changes import ChangeBlock, Op, Value
+from shared.values import column_problems
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from edge.store.open import Opened
+    from shared.catalog import Column, Table
+
+#: Facts that are read and packed at a time.
+PAGE_ROWS: Final = 5_000
+#: Fewer are read under the lock, which is then held for a few milliseconds.
+ROWS_MIN: Final = 200
+#: Fewer are not worth a part of their own.
+READ_ON_ROWS_MIN: Final = 2_000
+#: Beyond it, nothing more is read ahead while the lock is waited for.
+ROWS_MAX: Final = 20_000
+_KEYS: Final = ("site_id", "created_at", "id")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Facts of one table in the order of their journal."""
+
+    table: Table
+    #: The journal's number of each.
+    numbers: list[int]
+    sites: list[Any]
+    created: list[Any]
+    ids: list[Any]
+    #: One list a business column.
+    new: list[list[Value]]
+
+    def columns(self) -> dict[Column, list[Value]]:
+        """Return the values whose form is looked at."""
+        return dict(zip((CREATED_AT, *self.table.columns), (self.created, *self.new), strict=True))
+
+    def block(self) -> ChangeBlock:
+        """Return the facts as they travel."""
+        return facts_block(self.table, (self.sites, self.created, self.ids), self.new)
+
+
+def pages(connection: sqlite3.Connection, table: Table, mark: int) -> Iterator[Page]:
+    """Yield the facts above a mark."""
+    columns = ", ".join(map(quoted, (capture.JOURNAL, *_KEYS, *table.names)))
+    page_after = (
+        f"SELECT {columns} FROM {quoted(table.name)} WHERE {capture.JOURNAL} > ?"
+        f" ORDER BY {capture.JOURNAL} LIMIT {PAGE_ROWS}"
+    )
+    while rows := connection.execute(page_after, (mark,)).fetchall():
+        numbers, sites, created, ids, *new = map(list, zip(*rows, strict=True))
+        mark = numbers[-1]
+        yield Page(table, numbers, sites, created, ids, new)
+
+
+def facts_block(
+    table: Table, keys: tuple[Iterable[Any], ...], new: list[list[Value]]
+) -> ChangeBlock:
+    """Return the block of facts, given site_id, created_at, id and the business columns."""
+    sites, created, ids = map(texts, keys)
+    return ChangeBlock(table.name, Op.INSERT, table.names, sites, created, ids, new=new)
+
+
+def texts(values: Iterable[Any]) -> list[str]:
+    """Return keys as texts; bytes that are none get replacement characters, and are parked."""
+    listed = values if isinstance(values, list) else list(values)
+    if set(map(type, listed)) <= {str}:
+        return listed
+    return [v if isinstance(v, str) else bytes(v).decode(errors="replace") for v in listed]
+
+
+def mark_of(connection: sqlite3.Connection, table: Table) -> int:
+    """Return the journal's number up to which a table's facts are drained."""
+    (mark,) = connection.execute(
+        "SELECT journal_mark FROM _sync_table WHERE name = ?", (table.name,)
+    ).fetchone()
+    return int(mark)
+
+
+def move_mark(connection: sqlite3.Connection, table: Table, mark: int) -> None:
+    """Note that a table's facts are drained up to there."""
+    connection.execute("UPDATE _sync_table SET journal_mark = ? WHERE name = ?", (mark, table.name))
+
+
+class Early:
+    """Facts that are packed, to be put into the outbox if the store stands where it stood then.
+
+    Each time more is read, it becomes a sync transaction of its own.
+    """
+
+    def __init__(self, opened: Opened, now_ms: int, packers: ExitStack) -> None:
+        self.at = position.read(opened.connection)
+        #: What was read, each a transaction. The last is not finished where it is ``mixed``.
+        self.packers: list[Packer] = []
+        #: Logs waited when the last was read: what they hold belongs to the same transaction.
+        self.mixed = False
+        self._opened = opened
+        self._connection = opened.connection
+        self._now_ms = now_ms
+        self._stack = packers
+        self._marks: dict[str, int] = {}
+        self._ended = False
+
+    def read_on(self, rows_min: int = READ_ON_ROWS_MIN) -> bool:
+        """Read what was committed since, if it is so much; return whether it was."""
+        if self._ended or self.mixed or sum(packer.rows for packer in self.packers) >= ROWS_MAX:
+            return False
+        hlc = clock.tick(self.packers[-1].hlc if self.packers else self.at.hlc, self._now_ms)
+        packer = Packer(self._opened.catalog.version, hlc, self.at.offset_ms)
+        marks = dict(self._marks)
+        self._stack.enter_context(packer)
+        self._connection.execute("BEGIN")
+        try:
+            mixed = self._read(packer, marks, rows_min)
+        except _OutOfFormError:
+            self._ended = True
+            return False
+        except sqlite3.OperationalError as error:
+            if "decode" not in str(error):
+                raise
+            self._ended = True  # a text that is no UTF-8: read under the lock, as bytes
+            return False
+        finally:
+            self._connection.execute("COMMIT")
+        packer.flush()
+        self._ended = bool(packer.too_large)  # the operator is told of those, under the lock
+        if self._ended or not packer.rows:
+            return False
+        self.packers.append(packer)
+        self.mixed, self._marks = mixed, marks
+        return True
+
+    def move_marks(self) -> None:
+        """Note what is packed as drained; inside the write transaction."""
+        for name, mark in self._marks.items():
+            move_mark(self._connection, self._opened.catalog.table(name), mark)
+
+    def _read(self, packer: Packer, marks: dict[str, int], rows_min: int) -> bool:
+        """Read a snapshot's facts; return whether logs wait in it as well."""
+        names = {name for (name,) in self._connection.execute(self._opened.look)}
+        tables = [t for t in self._opened.catalog.parents_first() if t.name in names]
+        journals = [t for t in tables if not capture.has_log(t, self._opened.forms[t.name])]
+        starts = {t.name: marks.get(t.name, mark_of(self._connection, t)) for t in journals}
+        if sum(_last(self._connection, t) - starts[t.name] for t in journals) >= rows_min:
+            for table in journals:
+                for page in pages(self._connection, table, starts[table.name]):
+                    if any(column_problems(*each) for each in page.columns().items()):
+                        raise _OutOfFormError
+                    packer.add(page.block())
+                    marks[table.name] = page.numbers[-1]
+        return len(journals) < len(tables)
+
+
+class _OutOfFormError(Exception):
+    """A value is not in its one form: it has to be replaced in its row, under the lock."""
+
+
+def _last(connection: sqlite3.Connection, table: Table) -> int:
+    (last,) = connection.execute(
+        f"SELECT max({capture.JOURNAL}) FROM {quoted(table.name)}"
+    ).fetchone()
+    return int(last or 0)
+
+
+@contextmanager
+def reading_ahead(opened: Opened, now_ms: int) -> Iterator[Early | None]:
+    """Read what waits and yield it; None where it is little, or can't be read without the lock."""
+    with ExitStack() as packers:
+        early = Early(opened, now_ms, packers)
+        yield early if early.read_on(ROWS_MIN) else None

@@ -1,0 +1,163 @@
+"""Facts are read before the lock is taken: each goes once, whole, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+
+import pytest
+
+from edge.store.drain import drain_within
+from edge.store.early import READ_ON_ROWS_MIN, ROWS_MIN, reading_ahead
+from edge.store.open import writing
+from tests.integration.edge_drain_world import Site, uid
+
+NOW = 1_700_000_000_000
+
+
+@pytest.fixture
+def site(tmp_path):
+    site = Site(tmp_path / "store.db")
+    yield site
+    site.close()
+
+
+def report(site, start, count, good="1"):
+    """Commit so many production reports in one transaction."""
+    site.program.execute("BEGIN")
+    site.program.executemany(
+        "INSERT INTO job_responses (id, report_type, qty_good) VALUES (?, 'PRODUCTION', ?)",
+        [(uid(number), good) for number in range(start, start + count)],
+    )
+    site.program.execute("COMMIT")
+
+
+def drain_after(site, meanwhile):
+    """Read ahead, do something, then take the lock and drain; return what is sent then."""
+    opened = site.store.opened
+    with reading_ahead(opened, NOW) as early:
+        assert early is not None
+        meanwhile(early)
+        with writing(opened.connection):
+            return drain_within(opened, NOW, early)
+
+
+def numbers(rows):
+    return [int(row.id.replace("-", ""), 16) >> 80 for row in rows if row.table == "job_responses"]
+
+
+def test_facts_committed_after_the_reading_go_with_the_next_drain(site):
+    report(site, 1, ROWS_MIN)
+    drained = drain_after(site, lambda early: report(site, 1001, 3))
+    assert (drained.n, drained.rows) == (1, ROWS_MIN)
+    assert numbers(site.sent()) == [*range(1, ROWS_MIN + 1), 1001, 1002, 1003]
+    assert site.store.position().last_n == 2
+
+
+def test_what_is_read_on_makes_transactions_of_its_own(site):
+    report(site, 1, ROWS_MIN)
+
+    def go_on(early):
+        report(site, 1001, READ_ON_ROWS_MIN)
+        assert early.read_on()
+        report(site, 9001, 5)
+        assert not early.read_on()  # too little
+
+    drained = drain_after(site, go_on)
+    assert [(d.n, d.rows) for d in (*drained.before, drained)] == [
+        (1, ROWS_MIN),
+        (2, READ_ON_ROWS_MIN),
+    ]
+    assert len(numbers(site.sent())) == ROWS_MIN + READ_ON_ROWS_MIN + 5
+    assert site.store.position().last_n == 3
+
+
+def test_a_log_that_waits_takes_all_facts_along_in_its_transaction(site):
+    report(site, 1, ROWS_MIN)
+
+    def both(early):
+        site.program.execute("BEGIN")
+        site.insert("work_orders", id=uid(1), order_no="WO-1")
+        site.insert("job_responses", id=uid(1001), report_type="SETUP", work_order_id=uid(1))
+        site.program.execute("COMMIT")
+
+    drained = drain_after(site, both)
+    assert [d.rows for d in (*drained.before, drained)] == [ROWS_MIN, 2]
+    assert not site.store.drain(NOW)
+    assert len(site.sent()) == ROWS_MIN + 2
+
+
+def test_facts_and_orders_of_one_transaction_stay_together(site):
+    site.program.execute("BEGIN")
+    site.insert("work_orders", id=uid(1), order_no="WO-1")
+    site.program.executemany(
+        "INSERT INTO job_responses (id, report_type, work_order_id) VALUES (?, 'SETUP', ?)",
+        [(uid(number), uid(1)) for number in range(1, ROWS_MIN + 1)],
+    )
+    site.program.execute("COMMIT")
+    drained = site.store.drain(NOW)
+    assert (drained.n, drained.rows, drained.before) == (1, ROWS_MIN + 1, ())
+
+
+def test_what_was_read_is_dropped_where_another_drain_came_between(site):
+    report(site, 1, ROWS_MIN)
+    drained = drain_after(site, lambda early: site.store.drain(NOW))
+    assert drained is None
+    assert numbers(site.sent()) == list(range(1, ROWS_MIN + 1))
+
+
+def test_values_out_of_form_are_put_right_under_the_lock(site):
+    report(site, 1, ROWS_MIN)
+    report(site, 1001, 1, good="1.50")
+    with reading_ahead(site.store.opened, NOW) as early:
+        assert early is None
+    assert site.sent()[-1].new["qty_good"] == "1.5"
+    assert site.rows("SELECT qty_good FROM job_responses WHERE id = ?", uid(1001)) == [
+        {"qty_good": "1.5"}
+    ]
+
+
+def test_a_snapshot_with_a_value_out_of_form_is_never_sent_in_part(site):
+    report(site, 1, ROWS_MIN)
+
+    def go_on(early):
+        report(site, 1001, READ_ON_ROWS_MIN)
+        report(site, 9001, 1, good="1.50")
+        assert not early.read_on()
+
+    drained = drain_after(site, go_on)
+    assert (drained.n, drained.rows) == (1, ROWS_MIN)
+    assert len(numbers(site.sent())) == ROWS_MIN + READ_ON_ROWS_MIN + 1
+
+
+def test_a_drain_gets_its_turn_beside_a_program_that_writes_without_pause(site):
+    done = threading.Event()
+
+    def write():
+        connection = sqlite3.connect(site.path, isolation_level=None, timeout=60)
+        number = 1
+        while not done.is_set():
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(
+                "INSERT INTO job_responses (id, report_type) VALUES (?, 'PRODUCTION')",
+                [(uid(each),) for each in range(number, number + 500)],
+            )
+            connection.execute("COMMIT")
+            number += 500
+        connection.close()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        time.sleep(0.2)
+        started = time.monotonic()
+        drained = [site.store.drain(NOW) for _ in range(5)]
+        took = time.monotonic() - started
+    finally:
+        done.set()
+        writer.join()
+    assert drained[0]  # later ones may find nothing new
+    assert took < 10
+    held = len(site.rows("SELECT id FROM job_responses"))
+    assert len(numbers(site.sent())) == held
