@@ -39,7 +39,10 @@ _log = logging.getLogger(__name__)
 #: Rows and transactions that one PostgreSQL transaction takes at most.
 RUN_ROWS_MAX = 20_000
 RUN_TRANSACTIONS_MAX = 200
+#: A transaction of more parts than this is not held in memory.
+PARTS_MAX = 8
 _REWIND_EVERY_S = 1.0
+_RETRY_DUE_EVERY_S = 10.0
 
 
 class Stores:
@@ -75,23 +78,28 @@ class SiteInbox:
         """Apply the transactions that are whole, in order; keep parts of those that are not."""
         run: list[SyncTransaction] = []
         verdict = Verdict.APPLY
-        for message in messages:
-            part = await self._read(message)
-            if part is None:
-                continue
-            if part.parts > 1:
-                verdict = await self._apply(run)
-                run = []
-                if verdict in (Verdict.APPLY, Verdict.SKIP):
-                    verdict = await self._take_part(part, message)
-            else:
-                opened = await self._open(part, message)
-                run += [opened] if opened else []
-                if _full(run):
-                    verdict, run = await self._apply(run), []
+        parts = [(part, message) for message in messages if (part := await self._read(message))]
+        for group in _groups(parts):
+            opened = _opened(group)
+            if opened is not None:
+                run.append(opened)
+            if opened is None or _full(run):
+                kept = group if opened is None else ()
+                verdict, run = await self._apply_and_keep(run, kept), []
             if verdict in (Verdict.GAP, Verdict.FORK):
                 return verdict
         return await self._apply(run) if run else verdict
+
+    async def _apply_and_keep(
+        self, run: Sequence[SyncTransaction], parts: Sequence[tuple[Part, Message]]
+    ) -> Verdict:
+        """Apply a run, and then keep the parts of a transaction that is too large, or not whole."""
+        verdict = await self._apply(run)
+        for part, message in parts:
+            if verdict in (Verdict.GAP, Verdict.FORK):
+                break
+            verdict = await self._take_part(part, message)
+        return verdict
 
     async def _read(self, message: Message) -> Part | None:
         try:
@@ -106,16 +114,14 @@ class SiteInbox:
             return None
         return part
 
-    async def _open(self, part: Part, message: Message) -> SyncTransaction | None:
+    async def _take_part(self, part: Part, message: Message) -> Verdict:
         try:
-            return whole_transaction([part], [codec.open_body(part)], message.stored_at_ms)
+            async with self.stores.lend() as store:
+                await store.spool_part(part, message.payload, message.stored_at_ms, self.lease)
         except Poison as why:
             await self.refuse(message, why)
-            return None
-
-    async def _take_part(self, part: Part, message: Message) -> Verdict:
+            return Verdict.APPLY
         async with self.stores.lend() as store:
-            await store.spool_part(part, message.payload, message.stored_at_ms, self.lease)
             if part.part < part.parts - 1:
                 return Verdict.APPLY
             outcome = await store.apply_spooled(self.site, part, message.stored_at_ms, self.lease)
@@ -155,6 +161,33 @@ class SiteInbox:
         note(_log, "rewind", site=self.site, after_n=position.n)
         asked = codec.encode_control({"after": position.n})
         await self.link.publish(f"cmd.{self.site}.rewind", asked)
+
+
+def _groups(parts: Sequence[tuple[Part, Message]]) -> list[list[tuple[Part, Message]]]:
+    """Return the parts with those of the same transaction that follow one another together."""
+    groups: list[list[tuple[Part, Message]]] = []
+    for part, message in parts:
+        before = groups[-1][-1][0] if groups else None
+        if before is not None and before.hash == part.hash and before.part + 1 == part.part:
+            groups[-1].append((part, message))
+        else:
+            groups.append([(part, message)])
+    return groups
+
+
+def _opened(group: Sequence[tuple[Part, Message]]) -> SyncTransaction | None:
+    """Return the transaction that these are all parts of; None where one is missing or damaged.
+
+    None, too, where it is too large to be held in memory.
+    """
+    parts = [part for part, _ in group]
+    if parts[0].part != 0 or not len(parts) == parts[0].parts <= PARTS_MAX:
+        return None
+    try:
+        bodies = [codec.open_body(part) for part in parts]
+    except Poison:  # it is refused where it would be kept
+        return None
+    return whole_transaction(parts, bodies, max(message.stored_at_ms for _, message in group))
 
 
 def whole_transaction(
@@ -214,10 +247,24 @@ class Worker:
     async def _follow(self, site: str, lease: Lease) -> None:
         note(_log, "following", site=site, token=lease.token)
         receiver = Receiver(SiteInbox(site, lease, self._stores, self._link))
-        with contextlib.suppress(LeaseLost):
-            while True:
-                await _retrying()(self._pull, site, receiver)
+        due = asyncio.create_task(self._retry_due(site), name=f"retry {site}")
+        try:
+            with contextlib.suppress(LeaseLost):
+                while True:
+                    await _retrying()(self._pull, site, receiver)
+        finally:
+            due.cancel()
+            await asyncio.gather(due, return_exceptions=True)
         note(_log, "lease lost", site=site)
+
+    async def _retry_due(self, site: str) -> None:
+        """Apply what waited for a migration of ours, or for a row that came another way."""
+        while True:
+            async with self._stores.lend() as store:
+                applied = await _retrying()(store.retry_due, site)
+            if applied:
+                note(_log, "applied what had waited", site=site, rows=applied)
+            await asyncio.sleep(_RETRY_DUE_EVERY_S)
 
     async def _pull(self, site: str, receiver: Receiver) -> None:
         async for deliveries in self._link.pull(f"UP_{site}", "apply"):
