@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
 import sys
@@ -18,7 +17,6 @@ ROOT = Path(__file__).parents[2]
 
 async def run_agent(world, path: Path) -> asyncio.subprocess.Process:
     environment = {
-        **os.environ,
         "MES_SITE": SITE,
         "MES_STORE": str(path),
         "MES_NATS_SERVERS": world.nats_url,
@@ -32,7 +30,6 @@ async def run_agent(world, path: Path) -> asyncio.subprocess.Process:
 
 
 async def test_no_write_is_lost_or_doubled_however_often_the_agent_is_killed(world, seed):
-    print(f"seed {seed}")
     chance = random.Random(seed)
     edge = world.edges[SITE]
     await edge.stop()
