@@ -14,7 +14,7 @@ from deploy.local.plainsql import PlainStore
 from deploy.local.planning import ORDERS_AT_FIRST, Office, Planner, utc_now
 from deploy.local.probe import Probe
 from deploy.local.report import Rate
-from deploy.local.settled import look, owed
+from deploy.local.settled import failure, look, owed
 from deploy.local.shopfloor import Shopfloor
 from shared.errors import Fatal
 
@@ -125,7 +125,11 @@ class Rehearsal:
 
     def _owed(self, site: str) -> list[str]:
         store = self._world.store(site)
-        return owed(site, store, self._watch) if store.exists() else ["has no store yet"]
+        if not store.exists():
+            return ["has no store yet"]
+        found = owed(site, store, self._watch)
+        # Only told: what failed once may have gone well since.
+        return [*found, f"its agent met {why}"] if found and (why := failure(store)) else found
 
     # --- the plants work ----------------------------------------------------------------------
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
+
+from edge.beat import state_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,6 +18,13 @@ if TYPE_CHECKING:
 def look(store: Path) -> sqlite3.Connection:
     """Open a site's store for reading only."""
     return sqlite3.connect(f"{store.resolve().as_uri()}?mode=ro", uri=True, timeout=10)
+
+
+def failure(store: Path) -> str:
+    """Return the last thing that went wrong in a site's agent and was not foreseen; "" if none."""
+    path = state_path(store)
+    told = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return str(told.get("failure", {}).get("why", ""))
 
 
 def owed(site: str, store: Path, centre: psycopg.Connection[Any]) -> list[str]:
