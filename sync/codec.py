@@ -13,6 +13,7 @@ exactly a message of ours raises ``MalformedMessage`` or ``UnknownWireVersion``,
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -40,7 +41,7 @@ FRAME_BYTES_MAX = 900 << 10
 _LEVEL = 1  # level 3 saves 6 % of the bytes for twice the time
 _OPS = {op.value: op for op in Op}
 _FATES = {fate.value: fate for fate in Fate}
-_ID = 36
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 _HASH = 32
 
 
@@ -375,7 +376,7 @@ def _check_rows(table: str, columns: list[Any], ids: list[Any]) -> None:
 
 def _check_ids(*ids: str) -> None:
     for each in ids:
-        if len(each) != _ID:
+        if not _ID.fullmatch(each):
             raise MalformedMessage(f"{each[:40]!r} is not a UUID in text form")
 
 
