@@ -85,12 +85,13 @@ def never_changed(table: Table) -> Iterator[Rule]:
         yield Rule(changed, f"{table.name}.{column} is set once, when the row is made")
 
 
-def of_id(table: Table) -> Rule:
+def of_id(table: Table, row: str) -> Rule:
     """Refuse an id that is not in its one form: it can't be put right later, others refer to it."""
-    return Rule(
-        'length(NEW."id") <> 36 OR NEW."id" GLOB \'*[^0-9a-f-]*\'',
-        f"{table.name}.id: a lower-case uuid in groups of 8-4-4-4-12 is expected; leave it out",
-    )
+    broken = "NEW.\"id\" NOT GLOB '????????-????-????-????-????????????'"
+    broken += ' OR NEW."id" <> lower(NEW."id")'
+    message = "a lower-case uuid in groups of 8-4-4-4-12 is expected; leave it out"
+    only = f'{row}."id" <> NEW."id" AND ' if row == "OLD" else ""
+    return Rule(f"{only}({broken})", f"{table.name}.id: {message}")
 
 
 def of_insert(table: Table, column: Column, *, adopted: bool) -> Iterator[Rule]:
@@ -177,8 +178,10 @@ def _of_size(column: Column, value: str, *, limited: bool) -> Iterator[tuple[str
 #: What a value of a kind does not look like, and the rule.
 _LOOKS: Final = {
     Kind.BOOLEAN: ("NOT BETWEEN 0 AND 1", "0 or 1 is expected"),
+    # Of a timestamp with a Z only its beginning is looked at: a GLOB takes as long as all the rest.
     Kind.TIMESTAMP: (
-        "NOT GLOB '????-??-??[Tt ]??:??*[-+Zz]*'",
+        "NOT BETWEEN '0' AND ':' OR instr({0}, 'Z') = 0"
+        " AND {0} NOT GLOB '????-??-??[Tt ]??:??*[-+z]*'",
         "a timestamp such as 2012-01-02T03:04:05.678Z is expected;"
         " write strftime('%Y-%m-%dT%H:%M:%fZ', 'now')",
     ),
@@ -193,7 +196,7 @@ def _of_kind(column: Column, value: str) -> Iterator[tuple[str, str]]:
     kind = column.type.kind
     if kind in _LOOKS:
         differs, rule = _LOOKS[kind]
-        yield f"{value} {differs}", rule
+        yield f"{value} {differs.format(value)}", rule
     if kind is Kind.UUID:
         yield f"length({value}) <> 36", "a uuid in groups of 8-4-4-4-12 is expected"
     elif kind in (Kind.JSON, Kind.SET):

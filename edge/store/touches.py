@@ -71,6 +71,7 @@ class Touches:
         self._connection.execute(f"DELETE FROM {quoted(capture.log_name(self._table))}")
 
     def _changes(self, page: list[Touched]) -> list[Change]:
+        page, odd = self._readable(page)
         ids = json.dumps([touched.id for touched in page])
         versions, pending = self._versions(ids), self._pending(ids)
         existed = {
@@ -82,7 +83,7 @@ class Touches:
         if self._opened.forms[self._table.name].adopted:
             page = [one_form_of_old(self._table, touched) for touched in page]
         needed = self._needed(page, existed)
-        lives = self._lives(ids, needed)
+        lives = self._lives(ids, needed) | odd
         self._keep_keys(page, lives, existed)
         self._to_one_form(lives, needed)
         changes = []
@@ -108,6 +109,26 @@ class Touches:
                 return (1 << len(self._table.names)) - 1
             mask |= touched.mask
         return mask
+
+    def _readable(self, page: list[Touched]) -> tuple[list[Touched], dict[str, list[Value]]]:
+        """Give rows whose id is no UTF-8 one that is, and return them as they stand.
+
+        The centre can't take such a row, and parks it under that id.
+        """
+        names = ", ".join(map(quoted, ("site_id", "created_at", *self._table.names)))
+        query = f"SELECT {names} FROM {quoted(self._table.name)} WHERE id = CAST(? AS TEXT)"
+        odd: dict[str, list[Value]] = {}
+        readable = []
+        for touched in page:
+            raw: str | bytes = touched.id
+            if isinstance(raw, bytes):
+                row_id = raw.decode(errors="replace")
+                if row := self._connection.execute(query, (raw,)).fetchone():
+                    odd[row_id] = list(row)
+                readable.append(touched._replace(id=row_id))
+            else:
+                readable.append(touched)
+        return readable, odd
 
     def _lives(self, ids: str, needed: int) -> dict[str, list[Value]]:
         """Return the rows that stand; columns that are not needed are null in them."""

@@ -65,11 +65,11 @@ BEGIN
   SELECT CASE
     WHEN NEW."site_id" <> 'SITE_001'
       THEN RAISE(ABORT, 'work_orders: site_id must be SITE_001, this store''s own site; leave it out')
-    WHEN length(NEW."id") <> 36 OR NEW."id" GLOB '*[^0-9a-f-]*'
+    WHEN (NEW."id" NOT GLOB '????????-????-????-????-????????????' OR NEW."id" <> lower(NEW."id"))
       THEN RAISE(ABORT, 'work_orders.id: a lower-case uuid in groups of 8-4-4-4-12 is expected; leave it out')
     WHEN NEW."created_at" IS NULL
       THEN RAISE(ABORT, 'work_orders.created_at is required')
-    WHEN NEW."created_at" NOT GLOB '????-??-??[Tt ]??:??*[-+Zz]*'
+    WHEN NEW."created_at" NOT BETWEEN '0' AND ':' OR instr(NEW."created_at", 'Z') = 0 AND NEW."created_at" NOT GLOB '????-??-??[Tt ]??:??*[-+z]*'
       THEN RAISE(ABORT, 'work_orders.created_at: a timestamp such as 2012-01-02T03:04:05.678Z is expected; write strftime(''%Y-%m-%dT%H:%M:%fZ'', ''now'')')
     WHEN NEW."order_no" IS NULL
       THEN RAISE(ABORT, 'work_orders.order_no is required')
@@ -109,13 +109,13 @@ BEGIN
       THEN RAISE(ABORT, 'work_orders.priority: the least value allowed is 0')
     WHEN NEW."priority" > 100
       THEN RAISE(ABORT, 'work_orders.priority: the largest value allowed is 100')
-    WHEN NEW."due_at" NOT GLOB '????-??-??[Tt ]??:??*[-+Zz]*'
+    WHEN NEW."due_at" NOT BETWEEN '0' AND ':' OR instr(NEW."due_at", 'Z') = 0 AND NEW."due_at" NOT GLOB '????-??-??[Tt ]??:??*[-+z]*'
       THEN RAISE(ABORT, 'work_orders.due_at: a timestamp such as 2012-01-02T03:04:05.678Z is expected; write strftime(''%Y-%m-%dT%H:%M:%fZ'', ''now'')')
     WHEN length(NEW."customer_ref") > 80
       THEN RAISE(ABORT, 'work_orders.customer_ref: at most 80 characters are allowed')
-    WHEN NEW."planned_start" NOT GLOB '????-??-??[Tt ]??:??*[-+Zz]*'
+    WHEN NEW."planned_start" NOT BETWEEN '0' AND ':' OR instr(NEW."planned_start", 'Z') = 0 AND NEW."planned_start" NOT GLOB '????-??-??[Tt ]??:??*[-+z]*'
       THEN RAISE(ABORT, 'work_orders.planned_start: a timestamp such as 2012-01-02T03:04:05.678Z is expected; write strftime(''%Y-%m-%dT%H:%M:%fZ'', ''now'')')
-    WHEN NEW."planned_end" NOT GLOB '????-??-??[Tt ]??:??*[-+Zz]*'
+    WHEN NEW."planned_end" NOT BETWEEN '0' AND ':' OR instr(NEW."planned_end", 'Z') = 0 AND NEW."planned_end" NOT GLOB '????-??-??[Tt ]??:??*[-+z]*'
       THEN RAISE(ABORT, 'work_orders.planned_end: a timestamp such as 2012-01-02T03:04:05.678Z is expected; write strftime(''%Y-%m-%dT%H:%M:%fZ'', ''now'')')
     WHEN length(NEW."assigned_line") > 60
       THEN RAISE(ABORT, 'work_orders.assigned_line: at most 60 characters are allowed')
@@ -127,9 +127,9 @@ BEGIN
       THEN RAISE(ABORT, 'work_orders.cancel_requested is required')
     WHEN NEW."cancel_requested" NOT BETWEEN 0 AND 1
       THEN RAISE(ABORT, 'work_orders.cancel_requested: 0 or 1 is expected')
-    WHEN NEW."actual_start" NOT GLOB '????-??-??[Tt ]??:??*[-+Zz]*'
+    WHEN NEW."actual_start" NOT BETWEEN '0' AND ':' OR instr(NEW."actual_start", 'Z') = 0 AND NEW."actual_start" NOT GLOB '????-??-??[Tt ]??:??*[-+z]*'
       THEN RAISE(ABORT, 'work_orders.actual_start: a timestamp such as 2012-01-02T03:04:05.678Z is expected; write strftime(''%Y-%m-%dT%H:%M:%fZ'', ''now'')')
-    WHEN NEW."actual_end" NOT GLOB '????-??-??[Tt ]??:??*[-+Zz]*'
+    WHEN NEW."actual_end" NOT BETWEEN '0' AND ':' OR instr(NEW."actual_end", 'Z') = 0 AND NEW."actual_end" NOT GLOB '????-??-??[Tt ]??:??*[-+z]*'
       THEN RAISE(ABORT, 'work_orders.actual_end: a timestamp such as 2012-01-02T03:04:05.678Z is expected; write strftime(''%Y-%m-%dT%H:%M:%fZ'', ''now'')')
     WHEN length(NEW."notes") > 4000
       THEN RAISE(ABORT, 'work_orders.notes: at most 4000 characters are allowed')
@@ -138,6 +138,38 @@ BEGIN
     WHEN length(NEW."changed_by") > 80
       THEN RAISE(ABORT, 'work_orders.changed_by: at most 80 characters are allowed')
   END;
+  INSERT INTO "_sync_log_work_orders"
+    ("op", "id", "site_id", "created_at", "mask", "at_ms", "o_order_no", "o_source", "o_material_id", "o_material_code", "o_material_version", "o_definition_id", "o_routing", "o_qty_ordered", "o_uom", "o_priority", "o_due_at", "o_customer_ref", "o_planned_start", "o_planned_end", "o_assigned_line", "o_exec_state", "o_cancel_requested", "o_actual_start", "o_actual_end", "o_notes", "o_customer_comment", "o_changed_by")
+  SELECT
+    'X',
+    d."id",
+    d."site_id",
+    d."created_at",
+    4194303,
+    CAST((julianday('now') - 2440587.5) * 86400000.0 + 0.5 AS INTEGER),
+    d."order_no",
+    d."source",
+    d."material_id",
+    d."material_code",
+    d."material_version",
+    d."definition_id",
+    d."routing",
+    d."qty_ordered",
+    d."uom",
+    d."priority",
+    d."due_at",
+    d."customer_ref",
+    d."planned_start",
+    d."planned_end",
+    d."assigned_line",
+    d."exec_state",
+    d."cancel_requested",
+    d."actual_start",
+    d."actual_end",
+    d."notes",
+    d."customer_comment",
+    d."changed_by"
+  FROM "work_orders" d WHERE (d."id" = NEW."id") OR (d."site_id" = NEW."site_id" AND d."order_no" = NEW."order_no");
 END;
 
 CREATE TRIGGER "_sync_work_orders_guard_update" BEFORE UPDATE ON "work_orders"
@@ -150,7 +182,7 @@ BEGIN
       THEN RAISE(ABORT, 'work_orders.site_id is set once, when the row is made')
     WHEN NEW."created_at" IS NOT OLD."created_at" AND OLD."created_at" IS NOT NULL
       THEN RAISE(ABORT, 'work_orders.created_at is set once, when the row is made')
-    WHEN length(NEW."id") <> 36 OR NEW."id" GLOB '*[^0-9a-f-]*'
+    WHEN OLD."id" <> NEW."id" AND (NEW."id" NOT GLOB '????????-????-????-????-????????????' OR NEW."id" <> lower(NEW."id"))
       THEN RAISE(ABORT, 'work_orders.id: a lower-case uuid in groups of 8-4-4-4-12 is expected; leave it out')
     WHEN NEW."order_no" IS NOT OLD."order_no" AND (NEW."order_no" IS NULL)
       THEN RAISE(ABORT, 'work_orders.order_no is required')
@@ -190,13 +222,13 @@ BEGIN
       THEN RAISE(ABORT, 'work_orders.priority: the least value allowed is 0')
     WHEN NEW."priority" IS NOT OLD."priority" AND (NEW."priority" > 100)
       THEN RAISE(ABORT, 'work_orders.priority: the largest value allowed is 100')
-    WHEN NEW."due_at" IS NOT OLD."due_at" AND (NEW."due_at" NOT GLOB '????-??-??[Tt ]??:??*[-+Zz]*')
+    WHEN NEW."due_at" IS NOT OLD."due_at" AND (NEW."due_at" NOT BETWEEN '0' AND ':' OR instr(NEW."due_at", 'Z') = 0 AND NEW."due_at" NOT GLOB '????-??-??[Tt ]??:??*[-+z]*')
       THEN RAISE(ABORT, 'work_orders.due_at: a timestamp such as 2012-01-02T03:04:05.678Z is expected; write strftime(''%Y-%m-%dT%H:%M:%fZ'', ''now'')')
     WHEN NEW."customer_ref" IS NOT OLD."customer_ref" AND (length(NEW."customer_ref") > 80)
       THEN RAISE(ABORT, 'work_orders.customer_ref: at most 80 characters are allowed')
-    WHEN NEW."planned_start" IS NOT OLD."planned_start" AND (NEW."planned_start" NOT GLOB '????-??-??[Tt ]??:??*[-+Zz]*')
+    WHEN NEW."planned_start" IS NOT OLD."planned_start" AND (NEW."planned_start" NOT BETWEEN '0' AND ':' OR instr(NEW."planned_start", 'Z') = 0 AND NEW."planned_start" NOT GLOB '????-??-??[Tt ]??:??*[-+z]*')
       THEN RAISE(ABORT, 'work_orders.planned_start: a timestamp such as 2012-01-02T03:04:05.678Z is expected; write strftime(''%Y-%m-%dT%H:%M:%fZ'', ''now'')')
-    WHEN NEW."planned_end" IS NOT OLD."planned_end" AND (NEW."planned_end" NOT GLOB '????-??-??[Tt ]??:??*[-+Zz]*')
+    WHEN NEW."planned_end" IS NOT OLD."planned_end" AND (NEW."planned_end" NOT BETWEEN '0' AND ':' OR instr(NEW."planned_end", 'Z') = 0 AND NEW."planned_end" NOT GLOB '????-??-??[Tt ]??:??*[-+z]*')
       THEN RAISE(ABORT, 'work_orders.planned_end: a timestamp such as 2012-01-02T03:04:05.678Z is expected; write strftime(''%Y-%m-%dT%H:%M:%fZ'', ''now'')')
     WHEN NEW."assigned_line" IS NOT OLD."assigned_line" AND (length(NEW."assigned_line") > 60)
       THEN RAISE(ABORT, 'work_orders.assigned_line: at most 60 characters are allowed')
@@ -212,9 +244,9 @@ BEGIN
       THEN RAISE(ABORT, 'work_orders.cancel_requested: 0 or 1 is expected')
     WHEN (CASE NEW."cancel_requested" WHEN 0 THEN 0 WHEN 1 THEN 1 ELSE -1 END) < (CASE OLD."cancel_requested" WHEN 0 THEN 0 WHEN 1 THEN 1 ELSE -1 END)
       THEN RAISE(ABORT, 'work_orders.cancel_requested never goes back (0 < 1); ask the centre if it must')
-    WHEN NEW."actual_start" IS NOT OLD."actual_start" AND (NEW."actual_start" NOT GLOB '????-??-??[Tt ]??:??*[-+Zz]*')
+    WHEN NEW."actual_start" IS NOT OLD."actual_start" AND (NEW."actual_start" NOT BETWEEN '0' AND ':' OR instr(NEW."actual_start", 'Z') = 0 AND NEW."actual_start" NOT GLOB '????-??-??[Tt ]??:??*[-+z]*')
       THEN RAISE(ABORT, 'work_orders.actual_start: a timestamp such as 2012-01-02T03:04:05.678Z is expected; write strftime(''%Y-%m-%dT%H:%M:%fZ'', ''now'')')
-    WHEN NEW."actual_end" IS NOT OLD."actual_end" AND (NEW."actual_end" NOT GLOB '????-??-??[Tt ]??:??*[-+Zz]*')
+    WHEN NEW."actual_end" IS NOT OLD."actual_end" AND (NEW."actual_end" NOT BETWEEN '0' AND ':' OR instr(NEW."actual_end", 'Z') = 0 AND NEW."actual_end" NOT GLOB '????-??-??[Tt ]??:??*[-+z]*')
       THEN RAISE(ABORT, 'work_orders.actual_end: a timestamp such as 2012-01-02T03:04:05.678Z is expected; write strftime(''%Y-%m-%dT%H:%M:%fZ'', ''now'')')
     WHEN NEW."notes" IS NOT OLD."notes" AND (length(NEW."notes") > 4000)
       THEN RAISE(ABORT, 'work_orders.notes: at most 4000 characters are allowed')
@@ -244,43 +276,6 @@ BEGIN
     NEW."id",
     0,
     CAST((julianday('now') - 2440587.5) * 86400000.0 + 0.5 AS INTEGER);
-END;
-
-CREATE TRIGGER "_sync_work_orders_log_displaced" BEFORE INSERT ON "work_orders"
-WHEN (EXISTS (SELECT 1 FROM "work_orders" d WHERE (d."id" = NEW."id")) OR EXISTS (SELECT 1 FROM "work_orders" d WHERE (d."site_id" = NEW."site_id" AND d."order_no" = NEW."order_no"))) AND (SELECT flag FROM _sync_applying) = 0
-BEGIN
-  INSERT INTO "_sync_log_work_orders"
-    ("op", "id", "site_id", "created_at", "mask", "at_ms", "o_order_no", "o_source", "o_material_id", "o_material_code", "o_material_version", "o_definition_id", "o_routing", "o_qty_ordered", "o_uom", "o_priority", "o_due_at", "o_customer_ref", "o_planned_start", "o_planned_end", "o_assigned_line", "o_exec_state", "o_cancel_requested", "o_actual_start", "o_actual_end", "o_notes", "o_customer_comment", "o_changed_by")
-  SELECT
-    'X',
-    d."id",
-    d."site_id",
-    d."created_at",
-    4194303,
-    CAST((julianday('now') - 2440587.5) * 86400000.0 + 0.5 AS INTEGER),
-    d."order_no",
-    d."source",
-    d."material_id",
-    d."material_code",
-    d."material_version",
-    d."definition_id",
-    d."routing",
-    d."qty_ordered",
-    d."uom",
-    d."priority",
-    d."due_at",
-    d."customer_ref",
-    d."planned_start",
-    d."planned_end",
-    d."assigned_line",
-    d."exec_state",
-    d."cancel_requested",
-    d."actual_start",
-    d."actual_end",
-    d."notes",
-    d."customer_comment",
-    d."changed_by"
-  FROM "work_orders" d WHERE (d."id" = NEW."id") OR (d."site_id" = NEW."site_id" AND d."order_no" = NEW."order_no");
 END;
 
 CREATE TRIGGER "_sync_work_orders_log_displaced_by_update" BEFORE UPDATE OF "id", "site_id", "order_no" ON "work_orders"
