@@ -127,5 +127,11 @@ def read_environment(text: str, name: str) -> Mapping[str, str]:
         key, equals, value = bare.partition("=")
         if not equals or not key.isidentifier():
             raise BadSetting(f"{name}, line {number}: NAME=value is expected")
-        found[key] = value.strip().strip("\"'")
+        found[key] = _unquoted(value.strip())
     return found
+
+
+def _unquoted(text: str) -> str:
+    """Return a value without the quotes around all of it; those within stay."""
+    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
+    return text[1:-1] if quoted else text
