@@ -89,7 +89,8 @@ class Control:
                 [_CLONE_S, asked["epoch"], site],
             )
             if known is None:
-                raise SyncError(f"site {site} is not registered; run `mes-central sites add {site}`")
+                hint = f"run `mes-central sites add {site}`"
+                raise SyncError(f"site {site} is not registered; {hint}")
             instance, stopped, fresh, last_n, last_hash, safe_n = known
             why = stopped or await self._contradiction(connection, site, asked, last_n, last_hash)
             if not why and instance not in (None, asked["instance"]) and fresh:
@@ -119,7 +120,7 @@ class Control:
         if last_n is None:
             return ""
         if asked["n"] < last_n:
-            return f"the store of {site} is at n {asked['n']}, the centre applied {last_n}: restored?"
+            return f"the store of {site} is at {asked['n']}, the centre applied {last_n}: restored?"
         if asked["n"] == last_n and bytes(last_hash or GENESIS) != asked["hash"]:
             return f"the store of {site} has another transaction {last_n} than the centre applied"
         for scope, (pos, own) in ((site, asked["own"]), (SHARED, asked["shared"])):
@@ -172,7 +173,8 @@ class Control:
         started: asyncio.Future[tuple[str, Fields]] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(self._spool(site, started), name=f"snapshot for {site}")
         self._spools[site] = task
-        await asyncio.wait([started, task], return_when=asyncio.FIRST_COMPLETED)
+        both: list[asyncio.Future[Any]] = [started, task]
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if not started.done():
             raise SyncError(f"the snapshot could not be started: {task.exception()}")
         snapshot_id, manifest = started.result()
@@ -226,9 +228,7 @@ async def _gone(connection: AsyncConnection[Any], scope: str, after: int) -> boo
 async def _remember(connection: AsyncConnection[Any], site: str, asked: Fields) -> None:
     """Keep what the agent said of itself, for the status of the centre."""
     said = {k: (v.hex() if isinstance(v, bytes) else v) for k, v in asked.items()}
-    said |= {
-        key: [asked[key][0], asked[key][1].hex()] for key in ("own", "shared") if key in asked
-    }
+    said |= {key: [asked[key][0], asked[key][1].hex()] for key in ("own", "shared") if key in asked}
     await connection.execute(
         """UPDATE sync.site SET instance = %s, hello = %s, hello_at = now(), seen_at = now(),
                   clock_offset_ms = %s WHERE site = %s""",

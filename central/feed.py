@@ -1,17 +1,17 @@
 """The sequencer: from touched rows to numbered, hash-chained entries of each site's feed.
 
 Whoever changes a row at the centre (a client's SQL by trigger, the ingest where its result is not
-what the site wrote) leaves a row in ``sync.touched``. The sequencer, one at a time, deletes what its
-snapshot sees, reads the heads in the same snapshot, and appends the entries: numbers have no gaps
-because nobody else gives them, and neither the order of commits nor a long transaction matters. All
-that became visible together goes into one entry, or a run of entries of which all but the last say
-``more``: an edge shows them together.
+what the site wrote) leaves a row in ``sync.touched``. The sequencer, one at a time, deletes what
+its snapshot sees, reads the heads in the same snapshot, and appends the entries: numbers have no
+gaps because nobody else gives them, and neither the order of commits nor a long transaction
+matters. All that became visible together goes into one entry, or a run of entries of which all but
+the last say ``more``: an edge shows them together.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from psycopg import AsyncConnection, IsolationLevel
@@ -106,30 +106,25 @@ class Sequencer:
                     (SELECT id FROM sync.touched ORDER BY id LIMIT %s)
                 RETURNING *)
             SELECT n.name, t.site_id, t.row_id::text, {created_expression("t.created_at")}, t.scopes
-            FROM taken t JOIN sync.table_no n ON n.no = t.table_no ORDER BY t.id""",  # noqa: S608
+            FROM taken t JOIN sync.table_no n ON n.no = t.table_no ORDER BY t.id""",
             [PAGE_ROWS_MAX],
         )
-        return [Touched(*row[:4], frozenset(row[4])) async for row in cursor]
+        return [
+            Touched(table, site, row_id, created, frozenset(scopes))
+            async for table, site, row_id, created, scopes in cursor
+        ]
 
     async def _lay_out(self, feeds: dict[str, _Open], page: list[Touched], now_ms: int) -> None:
         """Give each scope of the page's rows their heads, each row once."""
-        rows: dict[str, dict[tuple[str, str], Touched]] = defaultdict(dict)
-        for each in page:
-            known = rows[each.table].get((each.site_id, each.row_id))
-            scopes = each.scopes | (known.scopes if known else frozenset())
-            rows[each.table][each.site_id, each.row_id] = Touched(
-                each.table, each.site_id, each.row_id, each.created_at, scopes
-            )
-        for number in range(0, PAGE_ROWS_MAX, ENTRY_ROWS_MAX):
-            heads = {}
-            for name, keyed in rows.items():
-                some = list(keyed.values())[number : number + ENTRY_ROWS_MAX]
-                if some:
-                    heads[name] = await read_heads(self._connection, self._catalog.table(name), some)
-            if not heads:
-                break
+        rows = _once_each(page)
+        for start in range(0, PAGE_ROWS_MAX, ENTRY_ROWS_MAX):
+            heads = {
+                name: await read_heads(self._connection, self._catalog.table(name), some)
+                for name, touched in rows.items()
+                if (some := touched[start : start + ENTRY_ROWS_MAX])
+            }
             for scope, blocks in blocks_by_scope(self._catalog, heads).items():
-                if scope not in feeds:  # a row names a site that is not registered: nobody to tell
+                if scope not in feeds:  # a site that is not registered: nobody to tell
                     continue
                 if feeds[scope].held:
                     self._append(feeds, scope, now_ms, more=True)
@@ -184,6 +179,16 @@ class Sequencer:
                                          ELSE excluded.ack_safe_n END""",
                 [_head_row(opened) for opened in changed],
             )
+
+
+def _once_each(page: Sequence[Touched]) -> dict[str, list[Touched]]:
+    """Return the touched rows by table, each once, with all scopes that must hear of it."""
+    rows: dict[str, dict[tuple[str, str], Touched]] = defaultdict(dict)
+    for each in page:
+        known = rows[each.table].get((each.site_id, each.row_id))
+        scopes = each.scopes | known.scopes if known else each.scopes
+        rows[each.table][each.site_id, each.row_id] = replace(each, scopes=scopes)
+    return {name: list(touched.values()) for name, touched in rows.items()}
 
 
 def halves(blocks: Sequence[HeadBlock]) -> tuple[list[HeadBlock], list[HeadBlock]]:

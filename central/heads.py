@@ -69,8 +69,8 @@ def _heads_query(table: Table) -> sql.Composed:
         LEFT JOIN sync.head h ON h.site_id = k.site_id AND h.id = k.id
              AND h.table_no = (SELECT no FROM sync.table_no WHERE name = {{name}})
         LEFT JOIN mes.{{table}} t
-             ON t.site_id = k.site_id AND t.created_at = k.created_at AND t.id = k.id"""  # noqa: S608
-    return sql.SQL(text).format(name=sql.Literal(table.name), table=sql.Identifier(table.name))  # type: ignore[arg-type]
+             ON t.site_id = k.site_id AND t.created_at = k.created_at AND t.id = k.id"""
+    return sql.SQL(text).format(name=sql.Literal(table.name), table=sql.Identifier(table.name))
 
 
 def _and(expressions: str) -> str:
@@ -82,7 +82,7 @@ def fates(table: Table, head: Head) -> dict[str, Fate]:
     if head.values is None:
         return dict.fromkeys(head.touched.scopes, Fate.GONE)
     share = sites_of(table, head.values, head.touched.site_id)
-    # A scope that was never in the share and is not now has the row only as a parked write of its own.
+    # A scope that was never in the share has the row only as a parked write of its own.
     return {
         scope: Fate.PUT if scope in share or SHARED in share else Fate.LEFT
         for scope in head.touched.scopes | share

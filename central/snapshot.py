@@ -1,8 +1,8 @@
 """Snapshots: a site's whole share, spooled once in PostgreSQL and fetched chunk by chunk.
 
-One REPEATABLE READ transaction reads the feed positions, the ack watermark and all rows of the share,
-so the rows are those of exactly that moment. Chunks are written to the spool as they are made, by a
-connection of their own, and the edge may fetch the first while the last is still being read.
+One REPEATABLE READ transaction reads the feed positions, the ack watermark and all rows of the
+share, so the rows are those of exactly that moment. Chunks are written to the spool as they are
+made, by a connection of their own, and the edge may fetch the first while the last is being read.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def share_query(table: Table, site: str) -> sql.Composed:
         where = "true"
     text = f"""COPY (SELECT {key_expressions()}, {version}{listed}
         FROM mes.{{table}} t {join} WHERE {where} AND ({_in_share(table)})) TO STDOUT"""
-    return sql.SQL(text).format(  # type: ignore[arg-type]
+    return sql.SQL(text).format(
         table=sql.Identifier(table.name),
         name=sql.Literal(table.name),
         days=sql.Literal(FACT_DAYS),

@@ -1,4 +1,4 @@
-"""Upkeep: what has to happen now and then, whoever does it; safe to run anywhere, any number of times."""
+"""Upkeep: what has to happen now and then, whoever does it and however often."""
 
 from __future__ import annotations
 

@@ -135,7 +135,8 @@ class DownLane:
     async def refuse(self, message: Message, why: Poison) -> None:
         """Note an entry that can't be read; it is asked for again, since its place stays empty."""
         await self.thread.run(self.store.note, "MES-FEED-UNREADABLE", str(why), now_ms())
-        note(_log, "unreadable entry", level=logging.ERROR, why=str(why))
+        size = len(message.payload)
+        note(_log, "unreadable entry", level=logging.ERROR, why=str(why), bytes=size)
 
     async def ask_again(self) -> None:
         """Fetch what is missing from the centre, out of PostgreSQL, until we are level with it."""

@@ -1,4 +1,4 @@
-"""Loading a snapshot: fetched chunk by chunk, applied as it comes, resumed after any interruption."""
+"""Loading a snapshot: fetched chunk by chunk, applied as it comes, resumed wherever it ended."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NOT_YET_S = 0.05
 
 
 async def load_snapshot(link: Link, store: EdgeStore, thread: StoreThread, site: str) -> None:
-    """Bring the store to the centre's state of now; go on with the load under way, if there is one."""
+    """Bring the store to the centre's state of now; go on with a load that is under way."""
     state = await thread.run(store.snapshot_state)
     asked = {"id": state.id} if state is not None else {}
     answer = await _ask(link, f"ctl.{site}.snapshot", asked)
@@ -54,7 +54,7 @@ async def load_snapshot(link: Link, store: EdgeStore, thread: StoreThread, site:
 
 async def _chunk(link: Link, site: str, snapshot: str, k: int) -> bytes | None:
     """Return a chunk, waiting until the centre has made it; None after the last one."""
-    body = b""
+    body = bytearray()
     while True:
         asked = {"id": snapshot, "k": k, "offset": len(body)}
         answer = await _ask(link, f"ctl.{site}.chunk", asked)
@@ -67,7 +67,7 @@ async def _chunk(link: Link, site: str, snapshot: str, k: int) -> bytes | None:
             continue
         body += answer["piece"]
         if len(body) >= answer["size"]:
-            return body
+            return bytes(body)
 
 
 async def _ask(link: Link, subject: str, fields: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Wake-up: know within milliseconds that some process committed to the store.
 
-A commit in WAL mode appends to the ``-wal`` file, and the kernel tells who watches it. So nothing is
-polled, and an idle agent uses no CPU. Where the kernel can't tell (no inotify, a network file
+A commit in WAL mode appends to the ``-wal`` file, and the kernel tells who watches it. So nothing
+is polled, and an idle agent uses no CPU. Where the kernel can't tell (no inotify, a network file
 system), a slow look at the store every second stays.
 """
 

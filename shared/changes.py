@@ -163,7 +163,7 @@ class FeedEntry:
     blocks: tuple[HeadBlock, ...]
     #: Centre's wall clock when the entry was made.
     made_at_ms: int
-    #: The same transaction of the centre goes on in the next entry: nothing is shown before its end.
+    #: The centre's transaction goes on in the next entry: nothing is shown before its end.
     more: bool = False
 
 

@@ -47,7 +47,7 @@ class StreamFull(Transient):
 
 
 class WrongLastSequence(Transient):
-    """The stream's last sequence is not the one expected: a lost ack, or the stream lost messages."""
+    """The stream's last sequence is not the one expected: a lost ack, or lost messages."""
 
     def __init__(self, actual: int) -> None:
         super().__init__(f"the stream's last sequence is {actual}")

@@ -42,6 +42,8 @@ def start_logging(level: str, stream: TextIO | None = None) -> None:
     logging.getLogger("nats").setLevel(logging.CRITICAL)
 
 
-def note(logger: logging.Logger, event: str, *, level: int = logging.INFO, **fields: object) -> None:
+def note(
+    logger: logging.Logger, event: str, *, level: int = logging.INFO, **fields: object
+) -> None:
     """Log an event with its fields."""
     logger.log(level, event, extra={"fields": fields})

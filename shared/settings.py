@@ -1,6 +1,6 @@
 """Settings: frozen dataclasses, read once from the environment, documented by their own fields.
 
-A field ``batch_rows_max`` of a class with the prefix ``MES_`` is the variable ``MES_BATCH_ROWS_MAX``.
+The field ``batch_rows_max`` is the variable ``MES_BATCH_ROWS_MAX``.
 Secrets are never settings: a setting names the file that holds them.
 """
 

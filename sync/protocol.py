@@ -8,10 +8,13 @@ same.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from enum import Enum
+from typing import TYPE_CHECKING
 
-from shared.changes import Position
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from shared.changes import Position
 
 
 class Verdict(Enum):
@@ -44,7 +47,7 @@ def digest(body: bytes) -> bytes:
 def transaction_hash(
     previous: bytes, epoch: str, n: int, tx_id: str, digests: Iterable[bytes]
 ) -> bytes:
-    """Return H(previous, epoch, n, tx_id, payload), the payload standing for itself by its digests."""
+    """Return H(previous, epoch, n, tx_id, payload); the digests stand for the payload."""
     link = hashlib.sha256(previous)
     link.update(f"{epoch}\x00{n}\x00{tx_id}\x00".encode())
     for each in digests:

@@ -31,7 +31,7 @@ class Outbox(Protocol):
     over: str
 
     async def next(self, bytes_max: int) -> Sequence[bytes]:
-        """Return the messages after the last one sent, in order; at least one where there is any."""
+        """Return the messages after the last one sent, in order; at least one if there is any."""
 
     async def sent(self, count: int) -> None:
         """Note that the first ``count`` messages of the last ``next`` are in flight."""

@@ -1,4 +1,4 @@
-"""Both ends, the broker between them, and the scenarios of the protocol from one end to the other."""
+"""Both ends and the broker between them: what is written at one stands at the other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ async def world(centre, nats_server, tmp_path):
 async def test_an_order_written_at_the_site_stands_at_the_centre(world):
     edge = world.edges[SITE]
     edge.write(
-        "INSERT INTO work_orders (order_no, source, qty_ordered, uom) VALUES ('A1', 'LOCAL', '12.5', 'pcs')"
+        "INSERT INTO work_orders (order_no, source, qty_ordered, uom)"
+        " VALUES ('A1', 'LOCAL', '12.5', 'pcs')"
     )
     await world.settle()
     rows = await world.central("SELECT site_id, order_no, qty_ordered::text FROM mes.work_orders")

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from central.feed import Sequencer, entries_after, halves
-from shared.changes import GENESIS, SHARED, Fate, HeadBlock, Position
+from shared.changes import SHARED, START, Fate, HeadBlock, Position
 from sync import codec, protocol
 from sync.protocol import Verdict
 from tests.integration.central_world import CATALOG, connect, execute, fetch
@@ -30,7 +30,7 @@ async def sequence(url: str) -> None:
         await Sequencer(connection, CATALOG).step(now_ms=1)
 
 
-async def follow(url: str, scope: str, after: Position = Position(0, GENESIS)):
+async def follow(url: str, scope: str, after: Position = START):
     """Return the entries of a feed after a position, each judged as an edge judges them."""
     entries = []
     async with connect(url) as connection:

@@ -1,4 +1,4 @@
-"""A schema grows at one end while the other stays behind: nothing is lost, nothing is sent for it."""
+"""A schema grows at one end first: nothing is lost, and nothing is sent for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from tests.integration.central_world import CATALOG, SITES, execute
 from tests.integration.whole_world import whole_world
 
 SITE = SITES[0]
-ORDER = "INSERT INTO work_orders (order_no, source, qty_ordered, uom) VALUES ('{}', 'LOCAL', '1', 'pcs')"
+ORDER = (
+    "INSERT INTO work_orders (order_no, source, qty_ordered, uom)"
+    " VALUES ('{}', 'LOCAL', '1', 'pcs')"
+)
 TEXT = ColumnType(Kind.TEXT, length=100)
 
 
