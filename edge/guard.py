@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
     from shared.catalog import Column, Table
 
-#: A row must fit one message whatever its bytes are, so texts without a limit have one here.
-TEXT_CHARACTERS_MAX: Final = 131_072
-BLOB_BYTES_MAX: Final = 524_288
+#: A row travels whole, with its old values, and is unpacked in memory at the other end. So even a
+#: text without a limit has one: a quarter of ``sync.codec.BODY_BYTES_MAX`` in bytes.
+TEXT_CHARACTERS_MAX: Final = 4_000_000
+BLOB_BYTES_MAX: Final = 16_000_000
 
 
 @dataclass(frozen=True, slots=True)

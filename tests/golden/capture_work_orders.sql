@@ -89,8 +89,8 @@ BEGIN
       THEN RAISE(ABORT, 'work_orders.definition_id: a uuid in groups of 8-4-4-4-12 is expected')
     WHEN NEW."routing" IS NOT NULL AND NOT json_valid(NEW."routing")
       THEN RAISE(ABORT, 'work_orders.routing: JSON is expected')
-    WHEN length(NEW."routing") > 131072
-      THEN RAISE(ABORT, 'work_orders.routing: at most 131072 characters are allowed')
+    WHEN length(NEW."routing") > 4000000
+      THEN RAISE(ABORT, 'work_orders.routing: at most 4000000 characters are allowed')
     WHEN NEW."qty_ordered" IS NULL
       THEN RAISE(ABORT, 'work_orders.qty_ordered is required')
     WHEN NEW."qty_ordered" NOT BETWEEN '+' AND ':'
@@ -202,8 +202,8 @@ BEGIN
       THEN RAISE(ABORT, 'work_orders.definition_id: a uuid in groups of 8-4-4-4-12 is expected')
     WHEN NEW."routing" IS NOT OLD."routing" AND (NEW."routing" IS NOT NULL AND NOT json_valid(NEW."routing"))
       THEN RAISE(ABORT, 'work_orders.routing: JSON is expected')
-    WHEN NEW."routing" IS NOT OLD."routing" AND (length(NEW."routing") > 131072)
-      THEN RAISE(ABORT, 'work_orders.routing: at most 131072 characters are allowed')
+    WHEN NEW."routing" IS NOT OLD."routing" AND (length(NEW."routing") > 4000000)
+      THEN RAISE(ABORT, 'work_orders.routing: at most 4000000 characters are allowed')
     WHEN NEW."qty_ordered" IS NOT OLD."qty_ordered" AND (NEW."qty_ordered" IS NULL)
       THEN RAISE(ABORT, 'work_orders.qty_ordered is required')
     WHEN NEW."qty_ordered" IS NOT OLD."qty_ordered" AND (NEW."qty_ordered" NOT BETWEEN '+' AND ':')
