@@ -97,9 +97,9 @@ async def test_recent_facts_are_part_of_it_and_old_ones_are_not(centre):
                 f" date_trunc('month', {when})::date)"
             )
             await connection.execute(
-                "INSERT INTO mes.equipment_state_events__site_001 (id, site_id, created_at,"
-                f" equipment_id, state, since, source) VALUES (uuidv7(), 'SITE_001', {when}, uuidv7(),"
-                f" 'RUNNING', {when}, 'PLC')"
+                "INSERT INTO mes.equipment_state_events__site_001"
+                " (id, site_id, created_at, equipment_id, state, since, source) VALUES"
+                f" (uuidv7(), 'SITE_001', {when}, uuidv7(), 'RUNNING', {when}, 'PLC')"
             )
             await connection.commit()
     blocks = await load(centre, await spool(centre, "SITE_001"))
