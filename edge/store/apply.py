@@ -20,7 +20,7 @@ from edge.store.applying import Applying
 from edge.store.heads import land
 from edge.store.open import silent, writing
 from edge.store.puts import bring_back
-from shared.changes import SHARED, Fate, FeedEntry, Position
+from shared.changes import SHARED, FeedEntry, Position
 from sync import codec
 from sync.protocol import Verdict, entry_hash, judge
 
@@ -224,8 +224,7 @@ def _apply_run(step: _Step, last: FeedEntry) -> None:
     acked = at.decide(ack, step.now_ms)
     applying = Applying(step.opened, at.epoch, at.acked_n, step.now_ms)
     for entry in (*_kept(step.connection, last.scope), last):
-        # Removals first: they free keys.
-        for block in sorted(entry.blocks, key=lambda block: block.fate is Fate.PUT):
+        for block in entry.blocks:
             land(applying, block, entry.schema)
     if acked:
         settle_own(applying)

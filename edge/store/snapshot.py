@@ -3,8 +3,8 @@
 Chunks go into the live tables, each in a transaction of its own that moves ``next_chunk`` along, so
 a load goes on after a kill and programs go on writing. What they write is drained before each chunk
 and laid over its rows as over those of a feed. At the end the rows that the snapshot did not hold
-are taken away: the centre no longer has them. Facts are an exception, as a snapshot holds only the
-recent ones.
+are taken away: the centre no longer has them. Facts stay: they have no version here that could be
+missing, and a snapshot holds the recent ones only.
 
 The feed waits meanwhile, and goes on from the position at which the snapshot was made.
 """
@@ -169,7 +169,7 @@ def finish(opened: Opened, *, now_ms: int, drain: Callable[[], object]) -> None:
         with silent(connection):
             for name in sorted(manifest.tables):
                 target = applying.target(name)
-                if target is not None and not target.table.fact:
+                if target is not None:
                     _take_missing(applying, target, manifest.max_order)
             settle_own(applying)
             bring_back(applying)

@@ -70,6 +70,16 @@ def test_a_migration_fills_the_head_under_undecided_writes_too(plant):
     assert (row["notes"], row["colour"]) == ("b", "red")
 
 
+def test_a_migration_fills_the_head_of_a_row_that_the_site_deleted(plant):
+    plant.take(put("orders", {"id": ROW, "notes": "a"}, order=1))
+    plant.delete("orders", ROW)
+    n = plant.drain()
+    plant.take(put("orders", {"id": ROW, "notes": "b", "colour": "red"}, order=2), schema=2)
+    migrate(plant, NEWER)
+    plant.take(ack=plant.ack(n))
+    assert plant.row("orders", ROW)["colour"] == "red", "the centre kept it, so it comes back"
+
+
 def test_what_was_kept_of_a_row_goes_with_the_row(plant):
     plant.take(put("orders", {"id": ROW, "colour": "red"}, order=1), schema=2)
     plant.take(away("orders", ROW, order=2))

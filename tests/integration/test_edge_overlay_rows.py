@@ -152,6 +152,19 @@ def test_an_overlay_is_not_captured_as_a_write_of_the_site(plant):
     assert plant.drain() == n
 
 
+def test_a_head_whose_cover_is_owed_to_nobody_does_not_come_up_later(plant):
+    """A write that no message can carry is not owed, so no ack will ever uncover its row."""
+    plant.take(order(at=1, notes="a"))
+    plant.update("orders", ROW, notes="mine")
+    plant.drain()
+    plant.take(order(at=2, notes="b"))
+    plant.write("DELETE FROM _sync_pending")
+    plant.take(order(at=3, notes="c"))
+    plant.update("orders", ROW, notes="mine, again")
+    plant.take(ack=plant.ack(plant.drain()))
+    assert seen(plant, "notes") == ("mine, again",)
+
+
 # --- any history --------------------------------------------------------------------------------
 
 ACTS = st.lists(

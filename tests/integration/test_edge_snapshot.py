@@ -7,11 +7,10 @@ import json
 import pytest
 
 from shared.changes import SHARED, Fate
-from shared.errors import ForkedHistory, MalformedMessage, StaleSnapshot
+from shared.errors import MalformedMessage, StaleSnapshot
 from sync.protocol import Verdict
+from tests.integration.edge_loads import TABLES, begin, chunk, finish, load, order
 from tests.integration.edge_world import Plant, away, put, uid, version
-
-TABLES = ["orders", "parts", "reports", "steps", "sync_conflicts"]
 
 
 @pytest.fixture
@@ -27,40 +26,6 @@ def running(tmp_path):
     plant = Plant(tmp_path / "store.db")
     yield plant
     plant.close()
-
-
-def manifest(plant, *, ack=None, max_order=100, tables=TABLES):
-    return {
-        "own": [plant.own.position.n, plant.own.position.hash.hex()],
-        "shared": [plant.shared.position.n, plant.shared.position.hash.hex()],
-        "ack": ack and [ack.epoch, ack.n, ack.safe_n],
-        "max_order": max_order,
-        "schema": 1,
-        "tables": tables,
-    }
-
-
-def begin(plant, snapshot_id="one", **more):
-    plant.store.begin_snapshot(snapshot_id, manifest(plant, **more), next(plant.clock))
-
-
-def chunk(plant, k, *blocks):
-    return plant.store.apply_chunk(k, blocks, next(plant.clock))
-
-
-def finish(plant):
-    plant.store.finish_snapshot(next(plant.clock))
-
-
-def load(plant, *chunks, **more):
-    begin(plant, **more)
-    for k, block in enumerate(chunks):
-        chunk(plant, k, block)
-    finish(plant)
-
-
-def order(number, *, at, **values):
-    return put("orders", {"id": uid(number), **values}, order=at)
 
 
 # --- the load itself -----------------------------------------------------------------------------
@@ -154,100 +119,6 @@ def test_want_snapshot_stops_the_feed_and_tells_the_operator_once(running):
     assert running.receive(running.own.entry(order(1, at=1))).verdict is Verdict.GAP
 
 
-# --- with own writes pending ---------------------------------------------------------------------
-
-
-def test_a_snapshot_is_taken_with_own_writes_pending(running):
-    """One write is part of the snapshot, one came too late for it, one is made meanwhile."""
-    running.take(order(1, at=1, made=0), order(2, at=2, notes="x"), order(3, at=3, notes="x"))
-    running.update("orders", uid(1), made=10)
-    included = running.drain()
-    running.update("orders", uid(1), made=15)
-    running.update("orders", uid(2), notes="mine")
-    late = running.drain()
-    begin(running, ack=running.ack(included))
-    running.update("orders", uid(3), notes="meanwhile")
-    chunk(running, 0, order(1, at=21, made=110), order(2, at=22, notes="theirs", due="friday"))
-    chunk(running, 1, order(3, at=23, notes="theirs"))
-    finish(running)
-    assert running.row("orders", uid(1))["made"] == 115
-    second = running.row("orders", uid(2))
-    assert (second["notes"], second["due"]) == ("mine", "friday")
-    assert running.row("orders", uid(3))["notes"] == "meanwhile"
-    assert running.store.position().acked_n == included
-    assert running.shadows() == [uid(1), uid(2), uid(3)]
-    running.take(ack=running.ack(late))
-    assert running.row("orders", uid(1))["made"] == 110, "the head that came is what counts"
-    assert running.row("orders", uid(3))["notes"] == "meanwhile"
-
-
-def test_a_row_written_while_it_loads_is_based_on_the_head_that_was_seen(plant):
-    begin(plant)
-    chunk(plant, 0, order(1, at=7, notes="a"))
-    plant.update("orders", uid(1), notes="mine")
-    chunk(plant, 1, order(2, at=8))
-    assert plant.owed() == [("orders", uid(1), "U")]
-    assert plant.base("orders", uid(1)) == (version(7), 7)
-    finish(plant)
-    assert plant.row("orders", uid(1))["notes"] == "mine"
-
-
-def test_a_new_row_of_the_site_that_is_not_decided_survives_the_load(running):
-    running.insert("orders", id=uid(1), notes="mine")
-    n = running.drain()
-    load(running, order(2, at=2))
-    assert running.row("orders", uid(1))["notes"] == "mine"
-    assert running.owed() == [("orders", uid(1), "I")]
-    running.take(ack=running.ack(n))
-    assert running.base("orders", uid(1)) == (running.tx_id(n), 0)
-
-
-def test_a_decided_insert_that_the_snapshot_does_not_hold_is_kept_aside(running):
-    running.insert("orders", id=uid(1), notes="mine")
-    n = running.drain()
-    load(running, order(2, at=2), ack=running.ack(n))
-    assert running.row("orders", uid(1)) is None
-    assert running.asides() == [("orders", uid(1), "parked")]
-    assert running.owed() == []
-
-
-def test_an_own_update_of_a_row_that_is_gone_stays_in_sight_until_it_is_decided(running):
-    running.take(order(1, at=1, notes="a"))
-    running.update("orders", uid(1), notes="mine")
-    n = running.drain()
-    load(running, order(2, at=2))
-    assert running.row("orders", uid(1))["notes"] == "mine"
-    running.take(ack=running.ack(n))
-    assert running.row("orders", uid(1)) is None
-    assert running.asides() == [("orders", uid(1), "gone")]
-
-
-def test_a_snapshot_older_than_what_is_decided_is_refused(running):
-    running.insert("orders", id=uid(1))
-    n = running.drain()
-    running.take(ack=running.ack(n))
-    for ack in (None, running.ack(n - 1)):
-        with pytest.raises(StaleSnapshot, match=f"n {n}, which is decided"):
-            begin(running, ack=ack)
-    assert running.store.snapshot_state() is None
-
-
-def test_a_snapshot_that_decided_on_what_the_store_never_made_is_a_fork(plant):
-    with pytest.raises(ForkedHistory, match="n 1, this store has made 0"):
-        begin(plant, ack=plant.ack(1))
-
-
-def test_the_ack_of_the_manifest_is_taken_at_the_end(running):
-    running.insert("orders", id=uid(1))
-    n = running.drain()
-    begin(running, ack=running.ack(n, safe_n=n))
-    assert running.store.position().acked_n == 0
-    chunk(running, 0, order(1, at=1))
-    finish(running)
-    position = running.store.position()
-    assert (position.acked_n, position.safe_n) == (n, n)
-
-
 # --- what the centre no longer has ---------------------------------------------------------------
 
 
@@ -311,6 +182,16 @@ def test_what_was_aside_or_in_the_shadow_of_rows_that_are_gone_is_forgotten(runn
     assert [row["id"] for row in running.rows("SELECT id FROM orders")] == [uid(3)]
 
 
+def test_a_head_whose_cover_is_owed_to_nobody_goes_with_its_row(running):
+    running.take(order(1, at=1, notes="a"))
+    running.update("orders", uid(1), notes="mine")
+    running.drain()
+    running.take(order(1, at=2, notes="b"))
+    running.write("DELETE FROM _sync_pending")
+    load(running, order(2, at=3))
+    assert running.shadows() == []
+
+
 def test_rows_set_aside_by_the_load_are_told_at_its_end_only(plant):
     begin(plant)
     chunk(plant, 0, order(1, at=1, order_no="A"))
@@ -328,6 +209,24 @@ def test_keys_that_moved_since_the_last_visit_settle_over_the_chunks(running):
         "A",
     ]
     assert (running.asides(), running.events()) == ([], [])
+
+
+def test_keys_that_go_round_with_an_undecided_row_settle_within_a_chunk(running):
+    running.take(order(1, at=1, order_no="A"), order(2, at=2, order_no="B"))
+    running.update("orders", uid(1), notes="mine")
+    running.drain()
+    begin(running)
+    swapped = {"id": uid(1), "order_no": "B"}, {"id": uid(2), "order_no": "A"}
+    chunk(running, 0, put("orders", *swapped, order=11))
+    assert running.row("orders", uid(1))["order_no"] == "B"
+    assert running.row("orders", uid(1))["notes"] == "mine"
+
+
+def test_a_row_whose_head_is_refused_stays_as_it_was(running):
+    running.take(order(1, at=1, slot=1))
+    load(running, order(1, at=2, slot="not a number"))
+    assert running.row("orders", uid(1))["slot"] == 1
+    assert running.asides() == [("orders", uid(1), "refused")]
 
 
 # --- newer schema --------------------------------------------------------------------------------

@@ -1,0 +1,41 @@
+"""Snapshots as the centre hands them to a site, chunk by chunk."""
+
+from __future__ import annotations
+
+from tests.integration.edge_world import put, uid
+
+TABLES = ["orders", "parts", "reports", "steps", "sync_conflicts"]
+
+
+def manifest(plant, *, ack=None, max_order=100, tables=TABLES):
+    return {
+        "own": [plant.own.position.n, plant.own.position.hash.hex()],
+        "shared": [plant.shared.position.n, plant.shared.position.hash.hex()],
+        "ack": ack and [ack.epoch, ack.n, ack.safe_n],
+        "max_order": max_order,
+        "schema": 1,
+        "tables": tables,
+    }
+
+
+def begin(plant, snapshot_id="one", **more):
+    plant.store.begin_snapshot(snapshot_id, manifest(plant, **more), next(plant.clock))
+
+
+def chunk(plant, k, *blocks):
+    return plant.store.apply_chunk(k, blocks, next(plant.clock))
+
+
+def finish(plant):
+    plant.store.finish_snapshot(next(plant.clock))
+
+
+def load(plant, *chunks, **more):
+    begin(plant, **more)
+    for k, block in enumerate(chunks):
+        chunk(plant, k, block)
+    finish(plant)
+
+
+def order(number, *, at, **values):
+    return put("orders", {"id": uid(number), **values}, order=at)
