@@ -66,6 +66,8 @@ class Agent:
 
     async def run(self) -> None:
         """Keep the store in step until cancelled; what was committed by then is drained."""
+        # A migration may have made the place for what the centre sent before there was one.
+        await self._thread.run(self._store.materialise, now_ms())
         position = await self._thread.run(self._store.position)
         self._up.go_back_to(position.acked_n)
         try:
