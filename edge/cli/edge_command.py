@@ -25,7 +25,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "adopt": ("adopt", "Replicate a table that the plant already has in its SQLite file."),
     "import": ("load", "Import a CSV file by a map, exactly once."),
     "tables": ("tables", "Tables of the catalogue: direction, rows, what waits to be sent."),
-    "version": ("version", "Print the release, and what the store was made by."),
+    "version": ("release", "Print the release, and what the store was made by."),
     "completion": ("completion", "Print the completion script of a shell."),
 }
 

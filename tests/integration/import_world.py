@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import sqlite3
 import subprocess
 import sys
@@ -26,6 +27,53 @@ LOG_MAP = ROOT / "docs" / "maps" / "production_log.toml"
 LOG_FOLDER = ROOT.parent / "shared" / "data" / "production"
 CATALOG = load_catalog()
 NOW_MS = 1_700_000_000_000
+
+
+SMALL_MAP = """
+version = 1
+split_by = "Order"
+[csv]
+format = "%Y-%m-%d %H:%M"
+
+[[rows]]
+name = "order"
+table = "work_orders"
+key = ["order_no"]
+columns.order_no = "Order"
+columns.created_at = "Start"
+columns.qty_ordered = "Ordered"
+columns.actual_start = { column = "Start", keep = "min" }
+columns.actual_end = { column = "End", keep = "max" }
+columns.notes = { column = "Note", keep = "last" }
+
+[[rows]]
+name = "worker"
+table = "persons"
+key = ["person_no"]
+optional = true
+columns.person_no = "Worker"
+columns.home_site_id = { site = true }
+
+[[rows]]
+name = "report"
+table = "job_responses"
+columns.created_at = "End"
+columns.work_order_id = { row = "order" }
+columns.person_id = { row = "worker" }
+columns.report_type = { column = "Type", codes = { D = "PRODUCTION", S = "SETUP" } }
+columns.qty_good = "Good"
+columns.source_row = { number = "row" }
+
+[[rows]]
+name = "stop"
+table = "user_sessions"
+when = { column = "Type", is = "S" }
+columns.created_at = "Start"
+columns.session_id = { constant = "00000000-0000-7000-8000-000000000001" }
+columns.event = { constant = "LOGIN" }
+"""
+HEADER = "Order,Ordered,Start,End,Worker,Type,Good,Note"
+LINE = "A-1,10,2012-01-02 06:00,2012-01-02 07:00,W1,D,4,"
 
 
 def real_log() -> Path:
@@ -110,3 +158,16 @@ class Site:
         return subprocess.run(
             self.command(*arguments), cwd=ROOT, capture_output=True, text=True, check=False
         )
+
+
+def file_of(site: Site, *lines: str, name: str = "log.csv") -> Path:
+    """Write a small CSV file for ``SMALL_MAP`` beside the store."""
+    path = site.store.with_name(name)
+    path.write_text("\n".join([HEADER, *lines]) + "\n")
+    return path
+
+
+def rejects(site: Site) -> list[list[str]]:
+    """Return the lines of the rejects file, its header first."""
+    with site.store.with_suffix(".rejects.csv").open(newline="") as file:
+        return list(csv.reader(file))
