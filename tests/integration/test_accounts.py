@@ -43,7 +43,7 @@ from sync.nats_keys import (
     sign_token,
 )
 from sync.streams import StreamLimits, desired, provision
-from sync.transport import Link, LinkSettings
+from sync.transport import Delivery, Link, LinkSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -295,6 +295,37 @@ async def test_the_configuration_for_a_real_server_starts_one_that_knows_all(con
             if who in SITES:
                 batch = {"expected_last": 0, "over": f"up.{who}.>"}
                 assert await link.publish_batch(f"up.{who}.o", [b"a", b"b"], **batch) == 2
+
+
+@pytest.fixture
+def with_new_acks(keys: Path, tmp_path: Path) -> Iterator[NatsServer]:
+    """A server with the second form of ack subjects, which a later release makes the usual one."""
+    config = trust_config(keys, tmp_path / "accounts") + "feature_flags { js_ack_fc_v2: true }\n"
+    with NatsServer(tmp_path / "nats", config=config) as server:
+        yield server
+
+
+async def test_a_site_acks_in_either_form_that_a_server_may_use(with_new_acks, keys):
+    async with (
+        Link(settings(with_new_acks, keys, "central")) as central,
+        Link(settings(with_new_acks, keys, "ROT")) as rot,
+    ):
+        await central.wait_connected(5)
+        await rot.wait_connected(5)
+        await provision(central, desired(SITES, limits=LIMITS))
+        await central.publish_batch("down.ROT", [b"a", b"b"], expected_last=0, over="down.ROT")
+        got: list[Delivery] = []
+        async with asyncio.timeout(5), contextlib.aclosing(rot.pull("DOWN", "site-ROT")) as pulled:
+            while len(got) < 2:
+                got += await anext(pulled)
+        first, second = got
+        assert first.reply.count(".") > 9, "the flag has no effect any more"
+        assert (first.stream_seq, second.stream_seq, first.redelivered) == (1, 2, False)
+        assert abs(first.stored_at_ms - time.time_ns() // 10**6) < 60_000
+        await rot.ack(got)
+        await asyncio.sleep(0.1)
+        durable = json.loads(await central.request("$JS.API.CONSUMER.INFO.DOWN.site-ROT", b""))
+        assert durable["num_ack_pending"] == 0
 
 
 # --- attacks --------------------------------------------------------------------------------
