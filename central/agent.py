@@ -23,13 +23,14 @@ from central import metrics
 from central.control import Control, now_ms
 from central.feed import Sequencer
 from central.ingest import Stores, Worker
+from central.layout import layout
 from central.partitions import make_ahead
 from central.relay import Relay
 from central.store import CentralStore
 from central.upkeep import keep_up
 from shared.errors import Fatal, Transient
 from shared.observe import note
-from sync.streams import APPLY, desired, provision, up_stream
+from sync.streams import APPLY, provision, purge_applied, up_stream
 from sync.transport import Link, LinkSettings
 
 if TYPE_CHECKING:
@@ -117,10 +118,11 @@ async def _declare_streams(settings: CentralSettings, catalog: Catalog, link: Li
     await link.wait_connected(timeout_s=3600)
     async with _connection(settings, autocommit=True) as connection:
         sites = await site_names(connection)
-    layout = desired(sites, replicas=settings.nats_replicas)
-    for difference in await provision(link, layout):
+    for difference in await provision(link, layout(settings, sites)):
         if difference.kind != "extra":
             note(_log, "stream declared", difference=str(difference))
+    for site in sites:
+        await purge_applied(link, site)
     await asyncio.sleep(_STREAMS_EVERY_S)
 
 

@@ -240,7 +240,7 @@ class Worker:
         for site in [s for s, (lease, _) in self._tasks.items() if leases.get(s) != lease]:
             self._tasks.pop(site)[1].cancel()
         for site, lease in leases.items():
-            if site not in self._tasks or self._tasks[site][1].done():
+            if site not in self._tasks or _ended(site, self._tasks[site][1]):
                 task = asyncio.create_task(self._follow(site, lease), name=f"follow {site}")
                 self._tasks[site] = (lease, task)
 
@@ -261,7 +261,7 @@ class Worker:
         """Apply what waited for a migration of ours, or for a row that came another way."""
         while True:
             async with self._stores.lend() as store:
-                applied = await _retrying()(store.retry_due, site)
+                applied: int = await _retrying()(store.retry_due, site)
             if applied:
                 note(_log, "applied what had waited", site=site, rows=applied)
             await asyncio.sleep(_RETRY_DUE_EVERY_S)
@@ -269,12 +269,21 @@ class Worker:
     async def _pull(self, site: str, receiver: Receiver) -> None:
         async for deliveries in self._link.pull(f"UP_{site}", "apply"):
             # Tried again in place: what was delivered after these would only be a gap.
-            verdict = await _retrying()(receiver.receive_next, deliveries)
+            verdict: Verdict = await _retrying()(receiver.receive_next, deliveries)
             await self._link.ack(deliveries)
             if verdict is Verdict.FORK:
                 note(_log, "fork: stopped", level=logging.ERROR, site=site)
                 await asyncio.get_running_loop().create_future()  # until a person releases the site
         raise ConsumerGone
+
+
+def _ended(site: str, task: asyncio.Task[None]) -> bool:
+    """Tell whether a follower is gone, and log why: nobody else asks for what it raised."""
+    if not task.done():
+        return False
+    if not task.cancelled() and (why := task.exception()) is not None:
+        _log.error("follower failed", exc_info=why, extra={"fields": {"site": site}})
+    return True
 
 
 def _retrying() -> AsyncRetrying:

@@ -19,6 +19,9 @@ class CentralSettings:
     )
     nats_creds: Path | None = field(default=None, metadata={"help": "the centre's credentials"})
     nats_replicas: int = field(default=1, metadata={"help": "copies of each stream: 1 or 3"})
+    nats_stream_mib: int = field(
+        default=256, metadata={"help": "MiB that each stream may hold; the broker reserves them"}
+    )
     keys_dir: Path | None = field(
         default=None, metadata={"help": "folder with the operator's and the accounts' keys"}
     )

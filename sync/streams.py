@@ -53,6 +53,10 @@ class Asker(Protocol):
         ...
 
 
+#: Messages that a site has sent before purging begins: one must be left.
+_PURGE_MIN: Final = 2
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamLimits:
     """What the streams may hold."""
@@ -134,7 +138,9 @@ def _stream(
         "subjects": subjects,
         "storage": "file",
         "retention": "limits",
-        "discard": "new",  # a full stream refuses, it never drops what was accepted
+        # What goes up is refused when the stream is full, never dropped. What goes down may be: the
+        # edges fetch what they miss from the database.
+        "discard": "old" if name == DOWN else "new",
         "max_age": limits.age_max_s * _SECOND,
         "duplicate_window": _SECOND,  # nothing of ours uses it
         "max_bytes": bytes_max,
@@ -248,6 +254,21 @@ async def _mend(asker: Asker, current: Layout, layout: Layout, difference: Diffe
     config = current.streams.get(stream, {"metadata": {EPOCH: str(uuid.uuid4())}})
     verb = "CREATE" if create else "UPDATE"
     await _api(asker, f"STREAM.{verb}.{stream}", config | layout.streams[stream])
+
+
+async def purge_applied(asker: Asker, site: str) -> int:
+    """Drop what the centre has applied from a site's stream; return the number of messages.
+
+    The site keeps its own copy until it is safe, so the stream need not. The last message stays:
+    its sequence is what the site's next batch is held against.
+    """
+    stream = up_stream(site)
+    consumer = await _api(asker, f"CONSUMER.INFO.{stream}.{APPLY}", {})
+    applied = int(consumer["ack_floor"]["stream_seq"])
+    if applied < _PURGE_MIN:
+        return 0
+    purged = await _api(asker, f"STREAM.PURGE.{stream}", {"seq": applied})
+    return int(purged["purged"])
 
 
 async def read_layout(asker: Asker) -> Layout:

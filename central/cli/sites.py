@@ -76,9 +76,10 @@ def _make_keys(folder: Path, names: Sequence[str], now_s: int) -> None:
 async def _tell_broker(read: CentralSettings, names: Sequence[str]) -> str:
     """Tell a running broker of the accounts, make their streams; return what came of it."""
     from central.agent import link_of
+    from central.layout import layout
     from shared.errors import Transient
     from sync.accounts import SYS, account_token, creds_path, push_account
-    from sync.streams import desired, provision
+    from sync.streams import provision
     from sync.transport import Link, LinkSettings
 
     try:
@@ -93,7 +94,7 @@ async def _tell_broker(read: CentralSettings, names: Sequence[str]) -> str:
                     await push_account(link, account_token(read.keys_dir, site))
         async with link_of(read, "mes-central sites") as link:
             await link.wait_connected(CONNECT_TIMEOUT_S)
-            await provision(link, desired(names, replicas=read.nats_replicas))
+            await provision(link, layout(read, names))
     except Transient as why:
         return f"not told, it does not answer ({why}); when it is up, run this again"
     return "knows the accounts, has the streams" if read.keys_dir else "has the streams"

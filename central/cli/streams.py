@@ -46,11 +46,11 @@ async def _provision(read: CentralSettings, *, dry_run: bool) -> list[Difference
     import psycopg
 
     from central.agent import link_of, site_names
-    from sync.streams import desired, provision
+    from central.layout import layout
+    from sync.streams import provision
 
     async with await psycopg.AsyncConnection.connect(read.database_url) as connection:
         sites = await site_names(connection)
     async with link_of(read, "mes-central streams") as link:
         await link.wait_connected(CONNECT_TIMEOUT_S)
-        layout = desired(sites, replicas=read.nats_replicas)
-        return await provision(link, layout, dry_run=dry_run)
+        return await provision(link, layout(read, sites), dry_run=dry_run)

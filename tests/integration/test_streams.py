@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from sync.streams import (
     desired,
     diff,
     provision,
+    purge_applied,
     read_layout,
     stream_epoch,
 )
@@ -214,3 +216,19 @@ async def test_other_streams_of_the_same_broker_are_left_alone(link):
     await api(link, "STREAM.CREATE.MINE", {"name": "MINE", "subjects": ["mine.>"]})
     await provision(link, WANTED)
     assert (await api(link, "STREAM.INFO.MINE"))["config"]["subjects"] == ["mine.>"]
+
+
+async def test_what_was_applied_is_purged_and_the_next_batch_still_fits(link):
+    await provision(link, desired(["ROT"], limits=LIMITS))
+    last = await link.publish_batch(
+        "up.ROT.tx", [b"1", b"2", b"3"], expected_last=0, over="up.ROT.>"
+    )
+    async for deliveries in link.pull("UP_ROT", "apply"):
+        await link.ack(deliveries)
+        if deliveries[-1].stream_seq == last:
+            break
+    async with asyncio.timeout(5):
+        while await purge_applied(link, "ROT") != 2:
+            await asyncio.sleep(0.02)
+    assert await purge_applied(link, "ROT") == 0
+    assert await link.publish_batch("up.ROT.tx", [b"4"], expected_last=last, over="up.ROT.>") == 4
