@@ -76,6 +76,7 @@ class Reason(StrEnum):
     ID_TAKEN = "id_taken"  #: a fact of this id, with other content, is there
     MOVED = "moved"  #: created_at is not that of the row
     DATABASE = "database"  #: PostgreSQL refuses it
+    FAULT = "fault"  #: the apply itself failed on it: a mistake of this program
     NEWER_SCHEMA = "newer_schema"  #: waits for the centre's migration
     PARENT_MISSING = "parent_missing"  #: waits for the row it refers to
     TIED = "tied"  #: waits for a row of the same transaction that it belongs to
@@ -112,7 +113,7 @@ class Source:
 
     def new(self) -> dict[str, Value]:
         """Return the values that were sent, by column."""
-        values = zip(self.block.columns, self.block.new, strict=True)
+        values = zip(self.block.columns, self.block.new, strict=False)
         return {name: column[self.place] for name, column in values}
 
     def old(self) -> dict[str, Value]:

@@ -16,12 +16,11 @@ from central.store.conflicts import settle
 from central.store.facts import told
 from central.store.fixed import fixed
 from central.store.literals import array
-from central.store.overwrite import key_refusal
+from central.store.overwrite import RowsMoved, key_refusal
 from central.store.rows import KeyTaken, NotAsSeen, move, natural_keys
 from central.store.ties import tied
 from shared.catalog import Kind
 from shared.changes import Op
-from shared.errors import StoreBusy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -80,7 +79,7 @@ async def apply_group(
         if not (found.refused or found.looked_at):
             learned.idle += 1
             if learned.idle >= _IDLE_MAX:
-                raise StoreBusy("somebody else writes the same natural keys at this moment")
+                raise RowsMoved("somebody else writes the same natural keys at this moment")
         known = learned.refused + found.refused
         learned.refused = known + tied(known, pieces, applying.catalog)
 
@@ -97,7 +96,9 @@ async def _attempt(
     except NotAsSeen as unseen:
         return _Learned([], set(_row_keys(unseen.rows)))
     except KeyTaken as clash:
-        return _Learned(await _clashes(applying, clash.rows), set())
+        clashes = await _clashes(applying, clash.rows)
+        # Where nobody else has any of the keys, the rows themselves have: let them be looked at.
+        return _Learned(clashes, set() if clashes else set(_row_keys(clash.rows)))
     except ROWS_AT_FAULT:
         refused = await _one_by_one(applying, todo, again=again)
         return _Learned(refused, set()) if refused else None

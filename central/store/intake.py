@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from central.store.changeset import Extra, Origin, Reason, Refusal, Rows, Source
+from central.store.statements import looked_at
 from shared.catalog import CREATED_AT, ID, Catalog, Column, Direction, Table
 from shared.changes import ChangeBlock, Op
 from shared.clock import touch_ms
 from shared.values import column_problems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from shared.changes import Value
 
@@ -181,15 +182,30 @@ def _bad_rows(
     if not table.fact:
         bad = dict.fromkeys(_repeated(block), (Reason.MALFORMED, "the row comes twice")) | bad
         bad = dict.fromkeys(_timeless(block, origin), (Reason.MALFORMED, "no such time")) | bad
-    checked: list[tuple[Column, Sequence[Value]]] = [(ID, block.ids), (CREATED_AT, block.created)]
-    checked += [(column, block.new[at]) for column, at in columns.known if at is not None]
-    if not table.fact:
-        checked += [(_VERSION, block.base), (_VERSION, block.after)]
     # A newer schema may allow what ours does not: a longer text, another code.
     reason = Reason.NEWER_SCHEMA if columns.newer else Reason.INVALID_VALUE
-    for row, messages in _broken_rules(checked).items():
+    for row, messages in _broken_rules(_checked(table, block, columns)).items():
         bad.setdefault(row, (reason, "; ".join(messages[:_MESSAGES_MAX])))
     return bad
+
+
+def _checked(
+    table: Table, block: ChangeBlock, columns: _Columns
+) -> Iterator[tuple[Column, Sequence[Value]]]:
+    """Give the lists that have to keep the rules of a column, each with that column."""
+    yield ID, block.ids
+    yield CREATED_AT, block.created
+    if not table.fact:
+        yield _VERSION, block.base
+        yield _VERSION, block.after
+    places = {column.name: at for column, at in columns.known if at is not None}
+    for column, at in columns.known:
+        if at is not None:
+            yield column, block.new[at]
+    if block.op is Op.UPDATE:
+        # Of the others no policy asks what was seen; they only go into the history.
+        for column in looked_at(table, [column for column, _ in columns.known]):
+            yield Column(f"old {column.name}", column.type), block.old[places[column.name]]
 
 
 def _timeless(block: ChangeBlock, origin: Origin) -> Iterable[int]:

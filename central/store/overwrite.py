@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from shared.changes import Value
 
 
+class RowsMoved(StoreBusy):
+    """Somebody else wrote at this very moment; the transaction is tried again at once."""
+
+
 async def overwrite(applying: Applying, rows: Rows, decisions: Sequence[Decision]) -> list[Refusal]:
     """Write what was decided, or return the rows whose natural key is taken."""
     table = rows.table
@@ -123,7 +127,7 @@ async def _move_heads(applying: Applying, rows: Rows, done: Sequence[Decision]) 
     cursor = await applying.connection.execute(fixed("move_heads"), given)
     orders = dict(await cursor.fetchall())
     if len(orders) < len(done):
-        raise StoreBusy(f"a row of {rows.table.name} was made by somebody else at this moment")
+        raise RowsMoved(f"a row of {rows.table.name} was made by somebody else at this moment")
     return orders
 
 
@@ -141,19 +145,19 @@ async def _move_keys(applying: Applying, rows: Rows, done: Sequence[Decision]) -
     ids = array(Kind.UUID, [rows.ids[d.row] for d in changed])
     place = _place(applying, table)
     await applying.connection.execute(fixed("delete_keys"), place | {"ids": ids})
-    wanted = {
-        key: decision
-        for decision in changed
-        if decision.stands
-        for key in _natural_keys(table, decision.content(table))
-    }
+    wanted: dict[str, Decision] = {}
+    clashes: list[Refusal] = []
+    for decision in changed:
+        keys = _natural_keys(table, decision.content(table)) if decision.stands else ()
+        twice = [key for key in keys if wanted.setdefault(key, decision) is not decision]
+        clashes += [key_refusal(rows, decision.row, key) for key in twice]
     given = place | {
         "key": array(Kind.TEXT, list(wanted)),
         "id": array(Kind.UUID, [rows.ids[d.row] for d in wanted.values()]),
     }
     cursor = await applying.connection.execute(fixed("insert_keys"), given)
     taken = wanted.keys() - {row[0] for row in await cursor.fetchall()}
-    return [key_refusal(rows, wanted[key].row, key) for key in sorted(taken)]
+    return clashes + [key_refusal(rows, wanted[key].row, key) for key in sorted(taken)]
 
 
 def _natural_keys(table: Table, content: Mapping[str, Value]) -> Iterable[str]:

@@ -96,8 +96,7 @@ def _listed(applying: Applying, refusal: Refusal) -> dict[str, Value]:
         "op": source.block.op.value,
         "reason": refusal.reason.value,
         "message": plain(refusal.message, MESSAGE_MAX),
-        # JSON has an escape for NUL, and no other text that PostgreSQL would refuse can come here.
-        "content": content,
+        "content": plain(content, len(content)),
         "tx_id": source.origin.tx_id,
         "n": source.origin.n,
         "state": "waiting" if refusal.reason.waits else "parked",
@@ -107,7 +106,7 @@ def _listed(applying: Applying, refusal: Refusal) -> dict[str, Value]:
 
 def plain(text: str, length_max: int) -> str:
     """Return a text that PostgreSQL takes, cut to a length."""
-    text = text.replace("\x00", "\ufffd")
+    text = text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
     return text if len(text) <= length_max else f"{text[: length_max - 1]}…"
 
 

@@ -9,6 +9,7 @@ import psycopg
 
 from central.partitions import Partition, ensure
 from central.store.applying import Applying, Tally
+from central.store.overwrite import RowsMoved
 from central.store.parents import KnownIds, parent_tables
 from shared.errors import SchemaMismatch, StoreBusy
 
@@ -33,7 +34,7 @@ _PASSING: Final = (
     psycopg.errors.DeadlockDetected,
     psycopg.errors.SerializationFailure,
     psycopg.errors.LockNotAvailable,
-    StoreBusy,
+    RowsMoved,
 )
 
 
@@ -70,24 +71,33 @@ class Session:
         self, work: Callable[[AsyncConnection[Any]], Awaitable[Result]]
     ) -> Result:
         """Do the work in one transaction, again where somebody else was in the way."""
-        connection = await self.ready()
-        attempt = 1
-        while True:
+        for attempt in range(1, TRIES_MAX):
             try:
-                result = await work(connection)
-                await connection.commit()
-            except _PASSING as why:
-                await connection.rollback()
-                if attempt == TRIES_MAX:
-                    raise StoreBusy(f"others are at the same rows: {why}") from why
+                return await self._transaction(work)
+            except _PASSING:
                 await asyncio.sleep(PAUSE_S * attempt)
-                attempt += 1
-            except BaseException:
-                if not connection.closed:
-                    await connection.rollback()
-                raise
-            else:
-                return result
+        try:
+            return await self._transaction(work)
+        except _PASSING as why:
+            raise StoreBusy(f"others are at the same rows: {why}") from why
+
+    async def _transaction(
+        self, work: Callable[[AsyncConnection[Any]], Awaitable[Result]]
+    ) -> Result:
+        connection = await self.ready()
+        try:
+            result = await work(connection)
+            await connection.commit()
+        except BaseException as why:
+            if not connection.closed:
+                await connection.rollback()
+            if isinstance(why, psycopg.errors.UndefinedTable):
+                self._partitions.clear()  # one of them was dropped: it is made anew
+                raise StoreBusy(f"a partition is not there: {why}") from why
+            if isinstance(why, psycopg.errors.ReadOnlySqlTransaction):
+                raise StoreBusy(f"PostgreSQL takes no writes at the moment: {why}") from why
+            raise
+        return result
 
     async def make_partitions(self, wanted: Iterable[Partition]) -> None:
         """Make the partitions that are missing, in transactions of their own."""

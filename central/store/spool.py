@@ -46,6 +46,10 @@ class Whole:
             stored_at_ms=self.stored_at_ms,
         )
 
+    def each(self) -> Iterator[Sequence[ChangeBlock]]:
+        """Give the blocks of each part."""
+        return (blocks for _, blocks in self.blocks())
+
     def blocks(
         self, wanted: Callable[[int], bool] = lambda _: True
     ) -> Iterator[tuple[int, Sequence[ChangeBlock]]]:

@@ -31,7 +31,8 @@ _ALONE = (Reason.PARENT_MISSING, Reason.BEHIND, Reason.TIED)
 class _Node:
     source: Source
     table: Table
-    states: tuple[Mapping[str, Value], ...]
+    #: What is known of it after the transaction, and before.
+    states: tuple[Mapping[str, Value], Mapping[str, Value]]
 
 
 def tied(refused: Sequence[Refusal], pieces: Sequence[Rows], catalog: Catalog) -> list[Refusal]:
@@ -75,7 +76,7 @@ def _nodes(
     return nodes
 
 
-def _states(rows: Rows, row: int) -> tuple[Mapping[str, Value], ...]:
+def _states(rows: Rows, row: int) -> tuple[Mapping[str, Value], Mapping[str, Value]]:
     names = [column.name for column in rows.columns]
     return (
         {name: values[row] for name, values in zip(names, rows.new, strict=True)},
@@ -96,17 +97,19 @@ def _named(table: Table, values: Mapping[str, Value]) -> dict[str, Value]:
 
 def _links(nodes: Mapping[Key, _Node]) -> dict[Key, set[Key]]:
     links: dict[Key, set[Key]] = defaultdict(set)
-    holders: dict[tuple[str, str], Key] = {}
+    lets_go = {
+        (node.table.name, held): key for key, node in nodes.items() for held in _held(node, 1)
+    }
     for key, node in nodes.items():
         for parent in _parents(node):
             if parent in nodes and nodes[parent].source.block.op is Op.INSERT:
                 links[key].add(parent)
                 links[parent].add(key)
-        for held in _held(node):
-            other = holders.setdefault((node.table.name, held), key)
-            if other != key:
-                links[key].add(other)
-                links[other].add(key)
+        for held in _held(node, 0):
+            giver = lets_go.get((node.table.name, held), key)
+            if giver != key:
+                links[key].add(giver)
+                links[giver].add(key)
     return links
 
 
@@ -117,13 +120,14 @@ def _parents(node: _Node) -> Iterator[Key]:
             yield column.references, value
 
 
-def _held(node: _Node) -> Iterator[str]:
+def _held(node: _Node, state: int) -> Iterator[str]:
+    """Give the natural keys that a row has after the transaction (0), or had before it (1)."""
+    values = node.states[state]
     for number, names in enumerate(node.table.natural_keys):
-        for state in node.states:
-            if state.keys() >= set(names):
-                key = natural_key(number, [state[name] for name in names])
-                if key is not None:
-                    yield key
+        if values.keys() >= set(names):
+            key = natural_key(number, [values[name] for name in names])
+            if key is not None:
+                yield key
 
 
 def _reached(start: Key, links: Mapping[Key, set[Key]]) -> list[Key]:

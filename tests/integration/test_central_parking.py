@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shared.changes import ChangeBlock
+from shared.errors import StoreBusy
 from sync.protocol import Verdict
 from tests.integration.apply_world import Site, World, open_world
 
@@ -181,6 +182,52 @@ async def test_random_garbage_in_a_block_stops_nothing(world: World) -> None:
     sent = replace(site.sends(junk, order), hlc=1 << 63, schema=0)
     outcome = await site.apply(sent)
     assert (outcome.verdict, outcome.rows, outcome.parked) == (Verdict.APPLY, 1, 2)
+
+
+async def test_a_transaction_that_this_program_fails_on_is_parked_whole_and_the_next_goes_on(
+    world: World,
+) -> None:
+    site = world.site()
+    broken = site.insert("work_orders", site.order(), site.order())
+    sent = [
+        site.sends(site.insert("job_responses", site.report())),
+        site.sends(broken, site.insert("job_responses", site.report())),
+        site.sends(site.insert("job_responses", site.report())),
+    ]
+    broken.new.pop()  # nothing that the codec lets pass: it stands for a mistake of ours
+    outcome = await site.apply(*sent)
+    assert (outcome.verdict, outcome.position.n) == (Verdict.APPLY, 3)
+    assert (outcome.rows, outcome.parked) == (2, 3)
+    assert {reason for reason, *_ in await world.parked()} == {"fault"}
+    assert await world.value("SELECT count(*) FROM mes.work_orders") == 0
+
+
+async def test_a_partition_that_was_dropped_is_made_anew(world: World) -> None:
+    site = world.site()
+    await site.writes(site.insert("job_responses", site.report()))
+    await world.admin.execute(b"DROP TABLE mes.job_responses__site_001__2026_11")
+    sent = site.sends(site.insert("job_responses", site.report()))
+    with pytest.raises(StoreBusy, match="partition"):
+        await site.apply(sent)
+    outcome = await site.apply(sent)
+    assert (outcome.rows, outcome.parked) == (1, 0)
+
+
+async def test_two_orders_of_one_number_keep_the_first_on_either_path(world: World) -> None:
+    site = world.site()
+    orders = [site.order(order_no="WO-1") for _ in range(2)]
+    outcome = await site.apply(site.sends(site.insert("work_orders", *orders)))
+    assert (outcome.rows, outcome.parked) == (1, 1)
+    assert await states(world) == {orders[1]["id"]: ("key_taken", "parked")}
+    more = [site.order(), site.order()]
+    base = await site.writes(site.insert("work_orders", *more))
+    changes = [
+        site.update("work_orders", str(each["id"]), base=base, order_no=(each["order_no"], "X"))
+        for each in more
+    ]
+    outcome = await site.apply(site.sends(*changes))
+    assert (outcome.rows, outcome.parked) == (1, 1)
+    assert await world.value("SELECT count(*) FROM sync.row_key WHERE key = '[0,\"X\"]'") == 1
 
 
 # --- waiting behind ------------------------------------------------------------------------------

@@ -1,0 +1,82 @@
+"""One PostgreSQL transaction: gate, effects, watermark; all of them or none."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from central.store.applying import TooBold
+from central.store.finish import finish, stop
+from central.store.gate import Gate, Judged, open_gate
+from central.store.outcome import RunOutcome
+from sync.protocol import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from psycopg import AsyncConnection
+
+    from central.store.applying import Applying, Tally
+    from central.store.leases import Lease
+    from central.store.session import Session
+    from shared.changes import Position
+
+    Work = Callable[[Applying, Gate], Awaitable[Judged]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    tally: Tally
+    judged: Judged
+    stopped_because: str | None
+
+
+async def in_one_transaction(
+    session: Session, lease: Lease, links: Sequence[Any], work: Work, *, is_bold: bool = True
+) -> RunOutcome:
+    """Do the work on links of one chain, with what it says was accepted as the new position.
+
+    ``is_bold`` as in ``Applying``. Raises ``LeaseLost`` where another worker has the site.
+    """
+    started = time.perf_counter()
+    site, epoch = lease.site, links[0].epoch
+
+    async def transaction(connection: AsyncConnection[Any], *, is_bold: bool) -> _Done:
+        gate = await open_gate(connection, site, links, lease)
+        applying = await session.applying(
+            connection, site, now=gate.now, is_waiting=gate.is_waiting
+        )
+        applying.is_bold = is_bold
+        done = await work(applying, gate)
+        if done.accepted:
+            await finish(applying, epoch, done)
+        else:
+            await connection.rollback()  # of an epoch that nothing came of, too
+        return _Done(applying.tally, done, gate.stopped_because)
+
+    try:
+        done = await session.transaction(partial(transaction, is_bold=is_bold))
+    except TooBold:
+        done = await session.transaction(partial(transaction, is_bold=False))
+    session.learn(site, done.tally)
+    if done.judged.verdict is Verdict.FORK:
+        why = done.stopped_because or fork_at(links, done.judged.position)
+        await session.transaction(lambda connection: stop(connection, site, why))
+    return RunOutcome(
+        position=done.judged.position,
+        verdict=done.judged.verdict,
+        rows=done.tally.rows,
+        conflicts=dict(done.tally.conflicts),
+        parked=done.tally.parked,
+        skipped=done.judged.skipped,
+        apply_ms=(time.perf_counter() - started) * 1000,
+    )
+
+
+def fork_at(links: Sequence[Any], position: Position) -> str:
+    """Return what a person reads of a chain that is not the one we know."""
+    known = f"{position.n} with hash {position.hash.hex()[:12]}"
+    sent = ", ".join(str(link.n) for link in links[:3])
+    return f"fork: the centre knows n {known}, the site sent n {sent} of another history"
