@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-import signal
 import subprocess
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
 from edge.csv_import import Order, Outcome, read_map, run_import
+from edge.csv_import.run import BATCH_ROWS
 from edge.store import setup
 from tests.integration.import_world import LOG_MAP, ROOT, Site, real_log
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 COPIES = 4
 BAD_EVERY = 97
+KILLS = 12
 
 
 @pytest.fixture(scope="module")
@@ -53,30 +55,39 @@ def test_an_import_killed_again_and_again_takes_every_line_exactly_once(
     log: Path, whole: Site, tmp_path: Path, seed: int
 ):
     chance = random.Random(seed)
-    site, kills, rows = Site.new(tmp_path), 0, set()
-    command = [
-        *site.command("import", log, "--map", LOG_MAP, "--json"),
-        "--rejects",
-        str(site.store.with_suffix(".rejects.csv")),
-    ]
-    while (code := _run_for(command, 0.4 + chance.random() * 0.8)) is None:
-        kills += 1
-        rows |= set(site.rows("SELECT row FROM _sync_import"))
-        assert kills < 200, "it never comes to its end"
-    assert code == 65
-    assert len(rows) > 3, "the kills did not fall into the import"
+    site = Site.new(tmp_path)
+    reject_file = site.store.with_suffix(".rejects.csv")
+    command = site.command("import", log, "--map", LOG_MAP, "--rejects", reject_file)
+    reached = []
+    for _ in range(KILLS):
+        batches, delay_s = chance.randrange(3), chance.random() * 0.06
+        if not _kill_after(site, command, batches, delay_s):
+            break
+        reached.append(_rows_done(site))
+    assert len(set(reached)) > 2, "the kills did not fall into the import"
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
+    assert done.returncode == 65
     assert site.content() == whole.content()
     assert rejects(site) == rejects(whole)
 
 
-def _run_for(command: list[str], seconds: float) -> int | None:
-    """Return the exit code of the command; None where it had to be killed."""
+def _kill_after(site: Site, command: list[str], batches: int, delay_s: float) -> bool:
+    """Kill an import some time after it has committed so many batches; False where it ended."""
+    wanted = _rows_done(site) + batches * BATCH_ROWS
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
-        try:
-            return process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            return None
+        # Without a batch to wait for, the kill falls into the start or into the first batch.
+        until = time.monotonic() + (30 if batches else 0.3)
+        while process.poll() is None and time.monotonic() < until and _rows_done(site) < wanted:
+            time.sleep(0.002)
+        time.sleep(delay_s)
+        ended = process.poll() is not None
+        process.kill()
+    return not ended
+
+
+def _rows_done(site: Site) -> int:
+    ((rows,),) = site.rows("SELECT coalesce(max(row), 0) FROM _sync_import")
+    return int(rows)
 
 
 def test_a_crash_between_rows_and_rejects_doubles_and_loses_no_reject(
