@@ -96,6 +96,11 @@ class Applying:
         if table.name in self.parents:
             self.tally.brought[table.name].update(ids)
 
+    def forget(self) -> None:
+        """Let go of the ids of this transaction: from here on the database is asked for them."""
+        self.tally.brought.clear()
+        self.tally.learned.clear()
+
     def not_brought(self, table: str, ids: set[str]) -> set[str]:
         """Return those of the ids that are neither known nor new in this transaction."""
         missing = self.known.missing(self.site, table, ids)

@@ -64,7 +64,8 @@ async def apply_parts(applying: Applying, origin: Origin, parts: Parts) -> None:
             some = [block for block, rank in zip(blocks, ranks, strict=True) if rank == step]
             if some:
                 await _apply_batch(applying, sorted_batch(some, origin, applying.catalog))
-    await wake(applying)
+                await wake(applying)
+                applying.forget()
 
 
 def _has_rows(seen: Mapping[int, set[int]], step: int, number: int) -> bool:

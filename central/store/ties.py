@@ -37,19 +37,35 @@ class _Node:
 
 def tied(refused: Sequence[Refusal], pieces: Sequence[Rows], catalog: Catalog) -> list[Refusal]:
     """Return the rows that fall with those refused."""
+    by_transaction: dict[str, list[Refusal]] = defaultdict(list)
+    for each in refused:
+        by_transaction[each.source.origin.tx_id].append(each)
+    nodes: dict[str, dict[Key, _Node]] = {tx_id: {} for tx_id in by_transaction}
+    for rows in pieces:
+        for row, tx_id in enumerate(rows.tx_ids):
+            if tx_id in nodes:
+                node = _Node(rows.source(row), rows.table, _states(rows, row))
+                nodes[tx_id][rows.table.name, rows.ids[row]] = node
+    return [
+        fallen
+        for tx_id, own in by_transaction.items()
+        for fallen in _fallen(own, nodes[tx_id], catalog)
+    ]
+
+
+def _fallen(
+    refused: Sequence[Refusal], nodes: dict[Key, _Node], catalog: Catalog
+) -> Iterator[Refusal]:
+    """Give the rows of one transaction that fall with those refused."""
     culprits = [each for each in refused if each.reason not in _ALONE]
-    fallen: list[Refusal] = []
-    for tx_id in dict.fromkeys(each.source.origin.tx_id for each in culprits):
-        own = [each for each in culprits if each.source.origin.tx_id == tx_id]
-        nodes = _nodes(tx_id, own, pieces, catalog)
-        links = _links(nodes)
-        already = {each.source.key for each in refused if each.source.origin.tx_id == tx_id}
-        for culprit in own:
-            for key in _reached(culprit.source.key, links):
-                if key not in already and key in nodes:
-                    already.add(key)
-                    fallen.append(_falls(nodes[key].source, culprit))
-    return fallen
+    nodes |= dict(_refused_nodes(culprits, catalog))
+    links = _links(nodes)
+    already = {each.source.key for each in refused}
+    for culprit in culprits:
+        for key in _reached(culprit.source.key, links):
+            if key not in already:
+                already.add(key)
+                yield _falls(nodes[key].source, culprit)
 
 
 def _falls(source: Source, culprit: Refusal) -> Refusal:
@@ -58,22 +74,13 @@ def _falls(source: Source, culprit: Refusal) -> Refusal:
     return Refusal(source, Reason.TIED, message, behind=cause.ticket, quiet=culprit.is_quiet)
 
 
-def _nodes(
-    tx_id: str, culprits: Iterable[Refusal], pieces: Iterable[Rows], catalog: Catalog
-) -> dict[Key, _Node]:
-    nodes = {
-        (rows.table.name, rows.ids[row]): _Node(rows.source(row), rows.table, _states(rows, row))
-        for rows in pieces
-        for row, own in enumerate(rows.tx_ids)
-        if own == tx_id
-    }
+def _refused_nodes(culprits: Iterable[Refusal], catalog: Catalog) -> Iterator[tuple[Key, _Node]]:
     for culprit in culprits:
         source = culprit.source
         if source.block.table in catalog:
             table = catalog.table(source.block.table)
             states = (_named(table, source.new()), _named(table, source.old()))
-            nodes[source.key] = _Node(source, table, states)
-    return nodes
+            yield source.key, _Node(source, table, states)
 
 
 def _states(rows: Rows, row: int) -> tuple[Mapping[str, Value], Mapping[str, Value]]:
