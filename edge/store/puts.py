@@ -138,7 +138,6 @@ def _make_way(applying: Applying, target: Target, row_id: str, put: Put, batch: 
     else:
         reason = f"row {put.id} has its key now"
         aside.keep(applying, target, row, code=aside.UNIQUE, reason=reason)
-    batch.standing.pop(row_id, None)
     applying.connection.execute(target.delete, (row_id,))
 
 

@@ -41,7 +41,12 @@ ORDERS = Table(
 STEPS = Table(
     "steps",
     Direction.BOTH,
-    columns=(column("order_id", Kind.UUID, references="orders"), column("notes")),
+    columns=(
+        column("order_id", Kind.UUID, references="orders"),
+        column("seq", Kind.INTEGER),
+        column("notes"),
+    ),
+    natural_keys=(("order_id", "seq"),),
 )
 PARTS = Table("parts", Direction.DOWN, columns=(column("code"), column("description")))
 REPORTS = Table(

@@ -91,6 +91,30 @@ def test_two_rows_of_the_centre_swap_their_keys_in_one_entry(plant):
     assert plant.events() == []
 
 
+def test_rows_swap_a_part_of_their_key_while_one_has_undecided_writes(plant):
+    steps = [{"id": uid(k), "order_id": uid(9), "seq": k} for k in (1, 2)]
+    plant.take(put("steps", *steps, order=1))
+    plant.update("steps", uid(1), notes="mine")
+    plant.drain()
+    plant.take(put("steps", {"id": uid(1), "seq": 2}, {"id": uid(2), "seq": 1}, order=3))
+    rows = plant.rows("SELECT seq, notes FROM steps ORDER BY id")
+    assert [tuple(row.values()) for row in rows] == [(2, "mine"), (1, None)]
+    assert plant.events() == []
+
+
+def test_a_row_with_undecided_writes_gives_way_to_a_decided_one_with_its_new_key(plant):
+    first = {"id": uid(1), "order_no": "A", "due": "monday"}
+    plant.take(put("orders", first, {"id": uid(2), "order_no": "B", "due": None}, order=1))
+    plant.update("orders", uid(1), notes="mine")
+    plant.drain()
+    plant.take(orders((1, "B"), at=3))
+    assert keys(plant) == {uid(2): "B"}
+    plant.take(orders((2, "C"), at=4))
+    row = plant.row("orders", uid(1))
+    assert (row["order_no"], row["due"], row["notes"]) == ("B", "monday", "mine")
+    assert plant.base("orders", uid(1)) == (version(3), 3)
+
+
 def test_two_rows_swap_their_keys_over_the_entries_of_one_run(plant):
     plant.take(orders((1, "A"), (2, "B"), at=1))
     run = (

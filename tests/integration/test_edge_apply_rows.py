@@ -96,6 +96,14 @@ def test_an_ack_alone_makes_the_sites_own_transaction_the_head(plant):
     assert position.acked_at_ms is not None
 
 
+def test_what_is_safe_is_never_more_than_what_is_decided_and_never_goes_back(plant):
+    plant.insert("orders", id=ROW)
+    n = plant.drain()
+    for safe_n, expected in ((n + 5, n), (n - 1, n)):
+        plant.take(ack=plant.ack(n, safe_n=safe_n))
+        assert plant.store.position().safe_n == expected
+
+
 def test_an_ack_of_a_clean_write_does_not_forget_the_order_of_the_last_head(plant):
     plant.take(order(at=7, notes="theirs"))
     plant.update("orders", ROW, notes="mine")

@@ -69,11 +69,14 @@ def test_a_write_accepted_upon_what_the_snapshot_brought_stays_in_sight(running)
     running.take(ack=running.ack(second))
     assert running.row("orders", uid(1))["notes"] == "two"
     assert running.base("orders", uid(1)) == (running.tx_id(second), 15)
-    running.take(ack=running.ack(third))
-    row = running.row("orders", uid(1))
-    assert (row["notes"], row["made"]) == ("two", 5)
+    running.update("orders", uid(1), due="friday")
+    last = running.drain()
+    for n in (third, last):
+        running.take(ack=running.ack(n))
+        row = running.row("orders", uid(1))
+        assert (row["notes"], row["made"], row["due"]) == ("two", 5, "friday")
+        assert running.base("orders", uid(1)) == (running.tx_id(n), 15)
     assert (running.shadows(), running.owed()) == ([], [])
-    assert running.base("orders", uid(1)) == (running.tx_id(third), 15)
 
 
 def test_a_write_merged_upon_what_the_snapshot_brought_gives_way_to_the_head(running):
