@@ -61,6 +61,9 @@ class Session:
             if self._reconnect is None:
                 raise StoreBusy("the connection to PostgreSQL is gone")
             self._connection = await self._reconnect()
+        # Each statement is planned for the rows that it comes with. A plan that is kept is made for
+        # arrays of ten, and joins two thousand rows with two thousand by a nested loop.
+        self._connection.prepare_threshold = None
         return self._connection
 
     async def close(self) -> None:
