@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from edge import capture
 from edge.store import position
 from edge.store.canon import to_one_form
-from edge.store.early import facts_block, mark_of, move_mark, pages, reading_ahead, texts
+from edge.store.early import facts_block, last_of, mark_of, move_mark, pages, reading_ahead, texts
 from edge.store.ids import uuid7
 from edge.store.open import lenient, writing
 from edge.store.packing import Packer
@@ -143,7 +143,7 @@ def _pack(opened: Opened, at: EdgePosition, packer: Packer, now_ms: int) -> Drai
     for table in reversed(tables):
         batch.take_deletes(table)
     packer.flush()
-    batch.note_too_large(now_ms)
+    batch.tell(now_ms)
     batch.clear()
     return _record(opened, at, packer, now_ms) if packer.digests else None
 
@@ -180,6 +180,7 @@ class _Batch:
         self._epoch = at.epoch
         self._logged: dict[str, Touches] = {}
         self._deletes: set[str] = set()
+        self._restarted: list[str] = []
         self._tx_ids: dict[int, str] = {}
 
     def take(self, table: Table) -> None:
@@ -205,8 +206,11 @@ class _Batch:
         for touches in self._logged.values():
             touches.clear()
 
-    def note_too_large(self, now_ms: int) -> None:
-        """Tell the operator of rows that no message can carry; they stay in their tables."""
+    def tell(self, now_ms: int) -> None:
+        """Tell the operator of rows that no message can carry, and of journals that began anew."""
+        for name in self._restarted:
+            message = f"{name}: its newest facts were deleted; all that are there are sent again"
+            position.note(self._connection, "MES-JOURNAL-RESTARTED", message, now_ms)
         for block in self._packer.too_large:
             message = f"{block.table} {block.ids[0]} is too large for a message: it stays here only"
             position.note(self._connection, "MES-ROW-TOO-LARGE", message, now_ms)
@@ -221,6 +225,11 @@ class _Batch:
     def _take_journal(self, table: Table) -> None:
         """Take the facts above the mark, and move the mark above them."""
         mark = mark_of(self._connection, table)
+        if last_of(self._connection, table) < mark:
+            # Somebody deleted facts past the guard, and their numbers come again. What is there is
+            # sent once more: the centre knows it by its ids.
+            self._restarted.append(table.name)
+            mark = 0
         for page in pages(self._connection, table, mark):
             to_one_form(self._connection, table, page.columns(), page.numbers, capture.JOURNAL)
             mark = page.numbers[-1]

@@ -163,7 +163,7 @@ class Early:
         tables = [t for t in self._opened.catalog.parents_first() if t.name in names]
         journals = [t for t in tables if not capture.has_log(t, self._opened.forms[t.name])]
         starts = {t.name: marks.get(t.name, mark_of(self._connection, t)) for t in journals}
-        if sum(_last(self._connection, t) - starts[t.name] for t in journals) >= rows_min:
+        if sum(last_of(self._connection, t) - starts[t.name] for t in journals) >= rows_min:
             for table in journals:
                 for page in pages(self._connection, table, starts[table.name]):
                     if any(column_problems(*each) for each in page.columns().items()):
@@ -177,7 +177,8 @@ class _OutOfFormError(Exception):
     """A value is not in its one form: it has to be replaced in its row, under the lock."""
 
 
-def _last(connection: sqlite3.Connection, table: Table) -> int:
+def last_of(connection: sqlite3.Connection, table: Table) -> int:
+    """Return the journal's number of the newest fact; 0 where there is none."""
     (last,) = connection.execute(
         f"SELECT max({capture.JOURNAL}) FROM {quoted(table.name)}"
     ).fetchone()
