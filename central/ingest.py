@@ -26,6 +26,7 @@ from shared.observe import note
 from sync import codec
 from sync.protocol import Verdict, transaction_hash
 from sync.pump import Message, Receiver
+from sync.streams import redeliver
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -246,6 +247,8 @@ class Worker:
 
     async def _follow(self, site: str, lease: Lease) -> None:
         note(_log, "following", site=site, token=lease.token)
+        with contextlib.suppress(Transient):  # no stream yet, say: there is nothing to wait for
+            await redeliver(self._link, site)
         receiver = Receiver(SiteInbox(site, lease, self._stores, self._link))
         due = asyncio.create_task(self._retry_due(site), name=f"retry {site}")
         try:

@@ -14,7 +14,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
-from shared.errors import BrokerUnreachable, Fatal, Transient
+from shared.errors import BrokerUnreachable, ConsumerGone, Fatal, Transient
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -70,7 +70,7 @@ class StreamLimits:
     message_bytes_max: int = 1 << 20
     apply_ack_pending_max: int = 5000
     site_ack_pending_max: int = 1000
-    ack_wait_s: int = 60
+    ack_wait_s: int = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +271,21 @@ async def purge_applied(asker: Asker, site: str) -> int:
     return int(purged["purged"])
 
 
+async def redeliver(asker: Asker, site: str) -> bool:
+    """Have what was delivered to a worker that is gone delivered again at once, not after its wait.
+
+    The durable is made anew with its own settings; what was applied is skipped when it comes again.
+    """
+    stream = up_stream(site)
+    consumer = await _api(asker, f"CONSUMER.INFO.{stream}.{APPLY}", {})
+    if not consumer["num_ack_pending"]:
+        return False
+    await _api(asker, f"CONSUMER.DELETE.{stream}.{APPLY}", {})
+    order = {"stream_name": stream, "config": consumer["config"], "action": "create"}
+    await _api(asker, f"CONSUMER.CREATE.{stream}.{APPLY}", order)
+    return True
+
+
 async def read_layout(asker: Asker) -> Layout:
     """Return the streams of ours that the broker has, and their durables."""
     streams: dict[str, Config] = {}
@@ -314,6 +329,8 @@ def _refused(subject: str, refusal: Config) -> Fatal | Transient:
     code, text = refusal.get("err_code"), refusal.get("description")
     if refusal.get("code") == 503:
         return BrokerUnreachable(f"{subject}: {text}")
+    if refusal.get("code") == 404:
+        return ConsumerGone(f"{subject}: {text}")
     if code == 10047:
         return StreamRefused(
             f"{subject}: {text}. The streams' max_bytes are reserved: lower them, or raise the"

@@ -20,6 +20,7 @@ from sync.streams import (
     provision,
     purge_applied,
     read_layout,
+    redeliver,
     stream_epoch,
 )
 from sync.transport import Link, LinkSettings
@@ -237,3 +238,17 @@ async def test_what_was_applied_is_purged_and_the_next_batch_still_fits(link):
     assert purged == 2
     assert await purge_applied(link, "ROT") == 0
     assert await link.publish_batch("up.ROT.tx", [b"4"], expected_last=last, over="up.ROT.>") == 4
+
+
+async def test_what_a_dead_worker_had_in_hand_comes_to_the_next_one_at_once(link):
+    await provision(link, desired(["ROT"], limits=LIMITS))
+    await link.publish_batch("up.ROT.tx", [b"1"], expected_last=0, over="up.ROT.>")
+    async for _ in link.pull("UP_ROT", "apply"):
+        break  # it dies without an ack
+    assert await redeliver(link, "ROT")
+    async with asyncio.timeout(5):
+        async for deliveries in link.pull("UP_ROT", "apply"):
+            assert [each.payload for each in deliveries] == [b"1"]
+            await link.ack(deliveries)
+            break
+    assert diff(await read_layout(link), desired(["ROT"], limits=LIMITS)) == []
