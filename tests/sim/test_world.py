@@ -109,7 +109,8 @@ class Chaos:
                 f" AND order_no = '{number}'",
                 f"DELETE FROM mes.work_orders WHERE site_id = '{site}' AND order_no = '{number}'",
                 "INSERT INTO mes.work_orders (id, site_id, created_at, order_no, source,"
-                f" qty_ordered, uom) VALUES (uuidv7(), '{site}', now(), '{number}', 'ERP', 2, 'pcs')",
+                " qty_ordered, uom) VALUES"
+                f" (uuidv7(), '{site}', now(), '{number}', 'ERP', 2, 'pcs')",
             )
         )
         try:
