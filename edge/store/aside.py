@@ -79,7 +79,7 @@ def own_row(applying: Applying, target: Target, row_id: str) -> dict[str, Value]
     """Return the site's own row where it made way, or left with writes still owed."""
     found = applying.connection.execute(
         "SELECT content FROM _sync_aside WHERE table_name = ? AND id = ? AND code IN (?, ?)"
-        " AND version IS NULL ORDER BY at_ms DESC LIMIT 1",
+        " ORDER BY at_ms DESC LIMIT 1",
         (target.name, row_id, UNIQUE, LEFT),
     ).fetchone()
     return from_json(found[0]) if found else None

@@ -121,6 +121,16 @@ def test_a_decided_insert_that_the_snapshot_does_not_hold_is_kept_aside(running)
     assert running.owed() == []
 
 
+def test_an_own_row_that_was_accepted_and_is_gone_since_is_told_from_a_parked_one(running):
+    running.insert("orders", id=uid(1), notes="accepted")
+    running.take(ack=running.ack(running.drain()))
+    running.update("orders", uid(1), notes="too late")
+    n = running.drain()
+    load(running, order(2, at=2), ack=running.ack(n))
+    assert running.row("orders", uid(1)) is None
+    assert running.asides() == [("orders", uid(1), "gone")]
+
+
 def test_an_own_update_of_a_row_that_is_gone_stays_in_sight_until_it_is_decided(running):
     running.take(order(1, at=1, notes="a"))
     running.update("orders", uid(1), notes="mine")
