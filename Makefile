@@ -28,7 +28,7 @@ up: $(STAMP) ## the same, kept running until Ctrl-C
 	@$(PYTHON) -m deploy.local.demo --keep $(if $(DATA),--data "$(DATA)")
 
 test: $(STAMP) ## every test, with a real PostgreSQL and a real nats-server
-	@$(PYTEST) -m "not system"
+	@$(PYTEST) -n 2 --dist loadfile -m "not system"
 
 check: $(STAMP) ## format, lint, types, import contracts, fast tests (no server)
 	@echo "format";  $(PYTHON) -m ruff format --check --quiet .
@@ -38,8 +38,9 @@ check: $(STAMP) ## format, lint, types, import contracts, fast tests (no server)
 	@$(PYTEST) tests/unit tests/contract tests/test_tidy.py \
 	  -m "not nats and not postgres and not slow and not system"
 
-sim: $(STAMP) ## the long seeded campaign; SEED=4711 repeats one run
-	@$(PYTEST) tests/sim $(if $(SEED),--seed $(SEED))
+sim: $(STAMP) ## the seeded campaign: RUNS=20 worlds; SEED=4711 repeats one run
+	@for run in $$(seq $(if $(SEED),1,$(or $(RUNS),20))); do \
+	  $(PYTEST) tests/sim $(if $(SEED),--seed $(SEED)) || exit 1; done
 
 bench: $(STAMP) ## the measurements of BENCHMARKS.md; ONLY=name runs one
 	@$(PYTHON) -m tests.bench $(if $(ONLY),--only "$(ONLY)")

@@ -48,7 +48,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     given = config.getoption("--seed")
-    config.stash[SEED] = secrets.randbelow(2**32) if given is None else given
+    drawn = getattr(config, "workerinput", {}).get("seed", secrets.randbelow(2**32))
+    config.stash[SEED] = drawn if given is None else given
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node) -> None:
+    """Have all processes of a run draw from one seed, the one that a failure prints."""
+    node.workerinput["seed"] = node.config.stash[SEED]
 
 
 def pytest_terminal_summary(
