@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from edge.lanes import StoreThread, now_ms
+from edge.store.apply import BREATH_S
 from shared.errors import NoResponder
 from shared.observe import note
 from sync import codec
@@ -43,6 +44,7 @@ async def load_snapshot(link: Link, store: EdgeStore, thread: StoreThread, site:
             if chunk is None:
                 break
             rows += await thread.run(store.apply_chunk, k, codec.decode_chunk(chunk), now_ms())
+            await asyncio.sleep(BREATH_S)
             k += 1
     finally:
         for fetch in fetches.values():

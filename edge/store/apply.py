@@ -11,6 +11,7 @@ wrote it; then rows that had made way and may come back.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 #: A transaction ends after the entry that goes beyond it: programs wait for the lock no longer.
 TRANSACTION_ROWS_MAX: Final = 5_000
+#: Pause between two such transactions: programs that wait for the lock look for it now and then
+#: only, and would find it taken for seconds.
+BREATH_S: Final = 0.005
 #: How long an entry waits for the shared feed before it is applied all the same.
 SHARED_WAIT_MAX_MS: Final = 60_000
 
@@ -96,6 +100,8 @@ def apply_entries(
         outcome.applied < len(entries) and outcome.verdict in (Verdict.APPLY, Verdict.SKIP)
     ):
         done = outcome.applied if outcome else 0
+        if done:
+            time.sleep(BREATH_S)
         with writing(opened.connection):
             drain()
             with silent(opened.connection):
