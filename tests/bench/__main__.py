@@ -1,0 +1,49 @@
+"""``python -m tests.bench [--only NAME]``: run the measurements and keep them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from tests.bench import agent, edge_writes, facts, frame, latency, snapshots, two_way
+
+ROOT = Path(__file__).parents[2]
+
+MEASURES = {
+    "edge_facts_insert": edge_writes.edge_facts_insert,
+    "edge_two_way_insert": edge_writes.edge_two_way_insert,
+    "edge_two_way_update": edge_writes.edge_two_way_update,
+    "edge_one_row_full": edge_writes.edge_one_row_full,
+    "facts_vs_copy": facts.facts_vs_copy,
+    "facts_vs_logical_replication": facts.facts_vs_logical_replication,
+    "two_way_updates_vs_logical_replication": two_way.two_way_updates_vs_logical_replication,
+    "snapshot_rows_per_s": snapshots.snapshot_rows_per_s,
+    "latency_idle": latency.latency_idle,
+    "latency_30_sites": latency.latency_30_sites,
+    "bytes_per_fact": agent.bytes_per_fact,
+    "agent_idle": agent.agent_idle,
+    "backlog_flat": agent.backlog_flat,
+}
+
+
+def main() -> int:
+    """Run what was asked for; 0 where nothing failed to run, whatever was reached."""
+    arguments = argparse.ArgumentParser(prog="python -m tests.bench")
+    arguments.add_argument("--only", action="append", choices=sorted(MEASURES))
+    arguments.add_argument("--runs", type=int, default=frame.RUNS)
+    arguments.add_argument("--dry", action="store_true", help="print, but keep nothing")
+    given = arguments.parse_args()
+    for name in given.only or MEASURES:
+        started = time.monotonic()
+        results = MEASURES[name](given.runs)
+        print(frame.table([frame.as_line(result) for result in results]))
+        print(f"({name}: {time.monotonic() - started:.0f} s)", flush=True)
+        if not given.dry:
+            frame.keep(results, ROOT)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
