@@ -21,6 +21,7 @@ from tenacity.wait import wait_random_exponential
 
 from central import metrics
 from shared.changes import GENESIS, Part, PartBody, Position, SyncTransaction
+from shared.clock import wall_ms
 from shared.errors import ConsumerGone, ForeignSite, LeaseLost, MalformedMessage, Poison, Transient
 from shared.observe import note
 from sync import codec
@@ -138,6 +139,8 @@ class SiteInbox:
                 _log, "applied", level=logging.DEBUG, site=self.site, n=each.n, tx_id=each.tx_id,
                 epoch=each.epoch,
             )  # fmt: skip
+        lag_ms = time.time_ns() // 1_000_000 - wall_ms(run[-1].hlc) - run[-1].offset_ms
+        metrics.LAG.labels(self.site).set(max(0, lag_ms) / 1000)
         return self._tell(run[-1].epoch, outcome)
 
     def _tell(self, epoch: str, outcome: Any) -> Verdict:

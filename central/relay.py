@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from central import metrics
 from central.feed import Sequencer, entries_after
 from shared.changes import SHARED
 from shared.errors import Transient
@@ -86,6 +87,8 @@ class Relay:
                         _log, "sequenced", level=logging.DEBUG, touched=step.touched,
                         entries=sum(step.entries.values()),
                     )  # fmt: skip
+                for scope, entries in step.entries.items():
+                    metrics.FEED_ENTRIES.labels(scope).inc(entries)
                 await self._publish(step.entries)
                 if not step.touched:
                     await _first(bell, _LOOK_EVERY_S)

@@ -22,6 +22,7 @@ from edge import metrics
 from edge.beat import write_state
 from edge.lanes import DownLane, StoreThread, UpLane, now_ms
 from edge.loading import load_snapshot
+from edge.status import read_picture
 from edge.wake import Wake
 from shared.errors import BrokerUnreachable, ConsumerGone, Fatal, ForkedHistory, Transient
 from shared.observe import note
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from edge.settings import EdgeSettings
     from edge.store import EdgeStore
+    from edge.verdict import Picture
     from sync.transport import Link
 
 _log = logging.getLogger(__name__)
@@ -230,6 +232,8 @@ class Agent:
     async def _tell(self) -> None:
         """Keep fresh what the status command reads, also while there is no link."""
         self._write_state(connected=self._link.connected)
+        if self._settings.metrics_port:
+            _measure(await asyncio.to_thread(read_picture, self._settings.store, now_ms()))
         await asyncio.sleep(self._settings.beat_s)
 
     async def _stop(self, why: str) -> None:
@@ -252,6 +256,17 @@ class Agent:
         }
         metrics.CONNECTED.labels(self._settings.site).set(float(bool(self._state.get("connected"))))
         write_state(self._settings.store, self._state)
+
+
+def _measure(picture: Picture) -> None:
+    """Set what the metrics show of the store."""
+    site, backlog = picture.site, picture.backlog
+    metrics.BACKLOG.labels(site).set(backlog.transactions)
+    metrics.BACKLOG_AGE.labels(site).set(picture.age(backlog.oldest_ms) / 1000)
+    metrics.REVIEWS.labels(site).set(picture.conflicts.open)
+    metrics.PARKED.labels(site).set(picture.unapplied.parked)
+    for policy, number in picture.conflicts.decided_today.items():
+        metrics.CONFLICTS.labels(site, policy).set(number)
 
 
 def _may_pass(why: BaseException) -> bool:

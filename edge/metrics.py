@@ -9,7 +9,10 @@ BACKLOG_AGE = Gauge("mes_edge_backlog_age_seconds", "Age of the oldest undecided
 LAG = Gauge("mes_edge_feed_lag_seconds", "Age of the last feed entry when it was applied", ["site"])
 CONNECTED = Gauge("mes_edge_connected", "1 while the link to the broker stands", ["site"])
 OFFSET = Gauge("mes_edge_clock_offset_seconds", "The centre's clock minus ours", ["site"])
-CONFLICTS = Gauge("mes_edge_conflicts", "Conflicts on record, by policy", ["site", "policy"])
+REVIEWS = Gauge("mes_edge_reviews_open", "Conflicts that wait for a person", ["site"])
+CONFLICTS = Gauge(
+    "mes_edge_conflicts_today", "Conflicts decided today, by policy", ["site", "policy"]
+)
 PARKED = Gauge("mes_edge_parked", "Rows parked at the centre", ["site"])
 BATCHES = Counter("mes_edge_batches_total", "Batches sent", ["site"])
 ROWS = Counter("mes_edge_rows_total", "Rows", ["site", "direction"])
