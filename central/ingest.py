@@ -41,6 +41,8 @@ _log = logging.getLogger(__name__)
 #: Rows and transactions that one PostgreSQL transaction takes at most.
 RUN_ROWS_MAX = 20_000
 RUN_TRANSACTIONS_MAX = 200
+#: Uncompressed bytes of a run; in memory its values take a few times as much.
+RUN_BYTES_MAX = 16 << 20
 #: A transaction of more parts than this is not held in memory.
 PARTS_MAX = 8
 _REWIND_EVERY_S = 1.0
@@ -79,15 +81,17 @@ class SiteInbox:
     async def take(self, messages: Sequence[Message]) -> Verdict:
         """Apply the transactions that are whole, in order; keep parts of those that are not."""
         run: list[SyncTransaction] = []
+        size = 0
         verdict = Verdict.APPLY
         parts = [(part, message) for message in messages if (part := await self._read(message))]
         for group in _groups(parts):
             opened = _opened(group)
             if opened is not None:
                 run.append(opened)
-            if opened is None or _full(run):
+                size += sum(codec.body_size(part.body) for part, _ in group)
+            if opened is None or size >= RUN_BYTES_MAX or _full(run):
                 kept = group if opened is None else ()
-                verdict, run = await self._apply_and_keep(run, kept), []
+                verdict, run, size = await self._apply_and_keep(run, kept), [], 0
             if verdict in (Verdict.GAP, Verdict.FORK):
                 return verdict
         return await self._apply(run) if run else verdict
@@ -237,8 +241,10 @@ class Worker:
             for _, task in self._tasks.values():
                 task.cancel()
             await asyncio.gather(*(t for _, t in self._tasks.values()), return_exceptions=True)
-            async with self._stores.lend() as store:
-                await store.release(self._name)
+            # The leases run out by themselves where PostgreSQL can't be told.
+            with contextlib.suppress(psycopg.Error, Transient, OSError):
+                async with self._stores.lend() as store:
+                    await store.release(self._name)
 
     def _follow_these(self, leases: dict[str, Lease]) -> None:
         for site in [s for s, (lease, _) in self._tasks.items() if leases.get(s) != lease]:

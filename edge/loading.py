@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 from edge.lanes import StoreThread, now_ms
@@ -21,6 +22,8 @@ _log = logging.getLogger(__name__)
 #: Chunks asked for ahead of the one being applied.
 _AHEAD = 3
 _NOT_YET_S = 0.05
+#: A chunk takes the centre milliseconds, behind a long sort seconds.
+_CHUNK_WAIT_MAX_S = 60.0
 
 
 async def load_snapshot(link: Link, store: EdgeStore, thread: StoreThread, site: str) -> None:
@@ -57,6 +60,7 @@ async def load_snapshot(link: Link, store: EdgeStore, thread: StoreThread, site:
 async def _chunk(link: Link, site: str, snapshot: str, k: int) -> bytes | None:
     """Return a chunk, waiting until the centre has made it; None after the last one."""
     body = bytearray()
+    until = time.monotonic() + _CHUNK_WAIT_MAX_S
     while True:
         asked = {"id": snapshot, "k": k, "offset": len(body)}
         answer = await _ask(link, f"ctl.{site}.chunk", asked)
@@ -65,6 +69,8 @@ async def _chunk(link: Link, site: str, snapshot: str, k: int) -> bytes | None:
         if answer.get("end"):
             return None
         if answer.get("wait"):
+            if time.monotonic() > until:  # whoever was making it may be gone
+                raise NoResponder(f"chunk {k} of snapshot {snapshot} does not come; asking anew")
             await asyncio.sleep(_NOT_YET_S)
             continue
         body += answer["piece"]

@@ -13,6 +13,7 @@ exactly a message of ours raises ``MalformedMessage`` or ``UnknownWireVersion``,
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,11 @@ MESSAGE_BYTES_MAX = 768 << 10
 #: A message above this, which holds a single huge row, is cut into fragments.
 FRAME_BYTES_MAX = 900 << 10
 
+#: Lists in one message: every column is one, and every block has a dozen.
+LISTS_MAX = 100_000
+#: Values of one block, those of columns that are stored once counted for every row.
+VALUES_MAX = 8_000_000
+_MAP_KEYS_MAX = 1_000
 _LEVEL = 1  # level 3 saves 6 % of the bytes for twice the time
 _OPS = {op.value: op for op in Op}
 _FATES = {fate.value: fate for fate in Fate}
@@ -68,8 +74,18 @@ def _unframe(payload: bytes, kind: str) -> list[Any]:
 
 
 def _unpackb(packed: bytes) -> Any:
+    lists = itertools.count()
+
+    def counted(found: list[Any]) -> list[Any]:
+        # A million empty lists fit into a megabyte, and take eighty in memory.
+        if next(lists) > LISTS_MAX:
+            raise ValueError(f"more than {LISTS_MAX} lists")
+        return found
+
     try:
-        return msgpack.unpackb(packed, strict_map_key=True)
+        return msgpack.unpackb(
+            packed, strict_map_key=True, list_hook=counted, max_map_len=_MAP_KEYS_MAX
+        )
     except (ValueError, TypeError, RecursionError) as error:  # msgpack's errors are ValueErrors
         raise MalformedMessage(f"the message can't be unpacked: {error}") from error
 
@@ -79,18 +95,24 @@ def compress(body: bytes) -> bytes:
     return zstandard.ZstdCompressor(level=_LEVEL).compress(body)
 
 
-def decompress(packed: bytes) -> bytes:
-    """Return the uncompressed body; refuses one larger than ``BODY_BYTES_MAX``."""
+def body_size(packed: bytes) -> int:
+    """Return how many bytes a body has when it is decompressed; refuses one that is too large."""
     try:
         size = zstandard.frame_content_size(packed)
-        if not 0 <= size <= BODY_BYTES_MAX:
-            raise MalformedMessage(
-                f"the body says it has {size} bytes, {BODY_BYTES_MAX} are allowed"
-            )
-        body = zstandard.ZstdDecompressor().decompress(packed)
     except zstandard.ZstdError as error:
         raise MalformedMessage(f"the body can't be decompressed: {error}") from error
-    return body
+    if not 0 <= size <= BODY_BYTES_MAX:
+        raise MalformedMessage(f"the body says it has {size} bytes, {BODY_BYTES_MAX} are allowed")
+    return size
+
+
+def decompress(packed: bytes) -> bytes:
+    """Return the uncompressed body; refuses one larger than ``BODY_BYTES_MAX``."""
+    body_size(packed)
+    try:
+        return zstandard.ZstdDecompressor().decompress(packed)
+    except zstandard.ZstdError as error:
+        raise MalformedMessage(f"the body can't be decompressed: {error}") from error
 
 
 def fragments(message: bytes) -> list[bytes]:
@@ -372,6 +394,8 @@ def _check_rows(table: str, columns: list[Any], ids: list[Any]) -> None:
         raise MalformedMessage(f"{table}: column names must be texts, each once")
     if not set(map(type, ids)) <= {str}:
         raise MalformedMessage(f"{table}: ids must be texts")
+    if len(ids) * (len(columns) + 1) > VALUES_MAX:
+        raise MalformedMessage(f"{table}: {len(ids)} rows of {len(columns)} columns are too many")
 
 
 def _check_ids(*ids: str) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from central.canonical import column_expressions, key_expressions, sites_of
+from edge.store.open import lenient
 from shared.catalog import COMMON, Table
 from shared.changes import SHARED
 from shared.values import canonical_column
@@ -79,7 +80,8 @@ def edge_rows(connection: sqlite3.Connection, table: Table) -> dict[str, int]:
     """Return id and hash of a store's rows of a table."""
     names = [*KEYS, *table.names]
     listed = ", ".join(f'"{name}"' for name in names)
-    rows = connection.execute(f'SELECT {listed} FROM "{table.name}"').fetchall()
+    with lenient(connection):  # a text that is no UTF-8 stays at the site, and is parked
+        rows = connection.execute(f'SELECT {listed} FROM "{table.name}"').fetchall()
     columns = {column.name: column for column in (*COMMON, *table.columns)}
     forms = []
     for name, values in zip(names, zip(*rows, strict=True), strict=True) if rows else ():

@@ -195,3 +195,20 @@ def test_a_column_of_equal_texts_costs_no_more_than_one():
         return len(codec.encode_body(PartBody(1, 1, 1, (block,))))
 
     assert size(1000) - size(0) > 25 * 1000
+
+
+def a_body(*blocks) -> bytes:
+    return msgpack.packb([1, 2, 3, list(blocks)])
+
+
+def test_a_few_bytes_do_not_become_a_gigabyte_of_rows():
+    rows, columns = 1_000_000, [f"c{k}" for k in range(40)]
+    block = ["t", "I", columns, {"=": "S"}, {"=": "c"}, [""] * rows, [], [], [],
+             [{"=": None}] * 40, []]  # fmt: skip
+    with pytest.raises(MalformedMessage, match="too many"):
+        codec.decode_body(a_body(block))
+
+
+def test_a_few_bytes_do_not_become_a_gigabyte_of_empty_lists():
+    with pytest.raises(MalformedMessage, match="lists"):
+        codec.decode_body(b"\x91\xdd\x00\x10\x00\x00" + b"\x90" * (1 << 20))
