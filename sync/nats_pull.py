@@ -298,8 +298,7 @@ async def _pull_once(
     finally:
         refused.remove_done_callback(inbox.see_refusal)
         refused.cancel()
-        if not session.lost.done():
-            await subscription.unsubscribe()
+        await session.unsubscribe(subscription)
     if inbox.broken:
         await _see_whether_gone(session, settings, inbox)
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
     from nats.aio.msg import Msg
-    from nats.aio.subscription import Subscription
 
     from sync.nats_session import Session
 
@@ -64,7 +63,7 @@ class Responder:
         try:
             await asyncio.wait({session.lost})
         finally:
-            await _unsubscribe(session, subscription)
+            await session.unsubscribe(subscription)
 
     async def _reply(self, session: Session, msg: Msg) -> None:
         try:
@@ -113,9 +112,4 @@ async def listen(
                 if not session.lost.done():
                     await bell.wait()
         finally:
-            await _unsubscribe(session, subscription)
-
-
-async def _unsubscribe(session: Session, subscription: Subscription) -> None:
-    if not session.lost.done():
-        await subscription.unsubscribe()
+            await session.unsubscribe(subscription)

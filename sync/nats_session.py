@@ -251,6 +251,12 @@ class Session:
         except CLIENT_ERRORS as error:
             raise _sorted_error(subject, error) from error
 
+    async def unsubscribe(self, subscription: Subscription) -> None:
+        """Hear no more of a subject; with the connection gone that is so already."""
+        if not self.lost.done():
+            with contextlib.suppress(*CLIENT_ERRORS):
+                await subscription.unsubscribe()
+
     def refusal(self, subject: str) -> asyncio.Future[str]:
         """Return what resolves when the broker refuses this subject to us; cancel it when done.
 

@@ -37,6 +37,8 @@ _log = logging.getLogger(__name__)
 
 #: A connection that ends sooner counts as a failed attempt, so that the waits grow.
 _STABLE_S: Final = 10.0
+#: Longer than a session takes to be buried.
+_CANCEL_AGAIN_S: Final = 5.0
 _PUBLISH_TIMEOUT_S: Final = 5.0
 #: Questions smaller than this do not wait for the bandwidth limit: a hello must get through.
 _SMALL_BYTES: Final = 4096
@@ -85,15 +87,16 @@ class Link:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
-        if self._supervisor is not None:
+        # More than once: the client can swallow a cancellation while it connects.
+        while self._supervisor is not None and not self._supervisor.done():
             self._supervisor.cancel()
-            await asyncio.gather(self._supervisor, return_exceptions=True)
+            await asyncio.wait({self._supervisor}, timeout=_CANCEL_AGAIN_S)
 
     async def _supervise(self) -> None:
         chosen = list(self._settings.servers)
         self._chance.shuffle(chosen)
         servers = itertools.cycle(chosen)
-        while True:
+        while not self._closed.is_set():
             async for attempt in AsyncRetrying(
                 wait=wait_random_exponential(
                     multiplier=0.5, max=self._settings.reconnect_wait_max_s
@@ -110,6 +113,8 @@ class Link:
         session = Session(self._settings)
         try:
             await session.open(server)
+            if self._closed.is_set():
+                return
             self._enter(session, server)
             why = await watch(
                 session,
@@ -139,6 +144,8 @@ class Link:
         _log.warning("lost %s: %s", server, why, extra={"link": self._settings.name})
 
     def _note_failure(self, state: RetryCallState) -> None:
+        if self._closed.is_set():
+            raise asyncio.CancelledError
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, Exception):
             self._failure, self.last_error = error, str(error)

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import itertools
 import json
+import random
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import pytest
 
@@ -19,7 +20,7 @@ from sync.nats_keys import ACCOUNT, USER, creds_text, new_key, read_or_make_key,
 from sync.transport import Link, LinkSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 pytestmark = [pytest.mark.nats, pytest.mark.slow]
@@ -47,6 +48,40 @@ def settings(url: str, creds: Path | None = None, name: str = "ROT") -> LinkSett
         reconnect_spread_s=0.1,
         reconnect_wait_max_s=0.3,
     )
+
+
+class Greeter:
+    """A server that hangs up with an error: at once, or some time after it has let a client in."""
+
+    def __init__(self, error: Callable[[], bytes], *, after_s: float | None) -> None:
+        self._error = error
+        self._after_s = after_s
+        self._writers: set[asyncio.StreamWriter] = set()
+        self.hellos = 0
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._greet, "127.0.0.1", 0)
+        self.url = f"nats://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.sleep(0.05)
+
+    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.hellos += 1
+        self._writers.add(writer)
+        writer.write(b'INFO {"server_id":"X","version":"2.15.1","max_payload":1048576}\r\n')
+        with contextlib.suppress(OSError):
+            await reader.readline()
+            if self._after_s is not None:
+                writer.write(b"PONG\r\n")
+                await asyncio.sleep(self._after_s)
+            writer.write(b"-ERR " + self._error() + b"\r\n")
+            await writer.drain()
+        writer.close()
 
 
 async def reached(link: Link, *, connected: bool) -> None:
@@ -106,29 +141,23 @@ async def test_a_connection_that_an_operator_kicks_is_built_anew(broker, keys):
 
 
 async def test_any_error_that_the_server_hangs_up_with_is_survived_with_growing_waits():
-    hellos: list[float] = []
     errors = itertools.cycle(
         [b"'Maximum Payload Violation'", b"'Unknown Protocol Operation'", b"'Slow Consumer'"]
     )
-
-    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        hellos.append(asyncio.get_running_loop().time())
-        writer.write(b'INFO {"server_id":"X","version":"2.15.1","max_payload":1048576}\r\n')
-        with contextlib.suppress(OSError):
-            while line := await reader.readline():
-                if line.startswith(b"PING"):
-                    writer.write(b"PONG\r\n")
-                    break
-            await asyncio.sleep(0.02)
-            writer.write(b"-ERR " + next(errors) + b"\r\n")
-            await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(greet, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with Link(settings(f"nats://127.0.0.1:{port}")) as link:
+    async with (
+        Greeter(lambda: next(errors), after_s=0.02) as server,
+        Link(settings(server.url)) as link,
+    ):
         await asyncio.sleep(2)
         assert link.disconnects >= 3
-        assert len(hellos) < 30, "a server that hangs up at once is not to be hammered"
+        assert server.hellos < 30, "a server that hangs up at once is not to be hammered"
         assert "nats:" in link.last_error
-    server.close()
+
+
+async def test_a_link_closes_at_once_at_whatever_moment_of_connecting_it_is():
+    chance = random.Random(11)
+    async with Greeter(lambda: b"'Authorization Violation'", after_s=None) as server:
+        for _ in range(300):
+            async with asyncio.timeout(3), Link(settings(server.url)):
+                for _ in range(chance.randrange(40)):
+                    await asyncio.sleep(0)

@@ -61,6 +61,7 @@ class Sender:
 
 
 async def everything(link: Link) -> list[bytes]:
+    await asyncio.sleep(0.5)  # a batch of which we did not hear may just be being stored
     answer = json.loads(await link.request("$JS.API.STREAM.INFO.UP_ROT", b""))
     wanted, got = answer["state"]["messages"], {}
     async with asyncio.timeout(20):

@@ -276,10 +276,13 @@ def configured(keys: Path, tmp_path: Path) -> Iterator[str]:
     )
     try:
         until_s = time.monotonic() + 10
-        while not (ports := list(tmp_path.glob("*.ports"))):
+        # The file is there before it is written.
+        while not (
+            ports := [text for file in tmp_path.glob("*.ports") if (text := file.read_text())]
+        ):
             assert time.monotonic() < until_s, (tmp_path / "log").read_text()
             time.sleep(0.02)
-        yield json.loads(ports[0].read_text())["nats"][0]
+        yield json.loads(ports[0])["nats"][0]
     finally:
         running.kill()
         running.wait()
