@@ -133,8 +133,11 @@ def _moving(given: str, also: str, *steps: str) -> str:
         "moved AS (\n"
         "    UPDATE sync.head AS h\n"
         f"    SET version = i.version, ord = nextval('sync.version_order'){also}\n"
-        f"    FROM {given}\n"
-        "    WHERE h.site_id = %(site)s AND h.table_no = %(table_no)s AND h.id = i.id\n"
+        # The whole key comes from the rows, so that there is no way to the heads but a look-up for
+        # each: of a site that is new PostgreSQL thinks it has one head, and would read all of them.
+        f"    FROM (SELECT *, %(site)s::text AS i_site, %(table_no)s::smallint AS i_table_no\n"
+        f"          FROM {given} OFFSET 0) AS i\n"
+        "    WHERE h.site_id = i.i_site AND h.table_no = i.i_table_no AND h.id = i.id\n"
         "      AND h.created_at = i.created_at AND h.version = i.expected AND NOT h.deleted\n"
         "    RETURNING h.ord, i.*\n)"
     )
