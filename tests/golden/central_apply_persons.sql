@@ -1,8 +1,9 @@
 WITH moved AS (
     UPDATE sync.head AS h
     SET version = i.version, ord = nextval('sync.version_order')
-    FROM unnest(%(id)s::uuid[], %(created_at)s::timestamptz[], %(version)s::uuid[], %(hlc)s::bigint[], %(at_ms)s::bigint[], %(clamped)s::boolean[], %(expected)s::uuid[], %(n_assigned_sites)s::text[]) AS i (id, created_at, version, hlc, at_ms, clamped, expected, n_assigned_sites)
-    WHERE h.site_id = %(site)s AND h.table_no = %(table_no)s AND h.id = i.id
+    FROM (SELECT *, %(site)s::text AS i_site, %(table_no)s::smallint AS i_table_no
+          FROM unnest(%(id)s::uuid[], %(created_at)s::timestamptz[], %(version)s::uuid[], %(hlc)s::bigint[], %(at_ms)s::bigint[], %(clamped)s::boolean[], %(expected)s::uuid[], %(n_assigned_sites)s::text[]) AS i (id, created_at, version, hlc, at_ms, clamped, expected, n_assigned_sites) OFFSET 0) AS i
+    WHERE h.site_id = i.i_site AND h.table_no = i.i_table_no AND h.id = i.id
       AND h.created_at = i.created_at AND h.version = i.expected AND NOT h.deleted
     RETURNING h.ord, i.*
 ), noted AS (

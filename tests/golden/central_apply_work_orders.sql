@@ -31,8 +31,9 @@ SELECT (SELECT count(*) FROM moved), (SELECT count(*) FROM done),
 WITH moved AS (
     UPDATE sync.head AS h
     SET version = i.version, ord = nextval('sync.version_order')
-    FROM unnest(%(id)s::uuid[], %(created_at)s::timestamptz[], %(version)s::uuid[], %(hlc)s::bigint[], %(at_ms)s::bigint[], %(clamped)s::boolean[], %(expected)s::uuid[], %(n_notes)s::text[], %(n_exec_state)s::text[], %(n_changed_by)s::text[], %(o_exec_state)s::text[]) AS i (id, created_at, version, hlc, at_ms, clamped, expected, n_notes, n_exec_state, n_changed_by, o_exec_state)
-    WHERE h.site_id = %(site)s AND h.table_no = %(table_no)s AND h.id = i.id
+    FROM (SELECT *, %(site)s::text AS i_site, %(table_no)s::smallint AS i_table_no
+          FROM unnest(%(id)s::uuid[], %(created_at)s::timestamptz[], %(version)s::uuid[], %(hlc)s::bigint[], %(at_ms)s::bigint[], %(clamped)s::boolean[], %(expected)s::uuid[], %(n_notes)s::text[], %(n_exec_state)s::text[], %(n_changed_by)s::text[], %(o_exec_state)s::text[]) AS i (id, created_at, version, hlc, at_ms, clamped, expected, n_notes, n_exec_state, n_changed_by, o_exec_state) OFFSET 0) AS i
+    WHERE h.site_id = i.i_site AND h.table_no = i.i_table_no AND h.id = i.id
       AND h.created_at = i.created_at AND h.version = i.expected AND NOT h.deleted
     RETURNING h.ord, i.*
 ), noted AS (
@@ -52,14 +53,15 @@ SELECT (SELECT count(*) FROM moved), (SELECT count(*) FROM done),
 WITH moved AS (
     UPDATE sync.head AS h
     SET version = i.version, ord = nextval('sync.version_order'), deleted = true
-    FROM unnest(%(id)s::uuid[], %(created_at)s::timestamptz[], %(version)s::uuid[], %(hlc)s::bigint[], %(at_ms)s::bigint[], %(clamped)s::boolean[], %(expected)s::uuid[]) AS i (id, created_at, version, hlc, at_ms, clamped, expected)
-    WHERE h.site_id = %(site)s AND h.table_no = %(table_no)s AND h.id = i.id
+    FROM (SELECT *, %(site)s::text AS i_site, %(table_no)s::smallint AS i_table_no
+          FROM unnest(%(id)s::uuid[], %(created_at)s::timestamptz[], %(version)s::uuid[], %(hlc)s::bigint[], %(at_ms)s::bigint[], %(clamped)s::boolean[], %(expected)s::uuid[]) AS i (id, created_at, version, hlc, at_ms, clamped, expected) OFFSET 0) AS i
+    WHERE h.site_id = i.i_site AND h.table_no = i.i_table_no AND h.id = i.id
       AND h.created_at = i.created_at AND h.version = i.expected AND NOT h.deleted
     RETURNING h.ord, i.*
 ), done AS (
     DELETE FROM mes."work_orders__site_001__2026_11" AS t USING moved AS m WHERE t.site_id = %(site)s AND t.created_at = m.created_at AND t.id = m.id
     RETURNING t.id, t.created_at, m.ord, m.version, m.hlc, m.at_ms, m.clamped,
-        to_jsonb(t) AS replaced
+        (SELECT to_jsonb(r) FROM (SELECT t.id, t.site_id, t.created_at, t.order_no, t.source, t.material_id, t.material_code, t.material_version, t.definition_id, t.routing::text, t.qty_ordered, t.uom, t.priority, t.due_at, t.customer_ref, t.planned_start, t.planned_end, t.assigned_line, t.exec_state, t.cancel_requested, t.actual_start, t.actual_end, t.notes, t.customer_comment, t.changed_by) AS r (id, site_id, created_at, order_no, source, material_id, material_code, material_version, definition_id, routing, qty_ordered, uom, priority, due_at, customer_ref, planned_start, planned_end, assigned_line, exec_state, cancel_requested, actual_start, actual_end, notes, customer_comment, changed_by)) AS replaced
 ), noted AS (
     INSERT INTO sync.version (site_id, table_no, id, ord, version, op, mask, origin,
         writer, hlc, at_ms, clamped, replaced)
