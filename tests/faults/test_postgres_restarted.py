@@ -1,0 +1,95 @@
+"""PostgreSQL is killed, stopped, and takes no writes for a while, under load."""
+
+from __future__ import annotations
+
+import asyncio
+
+import psycopg
+import pytest
+
+from deploy.local.servers import PostgresServer
+from tests.faults.cases import local_orders, planned_orders, state_events
+from tests.faults.conftest import SITE
+from tests.integration.central_world import execute, make_centre
+from tests.integration.whole_world import whole_world
+
+pytestmark = [pytest.mark.postgres, pytest.mark.slow]
+
+READ_ONLY = "ALTER DATABASE {} SET default_transaction_read_only = {}"
+END_SESSIONS = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                  WHERE datname = %s AND pid <> pg_backend_pid()"""
+DATABASE = "mes"
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory):
+    """A server of our own, whose data survive a power cut: fsync is on."""
+    with PostgresServer(tmp_path_factory.mktemp("restarted")) as server:
+        yield server
+
+
+@pytest.fixture
+async def world(postgres, nats_server, tmp_path):
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {DATABASE}")
+    try:
+        url = postgres.url(dbname=DATABASE)
+        await make_centre(url)
+        async with whole_world(url, nats_server.url, tmp_path, (SITE,)) as world:
+            await world.settle()
+            yield world
+    finally:
+        with psycopg.connect(postgres.url(), autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {DATABASE} WITH (FORCE)")
+
+
+async def counts(world) -> tuple[int, ...]:
+    ((events, orders, parked, applied, last_n),) = await world.central(
+        "SELECT (SELECT count(*) FROM mes.equipment_state_events),"
+        " (SELECT count(*) FROM mes.work_orders), (SELECT count(*) FROM mes.sync_parked),"
+        " (SELECT count(*) FROM sync.applied), (SELECT last_n FROM sync.epoch)"
+    )
+    assert applied == last_n
+    return events, orders, parked
+
+
+async def load(edge, name: str, writes: int = 6) -> None:
+    for number in range(writes):
+        edge.write(local_orders(f"{name} {number}"), state_events(100))
+        await asyncio.sleep(0.03)
+
+
+@pytest.mark.parametrize("end", ["kill", "stop"])
+async def test_nothing_is_lost_or_doubled_by_a_database_that_goes_and_comes_again(
+    world, postgres, end
+):
+    edge = world.edges[SITE]
+    for number in range(3):
+        await load(edge, f"up {number}")
+        await execute(world.url, planned_orders(f"planned {number}"))
+        await asyncio.to_thread(getattr(postgres, end))
+        await load(edge, f"down {number}")
+        await asyncio.to_thread(postgres.start)
+    await world.settle(60)
+    assert await counts(world) == (3600, 39, 0)
+
+
+async def test_what_is_written_while_the_database_takes_no_writes_arrives_afterwards(
+    world, postgres
+):
+    edge = world.edges[SITE]
+    await load(edge, "before")
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        connection.execute(READ_ONLY.format(DATABASE, "on"))
+        connection.execute(END_SESSIONS, [DATABASE])
+        await load(edge, "during")
+        await asyncio.sleep(1)
+        during = await world.central(
+            "SELECT count(*) FROM mes.work_orders WHERE order_no LIKE 'd%'"
+        )
+        assert during == [(0,)]
+        connection.execute(READ_ONLY.format(DATABASE, "off"))
+        connection.execute(END_SESSIONS, [DATABASE])
+    await load(edge, "after")
+    await world.settle(60)
+    assert await counts(world) == (1800, 18, 0)
