@@ -135,7 +135,9 @@ class Agent:
         self._news.set()
         if drained.all_rows < _SMALL_DRAIN_ROWS:
             # The first write after a quiet time goes at once, of a steady trickle a few together.
-            await asyncio.sleep(self._settings.drain_pause_ms / 1000)
+            pause_s = self._settings.drain_pause_ms / 1000
+            self._wake.rest(pause_s)
+            await asyncio.sleep(pause_s)
 
     async def _send(self) -> None:
         await self._met.wait()

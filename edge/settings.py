@@ -25,7 +25,7 @@ class EdgeSettings:
         default=0, metadata={"help": "bandwidth limit in each direction, bytes/s; 0 for none"}
     )
     drain_pause_ms: int = field(
-        default=100, metadata={"help": "least time between two drains while writes keep coming, ms"}
+        default=250, metadata={"help": "least time between two drains while writes keep coming, ms"}
     )
     beat_s: float = field(
         default=15.0, metadata={"help": "how often the agent says hello to the centre, s"}

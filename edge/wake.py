@@ -32,6 +32,11 @@ class Wake:
     def __init__(self, store: Path) -> None:
         self._store = store
         self._event = asyncio.Event()
+        self._rests_until = 0.0
+
+    def rest(self, seconds: float) -> None:
+        """Don't look at the kernel's news for so long: nobody acts on them before."""
+        self._rests_until = asyncio.get_running_loop().time() + seconds
 
     def ring(self) -> None:
         """Wake whoever waits."""
@@ -61,4 +66,5 @@ class Wake:
                 if event.path is not None and event.path.name == wal:
                     yield
                     # Not reading for a moment lets the kernel fold the events of a busy writer.
-                    await asyncio.sleep(_FOLD_S)
+                    rest_s = self._rests_until - asyncio.get_running_loop().time()
+                    await asyncio.sleep(max(_FOLD_S, rest_s))
