@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import signal
 import socket
-import tempfile
 import threading
 import time
 from contextlib import closing
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tests.bench import frame
 from tests.bench.facts import course
 from tests.bench.rows import as_json, write
-from tests.bench.system import SITE, System, cpu_s, memory_mb, wait_until
+from tests.bench.system import SITE, cpu_s, memory_mb, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What capture costs a program of the plant: the same statements on our store and on plain SQLite."""
+"""What capture costs a program: the same statements on our store and on plain SQLite."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ BATCH_ROWS = 100
 COMMITS = 400
 
 INSERT_ORDER = (
-    "INSERT INTO work_orders (id, site_id, created_at, order_no, source, material_code, qty_ordered,"
-    " uom, priority, due_at, assigned_line, notes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO work_orders (id, site_id, created_at, order_no, source, material_code,"
+    " qty_ordered, uom, priority, due_at, assigned_line, notes) VALUES"
+    f" ({', '.join('?' * 12)})"
 )
 UPDATE_ORDER = "UPDATE work_orders SET notes = ?, assigned_line = ? WHERE id = ?"
 
@@ -34,7 +35,7 @@ Statements = tuple[str, Sequence[Row]]
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two files with the same tables, keys and rows: our store, and one without anything of ours."""
+    """Two files with the same tables, keys and rows: our store, and one that is plain SQLite."""
 
     ours: Path
     plain: Path
@@ -44,7 +45,10 @@ class Pair:
         """Make both, empty."""
         pair = cls(folder / "ours.db", folder / "plain.db")
         EdgeStore.open(pair.ours, load_catalog(), site="SITE_001", now_ms=1, host="bench").close()
-        with closing(sqlite3.connect(pair.ours)) as ours, closing(_open(pair.plain, "OFF")) as plain:
+        with (
+            closing(sqlite3.connect(pair.ours)) as ours,
+            closing(_open(pair.plain, "OFF")) as plain,
+        ):
             for table in ("job_responses", "work_orders"):
                 listed = ours.execute(
                     "SELECT sql FROM sqlite_master WHERE tbl_name = ? AND type <> 'trigger'"
@@ -59,9 +63,7 @@ class Pair:
         """Write rows into both, as long known: nothing is left in a log."""
         for path in (self.ours, self.plain):
             run(path, statements, BATCH_ROWS, "OFF")
-        store = EdgeStore.open(
-            self.ours, load_catalog(), site="SITE_001", now_ms=1, host="bench"
-        )
+        store = EdgeStore.open(self.ours, load_catalog(), site="SITE_001", now_ms=1, host="bench")
         store.drain(2)
         store.close()
 
@@ -91,7 +93,8 @@ def new_orders(count: int) -> list[Row]:
     chance = random.Random(7)
     return [
         (
-            facts.uuid(1_700_000_000_000 + k), "SITE_001", "2026-11-01T06:00:00.000Z", f"WO-{k:06d}",
+            facts.uuid(1_700_000_000_000 + k), "SITE_001", "2026-11-01T06:00:00.000Z",
+            f"WO-{k:06d}",
             "LOCAL", f"PART-{chance.randrange(500)}", str(chance.randrange(1, 5000)), "pcs",
             chance.randrange(100), "2026-12-01T06:00:00.000Z", f"LINE-{chance.randrange(9)}", None,
         )

@@ -1,4 +1,4 @@
-"""The frame of the benchmarks: pairs run in turn, ratios with their spread, and where they are kept.
+"""The frame of the benchmarks: pairs run in turn, ratios with their spread, and their keeping.
 
 A measure is a number with a unit, or a pair of runs whose ratio counts. The two sides of a pair run
 in turn, so that what the machine does at the time meets both. The 95 % interval is that of the
@@ -13,9 +13,12 @@ import os
 import platform
 import random
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 RUNS = 5
 _RESAMPLES = 2_000
@@ -78,15 +81,6 @@ class Result:
         if not any(map(self.target.met_by, self.interval)):
             return "missed"
         return "met" if self.target.met_by(self.judged) else "open"
-
-
-@dataclass(slots=True)
-class Measure:
-    """A named benchmark; ``run`` returns one or more results."""
-
-    name: str
-    run: Callable[[], list[Result]]
-    help: str = field(default="")
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
@@ -189,7 +183,8 @@ def table(lines: Sequence[dict[str, object]]) -> str:
     ]
     for line in lines:
         spread: dict[str, float] = line["spread"]  # type: ignore[assignment]
-        low, high = line["interval_95"]  # type: ignore[misc]
+        interval_95: tuple[float, float] = line["interval_95"]  # type: ignore[assignment]
+        low, high = interval_95
         ratio = f"{line['ratio']:.2f} ({low:.2f} .. {high:.2f})" if line["ratio"] else ""
         target = "" if line["target"] is None else f"{line['target']:g}"
         rows.append(

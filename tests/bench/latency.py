@@ -1,4 +1,4 @@
-"""Commit to visible: from the moment a program's COMMIT returned to the row being read at the centre."""
+"""Commit to visible: from a program's COMMIT to the moment that its row is read at the centre."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SITES = 30
 ROWS_PER_S = 50
 #: Seconds in one run with 30 sites, and single commits in one idle run.
 SECONDS = 8.0
-COMMITS = 60
+COMMITS = 40
 #: One row in so many is looked for at the centre.
 PROBED = 10
 _LOOK_S = 0.005

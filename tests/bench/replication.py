@@ -1,8 +1,8 @@
 """PostgreSQL's own logical replication, from a server of its own into the centre's tables.
 
-The rival: a factory that runs PostgreSQL and publishes a table, and the centre that subscribes to it.
-The publisher's table has the same columns and key but no partitions and no other index, which is the
-cheapest that it can be.
+The rival: a factory that runs PostgreSQL and publishes a table, and the centre that subscribes to
+it. The publisher's table has the same columns and key, but no partitions and no other index: it
+can't be cheaper.
 """
 
 from __future__ import annotations
@@ -54,9 +54,7 @@ class Rival:
                 f"CREATE UNLOGGED TABLE ready AS SELECT 0::bigint AS no, {names}"
                 f" FROM mes.{self.table} WITH NO DATA".encode()
             )
-            with connection.cursor().copy(
-                f"COPY ready (no, {names}) FROM STDIN".encode()
-            ) as into:
+            with connection.cursor().copy(f"COPY ready (no, {names}) FROM STDIN".encode()) as into:
                 for number, row in enumerate(rows):
                     into.write_row((number, *row))
             connection.execute("CREATE INDEX ON ready (no)")
@@ -98,7 +96,8 @@ def _make_table(url: str, centre_url: str, table: str) -> None:
             [f"mes.{table}"],
         ).fetchall()
     listed = ", ".join(
-        f"{name} {kind}{f' DEFAULT {default}' if default else ''}" for name, kind, default in columns
+        f"{name} {kind}{f' DEFAULT {default}' if default else ''}"
+        for name, kind, default in columns
     )
     with psycopg.connect(url, autocommit=True) as publisher:
         publisher.execute("CREATE SCHEMA mes")

@@ -13,7 +13,7 @@ import psycopg
 
 from tests.bench import frame
 from tests.bench.rows import Facts, plant, stamp
-from tests.bench.system import SITE, memory_mb, system, loaded, wait_until
+from tests.bench.system import SITE, loaded, memory_mb, system, wait_until
 
 if TYPE_CHECKING:
     from tests.bench.system import System

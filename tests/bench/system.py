@@ -1,4 +1,4 @@
-"""A whole system for the benchmarks: every program a process of its own, as an operator starts it."""
+"""A whole system for the benchmarks: every program a process, as an operator starts it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,10 @@ _LOOK_S = 0.003
 
 @dataclass(slots=True)
 class System(World):
-    """The demo's world, but the sites reach the broker directly: the demo's network is a program
-    in Python that would be measured as well."""
+    """The demo's world, but the sites reach the broker directly.
+
+    The demo's network is a program in Python, which would be measured as well.
+    """
 
     agents: dict[str, Running] = field(default_factory=dict)
     #: Where agents are told that the broker is, if not where it is.
@@ -42,9 +44,7 @@ class System(World):
 
     def edge_settings(self, site: str) -> dict[str, Any]:
         """Return a site's settings, with the broker's own address."""
-        return World.edge_settings(self, site) | {
-            "nats_servers": self.address or self._nats_url
-        }
+        return World.edge_settings(self, site) | {"nats_servers": self.address or self._nats_url}
 
     def start_site(self, site: str) -> None:
         """Start a site's agent and keep it at hand."""
@@ -111,13 +111,13 @@ def cpu_s(pid: int) -> float:
 
 
 def _stat(pid: int) -> list[str]:
-    with open(f"/proc/{pid}/stat", encoding="ascii") as file:  # noqa: PTH123
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
         return file.read().rpartition(")")[2].split()
 
 
 def memory_mb(pid: int, what: str = "VmHWM") -> float:
     """Return the largest resident memory of a process so far, or that of now (VmRSS), in MB."""
-    with open(f"/proc/{pid}/status", encoding="ascii") as file:  # noqa: PTH123
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
         for line in file:
             if line.startswith(what):
                 return int(line.split()[1]) * 1024 / 1e6

@@ -48,8 +48,7 @@ class Orders:
         """Wait until a change is at the centre."""
         site, created, row_id, notes, _ = change
         query = (
-            "SELECT notes FROM mes.work_orders"
-            " WHERE site_id = %s AND created_at = %s AND id = %s"
+            "SELECT notes FROM mes.work_orders WHERE site_id = %s AND created_at = %s AND id = %s"
         )
         wait_until(lambda: self._eye.one(query, (site, created, row_id)) == notes)
 
@@ -61,7 +60,7 @@ class Orders:
             raise AssertionError(f"{there} of {ORDERS} updated, {conflicts} conflicts")
 
     def whole_path(self) -> float:
-        """Update all orders at the site at full speed; return the rows a second until all arrived."""
+        """Update all orders at full speed; return the rows a second until all have arrived."""
         changes = self.changes()
         wait_until(self._is_decided)
         command = [sys.executable, "-m", "tests.bench.two_way", str(self._store), *changes[0][3:]]
