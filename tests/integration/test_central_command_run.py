@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.postgres, pytest.mark.nats, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 WORKERS = 2
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 
 
 def until(true: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
