@@ -34,6 +34,11 @@ _log = logging.getLogger(__name__)
 PIECE_BYTES_MAX = 700 << 10
 #: Two stores that say hello for one site within this time are clones, both alive.
 _CLONE_S = 60
+#: Snapshots made at once. Each takes two connections, one of them after the other: as many as the
+#: pool has would wait for one another, and hellos for all of them.
+_SPOOLS_MAX = 3
+#: How long a question for a snapshot waits for its turn; the edge then asks again.
+_TURN_S = 2.0
 
 Fields = dict[str, Any]
 Waiting = Callable[[str], Awaitable[int]]
@@ -55,6 +60,8 @@ class Control:
         #: Tells how many messages of a site the broker still holds for the ingest.
         self._waiting = waiting
         self._spools: dict[str, asyncio.Task[str]] = {}
+        self._starts: dict[str, asyncio.Future[tuple[str, Fields]]] = {}
+        self._turns = asyncio.Semaphore(_SPOOLS_MAX)
 
     async def serve(self, link: Link) -> None:
         """Answer until cancelled."""
@@ -168,21 +175,30 @@ class Control:
         spooling = site in self._spools and not self._spools[site].done()
         if kept is not None and (kept[2] is not None or spooling):
             return {"id": kept[0], "manifest": kept[1]}
-        if spooling:
-            self._spools[site].cancel()
-        started: asyncio.Future[tuple[str, Fields]] = asyncio.get_running_loop().create_future()
-        task = asyncio.create_task(self._spool(site, started), name=f"snapshot for {site}")
-        self._spools[site] = task
+        if not spooling or self._starts[site].done():  # else it still waits for its turn
+            self._start_spool(site)
+        task, started = self._spools[site], self._starts[site]
         both: list[asyncio.Future[Any]] = [started, task]
-        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(both, timeout=_TURN_S, return_when=asyncio.FIRST_COMPLETED)
         if not started.done():
-            raise SyncError(f"the snapshot could not be started: {task.exception()}")
+            why = task.exception() if task.done() else "others come first; ask again"
+            raise SyncError(f"the snapshot could not be started: {why}")
         snapshot_id, manifest = started.result()
         return {"id": snapshot_id, "manifest": manifest}
 
+    def _start_spool(self, site: str) -> None:
+        """Start a snapshot in the place of the one under way, if there is one."""
+        if site in self._spools:
+            self._spools[site].cancel()
+        started: asyncio.Future[tuple[str, Fields]] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(self._spool(site, started), name=f"snapshot for {site}")
+        self._spools[site], self._starts[site] = task, started
+
     async def _spool(self, site: str, started: asyncio.Future[tuple[str, Fields]]) -> str:
         begun = time.monotonic()
-        async with self._pool.connection() as reader, self._pool.connection() as writer:
+        async with (
+            self._turns, self._pool.connection() as reader, self._pool.connection() as writer
+        ):  # fmt: skip
             spool = snapshot.Spool(reader, writer, self._catalog)
             made = await spool.fill(site, lambda key, manifest: started.set_result((key, manifest)))
         note(_log, "snapshot spooled", site=site, id=made, seconds=time.monotonic() - begun)
