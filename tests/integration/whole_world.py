@@ -57,7 +57,7 @@ class Edge:
         store = await asyncio.to_thread(self._open_anywhere)
         link = LinkSettings(
             servers=(self.nats_url,), name=self.site, reconnect_spread_s=0.05,
-            reconnect_wait_max_s=0.5,
+            reconnect_wait_max_s=0.5, bytes_per_s_max=settings.bytes_per_s_max or None,
         )  # fmt: skip
         try:
             async with Link(link) as up:
