@@ -63,6 +63,21 @@ _RESERVED: Final = frozenset(
 #: Prefixes that the system's own tables and columns, and the databases, keep for themselves.
 _RESERVED_PREFIXES: Final = ("sync_", "sqlite_", "pg_")
 SYSTEM_FILE: Final = "system.toml"
+#: Bytes of a natural key's values. PostgreSQL's indexes hold 2,704 bytes an entry, site included.
+KEY_BYTES_MAX: Final = 2_000
+#: UTF-8 needs as many for a character.
+_CHARACTER_BYTES: Final = 4
+#: Bytes that the value of a kind without a length takes as text, at most.
+_BYTES: Final[Mapping[Kind, int]] = {
+    Kind.UUID: 36,
+    Kind.INTEGER: 20,
+    Kind.DECIMAL: 41,
+    Kind.FLOAT: 24,
+    Kind.BOOLEAN: 5,
+    Kind.TIMESTAMP: 24,
+    Kind.DATE: 10,
+    Kind.TIME: 5,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +183,36 @@ def _of_natural_keys(table: Table) -> Iterator[str]:
                 yield f"natural key column {name} may be null, so it is not unique; add required"
         if not key or "site_id" in key:
             yield "a natural key is unique within its site already; list its other columns only"
+        yield from _of_key_length([c for name in key if (c := _find(table, name)) is not None])
+
+
+def _of_key_length(key: Sequence[Column]) -> Iterator[str]:
+    """Refuse keys too long for the index that holds them: their rows could never be applied."""
+    sizes = [_bytes_max(column) for column in key]
+    for column, size in zip(key, sizes, strict=True):
+        if size is None:
+            kind, most = column.type.kind, KEY_BYTES_MAX // _CHARACTER_BYTES
+            yield (
+                f"natural key column {column.name} is {kind} of any length, which no index holds;"
+                f' write type = "text(40)", or another length up to {most}'
+            )
+    total = sum(size or 0 for size in sizes)
+    if total > KEY_BYTES_MAX:
+        names = ", ".join(column.name for column in key)
+        yield (
+            f"the natural key {names} may take {total} bytes, {_CHARACTER_BYTES} a character; an"
+            f" index holds {KEY_BYTES_MAX}, so shorten its texts or leave a column out"
+        )
+
+
+def _bytes_max(column: Column) -> int | None:
+    """Return the bytes that a value takes at most, None where there is no limit."""
+    if column.type.kind is not Kind.TEXT:
+        return _BYTES.get(column.type.kind)
+    characters = column.type.length
+    if characters is None and column.allowed:
+        characters = max(map(len, column.allowed))
+    return None if characters is None else characters * _CHARACTER_BYTES
 
 
 def _of_groups(table: Table) -> Iterator[str]:

@@ -21,6 +21,8 @@ from shared.catalog import (
 from shared.catalog_rules import TableFile, broken_rules
 
 TEXT = ColumnType(Kind.TEXT, length=9)
+FREE, JSON = ColumnType(Kind.TEXT), ColumnType(Kind.JSON)
+HALF, LONG = ColumnType(Kind.TEXT, length=499), ColumnType(Kind.TEXT, length=501)
 UUID = ColumnType(Kind.UUID)
 NUMBER = ColumnType(Kind.INTEGER)
 A = Column("a", TEXT, nullable=False, policy=Policy.SITE)
@@ -39,6 +41,19 @@ def tools(*columns: Column, **rest) -> Table:
 
 def test_a_table_that_keeps_every_rule_breaks_none():
     assert broken(tools()) == []
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        replace(A, type=ColumnType(Kind.TEXT, length=500)),
+        replace(A, type=FREE, values=("x", "y")),
+        replace(A, type=UUID),
+        replace(A, type=NUMBER),
+    ],
+)
+def test_a_natural_key_that_an_index_holds_breaks_no_rule(column):
+    assert broken(tools(column, natural_keys=(("a",),))) == []
 
 
 @pytest.mark.parametrize(
@@ -65,6 +80,13 @@ def test_a_table_that_keeps_every_rule_breaks_none():
         (tools(replace(A, nullable=True), natural_keys=(("a",),)), "a may be null"),
         (tools(natural_keys=(("site_id", "a"),)), "unique within its site already"),
         (tools(natural_keys=((),)), "unique within its site already"),
+        (tools(replace(A, type=FREE), natural_keys=(("a",),)), "a is text of any length"),
+        (tools(replace(A, type=JSON), natural_keys=(("a",),)), "a is json of any length"),
+        (tools(replace(A, type=LONG), natural_keys=(("a",),)), "key a may take 2004 bytes"),
+        (
+            tools(replace(A, type=HALF), replace(A, name="b"), natural_keys=(("a", "b"),)),
+            "key a, b may take 2032 bytes",
+        ),
         (tools(groups=(Group("g", ("a", "b"), Policy.SITE),)), "b is not a business column"),
         (tools(groups=(Group("g", ("a", "id"), Policy.SITE),)), "id is not a business column"),
         (tools(relax_by="machines"), "no column is a lattice"),
