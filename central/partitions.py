@@ -45,9 +45,12 @@ class Partition:
         return partition_name(self.table, self.site, self.month)
 
 
-def month_refused(month: str, now_ms: int) -> str | None:
-    """Return the rule by which rows of this month get no partition, or None; they are parked."""
-    *_, last = months(now_ms, MONTHS_TO_COME_MAX)
+def month_refused(month: str, sent_ms: int) -> str | None:
+    """Return the rule by which rows of this month get no partition, or None; they are parked.
+
+    ``sent_ms`` is when the broker stored the rows, so that a replay decides the same.
+    """
+    last = _month(_number(sent_ms) + MONTHS_TO_COME_MAX)
     if MONTH_MIN <= month <= last:
         return None
     return f"created_at is in {month}; {MONTH_MIN} to {last} are kept"
@@ -120,8 +123,15 @@ async def missing(
 
 
 def months(now_ms: int, ahead: int) -> Iterator[str]:
-    """Give this month and as many after it, in UTC."""
-    now = datetime.fromtimestamp(now_ms / 1000, UTC)
-    first = now.year * 12 + now.month - 1
-    for number in range(first, first + ahead + 1):
-        yield f"{number // 12:04d}-{number % 12 + 1:02d}"
+    """Return this month and as many after it, in UTC."""
+    first = _number(now_ms)
+    return map(_month, range(first, first + ahead + 1))
+
+
+def _number(at_ms: int) -> int:
+    at = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return at.year * 12 + at.month - 1
+
+
+def _month(number: int) -> str:
+    return f"{number // 12:04d}-{number % 12 + 1:02d}"

@@ -63,8 +63,10 @@ async def _apply_run(
     outcome: RunOutcome | None = None
     for _, some in groupby(run, key=lambda sent: sent.epoch):
         links = list(some)
-        blocks = (block for sent in links for block in sent.blocks)
-        await session.make_partitions(partitions_of(session.catalog, site, blocks))
+        for sent in links:
+            await session.make_partitions(
+                partitions_of(session.catalog, site, sent.blocks, sent.stored_at_ms)
+            )
 
         async def work(applying: Applying, gate: Gate, links: list[Any] = links) -> Judged:
             todo = judged(links, gate)
@@ -84,7 +86,10 @@ async def apply_spooled(session: Session, part: Part, lease: Lease) -> RunOutcom
     whole = await session.transaction(lambda connection: spool.whole(connection, part))
     if whole is not None:
         blocks = (block for _, some in whole.blocks() for block in some)
-        await session.make_partitions(partitions_of(session.catalog, part.site, blocks))
+        stored_at_ms = whole.origin().stored_at_ms
+        await session.make_partitions(
+            partitions_of(session.catalog, part.site, blocks, stored_at_ms)
+        )
 
     async def work(applying: Applying, gate: Gate) -> Judged:
         todo = judged([part], gate)

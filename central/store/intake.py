@@ -12,6 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from central.partitions import month_refused
 from central.store.changeset import Extra, Origin, Reason, Refusal, Rows, Source
 from central.store.statements import looked_at
 from shared.catalog import CREATED_AT, ID, Catalog, Column, Direction, Table
@@ -186,6 +187,8 @@ def _bad_rows(
     reason = Reason.NEWER_SCHEMA if columns.newer else Reason.INVALID_VALUE
     for row, messages in _broken_rules(_checked(table, block, columns)).items():
         bad.setdefault(row, (reason, "; ".join(messages[:_MESSAGES_MAX])))
+    if table.partitioned:
+        bad = _out_of_months(block, origin) | bad
     return bad
 
 
@@ -206,6 +209,22 @@ def _checked(
         # Of the others no policy asks what was seen; they only go into the history.
         for column in looked_at(table, [column for column, _ in columns.known]):
             yield Column(f"old {column.name}", column.type), block.old[places[column.name]]
+
+
+def _out_of_months(block: ChangeBlock, origin: Origin) -> dict[int, _Why]:
+    """Return the rows whose month is beyond reason: each would have a partition made for it."""
+    refused = {
+        month: rule
+        for month in {created[:7] for created in block.created}
+        if (rule := month_refused(month, origin.stored_at_ms)) is not None
+    }
+    if not refused:
+        return {}
+    return {
+        row: (Reason.INVALID_VALUE, refused[created[:7]])
+        for row, created in enumerate(block.created)
+        if created[:7] in refused
+    }
 
 
 def _timeless(block: ChangeBlock, origin: Origin) -> Iterable[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from central.partitions import Partition
+from central.partitions import Partition, month_refused
 from shared.catalog import CREATED_AT, Direction
 from shared.values import rule_broken
 
@@ -15,8 +15,13 @@ if TYPE_CHECKING:
     from shared.changes import ChangeBlock
 
 
-def partitions_of(catalog: Catalog, site: str, blocks: Iterable[ChangeBlock]) -> set[Partition]:
-    """Return the partitions that hold the rows of these blocks, as far as they are rows at all."""
+def partitions_of(
+    catalog: Catalog, site: str, blocks: Iterable[ChangeBlock], stored_at_ms: int
+) -> set[Partition]:
+    """Return the partitions that hold the rows of these blocks, as far as they are rows at all.
+
+    ``stored_at_ms`` is that of their transaction: what ``intake`` refuses for its month gets none.
+    """
     wanted: set[Partition] = set()
     for block in blocks:
         if block.table not in catalog:
@@ -25,7 +30,12 @@ def partitions_of(catalog: Catalog, site: str, blocks: Iterable[ChangeBlock]) ->
         if table.partitioned and table.direction is not Direction.DOWN:
             months = {created[:7] for created in block.created}
             wanted.update(Partition(table.name, site, month) for month in months)
-    return {partition for partition in wanted if _is_month(partition.month)}
+    kept = {
+        month
+        for month in {partition.month for partition in wanted}
+        if _is_month(month) and month_refused(month, stored_at_ms) is None
+    }
+    return {partition for partition in wanted if partition.month in kept}
 
 
 def _is_month(month: str) -> bool:

@@ -54,18 +54,18 @@ async def retry_due(session: Session, site: str) -> int:
 async def _site_of(session: Session, ticket: str) -> str | None:
     """Return the site of a ticket, once its partition is there."""
 
-    async def read(connection: AsyncConnection[Any]) -> tuple[str, bytes] | None:
+    async def read(connection: AsyncConnection[Any]) -> tuple[str, bytes, int] | None:
         cursor = await connection.execute(
-            b"SELECT site_id, block FROM sync.waiting WHERE ticket = %s", [ticket]
+            b"SELECT site_id, block, stored_at_ms FROM sync.waiting WHERE ticket = %s", [ticket]
         )
         return await cursor.fetchone()
 
     found = await session.transaction(read)
     if found is None:
         return None
-    site, block = found
+    site, block, stored_at_ms = found
     blocks = codec.decode_body(bytes(block)).blocks
-    await session.make_partitions(partitions_of(session.catalog, site, blocks))
+    await session.make_partitions(partitions_of(session.catalog, site, blocks, stored_at_ms))
     return site
 
 

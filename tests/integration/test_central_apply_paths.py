@@ -102,8 +102,9 @@ def transactions(site: Site, plan: Plan, key: str) -> list[SyncTransaction]:
 async def apply_singly(world: World, site: Site, run: list[SyncTransaction]) -> None:
     """Apply each row by a decision of its own, whether anything is in its way or not."""
     session = Session(world.store._session._connection, CATALOG, None)
-    blocks = [block for sent in run for block in sent.blocks]
-    await session.make_partitions(partitions_of(CATALOG, site.name, blocks))
+    for sent in run:
+        wanted = partitions_of(CATALOG, site.name, sent.blocks, sent.stored_at_ms)
+        await session.make_partitions(wanted)
 
     async def work(connection: Any) -> None:
         applying = await session.applying(

@@ -21,7 +21,8 @@ from sync.decisions import CENTRE, Author, Outcome, Version, Write
 from sync.protocol import Verdict
 
 CATALOG = load_catalog()
-CREATED = "2026-11-20T08:00:00.000Z"
+#: Near the time when the broker stored it.
+CREATED = "1970-01-20T08:00:00.000Z"
 
 
 def an_id() -> str:

@@ -14,7 +14,8 @@ from shared.catalog_file import load_catalog
 from shared.changes import ChangeBlock, Op, Value
 
 CATALOG = load_catalog()
-CREATED = "2026-11-20T08:00:00.000Z"
+#: Near the time when the broker stored it.
+CREATED = "1970-01-20T08:00:00.000Z"
 ORIGIN = Origin(
     site="SITE_001",
     epoch=str(uuid.uuid4()),
