@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shared.catalog import Catalog, Column, Kind, Table
+from shared.catalog import COMMON, Catalog, Column, Kind, Table
 from shared.changes import SHARED, Value
 
 if TYPE_CHECKING:
@@ -47,6 +47,22 @@ def key_expressions(alias: str = "t") -> str:
 def column_expressions(columns: Sequence[Column], alias: str = "t") -> str:
     """Return the expressions of business columns, in their order."""
     return ", ".join(expression(c.type.kind, f'{alias}."{c.name}"') for c in columns)
+
+
+def as_jsonb(table: Table, alias: str) -> str:
+    """Return the expression that gives a row as jsonb, its JSON columns as texts.
+
+    jsonb refuses some texts that are JSON: an escaped NUL, ``1e999999``.
+    """
+    if all(column.type.kind is not Kind.JSON for column in table.columns):
+        return f"to_jsonb({alias})"
+    columns = (*COMMON, *table.columns)
+    names = ", ".join(column.name for column in columns)
+    values = ", ".join(
+        f"{alias}.{c.name}::text" if c.type.kind is Kind.JSON else f"{alias}.{c.name}"
+        for c in columns
+    )
+    return f"(SELECT to_jsonb(r) FROM (SELECT {values}) AS r ({names}))"  # noqa: S608
 
 
 def sites_of(table: Table, values: Sequence[Value], site_id: str) -> frozenset[str]:
@@ -107,6 +123,6 @@ def _unescape(value: str) -> str:
 
 
 __all__ = [
-    "SHARED", "column_expressions", "expression", "key_expressions", "parse_copy", "shared_tables",
-    "sites_of",
+    "SHARED", "as_jsonb", "column_expressions", "expression", "key_expressions", "parse_copy",
+    "shared_tables", "sites_of",
 ]  # fmt: skip

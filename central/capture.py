@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
-from central.canonical import expression
+from central.canonical import as_jsonb, expression
 from shared.catalog import SITE_ID, Column, Kind, Table
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ _UPDATE: Final = """\
             SELECT n.site_id, n.id, n.created_at,
                 coalesce({writer}) AS writer,
                 {scopes} AS scopes,
-                sync.replaced(to_jsonb(o), to_jsonb(n)) AS replaced,
+                sync.replaced({old}, {new}) AS replaced,
                 {mask} AS mask
             FROM old_rows AS o JOIN new_rows AS n USING (site_id, created_at, id)
         ) AS c WHERE c.mask <> 0
@@ -188,7 +188,7 @@ _DELETE: Final = """\
         INSERT INTO sync.version
             (site_id, table_no, id, ord, version, op, mask, origin, writer, at_ms, replaced)
         SELECT o.site_id, _table, o.id, h.ord, _version, 'D', 0, '*',
-            coalesce({writer}), _at_ms, to_jsonb(o)
+            coalesce({writer}), _at_ms, {old}
         FROM heads AS h JOIN old_rows AS o USING (site_id, id)
     )
     INSERT INTO sync.touched (table_no, site_id, row_id, created_at, scopes)
@@ -228,6 +228,8 @@ def _update(table: Table) -> str:
         move_head=_MOVE_HEAD.format(rows="changed", deleted="false", where=""),
         writer=f"{_PERSON}, {named}session_user",
         scopes=_scopes(table, "o", "n"),
+        old=as_jsonb(table, "o"),
+        new=as_jsonb(table, "n"),
         mask="\n                + ".join(_bit(table, column) for column in table.columns),
     )
     # All old keys are let go before any new one is taken, so that rows may swap theirs.
@@ -239,6 +241,7 @@ def _delete(table: Table) -> str:
         move_head=_MOVE_HEAD.format(rows="old_rows", deleted="true", where=""),
         writer=f"{_PERSON}, session_user",
         scopes=_scopes(table, "o"),
+        old=as_jsonb(table, "o"),
     )
     return body + (_DROP_KEYS if table.natural_keys else "")
 

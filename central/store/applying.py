@@ -17,8 +17,16 @@ if TYPE_CHECKING:
     from central.store.parents import KnownIds
     from shared.catalog import Catalog, Table
 
+#: SQLSTATE class 54: what a row holds is too long or too deep, for an index above all. It is so the
+#: next time as well, though psycopg counts it among the errors that pass.
+TOO_LARGE: Final = (
+    psycopg.errors.ProgramLimitExceeded,
+    psycopg.errors.StatementTooComplex,
+    psycopg.errors.TooManyColumns,
+    psycopg.errors.TooManyArguments,
+)
 #: What PostgreSQL raises of rows that it does not take; anything else is no fault of theirs.
-ROWS_AT_FAULT = (psycopg.IntegrityError, psycopg.DataError)
+ROWS_AT_FAULT: Final = (psycopg.IntegrityError, psycopg.DataError, *TOO_LARGE)
 
 _PLAN: Final = b"""SELECT set_config('enable_hashjoin', %(joins)s, true),
                         set_config('enable_mergejoin', %(joins)s, true)"""

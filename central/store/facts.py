@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from central.store import statements
-from central.store.applying import ROWS_AT_FAULT
+from central.store.applying import ROWS_AT_FAULT, TOO_LARGE
 from central.store.changeset import Reason, Refusal, Rows
 from central.store.literals import copy_text
 from shared.catalog import Kind
@@ -99,7 +99,7 @@ async def _apply_carefully(applying: Applying, rows: Rows, into: str, names: str
                 refused[row] = _refusal(rows, row, why)
     await execute(f"CREATE INDEX ON {_STAGING} ({_PLACE})".encode())
     refused |= await _insert_staged(applying, rows, into, names, staged)
-    refused |= await _contradictions(applying, rows, into, names, refused)
+    refused |= await _contradictions(applying, rows, into, refused)
     return [refused[row] for row in sorted(refused)]
 
 
@@ -126,15 +126,13 @@ async def _insert_staged(
 
 
 async def _contradictions(
-    applying: Applying, rows: Rows, into: str, names: str, known: Iterable[int]
+    applying: Applying, rows: Rows, into: str, known: Iterable[int]
 ) -> dict[int, Refusal]:
     """Return the rows that say otherwise than the row that is there under their id."""
-    # As JSON, since the type json has no equality and a row with one of its columns has none.
     text = (
         f"SELECT s.{_PLACE} FROM {_STAGING} AS s JOIN {into} AS t"
         " ON t.site_id = s.site_id AND t.created_at = s.created_at AND t.id = s.id"
-        f" WHERE to_jsonb(s) - '{_PLACE}' IS DISTINCT FROM"
-        f" (SELECT to_jsonb(o) FROM (SELECT {_of('t', names)}) AS o)"
+        f" WHERE ROW({_compared('s', rows)}) IS DISTINCT FROM ROW({_compared('t', rows)})"
         f" AND s.{_PLACE} <> ALL(%s)"
     )
     cursor = await applying.connection.execute(text.encode(), [list(known)])
@@ -145,8 +143,11 @@ async def _contradictions(
     }
 
 
-def _of(alias: str, names: str) -> str:
-    return ", ".join(f"{alias}.{name}" for name in names.split(", "))
+def _compared(alias: str, rows: Rows) -> str:
+    # The type json has no equality, and jsonb refuses some of its texts.
+    return ", ".join(
+        f"{alias}.{c.name}{'::text' if c.type.kind is Kind.JSON else ''}" for c in rows.columns
+    )
 
 
 def _refusal(rows: Rows, row: int, why: psycopg.Error) -> Refusal:
@@ -156,5 +157,7 @@ def _refusal(rows: Rows, row: int, why: psycopg.Error) -> Refusal:
 def told(why: psycopg.Error) -> str:
     """Return what PostgreSQL says, with the rule by name where it names one."""
     said: Any = why.diag.message_primary or str(why)
+    if isinstance(why, TOO_LARGE):
+        said = f"a value or key is larger than PostgreSQL holds; shorten it: {said}"
     rule = why.diag.constraint_name
     return f"{said} ({rule})" if rule and rule not in said else str(said)

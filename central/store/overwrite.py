@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from central.canonical import sites_of
+from central.canonical import as_jsonb, sites_of
 from central.schema import natural_key
 from central.store import statements
 from central.store.changeset import Reason, Refusal, Rows
@@ -181,7 +181,7 @@ async def _delete(applying: Applying, rows: Rows, gone: Sequence[Decision]) -> d
         return {}
     text = (
         f"DELETE FROM {_into(applying, rows, gone)} AS t USING {statements.rows_of(_KEYS)}"
-        f" WHERE {_SAME} RETURNING t.id::text, to_jsonb(t)::text"
+        f" WHERE {_SAME} RETURNING t.id::text, {as_jsonb(rows.table, 't')}::text"
     )
     given = _keys(rows, gone) | {"site": applying.site}
     cursor = await applying.connection.execute(text.encode(), given)

@@ -10,7 +10,7 @@ from central.canonical import column_expressions
 from central.store.fixed import fixed
 from central.store.literals import array
 from central.store.statements import target
-from shared.catalog import Kind, Table
+from shared.catalog import Column, Kind, Table
 from shared.changes import SHARED, Op, Value
 from sync.decisions import CENTRE, Author, Version
 
@@ -139,7 +139,7 @@ async def _last_values(
     if not ids:
         return []
     statement = (
-        f"SELECT DISTINCT ON (k.id) k.id::text, {column_expressions(table.columns, 'r')}"
+        f"SELECT DISTINCT ON (k.id) k.id::text, {', '.join(map(_last, table.columns))}"
         " FROM unnest(%(ids)s::uuid[]) AS k (id) JOIN sync.version AS v"
         " ON v.site_id = %(site)s AND v.table_no = %(table_no)s AND v.id = k.id"
         " AND v.op = 'D' AND v.replaced IS NOT NULL"
@@ -147,6 +147,12 @@ async def _last_values(
         " ORDER BY k.id, v.ord DESC"
     )
     return await _named(applying, table, statement, {"ids": array(Kind.UUID, ids)})
+
+
+def _last(column: Column) -> str:
+    if column.type.kind is Kind.JSON:  # kept as a text, see canonical.as_jsonb
+        return f"v.replaced->>'{column.name}'"
+    return column_expressions([column], "r")
 
 
 async def _named(

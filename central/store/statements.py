@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from central.canonical import as_jsonb
 from central.schema import partition_name
 from central.store.literals import ARRAYS
 from shared.catalog import Column, Kind, Policy, Table
@@ -111,7 +112,7 @@ def delete_statement(table: Table, into: str, bounds: str = "") -> str:
     done = (
         f"DELETE FROM {into} AS t USING moved AS m WHERE {_same_row(bounds)}\n"
         "    RETURNING t.id, t.created_at, m.ord, m.version, m.hlc, m.at_ms, m.clamped,\n"
-        f"        to_jsonb(t) AS replaced{shares and f', {shares} AS scopes'}"
+        f"        {as_jsonb(table, 't')} AS replaced{shares and f', {shares} AS scopes'}"
     )
     freed = (
         "freed AS (\n    DELETE FROM sync.row_key AS k USING moved AS m\n"

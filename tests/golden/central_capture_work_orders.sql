@@ -107,7 +107,7 @@ BEGIN
                 coalesce(nullif(current_setting('app.person', true), ''), CASE WHEN o.changed_by IS DISTINCT FROM n.changed_by THEN n.changed_by::text END,
                     session_user) AS writer,
                 ARRAY[o.site_id::text] AS scopes,
-                sync.replaced(to_jsonb(o), to_jsonb(n)) AS replaced,
+                sync.replaced((SELECT to_jsonb(r) FROM (SELECT o.id, o.site_id, o.created_at, o.order_no, o.source, o.material_id, o.material_code, o.material_version, o.definition_id, o.routing::text, o.qty_ordered, o.uom, o.priority, o.due_at, o.customer_ref, o.planned_start, o.planned_end, o.assigned_line, o.exec_state, o.cancel_requested, o.actual_start, o.actual_end, o.notes, o.customer_comment, o.changed_by) AS r (id, site_id, created_at, order_no, source, material_id, material_code, material_version, definition_id, routing, qty_ordered, uom, priority, due_at, customer_ref, planned_start, planned_end, assigned_line, exec_state, cancel_requested, actual_start, actual_end, notes, customer_comment, changed_by)), (SELECT to_jsonb(r) FROM (SELECT n.id, n.site_id, n.created_at, n.order_no, n.source, n.material_id, n.material_code, n.material_version, n.definition_id, n.routing::text, n.qty_ordered, n.uom, n.priority, n.due_at, n.customer_ref, n.planned_start, n.planned_end, n.assigned_line, n.exec_state, n.cancel_requested, n.actual_start, n.actual_end, n.notes, n.customer_comment, n.changed_by) AS r (id, site_id, created_at, order_no, source, material_id, material_code, material_version, definition_id, routing, qty_ordered, uom, priority, due_at, customer_ref, planned_start, planned_end, assigned_line, exec_state, cancel_requested, actual_start, actual_end, notes, customer_comment, changed_by))) AS replaced,
                 CASE WHEN o.order_no IS DISTINCT FROM n.order_no THEN 1 ELSE 0 END
                 + CASE WHEN o.source IS DISTINCT FROM n.source THEN 2 ELSE 0 END
                 + CASE WHEN o.material_id IS DISTINCT FROM n.material_id THEN 4 ELSE 0 END
@@ -222,7 +222,7 @@ BEGIN
         INSERT INTO sync.version
             (site_id, table_no, id, ord, version, op, mask, origin, writer, at_ms, replaced)
         SELECT o.site_id, _table, o.id, h.ord, _version, 'D', 0, '*',
-            coalesce(nullif(current_setting('app.person', true), ''), session_user), _at_ms, to_jsonb(o)
+            coalesce(nullif(current_setting('app.person', true), ''), session_user), _at_ms, (SELECT to_jsonb(r) FROM (SELECT o.id, o.site_id, o.created_at, o.order_no, o.source, o.material_id, o.material_code, o.material_version, o.definition_id, o.routing::text, o.qty_ordered, o.uom, o.priority, o.due_at, o.customer_ref, o.planned_start, o.planned_end, o.assigned_line, o.exec_state, o.cancel_requested, o.actual_start, o.actual_end, o.notes, o.customer_comment, o.changed_by) AS r (id, site_id, created_at, order_no, source, material_id, material_code, material_version, definition_id, routing, qty_ordered, uom, priority, due_at, customer_ref, planned_start, planned_end, assigned_line, exec_state, cancel_requested, actual_start, actual_end, notes, customer_comment, changed_by))
         FROM heads AS h JOIN old_rows AS o USING (site_id, id)
     )
     INSERT INTO sync.touched (table_no, site_id, row_id, created_at, scopes)

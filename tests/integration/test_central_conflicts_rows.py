@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 from typing import TYPE_CHECKING
 
@@ -233,3 +234,45 @@ async def test_two_rows_swap_their_numbers(world: World) -> None:
     found = dict(await world.rows("SELECT id::text, order_no FROM mes.work_orders"))
     assert found == {one["id"]: "B", two["id"]: "A"}
     assert await world.value("SELECT count(*) FROM sync.row_key") == 2
+
+
+# --- JSON that jsonb refuses ---------------------------------------------------------------------
+
+JSON_NOT_JSONB = pytest.mark.parametrize("routing", ['{"a":"\\u0000"}', '{"a":1e999999}'])
+
+
+@JSON_NOT_JSONB
+async def test_an_order_with_json_that_jsonb_refuses_is_deleted_by_its_site(
+    world: World, routing: str
+) -> None:
+    row = await an_order(world, routing=routing)
+    await row.site.writes(row.site.delete("work_orders", row.id, base=row.base))
+    assert await world.value("SELECT count(*) FROM mes.work_orders") == 0
+    kept = "SELECT replaced->>'routing' FROM sync.version WHERE op = 'D'"
+    assert await world.value(kept) == routing
+
+
+@JSON_NOT_JSONB
+async def test_a_deletion_against_an_edit_keeps_json_that_jsonb_refuses(
+    world: World, routing: str
+) -> None:
+    row = await an_order(world, routing=routing)
+    await row.central(notes="centre")
+    site = row.site
+    outcome = await site.apply(site.sends(site.delete("work_orders", row.id, base=row.base)))
+    assert (outcome.conflicts, outcome.parked) == ({"delete": 1}, 0)
+    assert await world.value("SELECT count(*) FROM mes.work_orders") == 0
+
+
+@JSON_NOT_JSONB
+async def test_an_edit_of_json_that_the_centre_deleted_records_it_to_the_letter(
+    world: World, routing: str
+) -> None:
+    row = await an_order(world, routing=routing)
+    await row.central(routing='{"a":"\\u0000", "b":1}')
+    await row.central(routing=routing)
+    await world.client("DELETE FROM mes.work_orders WHERE id = %s", row.id)
+    outcome = await row.here(LATE_MS, notes=(None, "site"))
+    assert (outcome.conflicts, outcome.parked) == ({"delete": 1}, 0)
+    kept = await world.value("SELECT central_value::text FROM mes.sync_conflicts")
+    assert json.loads(kept)["routing"] == routing

@@ -14,7 +14,7 @@ from shared.changes import GENESIS, ChangeBlock, Part
 from sync import codec
 from sync.codec import PartBody
 from sync.protocol import Verdict, digest, transaction_hash
-from tests.integration.apply_world import CREATED, Site, World, open_world
+from tests.integration.apply_world import CREATED, NOON_MS, Site, World, open_world
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -288,8 +288,8 @@ async def send_parts(world: World, parts: list[Part]) -> list[Verdict]:
     lease = world.leases["SITE_001"]
     verdicts = []
     for part in parts:
-        await world.store.spool_part(part, codec.encode_part(part), 1_000, lease)
-        outcome = await world.store.apply_spooled("SITE_001", part, 1_000, lease)
+        await world.store.spool_part(part, codec.encode_part(part), NOON_MS, lease)
+        outcome = await world.store.apply_spooled("SITE_001", part, NOON_MS, lease)
         verdicts.append(outcome.verdict)
     return verdicts
 
@@ -329,9 +329,9 @@ async def test_200_000_facts_in_one_transaction_need_the_memory_of_a_part(world:
     parts = parts_of(site, [block() for _ in range(count)])
     lease = world.leases["SITE_001"]
     for part in parts:
-        await world.store.spool_part(part, codec.encode_part(part), 1_000, lease)
+        await world.store.spool_part(part, codec.encode_part(part), NOON_MS, lease)
     tracemalloc.start()
-    outcome = await world.store.apply_spooled("SITE_001", parts[-1], 1_000, lease)
+    outcome = await world.store.apply_spooled("SITE_001", parts[-1], NOON_MS, lease)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert outcome.rows == rows_a_part * count
@@ -365,3 +365,51 @@ async def test_thirty_sites_could_apply_at_once_by_connections_of_their_own(
 
     assert await asyncio.gather(*(apply(f"SITE_00{n}") for n in (1, 2, 3))) == [5, 5, 5]
     assert await world.value(REPORTS) == 15
+
+
+@pytest.mark.parametrize("detail", ['{"a":"\\u0000"}', '{"a":1e999999}', '{"b":1,"a":2}'])
+async def test_a_fact_with_json_that_jsonb_refuses_comes_twice_and_is_one(
+    world: World, detail: str
+) -> None:
+    site = world.site()
+    fact = {"id": str(uuid.uuid4()), "action": "x", "detail": detail}
+    await site.writes(site.insert("audit_log", fact))
+    outcome = await site.apply(site.sends(site.insert("audit_log", fact)))
+    assert (outcome.verdict, outcome.parked) == (Verdict.APPLY, 0)
+    other = {**fact, "detail": '{"a":"\\u0001"}'}
+    outcome = await site.apply(site.sends(site.insert("audit_log", other)))
+    assert [reason for reason, *_ in await world.parked()] == ["id_taken"]
+    assert await world.rows("SELECT detail::text FROM mes.audit_log") == [(detail,)]
+
+
+async def test_rows_of_months_beyond_reason_are_parked_and_make_no_partitions(
+    world: World,
+) -> None:
+    site = world.site()
+    made = "SELECT count(*) FROM pg_class WHERE relispartition AND relkind = 'r'"
+    before = await world.value(made)
+    months = [f"{year}-{month:02d}" for year in (1000, 1969, 2400) for month in (1, 12)]
+    blocks = [
+        site.insert("job_responses", site.report(), created=f"{month}-01T00:00:00.000Z")
+        for month in months
+    ]
+    orders = site.insert("work_orders", site.order(), created="2400-01-01T00:00:00.000Z")
+    outcome = await site.apply(
+        site.sends(*blocks, orders), site.sends(site.insert("job_responses", site.report()))
+    )
+    assert (outcome.rows, outcome.parked) == (1, len(months) + 1)
+    assert {reason for reason, *_ in await world.parked()} == {"invalid_value"}
+    messages = {message for *_, message in await world.parked()}
+    assert "created_at is in 2400-01; 1970-01 to 2028-11 are kept" in messages
+    assert await world.value(made) - before <= 1
+    of_order = "SELECT ticket::text FROM sync.waiting WHERE table_name = 'work_orders'"
+    ticket = await world.value(of_order)
+    assert not await world.store.retry(ticket)
+    assert await world.value(made) - before <= 1
+
+
+async def test_a_month_is_kept_by_when_the_broker_stored_it_not_by_the_clock(world: World) -> None:
+    site = world.site()
+    facts = site.insert("job_responses", site.report(), created="2026-11-01T00:00:00.000Z")
+    outcome = await site.apply(site.sends(facts, stored_at_ms=1_400_000_000_000))  # in 2014
+    assert (outcome.rows, outcome.parked) == (0, 1)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
 import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from central.migrate import migrate
+from shared.catalog import Catalog, Column, ColumnType, Direction, Kind, Policy, Table
+from shared.catalog_file import load_catalog
 from shared.changes import ChangeBlock
 from shared.errors import StoreBusy
 from sync.protocol import Verdict
@@ -267,3 +271,36 @@ async def test_a_new_write_on_the_head_is_not_held_back_by_an_older_parked_one(
     # The site has seen by now that the write was parked: it builds on the head.
     await site.writes(site.update("work_orders", row_id, base=base, notes=("a", "b")))
     assert await world.one("SELECT notes, priority FROM mes.work_orders") == ("b", 50)
+
+
+LONG = Table(
+    "acme_docs",
+    Direction.BOTH,
+    (Column("doc", ColumnType(Kind.TEXT), nullable=False, policy=Policy.SITE),),
+    natural_keys=(("doc",),),
+)
+
+
+@pytest.mark.parametrize("letters", [1_500, 20_000])
+async def test_a_key_too_long_for_the_index_is_parked_and_the_queue_goes_on(
+    centre: str, letters: int
+) -> None:
+    packaged = load_catalog()
+    catalog = Catalog(packaged.version + 1, (*packaged.tables, LONG))
+    await migrate(centre, catalog, ("SITE_001",))
+    async with open_world(centre, catalog) as world:
+        site = world.site()
+        docs = [{"doc": "a"}, {"doc": secrets.token_hex(letters)}, {"doc": "b"}]
+        sent = [
+            site.sends(site.insert("acme_docs", *docs)),
+            site.sends(site.insert("job_responses", site.report())),
+        ]
+        outcome = await site.apply(*sent)
+        assert (outcome.verdict, outcome.position.n) == (Verdict.APPLY, 2)
+        assert (outcome.rows, outcome.parked) == (3, 1)
+        ((reason, state, _, _, message),) = await world.parked()
+        assert (reason, state) == ("database", "parked")
+        assert "larger than PostgreSQL holds; shorten it: index row" in message
+        ticket = await world.value("SELECT ticket::text FROM sync.waiting")
+        assert not await world.store.retry(ticket)
+        assert await world.store.discard(ticket, "tester")
