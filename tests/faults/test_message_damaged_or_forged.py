@@ -18,7 +18,7 @@ from central.picture import read_picture
 from edge.store.outbox import parts_after
 from shared.changes import GENESIS, Part
 from shared.errors import PayloadTooLarge
-from sync import codec
+from sync import codec, frames
 from sync.protocol import digest, transaction_hash
 from sync.transport import Link, LinkSettings
 from tests.faults.cases import local_orders, planned_orders, state_events
@@ -36,13 +36,14 @@ def part(site: str, body: bytes, *, n: int = 1, own: bytes | None = None) -> byt
     return codec.encode_part(
         Part(
             site=site, epoch=epoch, n=n, tx_id=tx_id, part=0, parts=1, previous=GENESIS,
-            hash=own or right, digests=digests, body=codec.compress(body),
+            hash=own or right, digests=digests, body=frames.compress(body),
         )
     )  # fmt: skip
 
 
 def bad_messages(good: bytes, chance: random.Random) -> dict[str, tuple[bytes, str]]:
     """Return messages by what is wrong with them, and the reason that must stand with each."""
+    piece = frames.fragments(chance.randbytes(frames.FRAME_BYTES_MAX + 5000))[1]
     unmade = b"\x94\x01\x02\x03\x04"
     return {
         "truncated": (good[: len(good) // 2], "MalformedMessage"),
@@ -53,9 +54,10 @@ def bad_messages(good: bytes, chance: random.Random) -> dict[str, tuple[bytes, s
         "of another site": (part("SITE_002", unmade), "ForeignSite"),
         "hash invented": (part(SITE, unmade, own=chance.randbytes(32)), "MalformedMessage"),
         "no rows in it": (part(SITE, unmade), "MalformedMessage"),
-        "a bomb": (part(SITE, bytes(codec.BODY_BYTES_MAX + 1)), "MalformedMessage"),
-        "piece of nothing": (
-            codec._frame("X", (bytes(32), 0, 1, b"another")), "MalformedMessage"
+        "a bomb": (part(SITE, bytes(frames.BODY_BYTES_MAX + 1)), "MalformedMessage"),
+        "a piece cut short": (piece[:-10], "MalformedMessage"),
+        "a piece of something else": (
+            frames.frame("X", (bytes(32), 0, 1, b"else")), "MalformedMessage",
         ),
     }  # fmt: skip
 
