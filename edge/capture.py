@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: The column that orders the facts of a table as they were committed.
 JOURNAL: Final = "_seq"
+#: The number that SQLite gives each row. This name, since a plant's own column may be a "rowid".
+ROW_NUMBER: Final = "_rowid_"
 #: True while a program writes; false while the agent applies what the centre decided.
 _WRITING: Final = "(SELECT flag FROM _sync_applying) = 0"
 
@@ -138,6 +140,8 @@ def _guard_insert(table: Table, form: Form) -> tuple[str, str]:
     if table.fact:
         rules[:0] = guard.no_replacing(table, form.keys, None if form.adopted else JOURNAL)
     else:
+        if not form.adopted:
+            rules.append(guard.no_row_number(table, f'NEW."{ROW_NUMBER}" <> -1'))
         created = replace(CREATED_AT, nullable=form.adopted)
         rules += [guard.of_id(table, "NEW"), *guard.of_insert(table, created, adopted=form.adopted)]
     for column in table.columns:
@@ -155,6 +159,11 @@ def _guard_insert(table: Table, form: Form) -> tuple[str, str]:
 def _guard_update(table: Table, form: Form) -> tuple[str, str]:
     rules = [guard.foreign_site("OLD", table, form.site), *guard.never_changed(table)]
     rules.append(guard.of_id(table, "OLD"))
+    if form.adopted:
+        rules.append(guard.id_stays(table))
+    else:
+        moved = f'NEW."{ROW_NUMBER}" <> OLD."{ROW_NUMBER}"'
+        rules.append(guard.no_row_number(table, moved))
     for column in table.columns:
         rules += guard.of_update(table, column, adopted=form.adopted, released_by=form.released_by)
     return _guard(table, "UPDATE", rules)
@@ -184,46 +193,93 @@ def _guard(
 
 
 def _capturing(table: Table, form: Form) -> Iterator[tuple[str, str]]:
-    inserted = [_log(table, "I", "NEW")] if not form.adopted else _fill_and_log(table)
+    inserted = (
+        _fill_and_log(table, form)
+        if form.adopted
+        else [_log_inserted(table, 'NEW."id"', _refusals(table, form))]
+    )
     yield _trigger(table, "log_insert", "AFTER INSERT", inserted, when=_WRITING)
     if table.append_only:
         return
     yield _log_displaced_by_update(table, form)
     yield _log_update(table, form)
-    rekeyed = [_log(table, "D", "OLD"), _log(table, "I", "NEW")]
+    rekeyed = [_log(table, "D", "OLD"), _log_inserted(table, 'NEW."id"')]
     changed = f'{_WRITING} AND OLD."id" <> NEW."id"'
     yield _trigger(table, "log_rekey", 'BEFORE UPDATE OF "id"', rekeyed, when=changed)
     # BEFORE, so that the log keeps the order when a trigger of the plant's writes the same row.
     yield _trigger(table, "log_delete", "BEFORE DELETE", [_log(table, "D", "OLD")], when=_WRITING)
 
 
-def _log(table: Table, op: str, row: str) -> str:
-    """Return the statement that logs a whole row: its key, and what is lost with it."""
-    if op == "I":  # the values are read from the row itself when it is drained
-        return _insert(table, {"op": "'I'", "id": f'{row}."id"', "mask": "0", "at_ms": NOW_MS})
+def _log(table: Table, op: str, row: str, there: str = "") -> str:
+    """Return the statement that logs whole rows: their keys, and what is lost with them."""
     key = {name: f"{row}.{quoted(name)}" for name in ("id", "site_id", "created_at")}
     lost = {f"o_{name}": f"{row}.{quoted(name)}" for name in table.names}
     mask = str((1 << len(table.names)) - 1)
-    return _insert(table, {"op": literal(op), **key, "mask": mask, "at_ms": NOW_MS, **lost})
+    values = {"op": literal(op), **key, "mask": mask, "at_ms": NOW_MS, **lost}
+    return _insert(table, values, there)
 
 
-def _fill_and_log(table: Table) -> list[str]:
+def _log_inserted(table: Table, row_id: str, mask: str = "0") -> str:
+    """Return the statement that logs a new row; its values are read when it is drained."""
+    return _insert(table, {"op": "'I'", "id": row_id, "mask": mask, "at_ms": NOW_MS})
+
+
+def _refusals(table: Table, form: Form) -> str:
+    """Return an expression that refuses what is known only after an insert, and else is 0."""
+    cases = _stepping_back(table, form)
+    if not form.adopted:
+        # -1 stands for no number before an insert.
+        rule = guard.no_row_number(table, f'NEW."{ROW_NUMBER}" < 0')
+        cases = f"\n      WHEN {rule.broken} THEN RAISE(ABORT, {literal(rule.message)}){cases}"
+    return f"CASE{cases}\n      ELSE 0 END" if cases else "0"
+
+
+def _stepping_back(table: Table, form: Form) -> str:
+    """Return the case that refuses a row which took the place of one further in a lattice.
+
+    After the insert: before it, a REPLACE looks like an upsert and an IGNORE, which are harmless.
+    What it displaced is then the newest in the log, at most one X for each key and, where the
+    program has recursive triggers, one D.
+    """
+    columns = [column for column in table.columns if column.order]
+    if not columns or table.fact:
+        return ""
+    log, newest = quoted(log_name(table)), 2 * len(form.keys) + 1
+    cases = ""
+    for column in columns:
+        old = f"d.{quoted('o_' + column.name)}"
+        rule = guard.never_back(table, column, old=old, released_by=form.released_by)
+        cases += (
+            f"\n        WHEN {rule.broken}\n          THEN RAISE(ABORT, {literal(rule.message)})"
+        )
+    return (
+        f"\n      WHEN (SELECT op FROM {log} ORDER BY seq DESC LIMIT 1) <> 'I' THEN coalesce((\n"
+        f"        SELECT max(CASE{cases}\n        ELSE 0 END) FROM {log} d\n"
+        f"        WHERE d.seq >= (SELECT max(seq) FROM {log}) - {newest}"
+        f" AND d.op = 'X' AND d.id = NEW.\"id\"), 0)"
+    )
+
+
+def _fill_and_log(table: Table, form: Form) -> list[str]:
     """Return the statements that give a row of an adopted table its key, and log it.
 
     SQLite can't add a column whose default is an expression, so a trigger takes its place.
     """
     name = quoted(table.name)
+    row_id = f'(SELECT d."id" FROM {name} d WHERE d.rowid = NEW.rowid)'
     return [
         f'UPDATE {name} SET "id" = coalesce("id", {UUID7}), "created_at" = coalesce("created_at",'
         f' {NOW})\n  WHERE rowid = NEW.rowid AND ("id" IS NULL OR "created_at" IS NULL)',
-        f"{_log(table, 'I', 'd')}\n  FROM {name} d WHERE d.rowid = NEW.rowid",
+        _log_inserted(table, row_id, _refusals(table, form)),
     ]
 
 
-def _insert(table: Table, values: dict[str, str]) -> str:
+def _insert(table: Table, values: dict[str, str], there: str = "") -> str:
     names = ", ".join(map(quoted, values))
     listed = ",\n    ".join(values.values())
-    return f"INSERT INTO {quoted(log_name(table))}\n    ({names})\n  SELECT\n    {listed}"
+    # VALUES where it can be: SQLite runs a SELECT there as a routine of its own.
+    source = f"SELECT\n    {listed}\n  {there}" if there else f"VALUES (\n    {listed})"
+    return f"INSERT INTO {quoted(log_name(table))}\n    ({names})\n  {source}"
 
 
 def _same_key(key: Iterable[str]) -> str:
@@ -233,7 +289,7 @@ def _same_key(key: Iterable[str]) -> str:
 def _log_displaced(table: Table, form: Form) -> str:
     """Return the statement that logs what an INSERT OR REPLACE would delete without a trigger."""
     clashes = " OR ".join(_same_key(key) for key in (("id",), *form.keys))
-    return f"{_log(table, 'X', 'd')}\n  FROM {quoted(table.name)} d WHERE {clashes}"
+    return _log(table, "X", "d", f"FROM {quoted(table.name)} d WHERE {clashes}")
 
 
 def _log_displaced_by_update(table: Table, form: Form) -> tuple[str, str]:
@@ -241,12 +297,19 @@ def _log_displaced_by_update(table: Table, form: Form) -> tuple[str, str]:
     columns = dict.fromkeys(name for key in (("id",), *form.keys) for name in key)
     clashes = " OR ".join(_same_key(key) for key in (("id",), *form.keys))
     there = f'FROM {quoted(table.name)} d WHERE ({clashes}) AND d."id" <> OLD."id"'
+    changed = f"EXISTS (SELECT 1 {there})"
+    event = f"BEFORE UPDATE OF {', '.join(map(quoted, columns))}"
+    if form.adopted:
+        # SQLite's number of a row has several names, by each of which a statement may set it.
+        event = "BEFORE UPDATE"
+        moved = " OR ".join(_changed(name, adopted=True) for name in columns)
+        changed = f"({moved}) AND {changed}"
     return _trigger(
         table,
         "log_displaced_by_update",
-        f"BEFORE UPDATE OF {', '.join(map(quoted, columns))}",
-        [f"{_log(table, 'X', 'd')}\n  {there}"],
-        when=f"EXISTS (SELECT 1 {there}) AND {_WRITING}",
+        event,
+        [_log(table, "X", "d", there)],
+        when=f"{changed} AND {_WRITING}",
     )
 
 

@@ -78,6 +78,17 @@ def no_replacing(
         yield Rule(f"NEW.{quoted(journal)} <> -1", message)
 
 
+def no_row_number(table: Table, broken: str) -> Rule:
+    """Refuse to choose SQLite's own number of a row: a REPLACE would displace another by it."""
+    return Rule(broken, f"{table.name}: SQLite numbers the rows by itself: leave the rowid out")
+
+
+def id_stays(table: Table) -> Rule:
+    """Refuse to take a row's id away: nothing that is written to it later would be known."""
+    broken = 'NEW."id" IS NULL AND OLD."id" IS NOT NULL'
+    return Rule(broken, f"{table.name}.id is required: it names the row at the centre")
+
+
 def never_changed(table: Table) -> Iterator[Rule]:
     """Refuse to move a row to another site or another month."""
     for column in ("site_id", "created_at"):
@@ -111,7 +122,7 @@ def of_update(
     for rule in _of_value(table, column, _new(column, adopted=adopted)):
         yield Rule(f"{new} IS NOT {old} AND ({rule.broken})", rule.message)
     if column.order:
-        yield _never_back(table, column, released_by)
+        yield never_back(table, column, old=f"OLD.{quoted(column.name)}", released_by=released_by)
 
 
 def _new(column: Column, *, adopted: bool) -> str:
@@ -121,10 +132,10 @@ def _new(column: Column, *, adopted: bool) -> str:
     return f"CAST({new} AS TEXT)" if adopted and column.type.kind not in numbers else new
 
 
-def _never_back(table: Table, column: Column, released_by: str | None) -> Rule:
-    """Refuse a step back in a lattice, unless a signed row allows just that step."""
+def never_back(table: Table, column: Column, *, old: str, released_by: str | None) -> Rule:
+    """Refuse a step back in a lattice from ``old``, unless a signed row allows just that step."""
     name, order = f"{table.name}.{column.name}", " < ".join(column.order)
-    new, old = f"NEW.{quoted(column.name)}", f"OLD.{quoted(column.name)}"
+    new = f"NEW.{quoted(column.name)}"
     back = f"{_rank(column, new)} < {_rank(column, old)}"
     if table.relax_by is None or released_by is None:
         return Rule(back, f"{name} never goes back ({order}); ask the centre if it must")

@@ -206,6 +206,20 @@ _PAGES: Final = (
         "Shorten the long text or bytes of the row that the event names.",
     ),
     Page(
+        "MES-JOURNAL-RESTARTED",
+        "the newest facts of a table were deleted",
+        "Somebody got past the guard of an append-only table. What is there was sent once more and"
+        " has no second effect; facts that were deleted before they were sent are lost.",
+        "Look for the program that deletes facts; retention leaves the newest one of each table.",
+    ),
+    Page(
+        "MES-INDEX-UNWATCHED",
+        "a unique index of the plant's can't be watched",
+        "It is on an expression, or compares otherwise than its column. Rows that an OR REPLACE"
+        " displaces through it are gone here and stay at the centre.",
+        "Make the index on plain columns, or without UNIQUE; or don't write OR REPLACE.",
+    ),
+    Page(
         "MES-ROW-ASIDE",
         "a row was set aside",
         "See MES-ASIDE.",

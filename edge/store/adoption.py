@@ -78,6 +78,13 @@ def _check_kind(connection: sqlite3.Connection, table: Table) -> None:
     if without_rowid or "rowid" in columns:
         message = f"{name} has no rowid of SQLite's own; copy it into an ordinary table first"
         raise SchemaMismatch(message)
+    if unseen := schema.unseen_keys(connection, name):
+        message = (
+            f"{name} has a unique index that can't be watched, {', '.join(unseen)}: it is on an"
+            " expression, or compares otherwise than its column; make it anew without UNIQUE, or"
+            " on a column that holds the expression's value, and adopt again"
+        )
+        raise SchemaMismatch(message)
     if "id" in columns:
         wrong = connection.execute(
             f"SELECT id FROM {quoted(name)} WHERE id IS NOT NULL AND (typeof(id) <> 'text'"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edge import capture
-from edge.store import position
+from edge.store import position, watch
 from edge.store.canon import to_one_form
 from edge.store.early import facts_block, last_of, mark_of, move_mark, pages, reading_ahead, texts
 from edge.store.ids import uuid7
@@ -57,7 +57,7 @@ def drain(opened: Opened, now_ms: int) -> Drained | None:
     Of many facts, those that stood before the lock was taken; the next drain takes the others.
     Either all of it is moved, or nothing. Cheap where there is nothing: no lock is taken.
     """
-    if not waiting(opened):
+    if not waiting(opened) and watch.is_as_seen(opened):
         return None
     with (
         reading_ahead(opened, now_ms) as early,
@@ -78,6 +78,7 @@ def drain_within(opened: Opened, now_ms: int, early: Early | None = None) -> Dra
     the bytes they are.
     """
     connection = opened.connection
+    watch.look_again(opened, now_ms)
     connection.execute("SAVEPOINT drain")
     try:
         drained = _drain(opened, now_ms, early)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from edge import capture
 from edge.sql_text import literal, quoted
-from edge.store import schema
+from edge.store import schema, watch
 from edge.store.drain import drain_within
-from edge.store.open import Opened, current_catalog, writing
+from edge.store.open import Opened, Seen, current_catalog, writing
 from shared.catalog import to_json
 from shared.catalog_steps import AddColumn, AddTable, RenameColumn, WidenType, differences
 from shared.errors import SchemaMismatch
@@ -37,12 +37,7 @@ def bring_to(
     """
     old = current_catalog(connection)
     if old is not None and old.digest == catalog.digest:
-        opened = describe(path, connection, catalog, chance=chance)
-        wanted = schema.wanted_triggers(catalog, opened.forms)
-        if schema.found_triggers(connection) != wanted:  # an index of the plant's, a lost trigger
-            with writing(connection):
-                schema.put_triggers(connection, wanted)
-        return opened
+        return _opened_again(path, connection, catalog, now_ms=now_ms, chance=chance)
     with writing(connection):
         if old is not None:
             drain_within(describe(path, connection, old, chance=chance), now_ms)
@@ -50,11 +45,30 @@ def bring_to(
         opened = describe(path, connection, catalog, chance=chance)
         schema.put_indexes(connection, catalog, opened.forms)
         schema.put_triggers(connection, schema.wanted_triggers(catalog, opened.forms))
+        opened.seen.version = schema.version(connection)
         # OR REPLACE: a catalogue that is taken up again is the latest again.
         connection.execute(
             "INSERT OR REPLACE INTO _sync_catalogue VALUES (?, ?, ?, ?)",
             (catalog.version, catalog.digest, to_json(catalog), now_ms),
         )
+    return opened
+
+
+def _opened_again(
+    path: Path, connection: sqlite3.Connection, catalog: Catalog, *, now_ms: int, chance: Random
+) -> Opened:
+    """Return a store that stands at the catalogue, with its triggers as they should be."""
+    version = schema.version(connection)  # before all else: what changes later is seen later
+    opened = describe(path, connection, catalog, chance=chance)
+    wanted = schema.wanted_triggers(catalog, opened.forms)
+    if schema.found_triggers(connection) != wanted:  # an index of the plant's, a lost trigger
+        with writing(connection):
+            schema.put_triggers(connection, wanted)
+        return opened
+    opened.seen.version = version
+    if unwatched := watch.unwatched(opened):
+        with writing(connection):
+            watch.tell(opened, unwatched, now_ms)
     return opened
 
 
@@ -73,6 +87,7 @@ def describe(
         forms=forms,
         look=schema.look_statement(catalog, forms),
         chance=chance,
+        seen=Seen(),
     )
 
 

@@ -30,6 +30,13 @@ _NAP_FOR_S: Final = 0.005
 _SPIN_FOR_S: Final = 0.03
 
 
+@dataclass(slots=True)
+class Seen:
+    """The version of the file's schema at which our triggers were last found as they should be."""
+
+    version: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """An open store: what every function of ``edge.store`` works on, from one thread."""
@@ -45,6 +52,7 @@ class Opened:
     #: The query for the tables that hold changes which are not drained.
     look: str
     chance: Random
+    seen: Seen
     #: Held while the agent runs; None for those who only look.
     lock: int | None = None
 

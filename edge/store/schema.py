@@ -8,6 +8,7 @@ are ours, from ``edge.capture``.
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +31,16 @@ TYPES: Final = {
     Kind.BYTES: "BLOB",
 }
 
+#: The name of the constraint is all that SQLite says where it is broken. The guard can't tell a
+#: journal number of -1 from none, and a fact below the mark would never be sent.
+_JOURNAL_RULE: Final = f"{capture.JOURNAL} numbers the rows by itself: leave it out"
+
+
+def version(connection: sqlite3.Connection) -> int:
+    """Return the number that SQLite raises whenever a table, index or trigger changes."""
+    (number,) = connection.execute("PRAGMA schema_version").fetchone()
+    return int(number)
+
 
 def numbers(connection: sqlite3.Connection) -> dict[str, int]:
     """Return the number of each table that the store ever had."""
@@ -48,13 +59,54 @@ def form(connection: sqlite3.Connection, table: Table, catalog: Catalog, *, site
         "SELECT 1 FROM _sync_table WHERE name = ? AND adopted", (table.name,)
     ).fetchone()
     keys = dict.fromkeys((*planned.keys, *unique_keys(connection, table.name)))
+    if adopted and not _names_row_number(connection, table.name):
+        keys[(capture.ROW_NUMBER,)] = None
     return replace(planned, keys=tuple(keys), adopted=adopted is not None)
+
+
+def _names_row_number(connection: sqlite3.Connection, table: str) -> bool:
+    """Return whether SQLite's number of a row is the primary key, which then has no index."""
+    query = (
+        "SELECT EXISTS (SELECT 1 FROM pragma_table_info(?1) WHERE pk > 0)"
+        " AND NOT EXISTS (SELECT 1 FROM pragma_index_list(?1) WHERE origin = 'pk')"
+    )
+    return bool(connection.execute(query, (table,)).fetchone()[0])
+
+
+def unseen_keys(connection: sqlite3.Connection, table: str) -> list[str]:
+    """Return the unique indexes by which a REPLACE displaces rows that no trigger can find.
+
+    They are on an expression, or compare a column in another way than the column itself does.
+    """
+    found = connection.execute(
+        "SELECT i.name, c.name, c.coll FROM pragma_index_list(?) i, pragma_index_xinfo(i.name) c"
+        " WHERE i.\"unique\" AND c.key AND (c.name IS NULL OR c.coll <> 'BINARY')",
+        (table,),
+    ).fetchall()
+    if not found:
+        return []
+    own = _collations(connection, table)
+    return list(dict.fromkeys(index for index, name, how in found if own.get(name) != how))
+
+
+def _collations(connection: sqlite3.Connection, table: str) -> dict[str | None, str]:
+    """Return how each column compares: SQLite tells it only of an index, so one is made aside."""
+    statement, listed = connection.execute(
+        "SELECT sql, (SELECT group_concat('\"' || replace(name, '\"', '\"\"') || '\"')"
+        " FROM pragma_table_xinfo(?1)) FROM sqlite_schema WHERE type = 'table' AND name = ?1",
+        (table,),
+    ).fetchone()
+    with closing(sqlite3.connect(":memory:")) as aside:
+        aside.execute(statement)
+        aside.execute(f"CREATE INDEX compares ON {quoted(table)} ({listed})")
+        query = "SELECT name, coll FROM pragma_index_xinfo('compares') WHERE key"
+        return dict(aside.execute(query).fetchall())
 
 
 def unique_keys(connection: sqlite3.Connection, table: str) -> Iterator[tuple[str, ...]]:
     """Yield the columns of a table's unique keys but the id's, the plant's own included.
 
-    An index on expressions names no columns, so it is left out.
+    An index on expressions names no columns, so it is left out: see ``unseen_keys``.
     """
     primary = connection.execute(
         "SELECT name FROM pragma_table_info(?) WHERE pk > 0 ORDER BY pk", (table,)
@@ -127,6 +179,8 @@ def create_statement(table: Table, form: Form) -> str:
     assert end, f"sqlite-utils writes STRICT tables in another way: {text}"
     unique = [("id",)] if table.fact else []
     lines = [f"   UNIQUE ({', '.join(map(quoted, key))})" for key in (*unique, *form.keys)]
+    if table.fact:
+        lines.append(f"   CONSTRAINT {quoted(_JOURNAL_RULE)} CHECK ({quoted(capture.JOURNAL)} > 0)")
     return ",\n".join((head, *lines)) + "\n) STRICT"
 
 

@@ -24,7 +24,8 @@ CREATE TABLE "job_responses" (
    "shift_code" TEXT,
    "business_date" TEXT,
    "source_row" INTEGER,
-   UNIQUE ("id")
+   UNIQUE ("id"),
+   CONSTRAINT "_seq numbers the rows by itself: leave it out" CHECK ("_seq" > 0)
 ) STRICT;
 
 CREATE TRIGGER "_sync_job_responses_guard_insert" BEFORE INSERT ON "job_responses"

@@ -65,6 +65,8 @@ BEGIN
   SELECT CASE
     WHEN NEW."site_id" <> 'SITE_001'
       THEN RAISE(ABORT, 'work_orders: site_id must be SITE_001, this store''s own site; leave it out')
+    WHEN NEW."_rowid_" <> -1
+      THEN RAISE(ABORT, 'work_orders: SQLite numbers the rows by itself: leave the rowid out')
     WHEN (NEW."id" NOT GLOB '????????-????-????-????-????????????' OR NEW."id" <> lower(NEW."id"))
       THEN RAISE(ABORT, 'work_orders.id: a lower-case uuid in groups of 8-4-4-4-12 is expected; leave it out')
     WHEN NEW."created_at" IS NULL
@@ -184,6 +186,8 @@ BEGIN
       THEN RAISE(ABORT, 'work_orders.created_at is set once, when the row is made')
     WHEN OLD."id" <> NEW."id" AND (NEW."id" NOT GLOB '????????-????-????-????-????????????' OR NEW."id" <> lower(NEW."id"))
       THEN RAISE(ABORT, 'work_orders.id: a lower-case uuid in groups of 8-4-4-4-12 is expected; leave it out')
+    WHEN NEW."_rowid_" <> OLD."_rowid_"
+      THEN RAISE(ABORT, 'work_orders: SQLite numbers the rows by itself: leave the rowid out')
     WHEN NEW."order_no" IS NOT OLD."order_no" AND (NEW."order_no" IS NULL)
       THEN RAISE(ABORT, 'work_orders.order_no is required')
     WHEN NEW."order_no" IS NOT OLD."order_no" AND (length(NEW."order_no") > 60)
@@ -271,11 +275,21 @@ WHEN (SELECT flag FROM _sync_applying) = 0
 BEGIN
   INSERT INTO "_sync_log_work_orders"
     ("op", "id", "mask", "at_ms")
-  SELECT
+  VALUES (
     'I',
     NEW."id",
-    0,
-    CAST((julianday('now') - 2440587.5) * 86400000.0 + 0.5 AS INTEGER);
+    CASE
+      WHEN NEW."_rowid_" < 0 THEN RAISE(ABORT, 'work_orders: SQLite numbers the rows by itself: leave the rowid out')
+      WHEN (SELECT op FROM "_sync_log_work_orders" ORDER BY seq DESC LIMIT 1) <> 'I' THEN coalesce((
+        SELECT max(CASE
+        WHEN (CASE NEW."exec_state" WHEN 'CREATED' THEN 0 WHEN 'RELEASED' THEN 1 WHEN 'IN_PROGRESS' THEN 2 WHEN 'COMPLETED' THEN 3 WHEN 'CLOSED' THEN 4 ELSE -1 END) < (CASE d."o_exec_state" WHEN 'CREATED' THEN 0 WHEN 'RELEASED' THEN 1 WHEN 'IN_PROGRESS' THEN 2 WHEN 'COMPLETED' THEN 3 WHEN 'CLOSED' THEN 4 ELSE -1 END)
+          THEN RAISE(ABORT, 'work_orders.exec_state never goes back (CREATED < RELEASED < IN_PROGRESS < COMPLETED < CLOSED); ask the centre if it must')
+        WHEN (CASE NEW."cancel_requested" WHEN 0 THEN 0 WHEN 1 THEN 1 ELSE -1 END) < (CASE d."o_cancel_requested" WHEN 0 THEN 0 WHEN 1 THEN 1 ELSE -1 END)
+          THEN RAISE(ABORT, 'work_orders.cancel_requested never goes back (0 < 1); ask the centre if it must')
+        ELSE 0 END) FROM "_sync_log_work_orders" d
+        WHERE d.seq >= (SELECT max(seq) FROM "_sync_log_work_orders") - 3 AND d.op = 'X' AND d.id = NEW."id"), 0)
+      ELSE 0 END,
+    CAST((julianday('now') - 2440587.5) * 86400000.0 + 0.5 AS INTEGER));
 END;
 
 CREATE TRIGGER "_sync_work_orders_log_displaced_by_update" BEFORE UPDATE OF "id", "site_id", "order_no" ON "work_orders"
@@ -342,7 +356,7 @@ WHEN (SELECT flag FROM _sync_applying) = 0 AND OLD."id" = NEW."id" AND (
 BEGIN
   INSERT INTO "_sync_log_work_orders"
     ("op", "id", "mask", "at_ms", "o_order_no", "o_source", "o_material_id", "o_material_code", "o_material_version", "o_definition_id", "o_routing", "o_qty_ordered", "o_uom", "o_priority", "o_due_at", "o_customer_ref", "o_planned_start", "o_planned_end", "o_assigned_line", "o_exec_state", "o_cancel_requested", "o_actual_start", "o_actual_end", "o_notes", "o_customer_comment", "o_changed_by")
-  SELECT
+  VALUES (
     'U',
     OLD."id",
     ((OLD."order_no" IS NOT NEW."order_no") << 0)
@@ -389,7 +403,7 @@ BEGIN
     CASE WHEN (OLD."actual_end" IS NOT NEW."actual_end") THEN OLD."actual_end" END,
     CASE WHEN (OLD."notes" IS NOT NEW."notes") THEN OLD."notes" END,
     CASE WHEN (OLD."customer_comment" IS NOT NEW."customer_comment") THEN OLD."customer_comment" END,
-    CASE WHEN (OLD."changed_by" IS NOT NEW."changed_by") THEN OLD."changed_by" END;
+    CASE WHEN (OLD."changed_by" IS NOT NEW."changed_by") THEN OLD."changed_by" END);
 END;
 
 CREATE TRIGGER "_sync_work_orders_log_rekey" BEFORE UPDATE OF "id" ON "work_orders"
@@ -397,7 +411,7 @@ WHEN (SELECT flag FROM _sync_applying) = 0 AND OLD."id" <> NEW."id"
 BEGIN
   INSERT INTO "_sync_log_work_orders"
     ("op", "id", "site_id", "created_at", "mask", "at_ms", "o_order_no", "o_source", "o_material_id", "o_material_code", "o_material_version", "o_definition_id", "o_routing", "o_qty_ordered", "o_uom", "o_priority", "o_due_at", "o_customer_ref", "o_planned_start", "o_planned_end", "o_assigned_line", "o_exec_state", "o_cancel_requested", "o_actual_start", "o_actual_end", "o_notes", "o_customer_comment", "o_changed_by")
-  SELECT
+  VALUES (
     'D',
     OLD."id",
     OLD."site_id",
@@ -425,14 +439,14 @@ BEGIN
     OLD."actual_end",
     OLD."notes",
     OLD."customer_comment",
-    OLD."changed_by";
+    OLD."changed_by");
   INSERT INTO "_sync_log_work_orders"
     ("op", "id", "mask", "at_ms")
-  SELECT
+  VALUES (
     'I',
     NEW."id",
     0,
-    CAST((julianday('now') - 2440587.5) * 86400000.0 + 0.5 AS INTEGER);
+    CAST((julianday('now') - 2440587.5) * 86400000.0 + 0.5 AS INTEGER));
 END;
 
 CREATE TRIGGER "_sync_work_orders_log_delete" BEFORE DELETE ON "work_orders"
@@ -440,7 +454,7 @@ WHEN (SELECT flag FROM _sync_applying) = 0
 BEGIN
   INSERT INTO "_sync_log_work_orders"
     ("op", "id", "site_id", "created_at", "mask", "at_ms", "o_order_no", "o_source", "o_material_id", "o_material_code", "o_material_version", "o_definition_id", "o_routing", "o_qty_ordered", "o_uom", "o_priority", "o_due_at", "o_customer_ref", "o_planned_start", "o_planned_end", "o_assigned_line", "o_exec_state", "o_cancel_requested", "o_actual_start", "o_actual_end", "o_notes", "o_customer_comment", "o_changed_by")
-  SELECT
+  VALUES (
     'D',
     OLD."id",
     OLD."site_id",
@@ -468,5 +482,5 @@ BEGIN
     OLD."actual_end",
     OLD."notes",
     OLD."customer_comment",
-    OLD."changed_by";
+    OLD."changed_by");
 END;

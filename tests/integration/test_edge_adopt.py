@@ -152,6 +152,49 @@ def test_a_replace_through_the_plants_own_number_is_captured(path, opened):
     assert [(row.op, row.id == gone) for row in site.sent()] == [("I", False), ("D", True)]
 
 
+@pytest.mark.parametrize("name", ["number", "rowid", "_rowid_"])
+def test_an_update_or_replace_of_the_plants_own_number_is_captured(path, opened, name):
+    site = adopted(path, opened)
+    gone = site.value("SELECT id FROM gauges WHERE number = 2")
+    site.write(f"UPDATE OR REPLACE gauges SET {name} = 2 WHERE number = 1")
+    assert {(row.op, row.id == gone) for row in site.sent()} == {("U", False), ("D", True)}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT OR REPLACE INTO old_parts (rowid, gauge, name) VALUES (3, 2, 'lid')",
+        "UPDATE OR REPLACE old_parts SET oid = 3 WHERE name = 'dial'",
+    ],
+)
+def test_a_replace_through_the_number_of_a_row_without_a_key_is_captured(path, opened, statement):
+    site = adopted(path, opened)
+    gone = site.value("SELECT id FROM old_parts WHERE name = 'case'")
+    site.write(statement)
+    assert (gone, "D") in [(row.id, row.op) for row in site.sent()]
+
+
+def test_an_adopted_row_keeps_its_id_and_one_that_is_null_is_made(path, opened):
+    site = adopted(path, opened)
+    assert "gauges.id is required" in site.refused("UPDATE gauges SET id = NULL")
+    site.write("INSERT INTO gauges (number, id) VALUES (3, NULL)")
+    (row,) = site.sent()
+    assert row.id == site.value("SELECT id FROM gauges WHERE number = 3")
+    site.write("UPDATE gauges SET reading = 1.5 WHERE number = 3")
+    assert [row.new for row in site.sent()] == [{"reading": "1.5"}]
+
+
+def test_a_replace_through_a_partial_unique_index_is_captured(path, opened):
+    plant = sqlite3.connect(path)
+    plant.execute("CREATE UNIQUE INDEX made_once ON gauges (made) WHERE reading > 1")
+    plant.close()
+    site = adopted(path, opened)
+    gone = site.value("SELECT id FROM gauges WHERE number = 1")
+    row = "(7, '2011-01-01T00:00:00.000Z', 2)"
+    site.write(f"REPLACE INTO gauges (number, made, reading) VALUES {row}")
+    assert [(row.op, row.id == gone) for row in site.sent()] == [("I", False), ("D", True)]
+
+
 def test_what_a_foreign_key_deletes_along_is_captured(path, opened):
     site = adopted(path, opened)
     site.write("PRAGMA foreign_keys = ON")
@@ -246,6 +289,8 @@ def test_an_undeclared_table_is_refused_with_a_draft_that_loads(path, tmp_path):
         ("ALTER TABLE gauges RENAME COLUMN number TO id", "is no lower-case uuid: rename"),
         ("DROP TABLE gauges", "has no table gauges"),
         ("ALTER TABLE gauges RENAME COLUMN number TO rowid", "no rowid of SQLite's own"),
+        ("CREATE UNIQUE INDEX low ON gauges (lower(serial))", "can't be watched, low: "),
+        ("CREATE UNIQUE INDEX trim ON gauges (serial COLLATE RTRIM)", "can't be watched, trim: "),
     ],
 )
 def test_a_table_that_cannot_be_adopted_is_left_as_it_was(path, change, message):

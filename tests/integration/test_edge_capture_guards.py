@@ -54,6 +54,15 @@ def test_a_replace_through_the_journal_number_is_refused(site):
     assert message == "job_responses._seq numbers the rows by itself: leave it out"
 
 
+@pytest.mark.parametrize("verb", ["INSERT", "INSERT OR REPLACE"])
+def test_a_journal_number_of_minus_one_is_refused_and_no_fact_is_lost(site, verb):
+    message = site.refused(f"{verb} INTO job_responses (_seq, report_type) VALUES (-1, 'SETUP')")
+    assert message == "CHECK constraint failed: _seq numbers the rows by itself: leave it out"
+    report(site)
+    assert site.value("SELECT _seq FROM job_responses") == 1
+    assert len(site.sent()) == 1
+
+
 def test_the_very_same_fact_again_is_ignored_where_the_program_says_so(site):
     row_id = report(site)
     site.write(f"INSERT OR IGNORE {REPORT} (?, 'PRODUCTION', ?, '5')", row_id, CREATED)
@@ -99,6 +108,28 @@ def test_a_journal_whose_facts_are_all_deleted_begins_anew(site):
     assert site.sent() == []
     report(site, 2)
     assert [row.id for row in site.sent()] == [uid(2)]
+
+
+# --- the row number ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["rowid", "_rowid_", "oid"])
+@pytest.mark.parametrize("number", [1, 7, 0, -1, -2])
+def test_a_row_number_chosen_by_a_program_is_refused_by_insert_and_update(site, name, number):
+    site.order(1)
+    site.order(2)
+    leave_out = "work_orders: SQLite numbers the rows by itself: leave the rowid out"
+    insert = f"INSERT OR REPLACE INTO work_orders ({name}, order_no) VALUES (?, 'C')"
+    update = f"UPDATE OR REPLACE work_orders SET {name} = ? WHERE order_no = 'WO-2'"
+    for statement in (insert, update):
+        assert site.refused(statement, number) == leave_out
+    assert site.sent() == []
+
+
+def test_an_update_that_leaves_the_row_number_as_it_is_passes(site):
+    site.order(1)
+    site.write("UPDATE work_orders SET rowid = rowid, notes = 'x'")
+    assert [row.new for row in site.sent()] == [{"notes": "x"}]
 
 
 # --- whose row it is --------------------------------------------------------------------------
@@ -174,6 +205,50 @@ def test_a_cancel_request_is_not_taken_back(site):
     site.update("work_orders", row_id, cancel_requested=1)
     message = site.refused("UPDATE work_orders SET cancel_requested = 0")
     assert "cancel_requested never goes back (0 < 1)" in message
+
+
+@pytest.mark.parametrize("drained", [True, False])
+@pytest.mark.parametrize("recursive", ["OFF", "ON"])
+def test_a_replace_by_id_does_not_move_a_state_back(site, drained, recursive):
+    site.program.execute(f"PRAGMA recursive_triggers = {recursive}")
+    row_id = site.order(1)
+    site.order(2)
+    site.update("work_orders", row_id, exec_state="COMPLETED")
+    if drained:
+        site.decided()
+    replace = "INSERT OR REPLACE INTO work_orders (id, order_no, exec_state) VALUES (?, ?, ?)"
+    for order_no in ("WO-1", "WO-2", "WO-3"):  # it may displace a row by its natural key besides
+        message = site.refused(replace, row_id, order_no, "CREATED")
+        assert message.startswith("work_orders.exec_state never goes back")
+    site.write(replace, row_id, "WO-1", "CLOSED")
+    assert site.sent()[-1].new["exec_state"] == "CLOSED"
+
+
+def test_an_upsert_or_ignore_whose_default_state_lies_behind_passes(site):
+    row_id = site.order(1)
+    site.update("work_orders", row_id, exec_state="COMPLETED")
+    site.decided()
+    insert = "INTO work_orders (id, order_no) VALUES (?, 'WO-1')"
+    site.write(f"INSERT OR IGNORE {insert}", row_id)
+    site.write(f"INSERT {insert} ON CONFLICT (id) DO UPDATE SET notes = 'seen'", row_id)
+    site.order(2)
+    assert site.row("work_orders", row_id)["exec_state"] == "COMPLETED"
+    assert site.row("work_orders", row_id)["notes"] == "seen"
+
+
+def test_a_signed_row_lets_a_replace_go_back_too(site):
+    lot = "INTO material_lots (id, lot_no, quality_status) VALUES (?, 'L1', ?)"
+    site.write(f"INSERT {lot}", uid(1), "QUARANTINED")
+    back = f"INSERT OR REPLACE {lot}"
+    assert "only after a signed row in lot_releases" in site.refused(back, uid(1), "RELEASED")
+    site.write(
+        "INSERT INTO lot_releases (lot_id, from_state, to_state, reason, signed_by, signed_at)"
+        " VALUES (?, 'QUARANTINED', 'RELEASED', 'inspected', 'q-lead', ?)",
+        uid(1),
+        CREATED,
+    )
+    site.write(back, uid(1), "RELEASED")
+    assert site.value("SELECT quality_status FROM material_lots") == "RELEASED"
 
 
 def test_a_signed_row_lets_a_lot_go_back_just_that_step(site):
