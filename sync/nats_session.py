@@ -164,10 +164,10 @@ class Session:
         tasks: list[asyncio.Task[Any] | None]
         tasks = [client._reading_task, client._ping_interval_task, client._flusher_task]  # noqa: SLF001
         tasks += [sub._wait_for_msgs_task for sub in client._subs.values()]  # noqa: SLF001
-        alive = [task for task in tasks if task is not None and not task.done()]
-        for task in alive:
+        known = [task for task in tasks if task is not None]
+        for task in known:
             task.cancel()
-        await asyncio.gather(*alive, return_exceptions=True)
+        await asyncio.gather(*known, return_exceptions=True)  # also those that ended by an error
 
     # --- traffic ----------------------------------------------------------------------------
 

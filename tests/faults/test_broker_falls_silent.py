@@ -7,6 +7,7 @@ import contextlib
 import json
 import random
 import signal
+import socket
 from dataclasses import replace
 from typing import Self
 from urllib.parse import urlsplit
@@ -46,8 +47,12 @@ class Wire:
         self.bytes_per_s: int | None = None
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=1 << 16)
-        port = self._server.sockets[0].getsockname()[1]
+        # Small buffers: what a wire has taken is under way on it, and not stored somewhere.
+        listening = socket.socket()
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+        listening.bind(("127.0.0.1", 0))
+        self._server = await asyncio.start_server(self._accept, sock=listening, limit=1 << 13)
+        port = listening.getsockname()[1]
         self.url = f"nats://127.0.0.1:{port}"
         return self
 
