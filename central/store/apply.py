@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from central.store import spool
 from central.store.changeset import Origin
-from central.store.faults import is_fault, park_whole
+from central.store.faults import apply_around, is_fault
 from central.store.gate import Gate, Judged, judged
 from central.store.months import partitions_of
 from central.store.outcome import RunOutcome, added
@@ -54,7 +54,7 @@ async def _apply_or_park(
     except Exception as why:
         if not is_fault(why):
             raise
-        return await park_whole(session, sent, Origin.of(sent), lambda: [sent.blocks], lease)
+        return await apply_around(session, sent, Origin.of(sent), lambda: [sent.blocks], lease)
 
 
 async def _apply_run(
@@ -110,4 +110,4 @@ async def apply_spooled(session: Session, part: Part, lease: Lease) -> RunOutcom
     except Exception as why:
         if whole is None or not is_fault(why):
             raise
-        return await park_whole(session, part, whole.origin(), whole.each, lease)
+        return await apply_around(session, part, whole.origin(), whole.each, lease)

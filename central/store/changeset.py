@@ -123,20 +123,24 @@ class Source:
 
     def alone(self) -> ChangeBlock:
         """Return the row as a block of its own."""
-        block, rows = self.block, slice(self.place, self.place + 1)
-        return ChangeBlock(
-            table=block.table,
-            op=block.op,
-            columns=block.columns,
-            sites=block.sites[rows],
-            created=block.created[rows],
-            ids=block.ids[rows],
-            at=block.at[rows],
-            base=block.base[rows],
-            after=block.after[rows],
-            new=[column[rows] for column in block.new],
-            old=[column[rows] for column in block.old],
-        )
+        return part_of(self.block, slice(self.place, self.place + 1))
+
+
+def part_of(block: ChangeBlock, rows: slice) -> ChangeBlock:
+    """Return consecutive rows of a block as a block of their own."""
+    return ChangeBlock(
+        table=block.table,
+        op=block.op,
+        columns=block.columns,
+        sites=block.sites[rows],
+        created=block.created[rows],
+        ids=block.ids[rows],
+        at=block.at[rows],
+        base=block.base[rows],
+        after=block.after[rows],
+        new=[column[rows] for column in block.new],
+        old=[column[rows] for column in block.old],
+    )
 
 
 @dataclass(frozen=True, slots=True)

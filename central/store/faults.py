@@ -1,17 +1,20 @@
-"""The queue never stops: a transaction that this program fails on is parked whole."""
+"""The queue never stops: what this program itself fails on is parked, and the rest goes on."""
 
 from __future__ import annotations
 
 import logging
 import traceback
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import psycopg
 
 from central.store.applying import ROWS_AT_FAULT
-from central.store.changeset import Origin, Reason, Refusal, Source
+from central.store.changeset import Origin, Reason, Refusal, Source, part_of
 from central.store.gate import judged
 from central.store.parking import park
+from central.store.releases import relaxing_tables
+from central.store.run import apply_blocks
 from central.store.transaction import in_one_transaction
 from shared.errors import SyncError
 from shared.observe import note
@@ -24,10 +27,15 @@ if TYPE_CHECKING:
     from central.store.leases import Lease
     from central.store.outcome import RunOutcome
     from central.store.session import Session
+    from shared.catalog import Catalog
     from shared.changes import ChangeBlock, Part, SyncTransaction
 
     #: Gives the blocks of a transaction, part by part, each time it is called.
     Parts = Callable[[], Iterable[Sequence[ChangeBlock]]]
+
+#: Attempts at the pieces of one transaction. What is not found by then is parked with the rest: a
+#: mistake that every row brings to light must not hold up the queue.
+TRIES_MAX: Final = 200
 
 _log = logging.getLogger(__name__)
 
@@ -39,22 +47,74 @@ def is_fault(why: Exception) -> bool:
     return not isinstance(why, SyncError | OSError)
 
 
-async def park_whole(
+async def apply_around(
     session: Session, link: SyncTransaction | Part, origin: Origin, parts: Parts, lease: Lease
 ) -> RunOutcome:
-    """Park all rows of a transaction that failed, for the reason that is being handled."""
+    """Apply a transaction that failed but for what this program fails on, which is parked.
+
+    To be called while the reason is being handled. Facts are halved until the row to blame is
+    alone; the two-way rows of a part, which may be tied to one another, stay together. Rows that
+    waited for what is applied here are left to ``retry.due``: they may be what it fails on.
+    """
     why = traceback.format_exc()
     note(
-        _log, "fault: transaction parked", level=logging.ERROR, site=origin.site, n=origin.n,
-        tx_id=origin.tx_id, error=why,
+        _log, "fault: transaction applied in pieces", level=logging.ERROR, site=origin.site,
+        n=origin.n, tx_id=origin.tx_id, error=why,
     )  # fmt: skip
-    message = why.strip().splitlines()[-1]
+    last = why.strip().splitlines()[-1]
 
     async def work(applying: Applying, gate: Gate) -> Judged:
         todo = judged([link], gate)
+        search = _Search(applying, origin, last)
         for blocks in parts() if todo.accepted else ():
-            sources = [Source(b, row, origin) for b in blocks for row in range(len(b))]
-            await park(applying, [Refusal(each, Reason.FAULT, message) for each in sources])
+            for whole in _wholes(applying.catalog, blocks):
+                await search.apply(whole)
         return todo
 
     return await in_one_transaction(session, lease, [link], work, is_bold=False)
+
+
+def _wholes(catalog: Catalog, blocks: Sequence[ChangeBlock]) -> Iterable[list[ChangeBlock]]:
+    """Return the blocks as far as they may not be parted; a release goes with what it releases."""
+    tied = [block for block in blocks if not _is_alone(catalog, block)]
+    facts = [[block] for block in blocks if _is_alone(catalog, block)]
+    return [tied, *facts] if tied else facts
+
+
+def _is_alone(catalog: Catalog, block: ChangeBlock) -> bool:
+    """Return whether each row of a block stands for itself: a fact that releases nothing."""
+    if block.table not in catalog or block.table in relaxing_tables(catalog):
+        return False
+    return catalog.table(block.table).fact
+
+
+@dataclass(slots=True)
+class _Search:
+    """The search for what this program fails on, within one transaction."""
+
+    applying: Applying
+    origin: Origin
+    #: What was said of the fault last.
+    message: str
+    tries: int = 0
+
+    async def apply(self, whole: list[ChangeBlock]) -> None:
+        """Apply blocks, or the halves of a single one, and park what fails."""
+        if self.tries < TRIES_MAX:
+            self.tries += 1
+            try:
+                async with self.applying.savepoint():
+                    await apply_blocks(self.applying, self.origin, whole)
+            except Exception as why:
+                if not is_fault(why):
+                    raise
+                self.message = traceback.format_exception_only(why)[-1].strip()
+            else:
+                return
+            if len(whole) == 1 and len(whole[0]) > 1 and _is_alone(self.applying.catalog, whole[0]):
+                half = len(whole[0]) // 2
+                await self.apply([part_of(whole[0], slice(0, half))])
+                await self.apply([part_of(whole[0], slice(half, None))])
+                return
+        sources = [Source(b, row, self.origin) for b in whole for row in range(len(b))]
+        await park(self.applying, [Refusal(each, Reason.FAULT, self.message) for each in sources])

@@ -68,6 +68,11 @@ async def apply_parts(applying: Applying, origin: Origin, parts: Parts) -> None:
                 applying.forget()
 
 
+async def apply_blocks(applying: Applying, origin: Origin, blocks: Sequence[ChangeBlock]) -> None:
+    """Apply some blocks of a transaction, by themselves and waking nothing that waits."""
+    await _apply_batch(applying, sorted_batch(blocks, origin, applying.catalog))
+
+
 def _has_rows(seen: Mapping[int, set[int]], step: int, number: int) -> bool:
     return number not in seen or step in seen[number]
 
