@@ -34,16 +34,18 @@ class Rival:
     table: str
     _runs: int = 0
 
-    def copy_rows(self, keys: Sequence[tuple[str, str, str]]) -> None:
-        """Give the publisher the rows that the centre has already: their keys, and no more."""
-        with psycopg.connect(self.server.url(), autocommit=True) as connection:
-            connection.execute(b"ALTER PUBLICATION rival SET (publish = 'update')")
-            with connection.cursor().copy(
-                f"COPY mes.{self.table} (site_id, created_at, id) FROM STDIN".encode()
-            ) as into:
-                for key in keys:
-                    into.write_row(key)
-            connection.execute(f"ANALYZE mes.{self.table}".encode())
+    def copy_rows(self) -> None:
+        """Give the publisher the rows that the centre has, without sending them back."""
+        with (
+            psycopg.connect(self.centre_url) as centre,
+            psycopg.connect(self.server.url(), autocommit=True) as here,
+            centre.cursor().copy(f"COPY (TABLE mes.{self.table}) TO STDOUT".encode()) as out,
+        ):
+            here.execute(b"ALTER PUBLICATION rival SET (publish = 'update')")
+            with here.cursor().copy(f"COPY mes.{self.table} FROM STDIN".encode()) as into:
+                for piece in out:
+                    into.write(piece)
+            here.execute(f"ANALYZE mes.{self.table}".encode())
 
     def lay_ready(self, columns: Sequence[str], rows: Sequence[Row]) -> None:
         """Put rows into a table of the publisher that is not published."""

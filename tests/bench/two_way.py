@@ -95,7 +95,7 @@ def two_way_updates_vs_logical_replication(runs: int = frame.RUNS) -> list[frame
         replicated(Path(folder) / "rival", world.url(), "work_orders") as rival,
     ):
         orders = Orders(world, eye)
-        rival.copy_rows(orders.keys)
+        rival.copy_rows()
 
         def theirs() -> float:
             changes = orders.changes()
