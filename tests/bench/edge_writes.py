@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -55,8 +56,9 @@ class Pair:
                     " AND sql IS NOT NULL ORDER BY type DESC",
                     (table,),
                 )
-                for (statement,) in listed.fetchall():
-                    plain.execute(statement.replace('   "_seq" INTEGER PRIMARY KEY,\n', ""))
+                for (made,) in listed.fetchall():
+                    statement = made.replace('   "_seq" INTEGER PRIMARY KEY,\n', "")
+                    plain.execute(re.sub(r",\n +CONSTRAINT .* CHECK .*", "", statement))
         return pair
 
     def fill(self, statements: Statements) -> None:
