@@ -59,9 +59,7 @@ async def prune(connection: AsyncConnection[Any], feed_days: int) -> dict[str, i
     return {"feed": feed.rowcount, "snapshots": spools.rowcount, "applied": applied.rowcount}
 
 
-async def keep_up(
-    connection: AsyncConnection[Any], *, safe_after_s: float, feed_days: int
-) -> None:
+async def keep_up(connection: AsyncConnection[Any], *, safe_after_s: float, feed_days: int) -> None:
     """Do the upkeep every minute until cancelled; ``connection`` must be in autocommit mode."""
     while True:
         moved = await advance_safe(connection, safe_after_s)

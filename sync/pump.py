@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Bytes in one atomic batch: as much as a link of 100 Mbit/s and 200 ms round trip has in flight.
 BATCH_BYTES_MAX = 4 << 20
+#: Messages in one atomic batch; the broker's own limit.
+BATCH_PIECES_MAX = 1_000
 
 
 class Outbox(Protocol):
@@ -42,6 +44,10 @@ class Outbox(Protocol):
 
 class Transport(Protocol):
     """The part of a link that sends."""
+
+    @property
+    def batch_bytes_max(self) -> int:
+        """How large a batch may be at the bandwidth that there is."""
 
     async def publish_batch(
         self, subject: str, payloads: Sequence[bytes], *, expected_last: int, over: str
@@ -97,10 +103,10 @@ class Sender:
         Nothing is lost by a failure: whatever the broker did not say it stored is sent again, and
         what it stored without our hearing of it is skipped as a duplicate at the other side.
         """
-        messages = await self.outbox.next(BATCH_BYTES_MAX)
+        size = min(BATCH_BYTES_MAX, self.transport.batch_bytes_max)
+        messages, pieces = _batch(await self.outbox.next(size))
         if not messages:
             return 0
-        pieces = [piece for message in messages for piece in codec.fragments(message)]
         while True:
             try:
                 self.tail = await self.transport.publish_batch(
@@ -118,6 +124,17 @@ class Sender:
                 break
         await self.outbox.sent(len(messages))
         return len(messages)
+
+
+def _batch(messages: Sequence[bytes]) -> tuple[Sequence[bytes], list[bytes]]:
+    """Return as many messages as the broker takes in one batch, and the pieces they make."""
+    pieces: list[bytes] = []
+    for count, message in enumerate(messages):
+        more = codec.fragments(message)
+        if count and len(pieces) + len(more) > BATCH_PIECES_MAX:
+            return messages[:count], pieces
+        pieces += more
+    return messages, pieces
 
 
 @dataclass(slots=True)

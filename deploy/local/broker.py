@@ -178,6 +178,9 @@ class NatsServer:
             f"  store_dir: {json.dumps(str(self.root / 'store'))}\n"
             f"  max_file_store: {self._store_bytes_max}\n"
             "  sync_interval: always\n"
+            # A batch on a thin line may take longer than the ten seconds that it has by default.
+            "  limits { batch { max_inflight_per_stream: 64, max_inflight_total: 2000,"
+            ' timeout: "60s" } }\n'
             "}\n"
             f"{self._routes.replace('{route}', str(self._ports['route']))}"
         )

@@ -16,11 +16,14 @@ class FakeStream:
 
     messages: list[bytes] = field(default_factory=list)
     lose_acks: int = 0
+    batch_bytes_max: int = 1 << 20
+    batches: list[int] = field(default_factory=list)
 
     async def publish_batch(self, subject, payloads, *, expected_last, over):
         if expected_last != len(self.messages):
             raise WrongLastSequence(len(self.messages))
         self.messages += payloads
+        self.batches.append(len(payloads))
         if self.lose_acks:
             self.lose_acks -= 1
             raise BrokerUnreachable
@@ -60,6 +63,18 @@ async def test_everything_goes_out_once_and_in_order():
     stream, outbox = FakeStream(), FakeOutbox()
     await drain(Sender(outbox, stream))
     assert stream.messages == NUMBERS
+
+
+async def test_a_backlog_of_many_small_messages_goes_in_batches_that_the_broker_takes():
+    stream, outbox = FakeStream(), FakeOutbox()
+
+    async def next_many(bytes_max):
+        return [b"%d" % k for k in range(outbox.at, 2_500)]
+
+    outbox.next = next_many
+    await drain(Sender(outbox, stream))
+    assert stream.messages == [b"%d" % k for k in range(2_500)]
+    assert stream.batches == [1_000, 1_000, 500]
 
 
 async def test_a_sender_that_starts_anew_learns_the_tail_from_the_broker():
