@@ -196,10 +196,18 @@ class Agent:
         await self._thread.run(self._store.set_offset, offset, answered_at)
         metrics.OFFSET.labels(self._settings.site).set(offset / 1000)
         if answer["verdict"] == "stop":
+            if await self._was_overtaken(position.last_n, int(answer["applied_n"])):
+                await self._hello()
+                return
             await self._stop(str(answer["why"]))
         if answer["verdict"] == "snapshot":
             await self._thread.run(self._store.want_snapshot, str(answer["why"]), answered_at)
         self._check_progress(int(answer["applied_n"]), int(answer["waiting"]))
+
+    async def _was_overtaken(self, said_n: int, applied_n: int) -> bool:
+        """Tell whether the centre only had more than a hello said because we sent it meanwhile."""
+        position = await self._thread.run(self._store.position)
+        return said_n < applied_n <= position.last_n
 
     def _check_progress(self, applied_n: int, waiting: int) -> None:
         """Send again what neither the centre has applied nor the stream still holds."""
