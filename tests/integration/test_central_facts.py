@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shared.changes import ChangeBlock
 from sync.protocol import Verdict
 from tests.integration.apply_world import CREATED, World, open_world
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from shared.changes import Value
+    from shared.changes import ChangeBlock, Value
 
 
 @pytest.fixture
