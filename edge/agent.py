@@ -155,9 +155,11 @@ class Agent:
         if position.needs_snapshot:
             await load_snapshot(self._link, self._store, self._thread, self._settings.site)
         await self._down.ask_again()
+        self._news.set()
         durable = f"site-{self._settings.site}"
         async for deliveries in self._link.pull("DOWN", durable):
             verdict = await self._receiver.receive_next(deliveries)
+            self._news.set()  # an apply drains first: there may be something to send
             await self._link.ack(deliveries)
             if verdict is Verdict.FORK:
                 await self._stop("the centre's feed has another history than the one we followed")
