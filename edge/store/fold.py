@@ -14,6 +14,8 @@ from shared.changes import Op, Value
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from shared.catalog import Table
+
 #: A row of the log: op, id, site_id, created_at, mask, at_ms, then an old value for each column.
 Touch = tuple[Any, ...]
 _OP, _ID, _SITE, _CREATED, _MASK, _AT, _OLD = range(7)
@@ -89,3 +91,12 @@ def decide(
 def differs(before: Value, now: Value) -> bool:
     """Return whether two values are not the same, to the type: 1, 1.0 and '1' are three."""
     return before is not now and (type(before) is not type(now) or before != now)
+
+
+def whole_groups(table: Table, mask: int) -> int:
+    """Return the mask with every column of the groups that it touches.
+
+    Columns that are edited as one thing travel as one, so that whoever wins, wins whole.
+    """
+    touched = {table.group_of(name) for name in table.names_of(mask)}
+    return mask | table.mask(name for group in touched for name in group.columns)

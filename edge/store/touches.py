@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from edge import capture
 from edge.sql_text import quoted
 from edge.store.canon import one_form_of_old, to_one_form
-from edge.store.fold import Touched, decide, fold
+from edge.store.fold import Decided, Touched, decide, fold, whole_groups
 from edge.store.open import silent
 from shared.catalog import CREATED_AT
 from shared.changes import Op, Value
@@ -22,7 +22,6 @@ from shared.changes import Op, Value
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edge.store.fold import Decided
     from edge.store.open import Opened
     from shared.catalog import Table
 
@@ -54,6 +53,8 @@ class Touches:
         self._n = n
         writer = table.writer_column
         self._writer_bit = None if writer is None else table.bit(writer.name)
+        #: Masks seen, with their groups whole: a page has one or two of them.
+        self._whole: dict[int, int] = {}
 
     def pages(self) -> Iterator[list[Change]]:
         """Yield the changes in pages; rows that did not change in the end are left out."""
@@ -96,6 +97,8 @@ class Touches:
                 writer_bit=self._writer_bit,
             )
             if decided is not None:
+                if decided.op is Op.UPDATE:
+                    decided = Decided(Op.UPDATE, self._with_groups(decided.mask))
                 after_n = pending[touched.id][0] if touched.id in pending else None
                 base, _ = versions.get(touched.id, (None, True))
                 changes.append(Change(decided, touched, live, base, after_n))
@@ -108,7 +111,12 @@ class Touches:
             if not existed[touched.id] or not touched.mask:
                 return (1 << len(self._table.names)) - 1
             mask |= touched.mask
-        return mask
+        return self._with_groups(mask)
+
+    def _with_groups(self, mask: int) -> int:
+        if mask not in self._whole:
+            self._whole[mask] = whole_groups(self._table, mask)
+        return self._whole[mask]
 
     def _readable(self, page: list[Touched]) -> tuple[list[Touched], dict[str, list[Value]]]:
         """Give rows whose id is no UTF-8 one that is, and return them as they stand.
