@@ -116,7 +116,7 @@ async def test_a_batch_waits_its_turn_while_too_many_others_are_open(broker, lin
         headers = {"Nats-Batch-Id": f"open-{number}", "Nats-Batch-Sequence": str(sequence)}
         await client.request(subject, b"", headers=headers | commit, timeout=5)
 
-    for number in range(50):  # the broker's limit for a stream
+    for number in range(64):  # the limit for a stream that our brokers have
         await send(number, 1, {})
     waiting = asyncio.create_task(
         link.publish_batch(f"up.{site}.o", [b"a", b"b"], expected_last=0, over=f"up.{site}.o")
