@@ -24,6 +24,7 @@ from edge.lanes import DownLane, StoreThread, UpLane, now_ms
 from edge.loading import load_snapshot
 from edge.status import read_picture
 from edge.wake import Wake
+from shared.clock import clock_offset_ms
 from shared.errors import BrokerUnreachable, ConsumerGone, Fatal, ForkedHistory, Transient
 from shared.observe import note
 from sync import codec
@@ -193,8 +194,7 @@ class Agent:
             )
         )
         answered_at = now_ms()
-        # Half the way there and back: the usual estimate of a time server (Cristian, 1989).
-        offset = int(answer["now_ms"]) - (asked_at + answered_at) // 2
+        offset = clock_offset_ms(asked_at, int(answer["now_ms"]), answered_at)
         await self._thread.run(self._store.set_offset, offset, answered_at)
         metrics.OFFSET.labels(self._settings.site).set(offset / 1000)
         if answer["verdict"] == "stop":

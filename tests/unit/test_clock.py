@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.clock import COUNTER_BITS, DRIFT_MAX_MS, stamp, tick, touch_ms, wall_ms
+from shared.clock import (
+    COUNTER_BITS,
+    DRIFT_MAX_MS,
+    clock_offset_ms,
+    stamp,
+    tick,
+    touch_ms,
+    wall_ms,
+)
 
 #: 1970 to the year 6429, which is where 47 bits of milliseconds end.
 WALLS = st.integers(0, (1 << 47) - 1)
@@ -95,3 +103,17 @@ def test_no_touch_is_later_than_the_bound_and_only_held_ones_are_flagged(at, off
 def test_two_touches_of_one_message_keep_their_order(one, other, offset, stored):
     early, late = sorted((one, other))
     assert touch_ms(early, offset, stored)[0] <= touch_ms(late, offset, stored)[0]
+
+
+@given(st.integers(0, 2**41), st.integers(0, 60_000), st.integers(0, 60_000))
+def test_clocks_that_agree_are_not_parted_by_a_slow_question_or_a_slow_answer(start, there, back):
+    assert clock_offset_ms(start, start + there, start + there + back) == 0
+
+
+@given(
+    st.integers(0, 2**41), st.integers(0, 500), st.integers(0, 500), st.integers(-(10**7), 10**7)
+)
+def test_an_offset_is_measured_to_half_the_round_trip(start, there, back, ahead):
+    measured = clock_offset_ms(start, start + there + ahead, start + there + back)
+    assert abs(measured - ahead) <= there + back + 2
+    assert (measured == 0) or (measured > 0) == (ahead > 0)
