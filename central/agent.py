@@ -63,7 +63,7 @@ async def run_ingest(settings: CentralSettings, catalog: Catalog) -> None:
             await stack.enter_async_context(CentralStore.open(settings.database_url, catalog))
             for _ in range(settings.connections)
         ]
-        await Worker(name, Stores(stores), link, lease_s=settings.lease_s).run()
+        await Worker(name, Stores(stores, catalog), link, lease_s=settings.lease_s).run()
 
 
 async def run_feed(settings: CentralSettings, catalog: Catalog) -> None:

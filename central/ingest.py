@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception
 from tenacity.wait import wait_random_exponential
 
 from central import metrics
+from central.store import Incoming
 from shared.changes import GENESIS, Part, PartBody, Position, SyncTransaction
 from shared.clock import wall_ms
 from shared.errors import ConsumerGone, ForeignSite, LeaseLost, MalformedMessage, Poison, Transient
@@ -34,15 +36,24 @@ if TYPE_CHECKING:
 
     from central.store import CentralStore
     from central.store.leases import Lease
+    from shared.catalog import Catalog
+    from sync.nats_pull import Delivery
     from sync.transport import Link
+
+    _Group = Sequence[tuple[Part, Message]]
 
 _log = logging.getLogger(__name__)
 
-#: Rows and transactions that one PostgreSQL transaction takes at most.
-RUN_ROWS_MAX = 20_000
+#: Rows and transactions after which a run, which is one transaction of PostgreSQL, is full.
+RUN_ROWS_MAX = 10_000
 RUN_TRANSACTIONS_MAX = 200
-#: Uncompressed bytes of a run; in memory its values take a few times as much.
-RUN_BYTES_MAX = 16 << 20
+#: Of the first of several runs: PostgreSQL has nothing to do meanwhile.
+_FIRST_RUN_ROWS = 1_000
+#: The same for uncompressed bytes; in memory the values take a few times as much, twice: while one
+#: run is applied the next is prepared.
+RUN_BYTES_MAX = 8 << 20
+#: Smaller messages are opened where we are: to hand them to a thread costs more.
+_AT_ONCE_BYTES = 16 << 10
 #: A transaction of more parts than this is not held in memory.
 PARTS_MAX = 8
 _REWIND_EVERY_S = 1.0
@@ -52,7 +63,8 @@ _RETRY_DUE_EVERY_S = 10.0
 class Stores:
     """A few stores (connections), lent to whoever applies."""
 
-    def __init__(self, stores: Sequence[CentralStore]) -> None:
+    def __init__(self, stores: Sequence[CentralStore], catalog: Catalog) -> None:
+        self.catalog = catalog
         self._free: asyncio.Queue[CentralStore] = asyncio.Queue()
         for store in stores:
             self._free.put_nowait(store)
@@ -77,27 +89,47 @@ class SiteInbox:
     link: Link
     _rewound_at: float = field(default=float("-inf"))
     _position: tuple[str, Position] | None = None
+    #: The beginning of a transaction whose other parts come with the next delivery, most likely.
+    _beginning: _Group = ()
 
     async def take(self, messages: Sequence[Message]) -> Verdict:
         """Apply the transactions that are whole, in order; keep parts of those that are not."""
-        run: list[SyncTransaction] = []
-        size = 0
         verdict = Verdict.APPLY
         parts = [(part, message) for message in messages if (part := await self._read(message))]
-        for group in _groups(parts):
-            opened = _opened(group)
-            if opened is not None:
-                run.append(opened)
-                size += sum(codec.body_size(part.body) for part, _ in group)
-            if opened is None or size >= RUN_BYTES_MAX or _full(run):
-                kept = group if opened is None else ()
-                verdict, run, size = await self._apply_and_keep(run, kept), [], 0
+        groups = _groups([*self._beginning, *parts])
+        beginning = groups.pop() if groups and self._is_beginning(groups[-1]) else ()
+        runs = _Runs(groups, self.stores.catalog)
+        run = await runs.next(_FIRST_RUN_ROWS)
+        while run is not None:
+            # PostgreSQL does most of the work of a run: meanwhile the next one is opened.
+            ahead = asyncio.create_task(runs.next())
+            try:
+                verdict = await self._apply_and_keep(run.incoming, run.kept)
+            finally:
+                run = await ahead
             if verdict in (Verdict.GAP, Verdict.FORK):
+                self._beginning = ()
                 return verdict
-        return await self._apply(run) if run else verdict
+        self._beginning = beginning
+        return verdict
+
+    def _is_beginning(self, group: _Group) -> bool:
+        """Return whether to wait for the other parts of a transaction; not once nothing comes."""
+        part, _ = group[0]
+        before = self._beginning
+        stands_still = bool(before) and before[0][0].hash == part.hash and len(before) == len(group)
+        return part.part == 0 and len(group) < part.parts <= PARTS_MAX and not stands_still
+
+    def settled(self, deliveries: Sequence[Delivery]) -> int:
+        """Return how many of these, from the first, need not come again should we be killed."""
+        if not self._beginning:
+            return len(deliveries)
+        first = self._beginning[0][1].payload
+        places = (at for at, each in enumerate(deliveries) if each.payload is first)
+        return next(places, len(deliveries))
 
     async def _apply_and_keep(
-        self, run: Sequence[SyncTransaction], parts: Sequence[tuple[Part, Message]]
+        self, run: Sequence[Incoming], parts: Sequence[tuple[Part, Message]]
     ) -> Verdict:
         """Apply a run, and then keep the parts of a transaction that is too large, or not whole."""
         verdict = await self._apply(run)
@@ -133,19 +165,20 @@ class SiteInbox:
             outcome = await store.apply_spooled(self.site, part, message.stored_at_ms, self.lease)
         return self._tell(part.epoch, outcome)
 
-    async def _apply(self, run: Sequence[SyncTransaction]) -> Verdict:
+    async def _apply(self, run: Sequence[Incoming]) -> Verdict:
         if not run:
             return Verdict.APPLY
         async with self.stores.lend() as store:
-            outcome = await store.apply_run(self.site, run, lease=self.lease)
-        for each in run:
+            outcome = await store.apply_run(run, lease=self.lease)
+        for sent in (each.sent for each in run):
             note(
-                _log, "applied", level=logging.DEBUG, site=self.site, n=each.n, tx_id=each.tx_id,
-                epoch=each.epoch,
+                _log, "applied", level=logging.DEBUG, site=self.site, n=sent.n, tx_id=sent.tx_id,
+                epoch=sent.epoch,
             )  # fmt: skip
-        lag_ms = time.time_ns() // 1_000_000 - wall_ms(run[-1].hlc) - run[-1].offset_ms
+        last = run[-1].sent
+        lag_ms = time.time_ns() // 1_000_000 - wall_ms(last.hlc) - last.offset_ms
         metrics.LAG.labels(self.site).set(max(0, lag_ms) / 1000)
-        return self._tell(run[-1].epoch, outcome)
+        return self._tell(last.epoch, outcome)
 
     def _tell(self, epoch: str, outcome: Any) -> Verdict:
         self._position = (epoch, outcome.position)
@@ -171,7 +204,51 @@ class SiteInbox:
         await self.link.publish(f"cmd.{self.site}.rewind", asked)
 
 
-def _groups(parts: Sequence[tuple[Part, Message]]) -> list[list[tuple[Part, Message]]]:
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Transactions that are applied together, and parts that are kept after them."""
+
+    incoming: list[Incoming]
+    kept: Sequence[tuple[Part, Message]] = ()
+
+
+class _Runs:
+    """Makes runs of groups of parts, each when it is asked for."""
+
+    def __init__(self, groups: Sequence[_Group], catalog: Catalog) -> None:
+        self._groups = deque(groups)
+        self._catalog = catalog
+
+    async def next(self, rows_max: int = RUN_ROWS_MAX) -> _Run | None:
+        """Return the next run, opened and checked; None where there is nothing left."""
+        if not self._groups:
+            return None
+        if sum(len(part.body) for group in self._groups for part, _ in group) < _AT_ONCE_BYTES:
+            return self._make(rows_max)
+        return await asyncio.to_thread(self._make, rows_max)
+
+    def _make(self, rows_max: int) -> _Run:
+        run: list[Incoming] = []
+        rows = size = 0
+        while self._groups and rows < rows_max and not _is_full(len(run), size):
+            group = self._groups.popleft()
+            sent = _opened(group)
+            if sent is None:
+                return _Run(run, group)
+            run.append(each := Incoming(sent, self._catalog))
+            size += sum(codec.body_size(part.body) for part, _ in group)
+            rows += each.rows
+            # What fails here fails again where it is applied, and is parked there.
+            with contextlib.suppress(Exception):
+                each.prepare()
+        return _Run(run)
+
+
+def _is_full(transactions: int, size: int) -> bool:
+    return transactions >= RUN_TRANSACTIONS_MAX or size >= RUN_BYTES_MAX
+
+
+def _groups(parts: _Group) -> list[list[tuple[Part, Message]]]:
     """Return the parts with those of the same transaction that follow one another together."""
     groups: list[list[tuple[Part, Message]]] = []
     for part, message in parts:
@@ -183,7 +260,7 @@ def _groups(parts: Sequence[tuple[Part, Message]]) -> list[list[tuple[Part, Mess
     return groups
 
 
-def _opened(group: Sequence[tuple[Part, Message]]) -> SyncTransaction | None:
+def _opened(group: _Group) -> SyncTransaction | None:
     """Return the transaction that these are all parts of; None where one is missing or damaged.
 
     None, too, where it is too large to be held in memory.
@@ -209,11 +286,6 @@ def whole_transaction(
         offset_ms=body.offset_ms, stored_at_ms=stored_at_ms,
         blocks=tuple(block for each in bodies for block in each.blocks),
     )  # fmt: skip
-
-
-def _full(run: Sequence[SyncTransaction]) -> bool:
-    rows = sum(len(block) for each in run for block in each.blocks)
-    return rows >= RUN_ROWS_MAX or len(run) >= RUN_TRANSACTIONS_MAX
 
 
 class Worker:
@@ -258,12 +330,12 @@ class Worker:
         note(_log, "following", site=site, token=lease.token)
         with contextlib.suppress(Transient):  # no stream yet, say: there is nothing to wait for
             await redeliver(self._link, site)
-        receiver = Receiver(SiteInbox(site, lease, self._stores, self._link))
+        inbox = SiteInbox(site, lease, self._stores, self._link)
         due = asyncio.create_task(self._retry_due(site), name=f"retry {site}")
         try:
             with contextlib.suppress(LeaseLost):
                 while True:
-                    await _retrying()(self._pull, site, receiver)
+                    await _retrying()(self._pull, site, inbox)
         finally:
             due.cancel()
             await asyncio.gather(due, return_exceptions=True)
@@ -278,11 +350,16 @@ class Worker:
                 note(_log, "applied what had waited", site=site, rows=applied)
             await asyncio.sleep(_RETRY_DUE_EVERY_S)
 
-    async def _pull(self, site: str, receiver: Receiver) -> None:
+    async def _pull(self, site: str, inbox: SiteInbox) -> None:
+        receiver = Receiver(inbox)
+        unsettled: list[Delivery] = []
         async for deliveries in self._link.pull(f"UP_{site}", "apply"):
             # Tried again in place: what was delivered after these would only be a gap.
             verdict: Verdict = await _retrying()(receiver.receive_next, deliveries)
-            await self._link.ack(deliveries)
+            unsettled += deliveries
+            settled = inbox.settled(unsettled)
+            await self._link.ack(unsettled[:settled])
+            unsettled = unsettled[settled:]
             if verdict is Verdict.FORK:
                 note(_log, "fork: stopped", level=logging.ERROR, site=site)
                 await asyncio.get_running_loop().create_future()  # until a person releases the site

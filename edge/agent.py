@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from edge.settings import EdgeSettings
-    from edge.store import EdgeStore
+    from edge.store import Drained, EdgeStore
     from edge.verdict import Picture
     from sync.transport import Link
 
@@ -57,10 +57,12 @@ class Agent:
         self._store = store
         self._link = link
         self._thread = StoreThread()
+        self._reading = StoreThread("outbox")
+        store.on_drained = self._tell_drained
         self._wake = Wake(settings.store)
         self._news = asyncio.Event()
         self._met = asyncio.Event()
-        self._up = UpLane(store, self._thread, settings.site)
+        self._up = UpLane(store, self._thread, self._reading, settings.site)
         self._down = DownLane(store, self._thread, link, settings.site)
         self._sender = Sender(self._up, link)
         self._receiver = Receiver(self._down)
@@ -84,6 +86,7 @@ class Agent:
             with contextlib.suppress(sqlite3.Error):
                 await self._thread.run(self._store.drain, now_ms())
             self._write_state(connected=False, stopped=True)
+            self._reading.close()
             self._thread.close()
 
     async def _forever(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -130,15 +133,18 @@ class Agent:
             await self._wake.wait()
             return
         metrics.DRAIN_SECONDS.labels(self._settings.site).observe(time.perf_counter() - started)
-        metrics.ROWS.labels(self._settings.site, "up").inc(drained.all_rows)
-        for each in (*drained.before, drained):
-            note(_log, "drained", n=each.n, tx_id=each.tx_id, rows=each.rows)
+        self._tell_drained(drained)
         self._news.set()
         if drained.all_rows < _SMALL_DRAIN_ROWS:
             # The first write after a quiet time goes at once, of a steady trickle a few together.
             pause_s = self._settings.drain_pause_ms / 1000
             self._wake.rest(pause_s)
             await asyncio.sleep(pause_s)
+
+    def _tell_drained(self, drained: Drained) -> None:
+        metrics.ROWS.labels(self._settings.site, "up").inc(drained.all_rows)
+        for each in (*drained.before, drained):
+            note(_log, "drained", n=each.n, tx_id=each.tx_id, rows=each.rows)
 
     async def _send(self) -> None:
         await self._met.wait()

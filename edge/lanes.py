@@ -1,7 +1,8 @@
 """The two ends of the edge's lanes: its outbox to the centre, its inbox of the feeds.
 
-Both stand between the pump, which is asynchronous, and the store, which is not: every call of the
-store runs in the agent's one store thread.
+Both stand between the pump, which is asynchronous, and the store, which is not: the calls of the
+store run in a thread of their own. The outbox is read in another one, so that what is drained goes
+out while the next drain waits for a program that holds the store.
 """
 
 from __future__ import annotations
@@ -37,10 +38,10 @@ def now_ms() -> int:
 
 
 class StoreThread:
-    """The one thread that touches the agent's store."""
+    """One of the two threads that touch the agent's store: one writes, one reads what goes out."""
 
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="store")
+    def __init__(self, name: str = "store") -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
 
     async def run(self, work: Callable[..., Result], *given: Any, **named: Any) -> Result:
         """Run the work there and return its result."""
@@ -58,6 +59,7 @@ class UpLane:
 
     store: EdgeStore
     thread: StoreThread
+    reading: StoreThread
     site: str
     subject: str = ""
     over: str = ""
@@ -75,7 +77,7 @@ class UpLane:
 
     async def next(self, bytes_max: int) -> Sequence[bytes]:
         """Return the messages after the last one sent."""
-        parts = await self.thread.run(self.store.outbox, self._after, bytes_max=bytes_max)
+        parts = await self.reading.run(self.store.outbox, self._after, bytes_max=bytes_max)
         self._ends = [(part.n, part.part) for part in parts]
         return [codec.encode_part(part) for part in parts]
 

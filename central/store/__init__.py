@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import psycopg
 
 from central.store import apply, leases, retrying, spool
+from central.store.batch import Incoming
 from central.store.fixed import fixed
 from central.store.leases import Lease
 from central.store.outcome import RunOutcome
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
 
     from central.store.session import Connect
     from shared.catalog import Catalog
-    from shared.changes import Part, SyncTransaction
+    from shared.changes import Part
     from shared.errors import Poison
 
-__all__ = ["CentralStore", "Lease", "RunOutcome"]
+__all__ = ["CentralStore", "Incoming", "Lease", "RunOutcome"]
 
 #: Bytes of a refused message that are kept.
 REFUSED_BYTES_MAX: Final = 1 << 20
@@ -72,15 +73,13 @@ class CentralStore:
 
     # --- what the sites sent ------------------------------------------------------------------
 
-    async def apply_run(
-        self, site: str, run: Sequence[SyncTransaction], *, lease: Lease
-    ) -> RunOutcome:
+    async def apply_run(self, run: Sequence[Incoming], *, lease: Lease) -> RunOutcome:
         """Apply the transactions that are in order, all that can be taken or none of them.
 
         Raises ``LeaseLost`` where another worker has the site. A row that can't be applied is
         parked; a transaction is never refused for what is in it.
         """
-        return await apply.apply_run(self._session, site, run, lease)
+        return await apply.apply_run(self._session, run, lease)
 
     async def spool_part(self, part: Part, message: bytes, stored_at_ms: int, lease: Lease) -> None:
         """Keep a part of a large transaction; raises MalformedMessage for a damaged one."""

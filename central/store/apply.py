@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from central.store import spool
-from central.store.changeset import Origin
 from central.store.faults import apply_around, is_fault
 from central.store.gate import Gate, Judged, judged
 from central.store.months import partitions_of
@@ -17,68 +17,70 @@ from central.store.transaction import in_one_transaction
 from sync.protocol import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from central.store.applying import Applying
+    from central.store.batch import Incoming
     from central.store.leases import Lease
     from central.store.session import Session
     from shared.changes import Part, SyncTransaction
 
 
-async def apply_run(
-    session: Session, site: str, run: Sequence[SyncTransaction], lease: Lease
-) -> RunOutcome:
+async def apply_run(session: Session, run: Sequence[Incoming], lease: Lease) -> RunOutcome:
     """Apply the transactions that are in order, those of one epoch together or not at all."""
     if not run:
         raise ValueError("a run has at least one transaction")
     try:
-        return await _apply_run(session, site, run, lease)
+        return await _apply_run(session, run, lease)
     except Exception as why:
         if not is_fault(why):
             raise
     # Only the transaction that the fault came from pays for it.
     outcome: RunOutcome | None = None
-    for sent in run:
-        outcome = added(outcome, await _apply_or_park(session, site, sent, lease))
+    for each in run:
+        outcome = added(outcome, await _apply_or_park(session, each, lease))
         if outcome.verdict is not Verdict.APPLY:
             break
     assert outcome is not None
     return outcome
 
 
-async def _apply_or_park(
-    session: Session, site: str, sent: SyncTransaction, lease: Lease
-) -> RunOutcome:
+async def _apply_or_park(session: Session, each: Incoming, lease: Lease) -> RunOutcome:
     try:
-        return await _apply_run(session, site, [sent], lease)
+        return await _apply_run(session, [each], lease)
     except Exception as why:
         if not is_fault(why):
             raise
-        return await apply_around(session, sent, Origin.of(sent), lambda: [sent.blocks], lease)
+        return await apply_around(
+            session, each.sent, each.origin, lambda: [each.sent.blocks], lease
+        )
 
 
-async def _apply_run(
-    session: Session, site: str, run: Sequence[SyncTransaction], lease: Lease
-) -> RunOutcome:
+async def _apply_run(session: Session, run: Sequence[Incoming], lease: Lease) -> RunOutcome:
     outcome: RunOutcome | None = None
-    for _, some in groupby(run, key=lambda sent: sent.epoch):
-        links = list(some)
-        for sent in links:
-            await session.make_partitions(
-                partitions_of(session.catalog, site, sent.blocks, sent.stored_at_ms)
-            )
-
-        async def work(applying: Applying, gate: Gate, links: list[Any] = links) -> Judged:
-            todo = judged(links, gate)
-            fresh = [sent for sent in todo.accepted if sent.tx_id not in gate.applied]
-            await apply_transactions(applying, fresh)
-            return replace(todo, skipped=todo.skipped + len(todo.accepted) - len(fresh))
-
+    for _, some in groupby(run, key=lambda each: each.sent.epoch):
+        incoming = list(some)
+        links = [each.sent for each in incoming]
+        by_hash = {each.sent.hash: each for each in incoming}
+        for each in incoming:
+            await session.make_partitions(each.partitions)
+        work = partial(_apply_fresh, links, by_hash)
         outcome = added(outcome, await in_one_transaction(session, lease, links, work))
         if outcome.verdict is not Verdict.APPLY:
             break
     assert outcome is not None
     return outcome
+
+
+async def _apply_fresh(
+    links: Sequence[SyncTransaction], by_hash: Mapping[bytes, Incoming],
+    applying: Applying, gate: Gate,
+) -> Judged:  # fmt: skip
+    """Apply those links that go on with the chain and had no effect yet."""
+    todo = judged(links, gate)
+    fresh = [by_hash[sent.hash] for sent in todo.accepted if sent.tx_id not in gate.applied]
+    await apply_transactions(applying, fresh)
+    return replace(todo, skipped=todo.skipped + len(todo.accepted) - len(fresh))
 
 
 async def apply_spooled(session: Session, part: Part, lease: Lease) -> RunOutcome:

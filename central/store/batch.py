@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from central.store.changeset import Extra, Origin, Refusal, Rows, joined
 from central.store.intake import take_in
+from central.store.months import partitions_of
 from central.store.releases import relaxing_tables
 from central.store.rows import key_columns
 from shared.changes import Op
@@ -19,8 +21,45 @@ from shared.changes import Op
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from central.partitions import Partition
     from shared.catalog import Catalog
-    from shared.changes import ChangeBlock
+    from shared.changes import ChangeBlock, SyncTransaction
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A transaction with what of its apply needs no database, worked out once.
+
+    In whatever thread is free: most of that time PostgreSQL is busy with the run before.
+    """
+
+    sent: SyncTransaction
+    catalog: Catalog
+
+    @cached_property
+    def origin(self) -> Origin:
+        """Return what the transaction says of all its rows."""
+        return Origin.of(self.sent)
+
+    @cached_property
+    def batch(self) -> Batch:
+        """Return its rows, checked and sorted; nobody changes them."""
+        return sorted_batch(self.sent.blocks, self.origin, self.catalog)
+
+    @cached_property
+    def partitions(self) -> set[Partition]:
+        """Return the partitions that its rows lie in."""
+        sent = self.sent
+        return partitions_of(self.catalog, sent.site, sent.blocks, sent.stored_at_ms)
+
+    def prepare(self) -> None:
+        """Work it out; raises what using it will raise."""
+        _ = self.batch, self.partitions
+
+    @property
+    def rows(self) -> int:
+        """Return how many rows it has."""
+        return sum(map(len, self.sent.blocks))
 
 
 @dataclass(slots=True)
@@ -45,10 +84,9 @@ class Batch:
         return all(self._ids[table].isdisjoint(ids) for table, ids in later.touched())
 
     def add(self, later: Batch) -> None:
-        """Put a later batch with this one."""
+        """Put a later batch with this one, but for its facts, which wait for nothing."""
         self.releases += later.releases
         self.two_way += later.two_way
-        self.facts += later.facts
         self.refused += later.refused
         self.extras += later.extras
         for table, ids in later.touched():

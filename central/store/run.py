@@ -6,7 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from central.store.batch import Batch, merged, sorted_batch
-from central.store.changeset import Origin
 from central.store.extras import keep_extras
 from central.store.facts import apply_facts
 from central.store.groups import apply_group, part_orphans
@@ -19,23 +18,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from central.store.applying import Applying
-    from central.store.changeset import Refusal, Rows
+    from central.store.batch import Incoming
+    from central.store.changeset import Origin, Refusal, Rows
     from shared.catalog import Catalog
-    from shared.changes import ChangeBlock, SyncTransaction
+    from shared.changes import ChangeBlock
 
     #: Gives number and blocks of the parts of a large transaction that are wanted.
     Parts = Callable[[Callable[[int], bool]], Iterable[tuple[int, Sequence[ChangeBlock]]]]
 
 
-async def apply_transactions(applying: Applying, run: Iterable[SyncTransaction]) -> None:
+async def apply_transactions(applying: Applying, run: Iterable[Incoming]) -> None:
     """Apply transactions in their order."""
     gathered, facts = Batch(), Batch()
-    for sent in run:
-        origin = Origin.of(sent)
-        applying.tally.through_ms = max(applying.tally.through_ms, origin.through_ms)
-        batch = sorted_batch(sent.blocks, origin, applying.catalog)
+    for each in run:
+        applying.tally.through_ms = max(applying.tally.through_ms, each.origin.through_ms)
+        batch = each.batch
         facts.facts += batch.facts
-        batch.facts = []
         if batch.stands_alone or not gathered.goes_with(batch):
             await _apply_batch(applying, gathered)
             gathered = Batch()

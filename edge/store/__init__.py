@@ -1,4 +1,4 @@
-"""The store of one site: SQLite, used from one thread."""
+"""The store of one site: SQLite, used from one thread, and read for sending from another."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from edge.store.snapshot import SnapshotState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
     from random import Random
 
@@ -29,6 +30,8 @@ class EdgeStore:
 
     def __init__(self, opened: Opened) -> None:
         self.opened = opened
+        #: Called with what was drained on the way to something else, when it is committed.
+        self.on_drained: Callable[[Drained], object] = lambda _: None
 
     @classmethod
     def open(
@@ -97,8 +100,11 @@ class EdgeStore:
         return drain.drain(self.opened, now_ms)
 
     def outbox(self, after: tuple[int, int], *, bytes_max: int) -> list[Part]:
-        """Return the parts after (n, part), in order, at least one where there is one."""
-        return outbox.parts_after(self.opened.connection, after, bytes_max=bytes_max)
+        """Return the parts after (n, part), in order, at least one where there is one.
+
+        The one method that may be called from another thread while the others are at work.
+        """
+        return outbox.parts_after(self.opened.reading, after, bytes_max=bytes_max)
 
     def prune(self) -> int:
         """Remove what is safe from the outbox, never more; return the number of parts."""
@@ -110,7 +116,7 @@ class EdgeStore:
     def apply_entries(self, entries: Sequence[tuple[FeedEntry, bytes]], now_ms: int) -> FeedOutcome:
         """Apply entries of the feeds, each with its uncompressed body, in order."""
         return apply.apply_entries(
-            self.opened, entries, now_ms=now_ms, drain=self._drain_first(now_ms)
+            self.opened, entries, now_ms=now_ms, drained=self._drained(now_ms)
         )
 
     def want_snapshot(self, why: str, now_ms: int) -> None:
@@ -132,17 +138,17 @@ class EdgeStore:
     def apply_chunk(self, k: int, blocks: Sequence[HeadBlock], now_ms: int) -> int:
         """Apply chunk ``k`` and return its number of rows; 0 where it was applied before."""
         return snapshot.apply_chunk(
-            self.opened, k, blocks, now_ms=now_ms, drain=self._drain_first(now_ms)
+            self.opened, k, blocks, now_ms=now_ms, drained=self._drained(now_ms)
         )
 
     def finish_snapshot(self, now_ms: int) -> None:
         """End the load and follow the feeds from where it was made."""
-        snapshot.finish(self.opened, now_ms=now_ms, drain=self._drain_first(now_ms))
+        snapshot.finish(self.opened, now_ms=now_ms, drained=self._drained(now_ms))
 
     def materialise(self, now_ms: int) -> int:
         """Fill what a migration added with what had come for it before; return how many."""
-        return materialise.materialise(self.opened, now_ms=now_ms, drain=self._drain_first(now_ms))
+        return materialise.materialise(self.opened, now_ms=now_ms, drained=self._drained(now_ms))
 
-    def _drain_first(self, now_ms: int) -> Callable[[], object]:
-        """Return the drain that precedes every apply in its own transaction."""
-        return partial(drain.drain_within, self.opened, now_ms)
+    def _drained(self, now_ms: int) -> Callable[[], AbstractContextManager[None]]:
+        """Return the opening of every transaction that applies."""
+        return partial(drain.drained_first, self.opened, now_ms, self.on_drained)

@@ -19,7 +19,7 @@ from edge.store import cursor, position
 from edge.store.ack import settle_own
 from edge.store.applying import Applying
 from edge.store.heads import land
-from edge.store.open import silent, writing
+from edge.store.open import silent
 from edge.store.puts import bring_back
 from shared.changes import SHARED, FeedEntry, Position
 from sync import codec
@@ -28,9 +28,13 @@ from sync.protocol import Verdict, entry_hash, judge
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from edge.store.cursor import Cursor
     from edge.store.open import Opened
+
+    #: Opens a write transaction in which everything that programs committed is drained.
+    DrainedFirst = Callable[[], AbstractContextManager[None]]
 
 #: A transaction ends after the entry that goes beyond it: programs wait for the lock no longer.
 TRANSACTION_ROWS_MAX: Final = 5_000
@@ -88,12 +92,12 @@ def apply_entries(
     entries: Sequence[tuple[FeedEntry, bytes]],
     *,
     now_ms: int,
-    drain: Callable[[], object],
+    drained: DrainedFirst,
 ) -> FeedOutcome:
     """Apply entries that are next in their feeds, each whole; stop before the first that is not.
 
-    With each entry comes its uncompressed body, which its hash is checked against. ``drain`` is
-    called first in each write transaction. A failure leaves what earlier transactions applied.
+    With each entry comes its uncompressed body, which its hash is checked against. ``drained``
+    opens each write transaction. A failure leaves what earlier transactions applied.
     """
     outcome: FeedOutcome | None = None
     while outcome is None or (
@@ -102,11 +106,9 @@ def apply_entries(
         done = outcome.applied if outcome else 0
         if done:
             time.sleep(BREATH_S)
-        with writing(opened.connection):
-            drain()
-            with silent(opened.connection):
-                step = _Step(opened, cursor.read(opened.connection), now_ms)
-                _apply_some(step, entries[done:])
+        with drained(), silent(opened.connection):
+            step = _Step(opened, cursor.read(opened.connection), now_ms)
+            _apply_some(step, entries[done:])
         outcome = _added(outcome, step)
         if not entries:
             break

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ from shared.changes import ChangeBlock, Op, Value
 from sync.protocol import transaction_hash
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from edge.store.early import Early
     from edge.store.open import Opened
     from edge.store.position import EdgePosition
@@ -66,33 +69,52 @@ def drain(opened: Opened, now_ms: int) -> Drained | None:
         return drain_within(opened, now_ms, early)
 
 
+@contextmanager
+def drained_first(opened: Opened, now_ms: int, tell: Callable[[Drained], object]) -> Iterator[None]:
+    """Run the block in one write transaction in which all that programs committed is drained.
+
+    So every write of theirs is based on what stood before the block, and the facts that the block
+    brings lie above the marks. ``tell`` hears of what was drained once it is committed.
+    """
+    with (
+        reading_ahead(opened, now_ms) if waiting(opened) else nullcontext() as early,
+        writing(opened.connection, meanwhile=early.read_on if early else None),
+    ):
+        drained = drain_within(opened, now_ms, early, whole=True)
+        yield
+    if drained is not None:
+        tell(drained)
+
+
 def waiting(opened: Opened) -> list[str]:
     """Return the tables that hold changes which are not drained yet."""
     return [name for (name,) in opened.connection.execute(opened.look)]
 
 
-def drain_within(opened: Opened, now_ms: int, early: Early | None = None) -> Drained | None:
+def drain_within(
+    opened: Opened, now_ms: int, early: Early | None = None, *, whole: bool = False
+) -> Drained | None:
     """Do the same inside a write transaction that is open already; without ``early``, drain all.
 
-    Texts that are no UTF-8 can't be read the usual way: then all is read again, and they travel as
-    the bytes they are.
+    All of it where it is to be ``whole``, too. Texts that are no UTF-8 can't be read the usual way:
+    then all is read again, and they travel as the bytes they are.
     """
     connection = opened.connection
     watch.look_again(opened, now_ms)
     connection.execute("SAVEPOINT drain")
     try:
-        drained = _drain(opened, now_ms, early)
+        drained = _drain(opened, now_ms, early, whole=whole)
     except sqlite3.OperationalError as error:
         if "decode" not in str(error):
             raise
         connection.execute("ROLLBACK TO drain")
         with lenient(connection):
-            drained = _drain(opened, now_ms)
+            drained = _drain(opened, now_ms, None, whole=True)
     connection.execute("RELEASE drain")
     return drained
 
 
-def _drain(opened: Opened, now_ms: int, early: Early | None = None) -> Drained | None:
+def _drain(opened: Opened, now_ms: int, early: Early | None, *, whole: bool) -> Drained | None:
     at = position.read(opened.connection)
     if early is None or early.at != at:
         return _drain_rest(opened, at, now_ms)
@@ -103,7 +125,8 @@ def _drain(opened: Opened, now_ms: int, early: Early | None = None) -> Drained |
             break
         done.append(_record(opened, at, packer, now_ms))
         at = position.read(opened.connection)
-    if not early.mixed and not any(_has_log(opened, t) for t in _tables_waiting(opened)):
+    logs_wait = any(_has_log(opened, table) for table in _tables_waiting(opened))
+    if not (whole or early.mixed or logs_wait):
         # Facts that came since are left to the next drain: what was read is whole by itself.
         return _with(done, None)
     rest = _drain_rest(opened, at, now_ms, last if early.mixed else None)

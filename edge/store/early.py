@@ -1,10 +1,10 @@
 """Reads facts ahead of a drain, without holding up any program that writes.
 
 A drain has to hold the store while it moves rows into the outbox. Most of its time goes into
-reading and packing facts, which never change: so that is done before, in a snapshot, and under the
-lock only the outbox and the mark are left to write. A snapshot ends between two transactions of the
-programs, so what it holds is whole; what they commit meanwhile waits for the next drain, or, where
-logs wait as well, is taken under the lock with them.
+reading and packing facts, which never change: so that is done before, up to a bound between two
+transactions of the programs, and under the lock only the outbox and the mark are left to write.
+What is committed meanwhile waits for the next drain, or, where logs wait as well, is taken under
+the lock with them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from shared.changes import ChangeBlock, Op, Value
 from shared.values import column_problems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from edge.store.open import Opened
     from shared.catalog import Column, Table
@@ -38,6 +38,7 @@ READ_ON_ROWS_MIN: Final = 2_000
 #: Beyond it, nothing more is read ahead while the lock is waited for.
 ROWS_MAX: Final = 20_000
 _KEYS: Final = ("site_id", "created_at", "id")
+_NUMBER_MAX: Final = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +63,17 @@ class Page:
         return facts_block(self.table, (self.sites, self.created, self.ids), self.new)
 
 
-def pages(connection: sqlite3.Connection, table: Table, mark: int) -> Iterator[Page]:
-    """Yield the facts above a mark."""
+def pages(
+    connection: sqlite3.Connection, table: Table, mark: int, last: int = _NUMBER_MAX
+) -> Iterator[Page]:
+    """Yield the facts above a mark, up to the last that is wanted."""
     columns = ", ".join(map(quoted, (capture.JOURNAL, *_KEYS, *table.names)))
     page_after = (
-        f"SELECT {columns} FROM {quoted(table.name)} WHERE {capture.JOURNAL} > ?"
+        f"SELECT {columns} FROM {quoted(table.name)}"
+        f" WHERE {capture.JOURNAL} > ? AND {capture.JOURNAL} <= ?"
         f" ORDER BY {capture.JOURNAL} LIMIT {PAGE_ROWS}"
     )
-    while rows := connection.execute(page_after, (mark,)).fetchall():
+    while rows := connection.execute(page_after, (mark, last)).fetchall():
         numbers, sites, created, ids, *new = map(list, zip(*rows, strict=True))
         mark = numbers[-1]
         yield Page(table, numbers, sites, created, ids, new)
@@ -104,17 +108,32 @@ def move_mark(connection: sqlite3.Connection, table: Table, mark: int) -> None:
     connection.execute("UPDATE _sync_table SET journal_mark = ? WHERE name = ?", (mark, table.name))
 
 
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A place between two transactions of the programs, as the marks of the journals."""
+
+    #: Journal number of the newest fact, by table.
+    marks: Mapping[str, int]
+    #: Logs waited as well: what they hold may belong to the same transaction as the newest facts.
+    mixed: bool
+
+    def rows_after(self, marks: Mapping[str, int]) -> int:
+        """Return about how many facts lie between other marks and these."""
+        return sum(mark - marks.get(name, 0) for name, mark in self.marks.items())
+
+
 class Early:
     """Facts that are packed, to be put into the outbox if the store stands where it stood then.
 
-    Each time more is read, it becomes a sync transaction of its own.
+    Between two bounds they become a sync transaction of their own. While pages are read, more and
+    more bounds are noted, so that what a program in a hurry has written meanwhile is cut where its
+    transactions end, and goes out piece by piece.
     """
 
     def __init__(self, opened: Opened, now_ms: int, packers: ExitStack) -> None:
         self.at = position.read(opened.connection)
         #: What was read, each a transaction. The last is not finished where it is ``mixed``.
         self.packers: list[Packer] = []
-        #: Logs waited when the last was read: what they hold belongs to the same transaction.
         self.mixed = False
         self._opened = opened
         self._connection = opened.connection
@@ -125,52 +144,81 @@ class Early:
 
     def read_on(self, rows_min: int = READ_ON_ROWS_MIN) -> bool:
         """Read what was committed since, if it is so much; return whether it was."""
-        if self._ended or self.mixed or sum(packer.rows for packer in self.packers) >= ROWS_MAX:
-            return False
-        hlc = clock.tick(self.packers[-1].hlc if self.packers else self.at.hlc, self._now_ms)
-        packer = Packer(self._opened.catalog.version, hlc, self.at.offset_ms)
-        marks = dict(self._marks)
-        self._stack.enter_context(packer)
-        self._connection.execute("BEGIN")
-        try:
-            mixed = self._read(packer, marks, rows_min)
-        except _OutOfFormError:
-            self._ended = True
-            return False
-        except sqlite3.OperationalError as error:
-            if "decode" not in str(error):
-                raise
-            self._ended = True  # a text that is no UTF-8: read under the lock, as bytes
-            return False
-        finally:
-            self._connection.execute("COMMIT")
-        packer.flush()
-        self._ended = bool(packer.too_large)  # the operator is told of those, under the lock
-        if self._ended or not packer.rows:
-            return False
-        self.packers.append(packer)
-        self.mixed, self._marks = mixed, marks
-        return True
+        self._note_bound(rows_min)
+        read = False
+        while self._opened.bounds and not self._ended and not self.mixed:
+            if sum(packer.rows for packer in self.packers) >= ROWS_MAX:
+                break
+            read = self._read_to(self._opened.bounds.popleft()) or read
+        return read
 
     def move_marks(self) -> None:
         """Note what is packed as drained; inside the write transaction."""
         for name, mark in self._marks.items():
             move_mark(self._connection, self._opened.catalog.table(name), mark)
 
-    def _read(self, packer: Packer, marks: dict[str, int], rows_min: int) -> bool:
-        """Read a snapshot's facts; return whether logs wait in it as well."""
-        names = {name for (name,) in self._connection.execute(self._opened.look)}
-        tables = [t for t in self._opened.catalog.parents_first() if t.name in names]
-        journals = [t for t in tables if not capture.has_log(t, self._opened.forms[t.name])]
-        starts = {t.name: marks.get(t.name, mark_of(self._connection, t)) for t in journals}
-        if sum(last_of(self._connection, t) - starts[t.name] for t in journals) >= rows_min:
-            for table in journals:
-                for page in pages(self._connection, table, starts[table.name]):
-                    if any(column_problems(*each) for each in page.columns().items()):
-                        raise _OutOfFormError
-                    packer.add(page.block())
-                    marks[table.name] = page.numbers[-1]
-        return len(journals) < len(tables)
+    def _note_bound(self, rows_min: int = READ_ON_ROWS_MIN) -> None:
+        """Note where the programs are, if that is so far from where they were."""
+        bounds = self._opened.bounds
+        if bounds and bounds[-1].mixed:
+            return
+        bound = self._bound()
+        before = bounds[-1].marks if bounds else self._drained(bound)
+        if bound.rows_after(before) >= rows_min:
+            bounds.append(bound)
+
+    def _bound(self) -> Bound:
+        """Return the bound at this moment, of the tables in which anything waits."""
+        connection = self._connection
+        connection.execute("BEGIN")
+        try:
+            names = {name for (name,) in connection.execute(self._opened.look)}
+            tables = [t for t in self._opened.catalog.parents_first() if t.name in names]
+            journals = [t for t in tables if not capture.has_log(t, self._opened.forms[t.name])]
+            marks = {t.name: last_of(connection, t) for t in journals}
+        finally:
+            connection.execute("COMMIT")
+        return Bound(marks, mixed=len(journals) < len(tables))
+
+    def _drained(self, bound: Bound) -> Mapping[str, int]:
+        """Return up to where a bound's tables are read already, here or by an earlier drain."""
+        unread = [self._opened.catalog.table(name) for name in bound.marks.keys() - self._marks]
+        return {table.name: mark_of(self._connection, table) for table in unread} | self._marks
+
+    def _read_to(self, bound: Bound) -> bool:
+        """Read and pack the facts up to a bound; return whether there are any."""
+        hlc = clock.tick(self.packers[-1].hlc if self.packers else self.at.hlc, self._now_ms)
+        packer = Packer(self._opened.catalog.version, hlc, self.at.offset_ms)
+        self._stack.enter_context(packer)
+        drained = self._drained(bound)
+        marks: dict[str, int] = {}
+        try:
+            for name, last in bound.marks.items():
+                table = self._opened.catalog.table(name)
+                for page in pages(self._connection, table, drained[name], last):
+                    packer.add(_in_form(page).block())
+                    marks[name] = page.numbers[-1]
+                    self._note_bound()
+        except _OutOfFormError:
+            self._ended = True
+        except sqlite3.OperationalError as error:
+            if "decode" not in str(error):
+                raise
+            self._ended = True  # a text that is no UTF-8: read under the lock, as bytes
+        packer.flush()
+        self._ended |= bool(packer.too_large)  # the operator is told of those, under the lock
+        if self._ended or not packer.rows:
+            return False
+        self.packers.append(packer)
+        self.mixed = bound.mixed
+        self._marks |= marks
+        return True
+
+
+def _in_form(page: Page) -> Page:
+    if any(column_problems(*each) for each in page.columns().items()):
+        raise _OutOfFormError
+    return page
 
 
 class _OutOfFormError(Exception):

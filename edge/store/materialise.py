@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Final
 from edge.store import aside, cursor, extra
 from edge.store.applying import Applying
 from edge.store.heads import land
-from edge.store.open import silent, writing
+from edge.store.open import silent
 from edge.store.puts import bring_back
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from edge.store.apply import DrainedFirst
     from edge.store.open import Opened
 
 
@@ -21,7 +20,7 @@ _ANY_KEPT: Final = (
 )
 
 
-def materialise(opened: Opened, *, now_ms: int, drain: Callable[[], object]) -> int:
+def materialise(opened: Opened, *, now_ms: int, drained: DrainedFirst) -> int:
     """Fill columns and tables that a migration added with what the centre sent for them before.
 
     Heads that SQLite refused are tried again, as a migration may have lifted the rule that they
@@ -32,8 +31,7 @@ def materialise(opened: Opened, *, now_ms: int, drain: Callable[[], object]) -> 
     (any_kept,) = connection.execute(_ANY_KEPT, (aside.REFUSED,)).fetchone()
     if not any_kept:
         return 0
-    with writing(connection):
-        drain()
+    with drained():
         at = cursor.read(connection)
         applying = Applying(opened, at.epoch, at.acked_n, now_ms)
         with silent(connection):

@@ -14,7 +14,7 @@ from edge import capture
 from edge.sql_text import literal, quoted
 from edge.store import schema, watch
 from edge.store.drain import drain_within
-from edge.store.open import Opened, Seen, current_catalog, writing
+from edge.store.open import Opened, Seen, connect_to_read, current_catalog, writing
 from shared.catalog import to_json
 from shared.catalog_steps import AddColumn, AddTable, RenameColumn, WidenType, differences
 from shared.errors import SchemaMismatch
@@ -81,6 +81,7 @@ def describe(
     return Opened(
         path,
         connection,
+        connect_to_read(path),
         catalog,
         site,
         numbers=schema.numbers(connection),

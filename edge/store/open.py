@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections import deque
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from shared.catalog import from_json
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from edge.capture import Form
+    from edge.store.early import Bound
     from shared.catalog import Catalog
 
 #: How long a write waits for a program that holds the store, before StoreBusy.
@@ -39,10 +41,15 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An open store: what every function of ``edge.store`` works on, from one thread."""
+    """An open store: what every function of ``edge.store`` works on, from one thread.
+
+    But for ``reading``, which the outbox is read by.
+    """
 
     path: Path
     connection: sqlite3.Connection
+    #: Reads the outbox in another thread, while the first waits for a program or is at its work.
+    reading: sqlite3.Connection
     catalog: Catalog
     site: str
     #: Table name -> its number in ``_sync_table``, for every table the store ever had.
@@ -53,6 +60,8 @@ class Opened:
     look: str
     chance: Random
     seen: Seen
+    #: Places between transactions of the programs that are not drained yet, oldest first.
+    bounds: deque[Bound] = field(default_factory=deque)
     #: Held while the agent runs; None for those who only look.
     lock: int | None = None
 
@@ -83,6 +92,14 @@ def connect(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA foreign_keys = OFF")
     connection.execute("PRAGMA recursive_triggers = OFF")
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    return connection
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """Return a connection that can't write."""
+    connection = connect(path)
+    connection.execute("PRAGMA query_only = ON")
+    connection.execute("PRAGMA cache_size = -256")  # what it reads it reads once
     return connection
 
 

@@ -134,6 +134,7 @@ def _is_store(path: Path) -> bool:
 
 def close(opened: Opened) -> None:
     """Close the store and let go of it."""
+    opened.reading.close()
     opened.connection.close()
     if opened.lock is not None:
         os.close(opened.lock)

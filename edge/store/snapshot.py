@@ -26,8 +26,9 @@ from shared.errors import ForkedHistory, MalformedMessage, StaleSnapshot
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from edge.store.apply import DrainedFirst
     from edge.store.cursor import Cursor
     from edge.store.open import Opened
     from edge.store.target import Target
@@ -132,15 +133,14 @@ def begin(opened: Opened, snapshot_id: str, fields: Mapping[str, Any]) -> Snapsh
 
 
 def apply_chunk(
-    opened: Opened, k: int, blocks: Sequence[HeadBlock], *, now_ms: int, drain: Callable[[], object]
+    opened: Opened, k: int, blocks: Sequence[HeadBlock], *, now_ms: int, drained: DrainedFirst
 ) -> int:
     """Apply chunk ``k`` and return its number of rows; 0 where it was applied before.
 
     Raises StaleSnapshot where no load is under way, or an earlier chunk is missing.
     """
     connection = opened.connection
-    with writing(connection):
-        drain()
+    with drained():
         under_way = _under_way(connection)
         if k < under_way.next_chunk:
             return 0
@@ -155,11 +155,10 @@ def apply_chunk(
     return applying.rows
 
 
-def finish(opened: Opened, *, now_ms: int, drain: Callable[[], object]) -> None:
+def finish(opened: Opened, *, now_ms: int, drained: DrainedFirst) -> None:
     """End the load: take away what the centre no longer has, and follow the feeds from there."""
     connection = opened.connection
-    with writing(connection):
-        drain()
+    with drained():
         under_way, at = _under_way(connection), cursor.read(connection)
         manifest = under_way.manifest
         applying = _applying(opened, at, under_way, now_ms)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from central.roles import as_role
-from central.store import CentralStore, Lease, RunOutcome
+from central.store import CentralStore, Incoming, Lease, RunOutcome
 from shared.catalog_file import load_catalog
 from shared.changes import GENESIS, ChangeBlock, Op, SyncTransaction, Value
 from sync.codec import PartBody, encode_body
@@ -132,7 +132,8 @@ class Site:
         )  # fmt: skip
 
     async def apply(self, *run: SyncTransaction) -> RunOutcome:
-        return await self.world.store.apply_run(self.name, run, lease=self.world.leases[self.name])
+        incoming = [Incoming(sent, self.world.catalog) for sent in run]
+        return await self.world.store.apply_run(incoming, lease=self.world.leases[self.name])
 
     async def writes(self, *blocks: ChangeBlock) -> str:
         """Send a transaction, have it applied in full, and return its id."""

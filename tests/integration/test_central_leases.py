@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from central.roles import as_role
-from central.store import CentralStore
+from central.store import CentralStore, Incoming
 from shared.catalog_file import load_catalog
 from shared.errors import LeaseLost
 from tests.integration.apply_world import open_world
@@ -143,7 +143,7 @@ async def test_two_workers_that_both_believe_in_their_lease_apply_each_transacti
         async def follow(store: CentralStore) -> int:
             done = 0
             for sent in run:
-                done += (await store.apply_run("SITE_001", [sent], lease=lease)).rows
+                done += (await store.apply_run([Incoming(sent, world.catalog)], lease=lease)).rows
             return done
 
         # The same token in two hands is worse than what a lost lease can lead to.
