@@ -137,8 +137,8 @@ def share_query(table: Table, site: str) -> sql.Composed:
         name=sql.Literal(table.name),
         days=sql.Literal(FACT_DAYS),
         site=sql.Literal(site),
-        element=sql.Literal(f'%"{site}"%'),
-        everyone=sql.Literal('%"*"%'),
+        element=sql.Literal(f'"{site}"'),
+        everyone=sql.Literal(f'"{SHARED}"'),
     )
 
 
@@ -146,7 +146,8 @@ def _in_share(table: Table) -> str:
     tests = []
     for name in table.share:
         if name != "site_id" and table.column(name).type.kind is Kind.SET:
-            tests.append(f't."{name}" LIKE {{element}} OR t."{name}" LIKE {{everyone}}')
+            # Not LIKE: "_" in a site's name would stand for any character.
+            tests += [f'strpos(t."{name}", {each}) > 0' for each in ("{element}", "{everyone}")]
         else:
             tests.append(f"t.\"{name}\" IN ({{site}}, '*')")
     return " OR ".join(tests)

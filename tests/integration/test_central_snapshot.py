@@ -14,7 +14,7 @@ from central.snapshot import Spool
 from shared.changes import Fate
 from shared.errors import MalformedMessage, SyncError
 from sync import codec
-from tests.integration.central_world import CATALOG, connect, execute, fetch
+from tests.integration.central_world import CATALOG, connect, execute, fetch, make_centre
 from tests.integration.test_feed import new_orders, sequence
 
 ZERO = bytes(32)
@@ -66,6 +66,20 @@ async def test_a_snapshot_holds_a_sites_own_rows_and_the_shared_ones_and_no_othe
     assert held["persons"]["name"] == ["Ada"]
     assert {b.fate for b in blocks} == {Fate.PUT}
     assert all(order > 0 for b in blocks for order in b.order)
+
+
+async def test_a_site_whose_name_has_an_underscore_gets_no_row_of_one_named_alike(database):
+    centre = await make_centre(database, sites=("S_7", "SX7"))
+    await execute(
+        centre,
+        "INSERT INTO mes.persons (id, site_id, created_at, person_no, name, home_site_id,"
+        " assigned_sites) VALUES (uuidv7(), '*', now(), 'P1', 'Ada', 'SX7', '[\"SX7\"]'),"
+        " (uuidv7(), '*', now(), 'P2', 'Bob', 'SX7', '[\"SX7\",\"S_7\"]'),"
+        " (uuidv7(), '*', now(), 'P3', 'Cyd', 'SX7', '[\"*\"]')",
+    )
+    (persons,) = [b for b in await load(centre, await spool(centre, "S_7")) if b.table == "persons"]
+    names = persons.new[persons.columns.index("name")]
+    assert sorted(names) == ["Bob", "Cyd"]
 
 
 async def test_rows_written_while_it_is_spooled_come_with_the_feed_after_its_position(centre):
