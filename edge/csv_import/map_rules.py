@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from edge.csv_import.mapping import Block, writable
 from edge.csv_import.values import ABSENT, DURATIONS, FORMATS, NUMBERS, UNITS_S, Reading, fitting
-from shared.catalog import CREATED_AT, Column, Kind
+from shared.catalog import CREATED_AT, ID, Column, Kind
 from shared.errors import InvalidValue
 
 if TYPE_CHECKING:
@@ -64,8 +64,15 @@ def _missing(block: Block, mapped: set[str]) -> Iterator[str]:
     for column in block.table.columns:
         if not column.nullable and column.default is None and column.name not in mapped:
             yield f"column {column.name} needs a source: the table requires a value"
-    if block.table.append_only and CREATED_AT.name not in mapped:
+    if CREATED_AT.name in mapped:
+        return
+    if block.table.append_only:
         yield "column created_at needs a source: the instant at which the fact happened"
+    elif not block.key and ID.name not in mapped:
+        yield (
+            "column created_at needs a source: the ids of rows without a key follow from it, and"
+            " the instant of an import is another one each time"
+        )
 
 
 # --- values ----------------------------------------------------------------------------------

@@ -136,6 +136,7 @@ def test_rows_of_the_centre_may_be_looked_up_but_not_made(tmp_path: Path):
         (HEAD + ORDERS.replace('"Order"', '{ column = "Order", keep = "max" }'), "beside a key"),
         (HEAD + REPORTS, "no block above has this name"),
         (HEAD + ORDERS + REPORTS.replace("created_at", "ended_at"), "created_at needs a source"),
+        (HEAD + ORDERS.replace('key = ["order_no"]\n', ""), "created_at needs a source: the ids"),
         (HEAD + ORDERS + REPORTS.replace("report_type", "scrap_reason"),
          "column report_type needs a source"),
         (HEAD + ORDERS + 'when = { column = "T", equals = "x" }\n', "no such key: equals"),
