@@ -6,6 +6,7 @@ wrote ahead of its last commit is cut off by the next. So each is in the file ex
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
@@ -15,6 +16,7 @@ from edge.csv_import.lines import ORIGINAL_BYTES_MAX
 from shared.errors import BadImport
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
     from typing import BinaryIO, Self
@@ -22,19 +24,28 @@ if TYPE_CHECKING:
     from edge.csv_import.batch import Batch
 
 HEADER: Final = ("line", "row", "reason", "original")
+_FIRST_LINE: Final = (",".join(HEADER) + "\n").encode()
 
 
 class Rejects:
-    """The file of rejects, which is made when the first line is rejected."""
+    """The file of rejects, which is made when the first line is rejected.
 
-    def __init__(self, path: Path, rows_done: int) -> None:
-        """Keep what earlier runs wrote of the rows that are done, and nothing else."""
+    What an earlier import left there is replaced; a file that is no file of rejects never is.
+    """
+
+    def __init__(self, path: Path, rows_done: int, *, imported: Path) -> None:
+        """Keep what earlier runs wrote of the rows that are done, and nothing else.
+
+        Raises BadImport where the place can't be written, or is taken by something else.
+        """
         self._path = path
         self._file: BinaryIO | None = None
         self._kept = 0
         self._rows_done = rows_done
         if not os.access(path.parent, os.W_OK):
             raise BadImport(f"rejected lines can't be written to {path}; name a file by --rejects")
+        if path.exists():
+            _check_replaceable(path, imported)
 
     def __enter__(self) -> Self:
         """Nothing is opened yet."""
@@ -75,22 +86,42 @@ class Rejects:
             self._kept = self._file.seek(0, io.SEEK_END)
 
     def _open(self) -> BinaryIO:
-        kept = _lines_before(self._path, self._rows_done) if self._rows_done else b""
-        file = self._path.open("w+b")
-        file.write(kept or (",".join(HEADER) + "\n").encode())
-        self._kept = file.tell()
+        """Open the file; what is to stay in it is not written anew, so no kill can lose it."""
+        self._path.touch()
+        file = self._path.open("r+b")
+        self._kept = _end_of(file, self._rows_done) if self._rows_done else 0
+        if not self._kept:
+            file.seek(0)
+            file.truncate()
+            self._kept = file.write(_FIRST_LINE)
         return file
 
 
-def _lines_before(path: Path, rows_done: int) -> bytes:
-    """Return the beginning of a rejects file: what it says of the first rows."""
+def _check_replaceable(path: Path, imported: Path) -> None:
+    if path.samefile(imported):
+        raise BadImport(f"--rejects {path} is the very file that is imported; name another")
     if not path.is_file():
-        return b""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    with path.open(encoding="utf-8", newline="") as file:
-        for number, row in enumerate(csv.reader(file)):
+        raise BadImport(f"--rejects {path} is no ordinary file; name another")
+    with path.open("rb") as file:
+        if file.readline(len(_FIRST_LINE)) not in (_FIRST_LINE, b""):
+            raise BadImport(f"--rejects {path} holds something else, which stays; name another")
+
+
+def _end_of(file: BinaryIO, rows_done: int) -> int:
+    """Return where a file of rejects ends for the first rows of what is imported."""
+    end = read = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal read
+        for line in file:
+            read += len(line)
+            yield line.decode("utf-8", "replace")
+
+    # What a killed run left half written is the last thing in the file.
+    with contextlib.suppress(csv.Error):
+        for number, row in enumerate(csv.reader(lines())):
             whole = len(row) == len(HEADER)
-            if number == 0 or (whole and row[1].isdigit() and int(row[1]) <= rows_done):
-                writer.writerow(row)
-    return text.getvalue().encode()
+            if number and not (whole and row[1].isdigit() and int(row[1]) <= rows_done):
+                break
+            end = read
+    return end

@@ -142,7 +142,7 @@ class _Run:
         records = iter(lines)
         for _ in islice(records, outcome.rows_before):
             pass
-        with Rejects(order.rejects, outcome.rows_before) as rejects:
+        with Rejects(order.rejects, outcome.rows_before, imported=order.file) as rejects:
             for batch, rows in self._batches(records, reader, lines.header):
                 values = reader.read(batch)
                 if order.dry_run:

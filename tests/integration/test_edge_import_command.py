@@ -85,6 +85,36 @@ def test_a_folder_that_takes_no_rejects_is_told_before_anything_is_taken(site: S
     assert site.content() == {}
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_rejects_never_take_the_place_of_the_imported_file(site: Site, plan: Path, dry_run: bool):
+    path = file_of(site, LINE, "bad")
+    before, link = path.read_bytes(), path.with_name("link.csv")
+    link.hardlink_to(path)
+    for place in (path, link):
+        with pytest.raises(BadImport, match="the very file that is imported"):
+            site.load(path, plan, rejects=place, dry_run=dry_run)
+    assert path.read_bytes() == before
+    assert site.content() == {}
+
+
+def test_rejects_never_take_the_place_of_a_foreign_file(site: Site, plan: Path):
+    path, before = file_of(site, LINE, "bad"), plan.read_bytes()
+    with pytest.raises(BadImport, match="holds something else"):
+        site.load(path, plan, rejects=plan)
+    assert plan.read_bytes() == before
+    with pytest.raises(BadImport, match="no ordinary file"):
+        site.load(path, plan, rejects=plan.parent)
+
+
+def test_rejects_of_an_earlier_map_are_replaced(site: Site, plan: Path):
+    path = file_of(site, LINE, "bad", LINE.replace(",D,", ",X,"))
+    site.load(path, plan)
+    assert [row[1] for row in rejects(site)] == ["row", "2", "3"]
+    plan.write_text(plan.read_text().replace('S = "SETUP"', 'S = "SETUP", X = "PRODUCTION"'))
+    site.load(path, plan)
+    assert [row[1] for row in rejects(site)] == ["row", "2"]
+
+
 def test_a_file_that_grows_while_it_is_read_stops_the_import_and_keeps_what_was_taken(
     site: Site, plan: Path
 ):

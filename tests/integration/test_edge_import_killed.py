@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge.csv_import import Order, Outcome, read_map, run_import
+from edge.csv_import.batch import Batch
+from edge.csv_import.rejects import Rejects
 from edge.csv_import.run import BATCH_ROWS
 from edge.store import setup
 from tests.integration.import_world import LOG_MAP, ROOT, Site, real_log
@@ -114,6 +116,17 @@ def test_a_crash_between_rows_and_rejects_doubles_and_loses_no_reject(
     _load(site, log, lambda outcome: None)
     assert site.content() == whole.content()
     assert rejects(site) == rejects(whole)
+
+
+def test_a_kill_while_rejects_are_opened_loses_none_of_earlier_runs(log: Path, tmp_path: Path):
+    site, path = Site.new(tmp_path), tmp_path / "rejects.csv"
+    site.load(log, LOG_MAP, rejects=path)
+    kept = path.read_bytes()
+    path.write_bytes(kept + b'9999999,9999999,never committed,"half \xc3')
+    ends_here = Batch([], [], {}, {0: "a place that the batch does not have"})
+    with pytest.raises(IndexError), Rejects(path, _rows_done(site), imported=log) as opened:
+        opened.write(ends_here)
+    assert path.read_bytes() == kept
 
 
 def _load(site: Site, log: Path, watch: Callable[[Outcome], None]) -> None:
