@@ -41,14 +41,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BODY_BYTES_MAX", "FRAME_BYTES_MAX", "MAGIC", "MESSAGE_BYTES_MAX", "PART_BYTES_MAX",
-    "VALUES_MAX", "WIRE_VERSION", "body_size", "compress", "decode_body", "decode_chunk",
-    "decode_control", "decode_entry", "decode_fragment", "decode_part", "decompress",
-    "encode_body", "encode_chunk", "encode_control", "encode_entry", "encode_entry_body",
-    "encode_part", "fragments", "is_fragment", "open_body",
+    "PART_LISTS_MAX", "VALUES_MAX", "WIRE_VERSION", "body_size", "compress", "decode_body",
+    "decode_chunk", "decode_control", "decode_entry", "decode_fragment", "decode_part",
+    "decompress", "encode_body", "encode_chunk", "encode_control", "encode_entry",
+    "encode_entry_body", "encode_part", "fragments", "is_fragment", "open_body",
 ]  # fmt: skip
 
 #: Senders start a new part above this; compressed, a part stays below the broker's limit.
 PART_BYTES_MAX = 2 << 20
+#: Senders start a new part above so many lists, far below ``sync.frames.LISTS_MAX``.
+PART_LISTS_MAX = 50_000
 #: Largest compressed body in one message.
 MESSAGE_BYTES_MAX = 768 << 10
 #: Values of one block, those of columns that are stored once counted for every row.

@@ -27,8 +27,9 @@ BODY_BYTES_MAX = 64 << 20
 #: A message above this, which holds a single huge row, is cut into fragments.
 FRAME_BYTES_MAX = 900 << 10
 
-#: Lists in one message: every column is one, and every block has a dozen.
-LISTS_MAX = 100_000
+#: Lists in one message, fifty megabytes in memory; every column is one, and a block has a dozen.
+#: As many as fit into ``sync.codec.PART_BYTES_MAX``, since packers once counted bytes alone.
+LISTS_MAX = 700_000
 _MAP_KEYS_MAX = 1_000
 _LEVEL = 1  # level 3 saves 6 % of the bytes for twice the time
 _HASH = 32
@@ -60,7 +61,7 @@ def unpack(packed: bytes) -> Any:
     lists = itertools.count()
 
     def counted(found: list[Any]) -> list[Any]:
-        # A million empty lists fit into a megabyte, and take eighty in memory.
+        # A body may have 64 MiB: that many empty lists would take five gigabytes in memory.
         if next(lists) > LISTS_MAX:
             raise ValueError(f"more than {LISTS_MAX} lists")
         return found

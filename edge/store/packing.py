@@ -41,6 +41,7 @@ class Packer:
     too_large: list[ChangeBlock] = field(default_factory=list)
     _waiting: list[ChangeBlock] = field(default_factory=list)
     _values: int = 0
+    _lists: int = 0
     _value_bytes: float = _VALUE_BYTES
     #: Rows and bytes of each part.
     _sizes: list[tuple[int, int]] = field(default_factory=list)
@@ -64,7 +65,8 @@ class Packer:
     def add(self, block: ChangeBlock) -> None:
         """Take a block; its rows go into the next part, or several."""
         room = _FILL * codec.PART_BYTES_MAX / self._value_bytes
-        if self._values and self._values + _values(block) > room:
+        full = self._values + _values(block) > room
+        if full or self._lists + _lists(block) > codec.PART_LISTS_MAX:
             self.flush()
         if _values(block) > room:
             for piece in _pieces(block, int(_values(block) / room) + 1):
@@ -72,12 +74,13 @@ class Packer:
         else:
             self._waiting.append(block)
             self._values += _values(block)
+            self._lists += _lists(block)
 
     def flush(self) -> None:
         """Make a part of what waits."""
         if self._waiting:
             self._pack(self._waiting)
-            self._waiting, self._values = [], 0
+            self._waiting, self._values, self._lists = [], 0, 0
 
     def bodies(self) -> Iterator[tuple[int, bytes]]:
         """Yield the parts in order: how many rows, and the compressed body."""
@@ -122,6 +125,11 @@ class Packer:
 def _values(block: ChangeBlock) -> int:
     """Return how many values a block has, keys included."""
     return len(block) * (6 + len(block.new) + len(block.old))
+
+
+def _lists(block: ChangeBlock) -> int:
+    """Return how many lists a block has when it is encoded, those of its keys included."""
+    return 11 + len(block.new) + len(block.old)
 
 
 def _halves(blocks: list[ChangeBlock]) -> list[list[ChangeBlock]]:

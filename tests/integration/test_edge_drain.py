@@ -231,6 +231,32 @@ def test_rows_that_do_not_fit_one_message_are_split_over_parts(odd, table):
     assert [row.id for row in odd.sent()] == [uid(number) for number in range(1, 9)]
 
 
+#: Columns of work orders that stand alone: any subset of them may change in one row.
+ALONE = {
+    **dict.fromkeys(("material_code", "customer_ref", "assigned_line", "notes"), "'new'"),
+    **dict.fromkeys(("material_version", "customer_comment"), "'other'"),
+    **dict.fromkeys(("due_at", "actual_start", "actual_end"), f"'{CREATED}'"),
+    **dict.fromkeys(("material_id", "definition_id"), f"'{uid(9)}'"),
+    "priority": "51",
+    "cancel_requested": "1",
+}
+
+
+def test_rows_that_each_changed_in_other_columns_make_parts_that_can_be_read(site):
+    site.write(FILL.format(
+        rows=6_000, table="work_orders", column="order_no", value="i", more="", from_="",
+    ))  # fmt: skip
+    site.decided()
+    changes = ", ".join(
+        f"{name} = CASE WHEN order_no >> {bit} & 1 THEN {value} ELSE {name} END"
+        for bit, (name, value) in enumerate(ALONE.items())
+    )
+    site.write(f"UPDATE work_orders SET {changes}")
+    sent = site.sent()
+    assert len(sent) == len({row.id for row in sent}) == 6_000
+    assert len({row.what for row in sent}) == 6_000
+
+
 def test_a_very_long_text_goes_whole(odd):
     text = "ü" * 4_000_000
     odd.insert("odd", id=uid(1), t=text)

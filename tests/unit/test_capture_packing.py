@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.store.packing import Packer
-from shared.changes import ChangeBlock, Op
-from sync import codec
+from shared.changes import ChangeBlock, Op, Part
+from sync import codec, frames
 from sync.protocol import digest
 
 
@@ -128,3 +128,83 @@ def test_a_cut_keeps_the_columns_of_a_row_together(op):
     pieces = [piece for body in bodies for piece in body.blocks]
     assert [at for piece in pieces for at in piece.at] == list(range(rows))
     assert {len(piece.old) for piece in pieces} == {1 if op is Op.UPDATE else 0}
+
+
+# --- what is packed can be read -----------------------------------------------------------------
+
+values = st.one_of(
+    st.none(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+    st.binary(max_size=20),
+)
+
+
+@st.composite
+def touched_blocks(draw):
+    """Return a block as the drain makes it of rows in which the same columns changed."""
+    op = draw(st.sampled_from(Op))
+    rows = draw(st.integers(1, 3))
+    columns = tuple(f"c{k}" for k in range(0 if op is Op.DELETE else draw(st.integers(1, 6))))
+    column = st.lists(values, min_size=rows, max_size=rows)
+    return ChangeBlock(
+        "t",
+        op,
+        columns,
+        sites=["S"] * rows,
+        created=["c"] * rows,
+        ids=[f"{k}" for k in range(rows)],
+        at=[1] * rows,
+        base=draw(st.lists(st.none() | st.just("v"), min_size=rows, max_size=rows)),
+        after=[None] * rows,
+        new=[draw(column) for _ in columns],
+        old=[draw(column) for _ in columns] if op is Op.UPDATE else [],
+    )
+
+
+def opened(packer):
+    """Return the packer's parts as the centre opens them."""
+    parts = list(packer.bodies())
+    for number, (_, compressed) in enumerate(parts):
+        part = Part(
+            site="S", epoch=UID, n=1, tx_id=UID, part=number, parts=len(parts),
+            previous=bytes(32), hash=bytes(32), digests=tuple(packer.digests), body=compressed,
+        )  # fmt: skip
+        yield codec.open_body(codec.decode_part(codec.encode_part(part)))
+
+
+UID = "018f4b7e-0000-7000-8000-000000000001"
+
+
+@settings(max_examples=100)
+@given(st.lists(touched_blocks(), max_size=30), st.integers(25, 200))
+def test_whatever_is_packed_can_be_opened_again_value_for_value(blocks, lists_max):
+    with pytest.MonkeyPatch.context() as patch, Packer(3, 5, 7) as packer:
+        patch.setattr(codec, "PART_LISTS_MAX", lists_max)
+        patch.setattr(frames, "LISTS_MAX", lists_max)
+        for each in blocks:
+            packer.add(each)
+        packer.flush()
+        found = [block for body in opened(packer) for block in body.blocks]
+    assert repr(found) == repr(blocks)
+
+
+def test_a_part_of_small_blocks_ends_far_below_what_can_be_unpacked():
+    with Packer(3, 5, 7) as packer:
+        for number in range(12_000):
+            packer.add(block(number, 1, 1, op=Op.UPDATE))
+        packer.flush()
+        assert ids(opened(packer)) == [str(n) for n in range(12_000)]
+        assert len(packer.digests) == 4
+    assert codec.PART_LISTS_MAX < frames.LISTS_MAX / 10
+
+
+def test_a_full_part_of_the_smallest_blocks_can_be_unpacked():
+    """Outboxes hold parts that were cut by their bytes alone."""
+    one = block(0, 1, 1, op=Op.UPDATE)
+    one.columns = tuple(f"column_{k}" for k in range(20))
+    one.new, one.old = [[None]] * 20, [[None]] * 20
+    size = len(codec.encode_body(codec.PartBody(1, 2, 3, (one,))))
+    body = codec.PartBody(1, 2, 3, (one,) * (codec.PART_BYTES_MAX // size))
+    assert codec.decode_body(codec.encode_body(body)) == body
