@@ -11,6 +11,7 @@ BACKLOG = Gauge("mes_central_backlog_messages", "Messages the broker holds for u
 BATCHES = Counter("mes_central_batches_total", "PostgreSQL transactions applied", ["site"])
 ROWS = Counter("mes_central_rows_total", "Rows applied", ["site"])
 CONFLICTS = Counter("mes_central_conflicts_total", "Conflicts recorded", ["site", "policy"])
+SKIPPED = Counter("mes_central_skipped_total", "Transactions that came again", ["site"])
 PARKED = Counter("mes_central_parked_total", "Rows parked", ["site"])
 REFUSED = Counter("mes_central_refused_total", "Messages refused", ["site", "why"])
 APPLY_SECONDS = Histogram("mes_central_apply_seconds", "Time of one apply", ["site"])
@@ -21,6 +22,7 @@ def count(site: str, outcome: Any) -> None:
     """Count the outcome of one run."""
     BATCHES.labels(site).inc()
     ROWS.labels(site).inc(outcome.rows)
+    SKIPPED.labels(site).inc(outcome.skipped)
     PARKED.labels(site).inc(outcome.parked)
     APPLY_SECONDS.labels(site).observe(outcome.apply_ms / 1000)
     for policy, number in outcome.conflicts.items():

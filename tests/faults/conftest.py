@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
 import pytest
 
+from central.agent import run_feed, run_ingest
+from central.roles import as_role
+from central.settings import CentralSettings
+from tests.integration.central_world import CATALOG
 from tests.integration.conftest import centre, centre_template
 from tests.integration.whole_world import whole_world
 
-__all__ = ["centre", "centre_template", "world"]
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine
+
+__all__ = ["centre", "centre_template", "fed", "ingesting", "world"]
 
 SITE = "SITE_001"
 
@@ -17,3 +28,34 @@ async def world(centre, nats_server, tmp_path):
     async with whole_world(centre, nats_server.url, tmp_path, (SITE,)) as world:
         await world.settle()
         yield world
+
+
+@pytest.fixture
+async def fed(world):
+    """The world without an ingest; the feed goes on."""
+    await world.stop_centre()
+    settings = CentralSettings(
+        database_url=as_role(world.url, "mes_ingest"), nats_servers=(world.nats_url,)
+    )
+    async with _running(run_feed(settings, CATALOG)):
+        yield world
+
+
+@asynccontextmanager
+async def ingesting(database_url: str, nats_url: str) -> AsyncIterator[None]:
+    """Run an ingest until the end of the block."""
+    settings = CentralSettings(
+        database_url=as_role(database_url, "mes_ingest"), nats_servers=(nats_url,), lease_s=1.0
+    )
+    async with _running(run_ingest(settings, CATALOG)):
+        yield
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

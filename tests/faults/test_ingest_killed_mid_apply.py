@@ -1,53 +1,48 @@
-"""The ingest is a process that is killed -9 at any moment; another takes over."""
+"""The ingest is a process that is killed -9; another takes over."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import signal
-import sys
-from pathlib import Path
 
 import pytest
 
-from central.agent import run_feed
-from central.roles import as_role
-from central.settings import CentralSettings
 from tests.faults.cases import local_orders, planned_orders, state_events
-from tests.faults.conftest import SITE
-from tests.integration.central_world import CATALOG, execute
+from tests.faults.centre_counts import all_is_there_once, applied, skipped
+from tests.faults.conftest import SITE, ingesting
+from tests.faults.processes import run_ingest
+from tests.faults.tap import Tap, ack_to_the_broker, commit_of_an_apply
+from tests.integration.central_world import execute
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
 
-async def run_ingest(world) -> asyncio.subprocess.Process:
-    environment = {
-        "MES_DATABASE_URL": as_role(world.url, "mes_ingest"),
-        "MES_NATS_SERVERS": world.nats_url,
-        "MES_LEASE_S": "1",
-        "MES_LOG_LEVEL": "error",
-    }
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "central", "ingest", env=environment, cwd=ROOT
-    )
+async def test_a_run_is_skipped_after_a_kill_between_the_commit_and_hearing_of_it(fed):
+    async with Tap(fed.url, commit_of_an_apply) as tap:
+        await _killed_with_a_run_committed(fed, tap, tap.url, fed.nats_url)
 
 
-@pytest.fixture
-async def fed(world):
-    """The world without an ingest; the feed, as a process of its own, goes on."""
-    await world.stop_centre()
-    settings = CentralSettings(
-        database_url=as_role(world.url, "mes_ingest"), nats_servers=(world.nats_url,)
-    )
-    feed = asyncio.create_task(run_feed(settings, CATALOG))
-    yield world
-    feed.cancel()
-    await asyncio.gather(feed, return_exceptions=True)
+async def test_a_run_is_skipped_after_a_kill_between_its_commit_and_its_ack(fed):
+    async with Tap(fed.nats_url, ack_to_the_broker) as tap:
+        await _killed_with_a_run_committed(fed, tap, fed.url, tap.url)
 
 
-async def applied(world) -> int:
-    return (await world.central("SELECT count(*) FROM sync.applied"))[0][0]
+async def _killed_with_a_run_committed(fed, tap: Tap, database_url: str, nats_url: str) -> None:
+    edge, before = fed.edges[SITE], skipped()
+    known = await applied(fed)
+    tap.arm()
+    edge.write(local_orders("A1", "A2"), state_events(500))
+    ingest = await run_ingest(database_url, nats_url)
+    await tap.caught()
+    ingest.send_signal(signal.SIGKILL)
+    await ingest.wait()
+    assert await applied(fed) > known, "the window was not hit: nothing is committed"
+    async with ingesting(fed.url, fed.nats_url):
+        edge.write("UPDATE work_orders SET notes = 'after the kill'")
+        await fed.settle(60)
+    assert skipped() > before
+    await all_is_there_once(fed, events=500, orders=2)
 
 
 async def test_nothing_is_lost_or_doubled_however_often_the_ingest_is_killed(fed, seed):
@@ -55,7 +50,7 @@ async def test_nothing_is_lost_or_doubled_however_often_the_ingest_is_killed(fed
     edge = fed.edges[SITE]
     for number in range(8):
         before = await applied(fed)
-        ingest = await run_ingest(fed)
+        ingest = await run_ingest(fed.url, fed.nats_url)
         for write in range(5):
             edge.write(local_orders(f"A{number}.{write}"), state_events(chance.randrange(1, 3000)))
             edge.write(f"UPDATE work_orders SET notes = 'n{number}.{write}'")
@@ -65,16 +60,14 @@ async def test_nothing_is_lost_or_doubled_however_often_the_ingest_is_killed(fed
         await asyncio.sleep(chance.uniform(0.0, 0.2))
         ingest.send_signal(signal.SIGKILL)
         await ingest.wait()
-    last = await run_ingest(fed)
+    last = await run_ingest(fed.url, fed.nats_url)
     try:
         await fed.settle(60)
     finally:
         last.terminate()
         await last.wait()
-    events = edge.read("SELECT count(*) FROM equipment_state_events")
-    assert await fed.central("SELECT count(*) FROM mes.equipment_state_events") == events
-    assert await fed.central("SELECT count(*) FROM mes.work_orders") == [(48,)]
-    assert await fed.central("SELECT last_n FROM sync.epoch") == [(await applied(fed),)]
+    events = edge.read("SELECT count(*) FROM equipment_state_events")[0][0]
+    await all_is_there_once(fed, events=events, orders=48)
 
 
 async def _more(world, before: int) -> bool:

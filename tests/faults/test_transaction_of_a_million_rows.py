@@ -3,41 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.faults.cases import local_orders, state_events
 from tests.faults.conftest import SITE
+from tests.faults.processes import run_agent
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-ROOT = Path(__file__).parents[2]
 ROWS = 1_000_000
 #: Twice what the agent holds; the values of a million rows would need more than a gigabyte.
 AGENT_BYTES_MAX = 200 << 20
-
-
-async def run_agent(world, path: Path) -> asyncio.subprocess.Process:
-    environment = {
-        "MES_SITE": SITE,
-        "MES_STORE": str(path),
-        "MES_NATS_SERVERS": world.nats_url,
-        "MES_BEAT_S": "1",
-        "MES_LOG_LEVEL": "error",
-    }
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "edge.cli.edge_command", "run", env=environment, cwd=ROOT
-    )
 
 
 async def test_a_million_rows_are_seen_at_the_centre_all_at_once(world):
     edge = world.edges[SITE]
     await edge.stop()
     await asyncio.to_thread(edge.write, state_events(ROWS), local_orders("with them"))
-    agent = await run_agent(world, edge.path)
+    agent = await run_agent(edge.path, world.nats_url)
     watched = psutil.Process(agent.pid)
     seen, most = set(), 0
 
