@@ -357,7 +357,7 @@ class Worker:
             # Tried again in place: what was delivered after these would only be a gap.
             verdict: Verdict = await _retrying()(receiver.receive_next, deliveries)
             unsettled += deliveries
-            settled = inbox.settled(unsettled)
+            settled = min(inbox.settled(unsettled), receiver.settled(unsettled))
             await self._link.ack(unsettled[:settled])
             unsettled = unsettled[settled:]
             if verdict is Verdict.FORK:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from edge.settings import EdgeSettings
     from edge.store import Drained, EdgeStore
     from edge.verdict import Picture
-    from sync.transport import Link
+    from sync.transport import Delivery, Link
 
 _log = logging.getLogger(__name__)
 
@@ -164,10 +164,14 @@ class Agent:
         await self._down.ask_again()
         self._news.set()
         durable = f"site-{self._settings.site}"
+        unsettled: list[Delivery] = []
         async for deliveries in self._link.pull("DOWN", durable):
             verdict = await self._receiver.receive_next(deliveries)
             self._news.set()  # an apply drains first: there may be something to send
-            await self._link.ack(deliveries)
+            unsettled += deliveries
+            settled = self._receiver.settled(unsettled)
+            await self._link.ack(unsettled[:settled])
+            unsettled = unsettled[settled:]
             if verdict is Verdict.FORK:
                 await self._stop("the centre's feed has another history than the one we followed")
             if (await self._thread.run(self._store.position)).needs_snapshot:

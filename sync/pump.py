@@ -143,14 +143,36 @@ class Receiver:
 
     inbox: Inbox
     _pieces: dict[bytes, dict[int, bytes]] = field(default_factory=dict)
+    #: Messages of which all pieces are here, kept until the inbox has said something.
+    _joined: set[bytes] = field(default_factory=set)
+    #: The message whose last pieces are still to come, and how many of it are here.
+    _open: tuple[bytes, int] | None = None
+    _waits: bool = False
 
     async def receive_next(self, deliveries: Sequence[Delivery]) -> Verdict:
-        """Take what was delivered; the caller acks it when this returns, and not otherwise.
+        """Take what was delivered; the caller acks what is ``settled`` when this returns.
 
-        SKIP and APPLY mean that all is settled. After GAP the missing messages were asked for; the
+        SKIP and APPLY mean that all was taken. After GAP the missing messages were asked for; the
         ones that came too early come again with them. After FORK the caller must stop: a person
-        has to look.
+        has to look. Where it raises, the same deliveries may be given once more.
         """
+        verdict = await self._hand_on(deliveries)
+        for whole in self._joined:
+            self._pieces.pop(whole, None)
+        self._joined.clear()
+        before, self._open = self._open, self._ends_open(deliveries)
+        # Where the same is still missing, its rest was lost: it is asked for as a gap.
+        self._waits = self._open is not None and self._open != before
+        return verdict
+
+    def settled(self, deliveries: Sequence[Delivery]) -> int:
+        """Return how many of these, from the first, need not come again should we be killed."""
+        if self._open is None or not self._waits:
+            return len(deliveries)
+        places = (at for at, each in enumerate(deliveries) if _whole_of(each) == self._open[0])
+        return next(places, len(deliveries))
+
+    async def _hand_on(self, deliveries: Sequence[Delivery]) -> Verdict:
         verdict = Verdict.APPLY
         for run in self._whole(deliveries):
             if isinstance(run, _Refused):
@@ -190,11 +212,27 @@ class Receiver:
         pieces[number] = piece
         if len(pieces) < count:
             return None
-        del self._pieces[whole]
+        self._joined.add(whole)
         joined = b"".join(pieces[k] for k in range(count))
         if digest(joined) != whole:
             raise MalformedMessage("the fragments don't make the message that they name")
         return Message(joined, delivery.stored_at_ms)
+
+    def _ends_open(self, deliveries: Sequence[Delivery]) -> tuple[bytes, int] | None:
+        """Return the message that the last delivery is a piece of, where its rest is to come."""
+        whole = _whole_of(deliveries[-1]) if deliveries else None
+        pieces = self._pieces.get(whole) if whole is not None else None
+        return (whole, len(pieces)) if whole is not None and pieces is not None else None
+
+
+def _whole_of(delivery: Delivery) -> bytes | None:
+    """Return the digest of the message that this is a readable piece of."""
+    if not codec.is_fragment(delivery.payload):
+        return None
+    try:
+        return codec.decode_fragment(delivery.payload)[0]
+    except Poison:
+        return None
 
 
 #: Messages that may be in pieces at the same time; more than one only after a loss.

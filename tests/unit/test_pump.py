@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from shared.errors import BrokerUnreachable, Poison, WrongLastSequence
+import pytest
+
+from shared.errors import BrokerUnreachable, Poison, StoreBusy, WrongLastSequence
 from sync import codec
 from sync.protocol import Verdict
 from sync.pump import Message, Receiver, Sender
@@ -127,8 +129,12 @@ class FakeInbox:
     taken: list[Message] = field(default_factory=list)
     refused: list[Poison] = field(default_factory=list)
     asked: int = 0
+    busy: int = 0
 
     async def take(self, messages):
+        if self.busy:
+            self.busy -= 1
+            raise StoreBusy
         self.taken += messages
         return self.verdicts.pop(0) if self.verdicts else Verdict.APPLY
 
@@ -164,3 +170,41 @@ async def test_fragments_that_come_apart_over_deliveries_make_the_message():
     for piece in reversed(codec.fragments(message)):
         await receiver.receive_next([Message(piece, 1)])
     assert [m.payload for m in inbox.taken] == [message]
+
+
+LARGE = bytes(range(256)) * 8000
+PIECES = [Message(piece, 1) for piece in codec.fragments(LARGE)]
+
+
+async def test_a_message_in_pieces_is_taken_when_the_store_was_busy_at_first():
+    inbox = FakeInbox(busy=1)
+    receiver = Receiver(inbox)
+    *first, last = PIECES
+    for piece in first:
+        await receiver.receive_next([piece])
+    with pytest.raises(StoreBusy):
+        await receiver.receive_next([last])
+    assert await receiver.receive_next([last]) is Verdict.APPLY
+    assert [m.payload for m in inbox.taken] == [LARGE]
+
+
+async def test_pieces_are_settled_with_the_last_one_and_not_before():
+    receiver, before = Receiver(FakeInbox()), Message(b"1", 1)
+    unsettled = [before, *PIECES[:1]]
+    await receiver.receive_next(unsettled)
+    assert receiver.settled(unsettled) == 1
+    for piece in PIECES[1:]:
+        unsettled.append(piece)
+        await receiver.receive_next([piece])
+    assert receiver.settled(unsettled) == len(unsettled)
+
+
+async def test_a_piece_is_settled_once_its_rest_does_not_come():
+    receiver, piece = Receiver(FakeInbox()), PIECES[0]
+    await receiver.receive_next([piece])
+    assert receiver.settled([piece]) == 0
+    await receiver.receive_next([piece])  # the broker had it again, and nothing after it
+    assert receiver.settled([piece, piece]) == 2
+    await receiver.receive_next([PIECES[1]])
+    await receiver.receive_next([Message(b"1", 1)])
+    assert receiver.settled([PIECES[1]]) == 1
