@@ -55,6 +55,9 @@ PART_LISTS_MAX = 50_000
 MESSAGE_BYTES_MAX = 768 << 10
 #: Values of one block, those of columns that are stored once counted for every row.
 VALUES_MAX = 8_000_000
+#: Where the other end keeps a number: in 64 bits with a sign, the catalogue's version in 32.
+_NUMBER_MAX = (1 << 63) - 1
+_SCHEMA_MAX = (1 << 31) - 1
 _OPS = {op.value: op for op in Op}
 _FATES = {fate.value: fate for fate in Fate}
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
@@ -82,7 +85,8 @@ def decode_part(payload: bytes) -> Part:
     site, epoch, n, tx_id, number, parts, previous, own, digests, body = fields
     _check_ids(epoch, tx_id)
     check_hashes(previous, own, *digests)
-    if not (n >= 1 and 0 <= number < parts and len(digests) == parts):
+    _check_number("n", n, low=1)
+    if not (0 <= number < parts and len(digests) == parts):
         raise MalformedMessage(f"part {number} of {parts} with {len(digests)} digests")
     return Part(
         site=site, epoch=epoch, n=n, tx_id=tx_id, part=number, parts=parts,
@@ -121,6 +125,9 @@ def decode_body(body: bytes) -> PartBody:
     fields = unpack(body)
     check(fields, (int, int, int, list), "a body")
     schema, hlc, offset_ms, blocks = fields
+    _check_number("schema", schema, high=_SCHEMA_MAX)
+    _check_number("hlc", hlc)
+    _check_number("offset_ms", offset_ms, low=-_NUMBER_MAX)
     return PartBody(
         schema=schema,
         hlc=hlc,
@@ -188,8 +195,14 @@ def decode_entry(payload: bytes) -> tuple[FeedEntry, bytes]:
     inner = unpack(body)
     check(inner, (int, int, object, int, bool, list), "a feed entry's body")
     shared_pos, schema, acked, made_at_ms, more, blocks = inner
+    _check_number("pos", pos, low=1)
+    _check_number("shared_pos", shared_pos)
+    _check_number("schema", schema, high=_SCHEMA_MAX)
+    _check_number("made_at_ms", made_at_ms)
     if acked is not None:
         check(acked, (str, int, int), "an ack")
+        _check_number("an ack's n", acked[1])
+        _check_number("an ack's safe_n", acked[2])
     entry = FeedEntry(
         scope=scope, pos=pos, previous=previous, hash=own, shared_pos=shared_pos, schema=schema,
         ack=None if acked is None else Ack(*acked), made_at_ms=made_at_ms, more=more,
@@ -233,6 +246,9 @@ def _head_block(fields: Any) -> HeadBlock:
         raise MalformedMessage(f"{table}: unknown fate {fate!r}")
     if len(new) != len(columns):
         raise MalformedMessage(f"{table}: {len(columns)} columns, values for {len(new)}")
+    orders = _column(order, rows, _is_int)
+    _check_number("an order", min(orders, default=0))
+    _check_number("an order", max(orders, default=0))
     return HeadBlock(
         table=table,
         fate=_FATES[fate],
@@ -241,7 +257,7 @@ def _head_block(fields: Any) -> HeadBlock:
         created=_column(created, rows, _is_text),
         ids=ids,
         version=_column(version, rows, _is_text),
-        order=_column(order, rows, _is_int),
+        order=orders,
         new=[_column(column, rows, _is_value) for column in new],
     )
 
@@ -308,6 +324,11 @@ def _check_rows(table: str, columns: list[Any], ids: list[Any]) -> None:
         raise MalformedMessage(f"{table}: ids must be texts")
     if len(ids) * (len(columns) + 1) > VALUES_MAX:
         raise MalformedMessage(f"{table}: {len(ids)} rows of {len(columns)} columns are too many")
+
+
+def _check_number(name: str, number: int, *, low: int = 0, high: int = _NUMBER_MAX) -> None:
+    if not low <= number <= high:
+        raise MalformedMessage(f"{name} is {number}, from {low} to {high} is expected")
 
 
 def _check_ids(*ids: str) -> None:

@@ -158,6 +158,61 @@ def test_well_formed_msgpack_of_another_shape_is_refused(shape):
         codec.decode_body(msgpack.packb(shape))
 
 
+@pytest.mark.parametrize("n", [-1, 0, 2**63, 2**64 - 1])
+def test_a_number_that_no_position_can_have_is_refused(n):
+    with pytest.raises(MalformedMessage, match=f"n is {n}"):
+        codec.decode_part(codec.encode_part(a_part(n=n)))
+    assert codec.decode_part(codec.encode_part(a_part(n=2**63 - 1))).n == 2**63 - 1
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("schema", 2**31),
+        ("schema", -1),
+        ("hlc", 2**63),
+        ("hlc", -1),
+        ("offset_ms", 2**63),
+        ("offset_ms", -(2**63)),
+    ],
+)
+def test_a_stamp_that_no_column_can_hold_is_refused(name, number):
+    body = PartBody(**{"schema": 1, "hlc": 2, "offset_ms": -3, "blocks": ()} | {name: number})
+    with pytest.raises(MalformedMessage, match=name):
+        codec.decode_body(codec.encode_body(body))
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("shared_pos", 2**63),
+        ("schema", 2**31),
+        ("made_at_ms", 2**64 - 1),
+        ("ack", Ack(ID, 2**63, 0)),
+        ("ack", Ack(ID, 0, -1)),
+    ],
+)
+def test_a_feed_entry_with_a_number_beyond_64_bits_is_refused(name, number):
+    fields = {"shared_pos": 4, "schema": 2, "ack": None, "blocks": (), "made_at_ms": 99}
+    body = codec.encode_entry_body(**fields | {name: number})
+    with pytest.raises(MalformedMessage, match=name):
+        codec.decode_entry(codec.encode_entry("S", 5, bytes(32), bytes(32), codec.compress(body)))
+
+
+@pytest.mark.parametrize("pos", [0, -1, 2**63])
+def test_a_feed_entry_at_no_place_is_refused(pos):
+    body = codec.encode_entry_body(shared_pos=4, schema=2, ack=None, blocks=(), made_at_ms=99)
+    with pytest.raises(MalformedMessage, match="pos is"):
+        codec.decode_entry(codec.encode_entry("S", pos, bytes(32), bytes(32), codec.compress(body)))
+
+
+@pytest.mark.parametrize("order", [-1, 2**63])
+def test_an_order_that_no_version_has_is_refused(order):
+    block = HeadBlock("t", Fate.GONE, (), ["S"], ["c"], ["i"], version=["v"], order=[order])
+    with pytest.raises(MalformedMessage, match="order"):
+        codec.decode_chunk(codec.encode_chunk([block]))
+
+
 def test_a_bomb_is_refused_before_it_is_unpacked():
     bomb = zstandard.ZstdCompressor().compress(bytes(codec.BODY_BYTES_MAX + 1))
     assert len(bomb) < 10_000

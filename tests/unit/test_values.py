@@ -322,3 +322,14 @@ def test_a_column_is_made_canonical_and_what_can_not_be_is_named_by_its_place():
         (1, "null is not allowed"),
         (3, "a decimal number such as 12.5 is expected"),
     ]
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_number_that_is_none_is_refused_in_a_column_of_every_kind(kind, value):
+    """SQLite keeps infinity in a REAL column, and a message can hold either."""
+    it = column(kind)
+    for values in ([value], [value] * 3, [None, value]):
+        bad = [place for place, each in enumerate(values) if each is value]
+        assert [place for place, _ in column_problems(it, values)] == bad
+        assert [place for place, _ in canonical_column(it, values)[1]] == bad
