@@ -23,14 +23,21 @@ from central import metrics
 from central.control import Control, now_ms
 from central.feed import Sequencer
 from central.ingest import Stores, Worker
-from central.layout import layout
+from central.layout import keep_refusals, layout
 from central.partitions import make_ahead
 from central.relay import Relay
 from central.store import CentralStore
 from central.upkeep import keep_up
-from shared.errors import Fatal, Transient
+from shared.errors import ConsumerGone, Fatal, Transient
 from shared.observe import note
-from sync.streams import APPLY, provision, purge_applied, up_stream
+from sync.streams import (
+    APPLY,
+    StreamRefused,
+    StreamUnavailable,
+    provision,
+    purge_applied,
+    up_stream,
+)
 from sync.transport import Link, LinkSettings
 
 if TYPE_CHECKING:
@@ -113,17 +120,34 @@ async def _relay(settings: CentralSettings, catalog: Catalog, link: Link) -> Non
 
 
 async def _declare_streams(settings: CentralSettings, catalog: Catalog, link: Link) -> None:
-    """Make the broker have what it must have: a wiped stream is a normal event."""
+    """Make the broker have what it must have: a wiped stream is a normal event.
+
+    A stream that it refuses is of one site, which has none until a person has made room or mended
+    the setting; the status says so, and all others go on.
+    """
     del catalog
     await link.wait_connected(timeout_s=3600)
     async with _connection(settings, autocommit=True) as connection:
         sites = await site_names(connection)
-    for difference in await provision(link, layout(settings, sites)):
-        if difference.kind != "extra":
-            note(_log, "stream declared", difference=str(difference))
+        differences = await provision(link, layout(settings, sites))
+        refused = {each.name: each.refused for each in differences if each.refused}
+        new = await keep_refusals(connection, refused)
+    for each in differences:
+        if each.name in new:
+            note(_log, "stream refused", level=logging.ERROR, stream=each.name, why=each.refused)
+        elif each.kind != "extra" and not each.refused:
+            note(_log, "stream declared", difference=str(each))
     for site in sites:
-        await purge_applied(link, site)
+        if up_stream(site) not in refused:
+            await _purge(link, site)
     await asyncio.sleep(_STREAMS_EVERY_S)
+
+
+async def _purge(link: Link, site: str) -> None:
+    try:
+        await purge_applied(link, site)
+    except (StreamRefused, StreamUnavailable, ConsumerGone) as why:
+        note(_log, "not purged", level=logging.WARNING, site=site, why=str(why))
 
 
 async def _upkeep(settings: CentralSettings, catalog: Catalog, link: Link) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +16,7 @@ import psycopg
 
 from shared.changes import SHARED
 from shared.errors import SchemaMismatch, SyncError
-from sync.streams import APPLY, up_stream
+from sync.streams import APPLY, DOWN, site_durable, up_stream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -89,6 +89,8 @@ class SitePicture:
     #: Messages of the last day that nobody could read.
     refused: int
     backlog: Backlog | None
+    #: Why the broker does not make its stream as it must be; empty where it does.
+    stream_refused: str = ""
 
     def feed_lag(self, shared_pos: int) -> int | None:
         """Return how many entries the edge had not passed at its last hello, of those there are."""
@@ -116,6 +118,8 @@ class CentrePicture:
     catalogue_is_ours: bool
     #: Why the broker could not be asked; empty when it answered.
     broker_away_because: str
+    #: Why the broker does not make the stream that all sites follow; empty where it does.
+    stream_refused: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,14 +179,21 @@ async def read_picture(
         now, centre = await _read_centre(connection, catalog)
         rows = await _read_sites(connection, sites)
         counts = await _read_counts(connection)
+        refusals = await _read_refusals(connection)
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
         raise SchemaMismatch("the database is no centre yet; run `mes-central migrate`") from error
     backlogs, away = await read_backlogs(link, [row["site"] for row in rows])
     return Picture(
         at=now,
-        centre=CentrePicture(**centre, broker_away_because=away),
+        centre=CentrePicture(
+            **centre, broker_away_because=away, stream_refused=refusals.get(DOWN, "")
+        ),
         sites=tuple(
-            _site(row, counts.get(row["site"], {}), backlogs.get(row["site"])) for row in rows
+            replace(
+                _site(row, counts.get(row["site"], {}), backlogs.get(row["site"])),
+                stream_refused=_stream_refused(row["site"], refusals),
+            )
+            for row in rows
         ),
     )
 
@@ -225,6 +236,17 @@ async def _read_counts(
     for site, what, count, oldest in await cursor.fetchall():
         found.setdefault(site, {})[what] = (count, oldest)
     return found
+
+
+async def _read_refusals(connection: AsyncConnection[Any]) -> dict[str, str]:
+    cursor = await connection.execute("SELECT name, reason FROM sync.stream_refused")
+    return dict(await cursor.fetchall())
+
+
+def _stream_refused(site: str, refusals: Mapping[str, str]) -> str:
+    up = up_stream(site)
+    names = (up, f"{up}/{APPLY}", f"{DOWN}/{site_durable(site)}")
+    return "; ".join(f"{name}: {refusals[name]}" for name in names if name in refusals)
 
 
 def _site(

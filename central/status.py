@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from central.picture import TOUCHED_MAX
 from shared.clock import DRIFT_MAX_MS
+from sync.streams import DOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +32,9 @@ UNDECIDED_CRITICAL: Final = timedelta(minutes=15)
 FEED_LAG_MAX: Final = 1_000
 #: Share of a site's stream beyond which the broker is soon full.
 STREAM_FULL: Final = 0.8
+
+
+_STREAMS: Final = "mend what it names, then mes-central streams"
 
 
 class Level(IntEnum):
@@ -148,6 +152,8 @@ def _centre_reasons(centre: CentrePicture) -> Iterator[Reason]:
             f"the broker does not answer: {centre.broker_away_because}",
             "start it, or mend MES_NATS_SERVERS and MES_NATS_CREDS; sites go on by themselves",
         )  # fmt: skip
+    if centre.stream_refused:
+        yield Reason("MES-STREAMS", Level.CRITICAL, f"{DOWN}: {centre.stream_refused}", _STREAMS)
     if centre.touched > TOUCHED_MAX:
         yield Reason(
             "MES-FEED-BEHIND", Level.DEGRADED, f"over {TOUCHED_MAX} changed rows are in no feed yet"
@@ -177,6 +183,8 @@ def _link_reasons(site: SitePicture, now: datetime) -> Iterator[Reason]:
             "MES-STOPPED", Level.CRITICAL, site.stopped_because,
             f"find out which store is the right one, then mes-central sites release {name}",
         )  # fmt: skip
+    if site.stream_refused:
+        yield Reason("MES-STREAMS", Level.CRITICAL, site.stream_refused, _STREAMS)
     if site.hello is None:
         yield Reason(
             "MES-NEVER-SEEN", Level.DEGRADED, f"its agent has not said hello since {_day(site)}",

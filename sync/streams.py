@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from shared.errors import BrokerUnreachable, ConsumerGone, Fatal, Transient
@@ -37,12 +37,12 @@ _FIXED: Final = frozenset(
 Config = dict[str, Any]
 
 
-class StreamNotUpdatable(Fatal):
-    """A stream or durable differs from what is wanted in a way that the broker can't change."""
-
-
 class StreamRefused(Fatal):
     """The broker refuses the stream or durable as it is wanted."""
+
+
+class StreamUnavailable(BrokerUnreachable):
+    """The broker answers that it can't do this now: it elects a leader, or has no room for it."""
 
 
 class Asker(Protocol):
@@ -90,6 +90,8 @@ class Difference:
     name: str
     #: Field, what the broker has, what is wanted.
     fields: tuple[tuple[str, Any, Any], ...] = ()
+    #: Why it stays as it is; empty where it was mended, or nothing was tried.
+    refused: str = ""
 
     def __str__(self) -> str:
         """Return the difference as one line for an operator."""
@@ -100,7 +102,7 @@ class Difference:
             "fixed": f"! {self.name}  {changes}  (can't be changed)",
             "extra": f"? {self.name}  (not ours to have; delete it if the site is gone)",
         }
-        return words[self.kind]
+        return words[self.kind] + (f"  REFUSED {self.refused}" if self.refused else "")
 
 
 def up_stream(site: str) -> str:
@@ -219,24 +221,52 @@ def _is_fixed(field: str, is_: object) -> bool:
 async def provision(asker: Asker, layout: Layout, *, dry_run: bool = False) -> list[Difference]:
     """Make the broker have the layout; return what differed before. Harmless to repeat.
 
-    Raises StreamNotUpdatable before anything is changed, StreamRefused, BrokerUnreachable.
+    What the broker refuses is returned as refused, and all else is mended nevertheless. Raises
+    BrokerUnreachable, at once where it does not answer, at the end where it says "not now".
     Streams that are not in the layout are reported and left alone.
     """
     current = await read_layout(asker)
     differences = diff(current, layout)
-    fixed = [difference for difference in differences if difference.kind == "fixed"]
     if dry_run:
         return differences
-    if fixed:
-        msg = (
-            f"{'; '.join(map(str, fixed))}. Delete it (nats stream rm, or nats consumer rm) and"
-            " provision again: the senders still hold what was not applied, and send it again"
-        )
-        raise StreamNotUpdatable(msg)
-    for difference in differences:
-        if difference.kind in {"missing", "differs"}:
-            await _mend(asker, current, layout, difference)
-    return differences
+    done: list[Difference] = []
+    absent: set[str] = set()
+    passing: Transient | None = None
+    for each in differences:
+        stream, _, durable = each.name.partition("/")
+        if durable and stream in absent:
+            continue  # said of the stream already
+        try:
+            mended = await _mended(asker, current, layout, each)
+        except (StreamUnavailable, ConsumerGone) as why:
+            passing, mended = passing or why, replace(each, refused=str(why))
+        if mended.refused and each.kind == "missing":
+            absent.add(each.name)
+        done.append(mended)
+    if passing is not None:
+        raise passing
+    return done
+
+
+async def _mended(
+    asker: Asker, current: Layout, layout: Layout, difference: Difference
+) -> Difference:
+    """Mend a difference, where it can be, and return it with why it could not be."""
+    if difference.kind == "fixed":
+        return replace(difference, refused=_DELETE_IT)
+    if difference.kind == "extra":
+        return difference
+    try:
+        await _mend(asker, current, layout, difference)
+    except StreamRefused as why:
+        return replace(difference, refused=str(why))
+    return difference
+
+
+_DELETE_IT: Final = (
+    "Delete it (nats stream rm, or nats consumer rm), it is made again: the senders still hold what"
+    " was not applied, and send it again"
+)
 
 
 async def _mend(asker: Asker, current: Layout, layout: Layout, difference: Difference) -> None:
@@ -328,7 +358,7 @@ async def _api(asker: Asker, subject: str, order: Config) -> Config:
 def _refused(subject: str, refusal: Config) -> Fatal | Transient:
     code, text = refusal.get("err_code"), refusal.get("description")
     if refusal.get("code") == 503:
-        return BrokerUnreachable(f"{subject}: {text}")
+        return StreamUnavailable(f"{subject}: {text}")
     if refusal.get("code") == 404:
         return ConsumerGone(f"{subject}: {text}")
     if code == 10047:

@@ -29,6 +29,13 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
         " ('?'). Start it, or mend MES_NATS_SERVERS and MES_NATS_CREDS. Nothing is lost: what"
         " sites have sent and nobody has decided, they send again.",
     ),
+    "MES-STREAMS": (
+        "critical: at once",
+        "The broker refuses a stream or durable as it must be, for the reason that is given: no"
+        " room for what it reserves, a field that it never changes, too few servers for the"
+        " copies. A site without a stream works on its own and keeps what it writes; all other"
+        " sites go on. The feed process tries again every 5 s: mend the cause.",
+    ),
     "MES-FEED-BEHIND": (
         "degraded: over 10 000 rows",
         "Rows that changed at the centre wait to be put into the feeds. It passes by itself"

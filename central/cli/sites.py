@@ -38,15 +38,16 @@ def add(names: tuple[str, ...], *, json_wanted: bool) -> int:
     own, which a running broker is told of. Take the credentials to the site, and nowhere else.
     """
     done = asyncio.run(_add(settings(), names))
+    code = exits.FAILED if done["broker"].startswith("refuses") else exits.OK
     if json_wanted:
         say_json({"schema": "mes-central.sites-add/v1", **done})
-        return exits.OK
+        return code
     for site in names:
         say(f"{site}  {'registered' if site in done['new'] else 'was registered already'}")
         if path := done["credentials"].get(site):
             say(f"  credentials  {path}")
     say(f"  broker       {done['broker']}")
-    return exits.OK
+    return code
 
 
 async def _add(read: CentralSettings, names: Sequence[str]) -> dict[str, Any]:
@@ -94,9 +95,11 @@ async def _tell_broker(read: CentralSettings, names: Sequence[str]) -> str:
                     await push_account(link, account_token(read.keys_dir, site))
         async with link_of(read, "mes-central sites") as link:
             await link.wait_connected(CONNECT_TIMEOUT_S)
-            await provision(link, layout(read, names))
+            differences = await provision(link, layout(read, names))
     except Transient as why:
         return f"not told, it does not answer ({why}); when it is up, run this again"
+    if refused := [f"{each.name}: {each.refused}" for each in differences if each.refused]:
+        return f"refuses {'; '.join(refused)}"
     return "knows the accounts, has the streams" if read.keys_dir else "has the streams"
 
 

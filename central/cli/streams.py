@@ -24,22 +24,34 @@ CONNECT_TIMEOUT_S = 5.0
 def streams(*, dry_run: bool, json_wanted: bool) -> int:
     """Make the broker have the streams of all registered sites; print in what it differed.
 
-    The feed process does the same every few seconds. Exit code 1 where something differs in a way
-    that can't be changed.
+    The feed process does the same every few seconds. Exit code 1 where the broker refuses
+    something, or it differs in a way that can't be changed.
     """
     found = asyncio.run(_provision(settings(), dry_run=dry_run))
-    fixed = any(difference.kind == "fixed" for difference in found)
+    stays = any(each.refused or each.kind == "fixed" for each in found)
     if json_wanted:
         listed = [
-            {"kind": d.kind, "name": d.name, "fields": d.fields, "line": str(d)} for d in found
-        ]
+            {
+                "kind": d.kind, "name": d.name, "fields": d.fields, "refused": d.refused,
+                "line": str(d),
+            }
+            for d in found
+        ]  # fmt: skip
         document = {"schema": "mes-central.streams/v1", "dry_run": dry_run, "differences": listed}
         say_json(document)
     else:
         for difference in found:
             say(str(difference))
-        say("to be mended" if dry_run and found else "mended" if found else "as it must be")
-    return exits.FAILED if fixed else exits.OK
+        say(_verdict(found, stays=stays, dry_run=dry_run))
+    return exits.FAILED if stays else exits.OK
+
+
+def _verdict(found: list[Difference], *, stays: bool, dry_run: bool) -> str:
+    if not found:
+        return "as it must be"
+    if dry_run:
+        return "to be mended"
+    return "not all is mended" if stays else "mended"
 
 
 async def _provision(read: CentralSettings, *, dry_run: bool) -> list[Difference]:

@@ -53,6 +53,12 @@ CREATE TABLE sync.worker (             -- ingest workers that are alive, so that
     until   timestamptz NOT NULL
 );
 
+CREATE TABLE sync.stream_refused (     -- what the broker would not make as it must be, for the status
+    name        text        PRIMARY KEY,        -- UP_SITE, DOWN/site-SITE: stream, and its durable
+    reason      text        NOT NULL,
+    refused_at  timestamptz NOT NULL DEFAULT now()
+);
+
 CREATE TABLE sync.epoch (
     site        text        NOT NULL REFERENCES sync.site,
     epoch       uuid        NOT NULL,

@@ -1,4 +1,4 @@
-"""A stream that the broker does not make as it must be: its site has none, and nobody else minds."""
+"""A stream that the broker refuses: its site has none and says so, and nobody else minds."""
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ async def test_sites_without_a_stream_are_told_and_all_others_go_on(centre, smal
     del kept_in_memory["compression"]
     assert "error" not in await ask(url, "STREAM.CREATE.UP_SITE_002", kept_in_memory)
     async with whole_world(centre, url, tmp_path, ("SITE_001",)) as world:
+        await world.settle(60)
         world.edges["SITE_001"].write(local_orders("A1"))
         await world.settle(60)
         reasons = await world.eventually(lambda: told(world, 2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,6 @@ from sync.streams import (
     Difference,
     Layout,
     StreamLimits,
-    StreamNotUpdatable,
-    StreamRefused,
     desired,
     diff,
     provision,
@@ -183,13 +182,15 @@ async def test_a_durable_with_other_filters_is_put_right(link):
     assert await provision(link, WANTED) == []
 
 
-async def test_what_can_not_be_changed_stops_before_anything_is_and_says_what_to_do(link):
-    memory = WANTED.streams["UP_ROT"] | {"storage": "memory", "deny_delete": False}
+async def test_what_can_not_be_changed_is_left_told_what_to_do_and_all_else_is_mended(link):
+    memory = WANTED.streams["UP_LYO"] | {"storage": "memory", "deny_delete": False}
     del memory["compression"]
-    await api(link, "STREAM.CREATE.UP_ROT", memory)
-    with pytest.raises(StreamNotUpdatable, match=r"UP_ROT.*storage.*Delete it.*provision again"):
-        await provision(link, WANTED)
-    assert set((await read_layout(link)).streams) == {"UP_ROT"}
+    await api(link, "STREAM.CREATE.UP_LYO", memory)
+    differences = await provision(link, WANTED)
+    refused = {each.name: str(each) for each in differences if each.refused}
+    assert set(refused) == {"UP_LYO"}
+    assert re.search(r"UP_LYO.*storage.*REFUSED Delete it", refused["UP_LYO"])
+    assert {each.name for each in diff(await read_layout(link), WANTED)} == {"UP_LYO"}
 
 
 async def test_a_wiped_stream_is_declared_again_as_a_new_life_of_it(link):
@@ -203,15 +204,21 @@ async def test_a_wiped_stream_is_declared_again_as_a_new_life_of_it(link):
     assert len(epochs | again) == 6
 
 
-async def test_more_than_the_broker_can_hold_is_refused_with_the_setting_to_change(link):
-    huge = desired(["ROT"], limits=replace(LIMITS, up_bytes_max=1 << 45))
-    with pytest.raises(StreamRefused, match="max_file"):
-        await provision(link, huge)
+async def test_more_than_the_broker_can_hold_is_refused_and_the_others_have_their_streams(link):
+    huge = desired(["LYO"], limits=replace(LIMITS, up_bytes_max=1 << 45))
+    wanted = Layout(WANTED.streams | {"UP_LYO": huge.streams["UP_LYO"]}, WANTED.durables)
+    refused = [each for each in await provision(link, wanted) if each.refused]
+    assert [each.name for each in refused] == ["UP_LYO"]
+    assert "max_file" in refused[0].refused
+    current = await read_layout(link)
+    assert set(current.streams) == {"DOWN", "UP_ROT"}
+    assert ("UP_ROT", "apply") in current.durables
 
 
 async def test_replicas_without_a_cluster_are_refused_with_the_reason(link):
-    with pytest.raises(StreamRefused, match="cluster"):
-        await provision(link, desired(["ROT"], replicas=3, limits=LIMITS))
+    differences = await provision(link, desired(["ROT"], replicas=3, limits=LIMITS))
+    assert {each.name for each in differences} == {"DOWN", "UP_ROT"}
+    assert all("cluster" in each.refused for each in differences)
 
 
 async def test_other_streams_of_the_same_broker_are_left_alone(link):

@@ -86,6 +86,15 @@ def hello(**changed) -> Hello:
     return replace(HELLO, **changed)
 
 
+def test_a_stream_that_the_broker_refuses_needs_a_person_of_one_site_or_of_all():
+    refused = "UP_SITE_001: no room; lower MES_NATS_STREAM_MIB"
+    verdict = verdict_on(replace(SITE, stream_refused=refused))
+    (reason,) = verdict.sites[0].reasons
+    assert (reason.code, reason.level, reason.message) == ("MES-STREAMS", Level.CRITICAL, refused)
+    verdict = verdict_on(SITE, centre=replace(CENTRE, stream_refused="no room"))
+    assert [r.message for r in verdict.reasons if r.code == "MES-STREAMS"] == ["DOWN: no room"]
+
+
 # --- all is well -----------------------------------------------------------------------------
 
 
