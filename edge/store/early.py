@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edge import capture
 from edge.sql_text import quoted
 from edge.store import position
+from edge.store.ids import as_text
 from edge.store.packing import Packer
 from shared import clock
 from shared.catalog import CREATED_AT
@@ -88,11 +89,11 @@ def facts_block(
 
 
 def texts(values: Iterable[Any]) -> list[str]:
-    """Return keys as texts; bytes that are none get replacement characters, and are parked."""
+    """Return keys as texts."""
     listed = values if isinstance(values, list) else list(values)
     if set(map(type, listed)) <= {str}:
         return listed
-    return [v if isinstance(v, str) else bytes(v).decode(errors="replace") for v in listed]
+    return [value if isinstance(value, str) else as_text(value) for value in listed]
 
 
 def mark_of(connection: sqlite3.Connection, table: Table) -> int:

@@ -15,6 +15,7 @@ from edge import capture
 from edge.sql_text import quoted
 from edge.store.canon import one_form_of_old, to_one_form
 from edge.store.fold import Decided, Touched, decide, fold, whole_groups
+from edge.store.ids import as_text
 from edge.store.open import silent
 from shared.catalog import CREATED_AT
 from shared.changes import Op, Value
@@ -119,7 +120,7 @@ class Touches:
         return self._whole[mask]
 
     def _readable(self, page: list[Touched]) -> tuple[list[Touched], dict[str, list[Value]]]:
-        """Give rows whose id is no UTF-8 one that is, and return them as they stand.
+        """Give rows whose id is no UTF-8 one that is, each its own, and return them as they stand.
 
         The centre can't take such a row, and parks it under that id.
         """
@@ -130,7 +131,7 @@ class Touches:
         for touched in page:
             raw: str | bytes = touched.id
             if isinstance(raw, bytes):
-                row_id = raw.decode(errors="replace")
+                row_id = as_text(raw)
                 if row := self._connection.execute(query, (raw,)).fetchone():
                     odd[row_id] = list(row)
                 readable.append(touched._replace(id=row_id))

@@ -333,3 +333,23 @@ def test_a_file_that_does_not_exist_is_not_made(tmp_path):
         adopt(tmp_path / "none.db", "gauges", CATALOG, OWNER)
     assert list(tmp_path.iterdir()) == []
     assert uid(1)
+
+
+@pytest.mark.parametrize("direction", [Direction.BOTH, Direction.UP])
+@pytest.mark.parametrize("moment", [1_700_000_000, None, 1.5, b"\xff"])
+def test_a_key_of_another_type_than_text_travels_as_what_it_says(path, opened, direction, moment):
+    """The plant's own column of the name may hold anything: the centre names and parks the row."""
+    with sqlite3.connect(path) as plant:
+        plant.execute("CREATE TABLE stamps (created_at ANY, site_id ANY, name TEXT)")
+        plant.execute("INSERT INTO stamps VALUES (?, ?, 'old')", (moment, moment))
+    policy = {"policy": Policy.APPEND_ONLY} if direction is Direction.UP else {}
+    table = Table(
+        "stamps", direction, (column("name", Kind.TEXT, **policy),), append_only=bool(policy)
+    )
+    adopt(path, "stamps", Catalog(1, (table,)), OWNER)
+    site = opened(path, Catalog(1, (table,)))
+    (row,) = site.sent()
+    assert row.new["name"] == "old"
+    said = {None: "", b"\xff": "\ufffd"}.get(moment, str(moment))
+    assert row.site.startswith(said)
+    assert moment is None or row.created.startswith(said)
