@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BODY_BYTES_MAX", "FRAME_BYTES_MAX", "MAGIC", "MESSAGE_BYTES_MAX", "PART_BYTES_MAX",
-    "PART_LISTS_MAX", "VALUES_MAX", "WIRE_VERSION", "body_size", "compress", "decode_body",
+    "PART_LISTS_MAX", "VALUES_MAX", "WIRE_VERSION", "body_size", "compress", "count_values",
+    "decode_body",
     "decode_chunk", "decode_control", "decode_entry", "decode_fragment", "decode_part",
     "decompress", "encode_body", "encode_chunk", "encode_control", "encode_entry",
     "encode_entry_body", "encode_part", "fragments", "is_fragment", "open_body",
@@ -53,8 +54,13 @@ PART_BYTES_MAX = 2 << 20
 PART_LISTS_MAX = 50_000
 #: Largest compressed body in one message.
 MESSAGE_BYTES_MAX = 768 << 10
-#: Values of one block, those of columns that are stored once counted for every row.
-VALUES_MAX = 8_000_000
+#: Values of one body, those of columns that are stored once and of keys counted for every row:
+#: a packer counts the same, and sends no more than one a byte.
+VALUES_MAX = 2_000_000
+#: A body that is larger holds a single row: senders cut whatever can be cut.
+_ROWS_BYTES_MAX = 2 * PART_BYTES_MAX
+#: What the lists of a single row hold, its columns and keys five times over.
+_ROW_ITEMS_MAX = 1_000
 #: Where the other end keeps a number: in 64 bits with a sign, the catalogue's version in 32.
 _NUMBER_MAX = (1 << 63) - 1
 _SCHEMA_MAX = (1 << 31) - 1
@@ -122,27 +128,35 @@ def open_body(part: Part) -> PartBody:
 
 def decode_body(body: bytes) -> PartBody:
     """Return the content of a part's uncompressed bytes."""
-    fields = unpack(body)
+    is_one_row = len(body) > _ROWS_BYTES_MAX
+    fields = unpack(body, _ROW_ITEMS_MAX) if is_one_row else unpack(body)
     check(fields, (int, int, int, list), "a body")
     schema, hlc, offset_ms, blocks = fields
     _check_number("schema", schema, high=_SCHEMA_MAX)
     _check_number("hlc", hlc)
     _check_number("offset_ms", offset_ms, low=-_NUMBER_MAX)
-    return PartBody(
-        schema=schema,
-        hlc=hlc,
-        offset_ms=offset_ms,
-        blocks=tuple(_change_block(fields) for fields in blocks),
-    )
+    opened: list[ChangeBlock] = []
+    values = 0
+    for each in blocks:
+        opened.append(_change_block(each, VALUES_MAX - values))
+        values += count_values(opened[-1])
+    if is_one_row and sum(map(len, opened)) > 1:
+        raise MalformedMessage(f"{len(body)} bytes are too many for several rows; cut them")
+    return PartBody(schema=schema, hlc=hlc, offset_ms=offset_ms, blocks=tuple(opened))
 
 
-def _change_block(fields: Any) -> ChangeBlock:
+def count_values(block: ChangeBlock) -> int:
+    """Return how many values a block has, keys included."""
+    return len(block) * (6 + len(block.new) + len(block.old))
+
+
+def _change_block(fields: Any, values_max: int) -> ChangeBlock:
     check(
         fields, (str, str, list, object, object, list, object, object, object, list, list), "rows"
     )
     table, op, columns, sites, created, ids, at, base, after, new, old = fields
     rows = len(ids)
-    _check_rows(table, columns, ids)
+    _check_rows(table, columns, ids, rows * (6 + len(new) + len(old)), values_max)
     if op not in _OPS:
         raise MalformedMessage(f"{table}: unknown operation {op!r}")
     block = ChangeBlock(
@@ -241,7 +255,7 @@ def _head_block(fields: Any) -> HeadBlock:
     check(fields, (str, str, list, object, object, list, object, list, list), "rows")
     table, fate, columns, sites, created, ids, version, order, new = fields
     rows = len(ids)
-    _check_rows(table, columns, ids)
+    _check_rows(table, columns, ids, rows * (6 + len(new)))
     if fate not in _FATES:
         raise MalformedMessage(f"{table}: unknown fate {fate!r}")
     if len(new) != len(columns):
@@ -317,12 +331,14 @@ def _is_value(kind: type) -> bool:
     return kind in (str, int, float, bytes, type(None))
 
 
-def _check_rows(table: str, columns: list[Any], ids: list[Any]) -> None:
+def _check_rows(
+    table: str, columns: list[Any], ids: list[Any], values: int, values_max: int = VALUES_MAX
+) -> None:
     if not set(map(type, columns)) <= {str} or len(set(columns)) != len(columns):
         raise MalformedMessage(f"{table}: column names must be texts, each once")
     if not set(map(type, ids)) <= {str}:
         raise MalformedMessage(f"{table}: ids must be texts")
-    if len(ids) * (len(columns) + 1) > VALUES_MAX:
+    if values > values_max:
         raise MalformedMessage(f"{table}: {len(ids)} rows of {len(columns)} columns are too many")
 
 

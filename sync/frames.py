@@ -7,7 +7,6 @@ message of ours raises ``MalformedMessage`` or ``UnknownWireVersion``, nothing e
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -30,6 +29,8 @@ FRAME_BYTES_MAX = 900 << 10
 #: Lists in one message, fifty megabytes in memory; every column is one, and a block has a dozen.
 #: As many as fit into ``sync.codec.PART_BYTES_MAX``, since packers once counted bytes alone.
 LISTS_MAX = 700_000
+#: Elements of all lists of a message: as many as a body of several rows has bytes, at most.
+ITEMS_MAX = 4 << 20
 _MAP_KEYS_MAX = 1_000
 _LEVEL = 1  # level 3 saves 6 % of the bytes for twice the time
 _HASH = 32
@@ -56,20 +57,25 @@ def unframe(payload: bytes, kind: str) -> list[Any]:
     return fields[1:]
 
 
-def unpack(packed: bytes) -> Any:
+def unpack(packed: bytes, items_max: int = ITEMS_MAX) -> Any:
     """Return what was packed, within the bounds on lists and maps."""
-    lists = itertools.count()
+    lists = items = 0
 
-    def counted(found: list[Any]) -> list[Any]:
-        # A body may have 64 MiB: that many empty lists would take five gigabytes in memory.
-        if next(lists) > LISTS_MAX:
-            raise ValueError(f"more than {LISTS_MAX} lists")
+    def counted(found: Any) -> Any:
+        # A body may have 64 MiB: that many empty lists, or maps, would take five gigabytes in
+        # memory, and one list of as many nulls half a gigabyte.
+        nonlocal lists, items
+        lists += 1
+        items += len(found)
+        if lists > LISTS_MAX or items > items_max:
+            raise ValueError(f"more than {LISTS_MAX} lists, or {items_max} values in them")
         return found
 
     try:
         return msgpack.unpackb(
-            packed, strict_map_key=True, list_hook=counted, max_map_len=_MAP_KEYS_MAX
-        )
+            packed, strict_map_key=True, list_hook=counted, object_hook=counted,
+            max_array_len=items_max, max_map_len=_MAP_KEYS_MAX,
+        )  # fmt: skip
     except (ValueError, TypeError, RecursionError) as error:  # msgpack's errors are ValueErrors
         raise MalformedMessage(f"the message can't be unpacked: {error}") from error
 

@@ -264,6 +264,36 @@ def test_a_few_bytes_do_not_become_a_gigabyte_of_rows():
         codec.decode_body(a_body(block))
 
 
+def test_values_are_counted_over_all_blocks_of_a_body_and_columns_stored_once_for_every_row():
+    rows, columns = 10_000, [f"c{k}" for k in range(50)]
+    block = ["t", "I", columns, {"=": "S"}, {"=": "c"}, [""] * rows, [], [], [],
+             [{"=": None}] * 50, []]  # fmt: skip
+    assert len(codec.decode_body(a_body(block, block, block)).blocks) == 3
+    with pytest.raises(MalformedMessage, match="too many"):
+        codec.decode_body(a_body(block, block, block, block))
+
+
+def test_a_body_of_several_rows_is_no_larger_than_a_sender_makes_it():
+    def body(rows: int, size: int) -> bytes:
+        ids = [f"i{k}" for k in range(rows)]
+        return a_body(
+            ["t", "I", ["c"], {"=": "S"}, {"=": "c"}, ids, [], [], [], [["x" * size] * rows], []]
+        )
+
+    large = 2 * codec.PART_BYTES_MAX
+    assert len(codec.decode_body(body(2, large // 2 - 100)).blocks[0]) == 2
+    assert len(codec.decode_body(body(1, 4 * large)).blocks[0]) == 1
+    with pytest.raises(MalformedMessage, match="several rows"):
+        codec.decode_body(body(2, large // 2))
+
+
+@pytest.mark.parametrize("empty", [b"\xc0", b"\x80", b"\x01"], ids=["nulls", "maps", "numbers"])
+def test_a_large_body_does_not_become_a_list_of_millions(empty):
+    count = 5 << 20
+    with pytest.raises(MalformedMessage):
+        codec.decode_body(b"\x94\x01\x02\x03\xdd" + count.to_bytes(4, "big") + empty * count)
+
+
 def test_a_few_bytes_do_not_become_a_gigabyte_of_empty_lists():
     with pytest.raises(MalformedMessage, match="lists"):
         codec.decode_body(b"\x91\xdd\x00\x10\x00\x00" + b"\x90" * (1 << 20))
