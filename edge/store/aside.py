@@ -44,6 +44,20 @@ def keep(
     applying.set_aside.setdefault((target.name, code, reason), []).append(row_id)
 
 
+def add(applying: Applying, target: Target, row_id: str, values: Mapping[str, Value]) -> None:
+    """Give a head that stands aside the values of columns that this store has come to know."""
+    rows = applying.connection.execute(
+        "SELECT code, content FROM _sync_aside WHERE table_name = ? AND id = ? AND code IN (?, ?)",
+        (target.name, row_id, UNIQUE, REFUSED),
+    ).fetchall()
+    for code, content in rows:
+        row = {**from_json(content), **values}
+        applying.connection.execute(
+            "UPDATE _sync_aside SET content = ? WHERE table_name = ? AND id = ? AND code = ?",
+            (to_json(row), target.name, row_id, code),
+        )
+
+
 def drop(applying: Applying, target: Target, row_id: str, *codes: str) -> None:
     """Forget what was set aside of a row; all of it, or what is there under these codes."""
     marks = ", ".join("?" * len(codes))

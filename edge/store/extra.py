@@ -78,23 +78,33 @@ def materialise_columns(applying: Applying) -> int:
 
 
 def _materialise_column(applying: Applying, target: Target, name: str, here: str) -> int:
+    """Move the values kept of one column to its rows, but not over what the site has written."""
     rows = applying.connection.execute(
         "SELECT id, value FROM _sync_extra WHERE table_name = ? AND column_name = ?",
         (target.name, name),
     ).fetchall()
-    update = target.update([here])
+    bit = target.table.bit(here)
+    update = f"{target.update([here])} AND NOT EXISTS ({_WRITTEN})"
     for row_id, packed in rows:
         value = msgpack.unpackb(packed)
         try:
-            applying.connection.execute(update, (value, row_id))
+            applying.connection.execute(update, (value, row_id, target.no, row_id, bit))
         except aside.REFUSALS as error:
-            message = f"{target.name} {row_id}: column {here} could not be filled: {error}"
+            reason = aside.reason_of(applying, target, error)
+            message = f"{target.name} {row_id}: column {here} could not be filled: {reason}"
             position.note(applying.connection, "MES-COLUMN-REFUSED", message, applying.now_ms)
         _into_shadow(applying, target, row_id, here, value)
+        aside.add(applying, target, row_id, {here: value})
     applying.connection.execute(
         "DELETE FROM _sync_extra WHERE table_name = ? AND column_name = ?", (target.name, name)
     )
     return len(rows)
+
+
+#: Whether the site wrote to a column, by its bit, what the centre has not decided.
+_WRITTEN: Final = (
+    "SELECT 1 FROM _sync_pending p WHERE p.table_no = ? AND p.id = ? AND p.mask >> ? & 1"
+)
 
 
 def _into_shadow(

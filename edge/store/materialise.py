@@ -21,23 +21,36 @@ _ANY_KEPT: Final = (
 
 
 def materialise(opened: Opened, *, now_ms: int, drained: DrainedFirst) -> int:
-    """Fill columns and tables that a migration added with what the centre sent for them before.
+    """Try again what had no place here before; return the number of values and rows that have now.
 
-    Heads that SQLite refused are tried again, as a migration may have lifted the rule that they
-    broke. Nothing of it is captured, so adding a column creates no traffic. Returns the number of
-    values and rows that found their place.
+    A migration has done so itself; but a rule of the plant's may have been lifted since.
     """
-    connection = opened.connection
-    (any_kept,) = connection.execute(_ANY_KEPT, (aside.REFUSED,)).fetchone()
-    if not any_kept:
+    if not _any_kept(opened):
         return 0
     with drained():
-        at = cursor.read(connection)
-        applying = Applying(opened, at.epoch, at.acked_n, now_ms)
-        with silent(connection):
-            moved = extra.materialise_columns(applying)
-            for block, schema in extra.take_rows(applying):
-                land(applying, block, schema)
-            bring_back(applying, aside.UNIQUE, aside.REFUSED)
-            applying.note_asides()
+        return materialise_within(opened, now_ms)
+
+
+def materialise_within(opened: Opened, now_ms: int) -> int:
+    """Fill columns and tables that a migration added with what the centre sent for them before.
+
+    In the migration's own transaction, and after its drain: so no program can have written to what
+    is new, and what was sent for it is older than any write to come. Heads that SQLite refused are
+    tried again, as a migration may have lifted the rule that they broke. Nothing of it is captured,
+    so adding a column creates no traffic. Returns the number of values and rows.
+    """
+    if not _any_kept(opened):
+        return 0
+    at = cursor.read(opened.connection)
+    applying = Applying(opened, at.epoch, at.acked_n, now_ms)
+    with silent(opened.connection):
+        moved = extra.materialise_columns(applying)
+        for block, schema in extra.take_rows(applying):
+            land(applying, block, schema)
+        bring_back(applying, aside.UNIQUE, aside.REFUSED)
+        applying.note_asides()
     return moved + applying.rows
+
+
+def _any_kept(opened: Opened) -> bool:
+    return bool(opened.connection.execute(_ANY_KEPT, (aside.REFUSED,)).fetchone()[0])

@@ -14,6 +14,7 @@ from edge import capture
 from edge.sql_text import literal, quoted
 from edge.store import schema, watch
 from edge.store.drain import drain_within
+from edge.store.materialise import materialise_within
 from edge.store.open import Opened, Seen, connect_to_read, current_catalog, writing
 from shared.catalog import to_json
 from shared.catalog_steps import AddColumn, AddTable, RenameColumn, WidenType, differences
@@ -46,6 +47,7 @@ def bring_to(
         schema.put_indexes(connection, catalog, opened.forms)
         schema.put_triggers(connection, schema.wanted_triggers(catalog, opened.forms))
         opened.seen.version = schema.version(connection)
+        materialise_within(opened, now_ms)
         # OR REPLACE: a catalogue that is taken up again is the latest again.
         connection.execute(
             "INSERT OR REPLACE INTO _sync_catalogue VALUES (?, ?, ?, ?)",

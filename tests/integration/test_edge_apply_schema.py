@@ -6,8 +6,20 @@ from dataclasses import replace
 
 import pytest
 
+from edge.store import setup
 from shared.catalog import Catalog, Direction, Kind, Policy, Table
-from tests.integration.edge_world import CATALOG, ORDERS, Plant, away, column, put, uid, version
+from shared.errors import SchemaMismatch
+from tests.integration.edge_world import (
+    CATALOG,
+    ORDERS,
+    SITE,
+    Plant,
+    away,
+    column,
+    put,
+    uid,
+    version,
+)
 
 ROW = uid(1)
 NEWER_ORDERS = replace(ORDERS, columns=(*ORDERS.columns, column("colour", since=2)))
@@ -97,6 +109,62 @@ def test_rows_of_an_unknown_table_are_kept_whole_until_the_table_is_there(plant)
     assert plant.base("tools", uid(2)) == (version(7), 7)
     assert plant.drain() == 0
     assert plant.value("SELECT count(*) FROM _sync_extra") == 0
+
+
+def migrate_by_command(plant, catalog):
+    """Do what ``mes-edge migrate`` does, and let a program write before the agent starts."""
+    plant.store.close()
+    opened = setup.open_for_agent(plant.path, catalog, site=SITE, now_ms=1, host="here")
+    setup.close(opened)
+
+
+def test_what_a_program_writes_to_a_new_column_before_the_agent_starts_stays(plant):
+    plant.take(put("orders", {"id": ROW, "colour": "red"}, order=1), schema=2)
+    migrate_by_command(plant, NEWER)
+    assert plant.row("orders", ROW)["colour"] == "red", "filled with the migration itself"
+    plant.update("orders", ROW, colour="mine")
+    plant.open(NEWER)
+    n = plant.drain()
+    (block,) = plant.sent(n)
+    assert (block.old, block.new) == ([["red"]], [["mine"]])
+    plant.take(ack=plant.ack(n))
+    assert plant.row("orders", ROW)["colour"] == "mine"
+
+
+def test_a_migration_that_could_not_fill_the_column_has_not_made_it(plant):
+    plant.take(put("orders", {"id": ROW, "colour": "red"}, order=1), schema=2)
+    plant.write(
+        "CREATE TRIGGER of_the_plant BEFORE UPDATE ON orders"
+        " BEGIN SELECT raise(ROLLBACK, 'never'); END"
+    )
+    plant.close()
+    with pytest.raises(SchemaMismatch, match="trigger on orders rolls back"):
+        plant.open(NEWER)
+    plant.open(CATALOG)
+    assert "colour" not in plant.row("orders", ROW)
+    assert plant.value("SELECT count(*) FROM _sync_extra") == 1
+    plant.write("DROP TRIGGER of_the_plant")
+    migrate(plant, NEWER)
+    assert plant.row("orders", ROW)["colour"] == "red"
+
+
+def test_a_value_kept_under_a_new_name_is_not_put_over_what_the_site_wrote(plant):
+    plant.take(put("orders", {"id": ROW, "remarks": "theirs"}, order=1), schema=2)
+    plant.update("orders", ROW, notes="mine")
+    migrate(plant, renamed_notes("notes"))
+    assert plant.row("orders", ROW)["remarks"] == "mine"
+    plant.take(ack=plant.ack(plant.last_n))
+    assert plant.row("orders", ROW)["remarks"] == "mine", "taken as the site wrote it"
+
+
+def test_a_migration_fills_the_column_of_a_row_that_had_made_way(plant):
+    plant.take(put("orders", {"id": ROW, "order_no": "A", "colour": "red"}, order=1), schema=2)
+    plant.take(put("orders", {"id": uid(2), "order_no": "A", "colour": "blue"}, order=2), schema=2)
+    assert plant.asides() == [("orders", ROW, "unique")]
+    migrate(plant, NEWER)
+    plant.take(put("orders", {"id": uid(2), "order_no": "B"}, order=3), schema=2)
+    assert plant.row("orders", ROW)["colour"] == "red"
+    assert plant.row("orders", uid(2))["colour"] == "blue"
 
 
 def test_a_migration_that_lifts_a_rule_brings_in_what_it_refused(plant):
