@@ -8,4 +8,3 @@ FROM unnest(%(ticket)s::uuid[], %(table_name)s::text[], %(row_id)s::text[], %(tx
             %(needs)s::uuid[], %(behind)s::uuid[], %(quiet)s::boolean[], %(block)s::bytea[], %(stored_at_ms)s::bigint[])
      AS i (ticket, table_name, row_id, tx_id, epoch, n, reason, schema, needs, behind, quiet, block,
            stored_at_ms)
-ON CONFLICT (ticket) DO NOTHING

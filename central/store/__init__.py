@@ -6,19 +6,16 @@ temporary tables all end with the commit, so a pooler may stand before it.
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import psycopg
 
-from central.store import apply, leases, retrying, spool
+from central.store import apply, leases, parking, retrying, spool
 from central.store.batch import Incoming
-from central.store.fixed import fixed
 from central.store.leases import Lease
 from central.store.outcome import RunOutcome
-from central.store.parking import MESSAGE_MAX, plain
 from central.store.session import Session
 from shared.changes import Position
 
@@ -100,17 +97,12 @@ class CentralStore:
 
     async def quarantine(self, site: str, payload: bytes, why: Poison, stored_at_ms: int) -> None:
         """Keep a message that can't be read, once however often it comes."""
-        given = {
-            "site": site,
-            "reason": type(why).__name__,
-            "message": plain(str(why), MESSAGE_MAX),
-            "sha256": hashlib.sha256(payload).digest(),
-            "payload": payload[:REFUSED_BYTES_MAX],
-            "stored_at_ms": stored_at_ms,
-        }
         await self._session.transaction(
-            lambda connection: connection.execute(fixed("insert_refused"), given)
-        )
+            lambda connection: parking.quarantine(
+                connection, site, payload[:REFUSED_BYTES_MAX],
+                reason=type(why).__name__, message=str(why), stored_at_ms=stored_at_ms,
+            )
+        )  # fmt: skip
 
     async def position(self, site: str, epoch: str) -> Position | None:
         """Return how far a site's chain is decided, None where the epoch is not known."""

@@ -6,12 +6,12 @@ transaction lets go of natural keys or brings releases; facts of all of them go 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from central.store.changeset import Extra, Origin, Refusal, Rows, joined
+from central.store.changeset import Extra, Origin, Reason, Refusal, Rows, joined
 from central.store.intake import take_in
 from central.store.months import partitions_of
 from central.store.releases import relaxing_tables
@@ -116,7 +116,31 @@ def sorted_batch(blocks: Iterable[ChangeBlock], origin: Origin, catalog: Catalog
             batch.releases.append(intake.rows)
         else:
             batch.facts.append(intake.rows)
+    _refuse_repeated(batch)
     return batch
+
+
+def _refuse_repeated(batch: Batch) -> None:
+    """Refuse the two-way rows that come more than once: nobody says which of them is to stand."""
+    ids: dict[str, list[str]] = defaultdict(list)
+    for table, some in batch.touched():
+        ids[table] += some
+    repeated = {
+        table: {each for each, times in Counter(some).items() if times > 1}
+        for table, some in ids.items()
+        if len(set(some)) < len(some)
+    }
+    if not repeated:
+        return
+    for at, rows in enumerate(batch.two_way):
+        twins = repeated.get(rows.table.name, ())
+        places = [row for row, each in enumerate(rows.ids) if each in twins]
+        batch.refused += [
+            Refusal(rows.source(row), Reason.MALFORMED, "the row comes more than once")
+            for row in places
+        ]
+        batch.two_way[at] = rows.without(places)
+    batch.two_way = [rows for rows in batch.two_way if rows.ids]
 
 
 def _lets_go_of_keys(rows: Rows) -> bool:

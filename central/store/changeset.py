@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -33,6 +33,9 @@ class Origin:
     hlc: int
     offset_ms: int
     stored_at_ms: int
+    #: The ticket of the one row that is meant, where it is parked or was: not all can be told from
+    #: the row, since an id may come more than once.
+    ticket: str | None = None
 
     def __post_init__(self) -> None:
         """Bring what a sender counts beyond all reason to what PostgreSQL can hold."""
@@ -109,7 +112,11 @@ class Source:
     @property
     def ticket(self) -> str:
         """Return the id of the parked item, should the row be parked; a replay makes the same."""
-        return name_of(self.origin.tx_id, self.block.table, self.id, "parked")
+        return self.origin.ticket or name_of(self.origin.tx_id, self.block.table, self.id, "parked")
+
+    def under(self, ticket: str) -> Source:
+        """Return the row as it is parked under another ticket than its own."""
+        return replace(self, origin=replace(self.origin, ticket=ticket))
 
     def new(self) -> dict[str, Value]:
         """Return the values that were sent, by column."""

@@ -22,12 +22,12 @@ async def keep_extras(
     applying: Applying, extras: Sequence[Extra], refused: Collection[Refusal] = ()
 ) -> None:
     """Keep the values of applied rows aside; the migration that brings the column moves them in."""
-    gone = {each.source.ticket for each in refused}
+    gone = {(id(each.source.block), each.source.place) for each in refused}
     # The last one of a row and column counts, as it would in the row.
     last = {
         (each.source.key, each.column): each
         for each in extras
-        if not gone or each.source.ticket not in gone
+        if not gone or (id(each.source.block), each.source.place) not in gone
     }
     if not last:
         return

@@ -12,12 +12,14 @@ import psycopg
 from central.store.applying import ROWS_AT_FAULT
 from central.store.changeset import Origin, Reason, Refusal, Source, part_of
 from central.store.gate import judged
-from central.store.parking import park
+from central.store.parking import park, quarantine, tell
 from central.store.releases import relaxing_tables
 from central.store.run import apply_blocks
 from central.store.transaction import in_one_transaction
+from shared.changes import PartBody
 from shared.errors import SyncError
 from shared.observe import note
+from sync import codec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -71,7 +73,58 @@ async def apply_around(
                 await search.apply(whole)
         return todo
 
+    try:
+        return await in_one_transaction(session, lease, [link], work, is_bold=False)
+    except Exception as again:
+        if not is_fault(again):
+            raise
+        return await _set_aside(session, link, origin, parts, lease)
+
+
+async def _set_aside(
+    session: Session, link: SyncTransaction | Part, origin: Origin, parts: Parts, lease: Lease
+) -> RunOutcome:
+    """Keep a transaction of which not even the parts can be parked, in quarantine, and go on.
+
+    To be called while the reason is being handled. Its site gets the heads of its rows.
+    """
+    why = traceback.format_exc()
+    note(
+        _log, "fault: transaction set aside whole", level=logging.CRITICAL, site=origin.site,
+        n=origin.n, tx_id=origin.tx_id, error=why,
+    )  # fmt: skip
+    last = why.strip().splitlines()[-1]
+
+    async def work(applying: Applying, gate: Gate) -> Judged:
+        todo = judged([link], gate)
+        for number, blocks in enumerate(parts() if todo.accepted else ()):
+            body = PartBody(origin.schema, origin.hlc, origin.offset_ms, tuple(blocks))
+            told = f"n {origin.n}, transaction {origin.tx_id}, part {number}: {last}"
+            packed = codec.compress(codec.encode_body(body))
+            await quarantine(
+                applying.connection, origin.site, packed,
+                reason=Reason.FAULT, message=told, stored_at_ms=origin.stored_at_ms,
+            )  # fmt: skip
+            await _tell_if_possible(applying, _refusals(blocks, origin, last))
+        return todo
+
     return await in_one_transaction(session, lease, [link], work, is_bold=False)
+
+
+async def _tell_if_possible(applying: Applying, refused: Sequence[Refusal]) -> None:
+    try:
+        async with applying.savepoint():
+            await tell(applying, refused)
+    except Exception as why:
+        if not is_fault(why):
+            raise
+        # It may be the very thing that failed before; what is kept does not depend on it.
+        _log.exception("the site could not be told")
+
+
+def _refusals(blocks: Iterable[ChangeBlock], origin: Origin, message: str) -> list[Refusal]:
+    sources = (Source(block, row, origin) for block in blocks for row in range(len(block)))
+    return [Refusal(each, Reason.FAULT, message) for each in sources]
 
 
 def _wholes(catalog: Catalog, blocks: Sequence[ChangeBlock]) -> Iterable[list[ChangeBlock]]:
@@ -116,5 +169,4 @@ class _Search:
                 await self.apply([part_of(whole[0], slice(0, half))])
                 await self.apply([part_of(whole[0], slice(half, None))])
                 return
-        sources = [Source(b, row, self.origin) for b in whole for row in range(len(b))]
-        await park(self.applying, [Refusal(each, Reason.FAULT, self.message) for each in sources])
+        await park(self.applying, _refusals(whole, self.origin, self.message))

@@ -181,7 +181,6 @@ def _bad_rows(
             if site != origin.site
         }
     if not table.fact:
-        bad = dict.fromkeys(_repeated(block), (Reason.MALFORMED, "the row comes twice")) | bad
         bad = dict.fromkeys(_timeless(block, origin), (Reason.MALFORMED, "no such time")) | bad
     # A newer schema may allow what ours does not: a longer text, another code.
     reason = Reason.NEWER_SCHEMA if columns.newer else Reason.INVALID_VALUE
@@ -233,16 +232,6 @@ def _timeless(block: ChangeBlock, origin: Origin) -> Iterable[int]:
     for row, at in enumerate(block.at):
         if abs(at) > _MS_MAX or abs(origin.offset_ms) > _MS_MAX:
             yield row
-
-
-def _repeated(block: ChangeBlock) -> Iterable[int]:
-    if len(set(block.ids)) == len(block):
-        return
-    seen: set[str] = set()
-    for row, each in enumerate(block.ids):
-        if each in seen:
-            yield row
-        seen.add(each)
 
 
 def _broken_rules(checked: Iterable[tuple[Column, Sequence[Value]]]) -> dict[int, list[str]]:

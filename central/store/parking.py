@@ -7,8 +7,12 @@ on its way, and for facts: they stay as they are where they were made.
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from central.store.changeset import Reason, name_of
 from central.store.fixed import fixed
 from central.store.literals import array
 from central.store.records import as_json, instant, queue_touched, record
@@ -20,6 +24,8 @@ from sync import codec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from psycopg import AsyncConnection
+
     from central.store.applying import Applying
     from central.store.changeset import Refusal, Source
     from shared.changes import Value
@@ -27,14 +33,18 @@ if TYPE_CHECKING:
 #: Characters of a message that are kept.
 MESSAGE_MAX: Final = 1000
 _NAME_MAX: Final = 40
+#: Characters of an id that are kept beside the row: those of a real one, and few enough to be
+#: indexed whatever they are. The row itself is kept whole.
+_ID_MAX: Final = 100
 #: Rows that are parked at a time; bounds the memory.
 _ROWS_MAX: Final = 500
 
 
 async def park(applying: Applying, refused: Sequence[Refusal]) -> None:
     """Keep rows that are not applied, and tell their site."""
+    tickets = _Tickets()
     for start in range(0, len(refused), _ROWS_MAX):
-        some = refused[start : start + _ROWS_MAX]
+        some = await tickets.given(applying, refused[start : start + _ROWS_MAX])
         await _keep(applying, some)
         await record(
             applying,
@@ -51,6 +61,56 @@ async def park(applying: Applying, refused: Sequence[Refusal]) -> None:
         await tell(applying, some)
         applying.tally.parked += len(some)
         applying.waiting = True
+
+
+class _Tickets:
+    """Gives each row a ticket of its own, also where an id comes more than once.
+
+    The second one's follows from the first one's and its number, so that a replay makes the same.
+    """
+
+    def __init__(self) -> None:
+        self._given: Counter[str] = Counter()
+        self._first: dict[str, str] = {}
+
+    async def given(self, applying: Applying, refused: Sequence[Refusal]) -> list[Refusal]:
+        """Return the rows under tickets that nothing else has."""
+        own = [each.source.ticket for each in refused]
+        tickets = [self._next(ticket) for ticket in own]
+        step = 1
+        # Another part of the transaction may have had some of them: we go on after those.
+        while taken := await _taken(applying, tickets):
+            for row in [row for row, ticket in enumerate(tickets) if ticket in taken]:
+                self._given[own[row]] += step
+                tickets[row] = self._next(own[row])
+            step *= 2
+        for before, ticket in zip(own, tickets, strict=True):
+            self._first.setdefault(before, ticket)
+        return [self._under(each, ticket) for each, ticket in zip(refused, tickets, strict=True)]
+
+    def _next(self, own: str) -> str:
+        number = self._given[own]
+        self._given[own] += 1
+        return name_of(own, str(number)) if number else own
+
+    def _under(self, refusal: Refusal, ticket: str) -> Refusal:
+        behind = refusal.behind
+        if refusal.reason is Reason.TIED and behind is not None:
+            behind = self._first.get(behind, behind)
+        if (ticket, behind) == (refusal.source.ticket, refusal.behind):
+            return refusal
+        return replace(refusal, source=refusal.source.under(ticket), behind=behind)
+
+
+async def _taken(applying: Applying, tickets: Sequence[str]) -> set[str]:
+    parked = applying.catalog.table("sync_parked")
+    given = {"ids": array(Kind.UUID, tickets), "site": applying.site, "no": applying.no(parked)}
+    cursor = await applying.connection.execute(
+        b"SELECT id::text FROM sync.head"
+        b" WHERE site_id = %(site)s AND table_no = %(no)s AND id = ANY(%(ids)s::uuid[])",
+        given,
+    )
+    return {ticket for (ticket,) in await cursor.fetchall()}
 
 
 def body_of(source: Source) -> bytes:
@@ -71,7 +131,7 @@ async def _keep(applying: Applying, refused: Sequence[Refusal]) -> None:
     lists: dict[str, tuple[Kind, list[Any]]] = {
         "ticket": (Kind.UUID, [s.ticket for s in sources]),
         "table_name": (Kind.TEXT, [plain(s.block.table, _NAME_MAX) for s in sources]),
-        "row_id": (Kind.TEXT, [plain(s.id, MESSAGE_MAX) for s in sources]),
+        "row_id": (Kind.TEXT, [plain(s.id, _ID_MAX) for s in sources]),
         "tx_id": (Kind.UUID, [s.origin.tx_id for s in sources]),
         "epoch": (Kind.UUID, [s.origin.epoch for s in sources]),
         "n": (Kind.INTEGER, [s.origin.n for s in sources]),
@@ -102,6 +162,22 @@ def _listed(applying: Applying, refusal: Refusal) -> dict[str, Value]:
         "state": "waiting" if refusal.reason.waits else "parked",
         "parked_at": applying.now,
     }
+
+
+async def quarantine(
+    connection: AsyncConnection[Any], site: str, payload: bytes, *,
+    reason: str, message: str, stored_at_ms: int,
+) -> None:  # fmt: skip
+    """Keep bytes that nothing can be done with, once however often they come."""
+    given = {
+        "site": site,
+        "reason": reason,
+        "message": plain(message, MESSAGE_MAX),
+        "sha256": hashlib.sha256(payload).digest(),
+        "payload": payload,
+        "stored_at_ms": stored_at_ms,
+    }
+    await connection.execute(fixed("insert_refused"), given)
 
 
 def plain(text: str, length_max: int) -> str:

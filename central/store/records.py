@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from central.store import statements
@@ -41,11 +42,15 @@ def instant(at_ms: int) -> str:
 
 
 def as_json(values: Mapping[str, Value] | None) -> str | None:
-    """Return values by column as JSON; bytes in hexadecimal."""
+    """Return values by column as JSON; bytes in hexadecimal, what is no number as a text."""
     if values is None:
         return None
+    named = {
+        name: str(value) if isinstance(value, float) and not isfinite(value) else value
+        for name, value in values.items()
+    }
     return json.dumps(
-        dict(values), ensure_ascii=False, separators=(",", ":"), default=lambda raw: raw.hex()
+        named, ensure_ascii=False, separators=(",", ":"), default=lambda raw: raw.hex()
     )
 
 

@@ -137,12 +137,14 @@ async def _read(applying: Applying, tickets: Sequence[str]) -> list[Waiting]:
         fixed("read_tickets"), {"site": applying.site, "tickets": array(Kind.UUID, tickets)}
     )
     return [
-        Waiting(ticket, _origin(applying, fields, block), Reason(reason), behind, bytes(block))
+        Waiting(
+            ticket, _origin(applying, ticket, block, fields), Reason(reason), behind, bytes(block)
+        )
         for ticket, reason, behind, block, *fields in await cursor.fetchall()
     ]
 
 
-def _origin(applying: Applying, fields: Sequence[Any], block: bytes) -> Origin:
+def _origin(applying: Applying, ticket: str, block: bytes, fields: Sequence[Any]) -> Origin:
     tx_id, epoch, n, stored_at_ms = fields
     body = codec.decode_body(bytes(block))
     return Origin(
@@ -154,6 +156,7 @@ def _origin(applying: Applying, fields: Sequence[Any], block: bytes) -> Origin:
         hlc=body.hlc,
         offset_ms=body.offset_ms,
         stored_at_ms=stored_at_ms,
+        ticket=ticket,
     )
 
 

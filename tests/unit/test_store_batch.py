@@ -132,6 +132,23 @@ def test_deletions_go_first_and_parents_before_their_children() -> None:
     ]
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_of_rows_that_come_more_than_once_in_a_transaction_none_is_taken(together: bool) -> None:
+    row_id, other = an_id(), an_id()
+    blocks = [order(row_id), order(other, "WO-2"), order(row_id, "WO-3", priority=1000)]
+    if together:
+        first, *more = blocks
+        for each in more:
+            for name in ("sites", "created", "ids", "at", "base", "after"):
+                getattr(first, name).extend(getattr(each, name))
+            first.new = [a + b for a, b in zip(first.new, each.new, strict=True)]
+        blocks = [first]
+    found = batch(*blocks)
+    assert [rows.ids for rows in found.two_way] == [[other]]
+    assert {each.source.id for each in found.refused} == {row_id}
+    assert len(found.refused) == 2
+
+
 # --- ties ----------------------------------------------------------------------------------------
 
 

@@ -150,15 +150,6 @@ def test_what_is_wrong_with_a_row_is_told_by_a_code(
     assert intake.rows is None or not intake.rows.ids
 
 
-def test_a_row_that_comes_twice_in_a_block_is_taken_once() -> None:
-    block = holds(2)
-    block.ids = [block.ids[0]] * 2
-    intake = taken(block)
-    assert intake.rows is not None
-    assert len(intake.rows) == 1
-    assert [refusal.reason for refusal in intake.refused] == [Reason.MALFORMED]
-
-
 def test_counts_beyond_all_reason_are_held_to_what_postgresql_can_hold() -> None:
     mad = replace(ORIGIN, schema=1 << 40, hlc=1 << 70)
     assert (mad.schema, mad.hlc) == ((1 << 31) - 1, (1 << 63) - 1)
