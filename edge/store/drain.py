@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from edge import capture
 from edge.store import position, watch
 from edge.store.canon import to_one_form
-from edge.store.early import facts_block, last_of, mark_of, move_mark, pages, reading_ahead, texts
+from edge.store.early import Mark, facts_block, mark_of, move_mark, pages, reading_ahead, texts
 from edge.store.ids import uuid7
 from edge.store.open import lenient, writing
 from edge.store.packing import Packer
@@ -249,14 +249,14 @@ class _Batch:
     def _take_journal(self, table: Table) -> None:
         """Take the facts above the mark, and move the mark above them."""
         mark = mark_of(self._connection, table)
-        if last_of(self._connection, table) < mark:
-            # Somebody deleted facts past the guard, and their numbers come again. What is there is
-            # sent once more: the centre knows it by its ids.
+        if mark is None:
+            # What is there is sent once more: the centre knows it by its ids.
             self._restarted.append(table.name)
-            mark = 0
-        for page in pages(self._connection, table, mark):
+            self._opened.bounds.clear()
+            mark = Mark(0, None)
+        for page in pages(self._connection, table, mark.number):
             to_one_form(self._connection, table, page.columns(), page.numbers, capture.JOURNAL)
-            mark = page.numbers[-1]
+            mark = page.mark
             self._packer.add(page.block())
         move_mark(self._connection, table, mark)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from edge import capture
 from edge.sql_text import quoted
@@ -59,6 +59,11 @@ class Page:
         """Return the values whose form is looked at."""
         return dict(zip((CREATED_AT, *self.table.columns), (self.created, *self.new), strict=True))
 
+    @property
+    def mark(self) -> Mark:
+        """Return where the journal stands when the page is drained."""
+        return Mark(self.numbers[-1], self.ids[-1])
+
     def block(self) -> ChangeBlock:
         """Return the facts as they travel."""
         return facts_block(self.table, (self.sites, self.created, self.ids), self.new)
@@ -96,17 +101,36 @@ def texts(values: Iterable[Any]) -> list[str]:
     return [value if isinstance(value, str) else as_text(value) for value in listed]
 
 
-def mark_of(connection: sqlite3.Connection, table: Table) -> int:
-    """Return the journal's number up to which a table's facts are drained."""
-    (mark,) = connection.execute(
-        "SELECT journal_mark FROM _sync_table WHERE name = ?", (table.name,)
+class Mark(NamedTuple):
+    """Up to where a table's facts are drained."""
+
+    #: The journal's number of the last one.
+    number: int
+    #: Its id, which tells whether it still stands there; None where there is none.
+    id: str | bytes | None
+
+
+def mark_of(connection: sqlite3.Connection, table: Table) -> Mark | None:
+    """Return up to where a table's facts are drained.
+
+    None where the fact that stood there does not any more: somebody deleted the newest ones past
+    the guard, and their numbers come again.
+    """
+    number, stands, row_id = connection.execute(
+        "SELECT journal_mark, coalesce(d.id = journal_id, journal_id IS NULL AND"
+        f" (d.id IS NOT NULL OR journal_mark = 0)), CAST(d.id AS BLOB) FROM _sync_table"
+        f" LEFT JOIN {quoted(table.name)} d ON d.{capture.JOURNAL} = journal_mark WHERE name = ?",
+        (table.name,),
     ).fetchone()
-    return int(mark)
+    return Mark(number, row_id) if stands else None
 
 
-def move_mark(connection: sqlite3.Connection, table: Table, mark: int) -> None:
+def move_mark(connection: sqlite3.Connection, table: Table, mark: Mark) -> None:
     """Note that a table's facts are drained up to there."""
-    connection.execute("UPDATE _sync_table SET journal_mark = ? WHERE name = ?", (mark, table.name))
+    connection.execute(
+        "UPDATE _sync_table SET journal_mark = ?, journal_id = CAST(? AS TEXT) WHERE name = ?",
+        (*mark, table.name),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +164,7 @@ class Early:
         self._connection = opened.connection
         self._now_ms = now_ms
         self._stack = packers
-        self._marks: dict[str, int] = {}
+        self._marks: dict[str, Mark] = {}
         self._ended = False
 
     def read_on(self, rows_min: int = READ_ON_ROWS_MIN) -> bool:
@@ -183,8 +207,12 @@ class Early:
 
     def _drained(self, bound: Bound) -> Mapping[str, int]:
         """Return up to where a bound's tables are read already, here or by an earlier drain."""
-        unread = [self._opened.catalog.table(name) for name in bound.marks.keys() - self._marks]
-        return {table.name: mark_of(self._connection, table) for table in unread} | self._marks
+        drained = {name: mark.number for name, mark in self._marks.items()}
+        for name in bound.marks.keys() - self._marks:
+            mark = mark_of(self._connection, self._opened.catalog.table(name))
+            self._ended |= mark is None  # the journal began anew: it is read under the lock
+            drained[name] = mark.number if mark else 0
+        return drained
 
     def _read_to(self, bound: Bound) -> bool:
         """Read and pack the facts up to a bound; return whether there are any."""
@@ -192,13 +220,13 @@ class Early:
         packer = Packer(self._opened.catalog.version, hlc, self.at.offset_ms)
         self._stack.enter_context(packer)
         drained = self._drained(bound)
-        marks: dict[str, int] = {}
+        marks: dict[str, Mark] = {}
         try:
             for name, last in bound.marks.items():
                 table = self._opened.catalog.table(name)
                 for page in pages(self._connection, table, drained[name], last):
                     packer.add(_in_form(page).block())
-                    marks[name] = page.numbers[-1]
+                    marks[name] = page.mark
                     self._note_bound()
         except _OutOfFormError:
             self._ended = True

@@ -131,10 +131,10 @@ def look_statement(catalog: Catalog, forms: Mapping[str, Form]) -> str:
             log = quoted(capture.log_name(table))
             looks.append(f"SELECT {name} WHERE EXISTS (SELECT 1 FROM {log})")
         elif table.fact:
-            # Also where it is below the mark: its newest facts were deleted, and it began anew.
-            newest = f"SELECT coalesce(max({capture.JOURNAL}), 0) FROM {quoted(table.name)}"
+            # By the newest fact's id: numbers come again where the newest were deleted.
+            newest = f"SELECT id FROM {quoted(table.name)} ORDER BY {capture.JOURNAL} DESC LIMIT 1"
             looks.append(
-                f"SELECT name FROM _sync_table WHERE name = {name} AND ({newest}) <> journal_mark"
+                f"SELECT name FROM _sync_table WHERE name = {name} AND ({newest}) IS NOT journal_id"
             )
     return " UNION ALL ".join(looks) or "SELECT name FROM _sync_table WHERE 0"
 

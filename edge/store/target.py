@@ -125,8 +125,10 @@ class Target:
     def mark_facts(self) -> str:
         """Return the statement that takes all rows as drained; nothing undrained may be there."""
         return (
-            f"UPDATE _sync_table SET journal_mark = max(journal_mark, coalesce("
-            f"(SELECT max({quoted(JOURNAL)}) FROM {self.quoted}), 0)) WHERE no = ?"
+            "UPDATE _sync_table SET"
+            f" journal_mark = coalesce((SELECT max({quoted(JOURNAL)}) FROM {self.quoted}), 0),"
+            f" journal_id = (SELECT id FROM {self.quoted} ORDER BY {quoted(JOURNAL)} DESC LIMIT 1)"
+            " WHERE no = ?"
         )
 
     def stored_columns(self, connection: sqlite3.Connection) -> tuple[str, ...]:

@@ -87,29 +87,6 @@ def test_a_fact_without_what_is_required_is_refused_naming_the_column(site):
     assert "job_responses.report_type" in site.refused("INSERT INTO job_responses DEFAULT VALUES")
 
 
-def test_facts_that_take_the_numbers_of_deleted_ones_are_sent_all_the_same(site):
-    for number in (1, 2, 3):
-        report(site, number)
-    site.sent()
-    site.write("DROP TRIGGER _sync_job_responses_guard_delete")
-    site.write("DELETE FROM job_responses")
-    report(site, 4)
-    assert site.value("SELECT _seq FROM job_responses") == 1
-    assert [row.id for row in site.sent()] == [uid(4)]
-    assert site.events() == ["MES-JOURNAL-RESTARTED"]
-    assert site.sent() == []
-
-
-def test_a_journal_whose_facts_are_all_deleted_begins_anew(site):
-    report(site, 1)
-    site.sent()
-    site.write("DROP TRIGGER _sync_job_responses_guard_delete")
-    site.write("DELETE FROM job_responses")
-    assert site.sent() == []
-    report(site, 2)
-    assert [row.id for row in site.sent()] == [uid(2)]
-
-
 # --- the row number ---------------------------------------------------------------------------
 
 
