@@ -105,6 +105,7 @@ class Control:
             if not why:
                 await _remember(connection, site, asked)
             outdated = "" if why else await self._outdated(connection, site, asked)
+            ends = [(await feed_position(connection, scope)).n for scope in (site, SHARED)]
         return {
             "now_ms": now_ms(),
             "verdict": "stop" if why else "snapshot" if outdated else "ok",
@@ -112,6 +113,7 @@ class Control:
             "applied_n": last_n or 0,
             "safe_n": safe_n or 0,
             "waiting": waiting,
+            "ends": ends,
             "schema": self._catalog.version,
         }
 

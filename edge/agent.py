@@ -32,7 +32,7 @@ from sync.protocol import Verdict
 from sync.pump import Receiver, Sender
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from edge.settings import EdgeSettings
     from edge.store import Drained, EdgeStore
@@ -62,6 +62,10 @@ class Agent:
         self._wake = Wake(settings.store)
         self._news = asyncio.Event()
         self._met = asyncio.Event()
+        #: Set where the stream alone will not bring the feeds to their ends.
+        self._behind = asyncio.Event()
+        #: Where the feeds stood at the last hello, if that was not their end.
+        self._stood_at: tuple[int, int] | None = None
         self._up = UpLane(store, self._thread, self._reading, settings.site)
         self._down = DownLane(store, self._thread, link, settings.site)
         self._sender = Sender(self._up, link)
@@ -102,7 +106,12 @@ class Agent:
             sleep=self._pause,
         )
         while True:
-            await retrying(work)
+            try:
+                await retrying(work)
+            except ForkedHistory as why:
+                await retrying(self._thread.run, self._store.stop, str(why), now_ms())
+                note(_log, "stopped", level=logging.ERROR, why=str(why))
+                raise
 
     async def _pause(self, seconds: float) -> None:
         """Wait so long; where the link is down, at most until it stands again."""
@@ -157,26 +166,40 @@ class Agent:
     # --- receive ------------------------------------------------------------------------------
 
     async def _receive(self) -> None:
+        """Catch up from PostgreSQL, then follow the stream until that is not enough any more."""
         await self._met.wait()
-        position = await self._thread.run(self._store.position)
-        if position.needs_snapshot:
+        self._behind.clear()
+        if await self._needs_snapshot():
             await load_snapshot(self._link, self._store, self._thread, self._settings.site)
         await self._down.ask_again()
         self._news.set()
-        durable = f"site-{self._settings.site}"
+        tasks = [asyncio.create_task(each) for each in (self._follow(), self._behind.wait())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for each in done:
+                each.result()
+        finally:
+            for each in tasks:
+                each.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _follow(self) -> None:
         unsettled: list[Delivery] = []
-        async for deliveries in self._link.pull("DOWN", durable):
-            verdict = await self._receiver.receive_next(deliveries)
-            self._news.set()  # an apply drains first: there may be something to send
-            unsettled += deliveries
-            settled = self._receiver.settled(unsettled)
-            await self._link.ack(unsettled[:settled])
-            unsettled = unsettled[settled:]
-            if verdict is Verdict.FORK:
-                await self._stop("the centre's feed has another history than the one we followed")
-            if (await self._thread.run(self._store.position)).needs_snapshot:
-                return
+        pulled = self._link.pull("DOWN", f"site-{self._settings.site}")
+        async with contextlib.aclosing(pulled) as arriving:
+            async for deliveries in arriving:
+                verdict = await self._receiver.receive_next(deliveries)
+                self._news.set()  # an apply drains first: there may be something to send
+                unsettled += deliveries
+                settled = self._receiver.settled(unsettled)
+                await self._link.ack(unsettled[:settled])
+                unsettled = unsettled[settled:]
+                if verdict is Verdict.GAP and await self._needs_snapshot():
+                    return
         raise ConsumerGone
+
+    async def _needs_snapshot(self) -> bool:
+        return (await self._thread.run(self._store.position)).needs_snapshot
 
     # --- hello ------------------------------------------------------------------------------
 
@@ -211,10 +234,11 @@ class Agent:
             if await self._was_overtaken(position.last_n, int(answer["applied_n"])):
                 await self._hello()
                 return
-            await self._stop(str(answer["why"]))
+            raise ForkedHistory(str(answer["why"]))
         if answer["verdict"] == "snapshot":
             await self._thread.run(self._store.want_snapshot, str(answer["why"]), answered_at)
         self._check_progress(int(answer["applied_n"]), int(answer["waiting"]))
+        await self._check_level(answer.get("ends", (0, 0)))
 
     async def _was_overtaken(self, said_n: int, applied_n: int) -> bool:
         """Tell whether the centre only had more than a hello said because we sent it meanwhile."""
@@ -233,6 +257,18 @@ class Agent:
             self._up.go_back_to(applied_n)
             self._news.set()
 
+    async def _check_level(self, ends: Sequence[int]) -> None:
+        """Have the feeds asked for again where they stood still, behind their ends, for a beat."""
+        position = await self._thread.run(self._store.position)
+        at = (position.own.n, position.shared.n)
+        behind = any(pos < end for pos, end in zip(at, ends, strict=True))
+        if behind and at == self._stood_at:
+            note(_log, "behind, asking again", at=at, ends=ends)
+            self._behind.set()
+        self._stood_at = at if behind else None
+        if position.needs_snapshot:  # as this hello may just have said
+            self._behind.set()
+
     async def _obey(self) -> None:
         """Do what the centre asks for: send again, or say hello."""
         async for subject, payload in self._link.listen(f"cmd.{self._settings.site}.>"):
@@ -243,7 +279,7 @@ class Agent:
                 self._up.go_back_to(int(asked["after"]))
                 self._news.set()
             elif order == "catch-up":
-                await self._down.ask_again()
+                self._behind.set()
 
     # --- the rest -----------------------------------------------------------------------------
 
@@ -257,11 +293,6 @@ class Agent:
         if self._settings.metrics_port:
             _measure(await asyncio.to_thread(read_picture, self._settings.store, now_ms()))
         await asyncio.sleep(self._settings.beat_s)
-
-    async def _stop(self, why: str) -> None:
-        await self._thread.run(self._store.stop, why, now_ms())
-        note(_log, "stopped", level=logging.ERROR, why=why)
-        raise ForkedHistory(why)
 
     def _write_state(self, **changed: object) -> None:
         """Leave what only the agent knows where the status command finds it."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge import metrics
 from shared.changes import SHARED, FeedEntry
-from shared.errors import Poison
+from shared.errors import ForkedHistory, Poison
 from shared.observe import note
 from sync import codec
 from sync.protocol import Verdict
@@ -64,7 +64,8 @@ class UpLane:
     subject: str = ""
     over: str = ""
     _after: tuple[int, int] = (0, -1)
-    _ends: list[tuple[int, int]] | None = None
+    #: Where each message of the last ``next`` ends; none once somebody asked to go back.
+    _ends: Sequence[tuple[int, int]] = ()
 
     def __post_init__(self) -> None:
         """Name the subjects of the site."""
@@ -77,13 +78,15 @@ class UpLane:
 
     async def next(self, bytes_max: int) -> Sequence[bytes]:
         """Return the messages after the last one sent."""
-        parts = await self.reading.run(self.store.outbox, self._after, bytes_max=bytes_max)
-        self._ends = [(part.n, part.part) for part in parts]
+        after = self._after
+        parts = await self.reading.run(self.store.outbox, after, bytes_max=bytes_max)
+        went_back = self._after != after
+        self._ends = () if went_back else [(part.n, part.part) for part in parts]
         return [codec.encode_part(part) for part in parts]
 
     async def sent(self, count: int) -> None:
         """Note that the first messages of the last ``next`` are in flight."""
-        if self._ends:
+        if self._ends:  # else what is in flight goes out once more, and is skipped there
             self._after = self._ends[count - 1]
             metrics.BATCHES.labels(self.site).inc()
             note(_log, "sent", level=logging.DEBUG, n=self._after[0], messages=count)
@@ -95,7 +98,7 @@ class UpLane:
 
     def go_back_to(self, n: int) -> None:
         """Send everything after ``n`` again."""
-        self._after = (n, 1 << 40)
+        self._after, self._ends = (n, 1 << 40), ()
 
 
 @dataclass(slots=True)
@@ -108,7 +111,7 @@ class DownLane:
     site: str
 
     async def take(self, messages: Sequence[Message]) -> Verdict:
-        """Apply the entries in order, in one transaction of the store."""
+        """Apply the entries in order, as ``apply`` does; those that can't be read are refused."""
         entries: list[tuple[FeedEntry, bytes]] = []
         for message in messages:
             try:
@@ -120,7 +123,10 @@ class DownLane:
         return await self.apply(entries)
 
     async def apply(self, entries: Sequence[tuple[FeedEntry, bytes]]) -> Verdict:
-        """Apply decoded entries and tell how it went."""
+        """Apply decoded entries, in a few transactions where they are many; tell how it went.
+
+        Raises ForkedHistory with the reason where the centre's feed has another history.
+        """
         started = time.perf_counter()
         outcome = await self.thread.run(self.store.apply_entries, entries, now_ms())
         metrics.APPLY_SECONDS.labels(self.site).observe(time.perf_counter() - started)
@@ -132,13 +138,16 @@ class DownLane:
                 _log, "applied", scope=last.scope, pos=last.pos, entries=outcome.applied,
                 rows=outcome.rows, acked_n=outcome.acked_n,
             )  # fmt: skip
+        if outcome.verdict is Verdict.FORK:
+            raise ForkedHistory(outcome.reason)
         return outcome.verdict
 
     async def refuse(self, message: Message, why: Poison) -> None:
-        """Note an entry that can't be read; it is asked for again, since its place stays empty."""
+        """Note an entry that can't be read, and ask for it again: no other may come to show it."""
         await self.thread.run(self.store.note, "MES-FEED-UNREADABLE", str(why), now_ms())
         size = len(message.payload)
         note(_log, "unreadable entry", level=logging.ERROR, why=str(why), bytes=size)
+        await self.ask_again()
 
     async def ask_again(self) -> None:
         """Fetch what is missing from the centre, out of PostgreSQL, until we are level with it."""
@@ -160,7 +169,7 @@ class DownLane:
             return False
         if len(messages) == 1 and answer.get("size", 0) > len(messages[0]):
             messages = [await self._whole(scope, after.n, messages[0], answer["size"])]
-        verdict = await self.apply([codec.decode_entry(message) for message in messages])
+        verdict = await self.apply(_readable(messages))
         return verdict in (Verdict.APPLY, Verdict.SKIP)
 
     async def _whole(self, scope: str, after: int, first: bytes, size: int) -> bytes:
@@ -173,3 +182,16 @@ class DownLane:
                 raise LookupError(f"entry {after + 1} of feed {scope} went while it was fetched")
             message += answer["entries"][0]
         return message
+
+
+def _readable(messages: Sequence[bytes]) -> list[tuple[FeedEntry, bytes]]:
+    """Return the entries before the first that can't be read; raise where that is the first."""
+    entries: list[tuple[FeedEntry, bytes]] = []
+    for message in messages:
+        try:
+            entries.append(codec.decode_entry(message))
+        except Poison:
+            if not entries:
+                raise
+            break
+    return entries

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
+import pytest
+
 from edge.lanes import DownLane
 from sync.protocol import Verdict
 from tests.faults.cases import planned_orders
@@ -9,37 +13,37 @@ from tests.faults.conftest import SITE
 from tests.integration.central_world import execute
 
 
-async def test_an_idle_site_asks_for_an_entry_that_never_came(world, monkeypatch):
+@pytest.fixture
+def lost(monkeypatch):
+    """Lose what is delivered, and what is asked for, until the block ends; keep what it was."""
     lost = []
 
-    async def lose(self, messages) -> Verdict:
+    async def lose(self, messages=()) -> Verdict:
         lost.extend(messages)
         return Verdict.SKIP
 
-    monkeypatch.setattr(DownLane, "take", lose)
-    await execute(world.url, planned_orders("P1"))
-    await world.eventually(lambda: lost)
-    monkeypatch.undo()
+    @contextmanager
+    def losing():
+        with monkeypatch.context() as patched:
+            patched.setattr(DownLane, "take", lose)
+            patched.setattr(DownLane, "ask_again", lose)
+            yield lost
+
+    return losing
+
+
+async def test_an_idle_site_asks_for_an_entry_that_never_came(world, lost):
+    with lost() as messages:
+        await execute(world.url, planned_orders("P1"))
+        await world.eventually(lambda: messages)
     await world.settle()
     assert world.edges[SITE].read("SELECT order_no FROM work_orders") == [("P1",)]
 
 
-async def test_an_idle_site_loads_a_snapshot_when_its_hello_is_answered_so(world, monkeypatch):
-    """The entries after its place were pruned while its own copies of them were lost."""
-
-    async def lose(self, messages) -> Verdict:
-        return Verdict.SKIP
-
-    monkeypatch.setattr(DownLane, "take", lose)
-    monkeypatch.setattr(DownLane, "ask_again", lambda self: lose(self, ()))
-    await execute(world.url, planned_orders("P1"))
-    await world.eventually(
-        lambda: world.central("SELECT 1 FROM sync.feed_head WHERE scope = %s AND pos > 0", SITE)
-    )
-    await execute(world.url, planned_orders("P2"))
-    await world.eventually(lambda: world.central("DELETE FROM sync.feed RETURNING 1"))
-    monkeypatch.undo()
+async def test_an_idle_site_loads_a_snapshot_when_the_lost_entry_is_pruned(world, lost):
+    with lost() as messages:
+        await execute(world.url, planned_orders("P1"))
+        await world.eventually(lambda: messages)
+        await world.central("DELETE FROM sync.feed RETURNING 1")
     await world.settle()
-    assert world.edges[SITE].read("SELECT order_no FROM work_orders ORDER BY 1") == [
-        ("P1",), ("P2",)
-    ]  # fmt: skip
+    assert world.edges[SITE].read("SELECT order_no FROM work_orders") == [("P1",)]
