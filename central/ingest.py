@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,8 +20,8 @@ from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception
 from tenacity.wait import wait_random_exponential
 
 from central import metrics
-from central.store import Incoming
-from shared.changes import GENESIS, Part, PartBody, Position, SyncTransaction
+from central.runs import FIRST_RUN_ROWS, PARTS_MAX, Runs, continued, fits, groups_of
+from shared.changes import GENESIS, Position
 from shared.clock import wall_ms
 from shared.errors import ConsumerGone, ForeignSite, LeaseLost, MalformedMessage, Poison, Transient
 from shared.observe import note
@@ -34,28 +33,16 @@ from sync.streams import redeliver
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from central.store import CentralStore
+    from central.runs import Group
+    from central.store import CentralStore, Incoming
     from central.store.leases import Lease
     from shared.catalog import Catalog
+    from shared.changes import Part
     from sync.nats_pull import Delivery
     from sync.transport import Link
 
-    _Group = Sequence[tuple[Part, Message]]
-
 _log = logging.getLogger(__name__)
 
-#: Rows and transactions after which a run, which is one transaction of PostgreSQL, is full.
-RUN_ROWS_MAX = 10_000
-RUN_TRANSACTIONS_MAX = 200
-#: Of the first of several runs: PostgreSQL has nothing to do meanwhile.
-_FIRST_RUN_ROWS = 1_000
-#: The same for uncompressed bytes; in memory the values take a few times as much, twice: while one
-#: run is applied the next is prepared.
-RUN_BYTES_MAX = 8 << 20
-#: Smaller messages are opened where we are: to hand them to a thread costs more.
-_AT_ONCE_BYTES = 16 << 10
-#: A transaction of more parts than this is not held in memory.
-PARTS_MAX = 8
 _REWIND_EVERY_S = 1.0
 _RETRY_DUE_EVERY_S = 10.0
 
@@ -90,16 +77,16 @@ class SiteInbox:
     _rewound_at: float = field(default=float("-inf"))
     _position: tuple[str, Position] | None = None
     #: The beginning of a transaction whose other parts come with the next delivery, most likely.
-    _beginning: _Group = ()
+    _beginning: Group = ()
 
     async def take(self, messages: Sequence[Message]) -> Verdict:
         """Apply the transactions that are whole, in order; keep parts of those that are not."""
         verdict = Verdict.APPLY
         parts = [(part, message) for message in messages if (part := await self._read(message))]
-        groups = _groups([*self._beginning, *parts])
+        groups = groups_of(continued(self._beginning, parts))
         beginning = groups.pop() if groups and self._is_beginning(groups[-1]) else ()
-        runs = _Runs(groups, self.stores.catalog)
-        run = await runs.next(_FIRST_RUN_ROWS)
+        runs = Runs(groups, self.stores.catalog)
+        run = await runs.next(FIRST_RUN_ROWS)
         while run is not None:
             # PostgreSQL does most of the work of a run: meanwhile the next one is opened.
             ahead = asyncio.create_task(runs.next())
@@ -113,19 +100,20 @@ class SiteInbox:
         self._beginning = beginning
         return verdict
 
-    def _is_beginning(self, group: _Group) -> bool:
+    def _is_beginning(self, group: Group) -> bool:
         """Return whether to wait for the other parts of a transaction; not once nothing comes."""
         part, _ = group[0]
         before = self._beginning
         stands_still = bool(before) and before[0][0].hash == part.hash and len(before) == len(group)
-        return part.part == 0 and len(group) < part.parts <= PARTS_MAX and not stands_still
+        # What came in pieces is kept at once: the pieces were let go of when it was put together.
+        came_whole = all(len(message.payload) <= codec.FRAME_BYTES_MAX for _, message in group)
+        is_begun = part.part == 0 and len(group) < part.parts <= PARTS_MAX
+        return is_begun and not stands_still and came_whole and fits(group)
 
     def settled(self, deliveries: Sequence[Delivery]) -> int:
         """Return how many of these, from the first, need not come again should we be killed."""
-        if not self._beginning:
-            return len(deliveries)
-        first = self._beginning[0][1].payload
-        places = (at for at, each in enumerate(deliveries) if each.payload is first)
+        held = {id(message.payload) for _, message in self._beginning}
+        places = (at for at, each in enumerate(deliveries) if id(each.payload) in held)
         return next(places, len(deliveries))
 
     async def _apply_and_keep(
@@ -202,90 +190,6 @@ class SiteInbox:
         note(_log, "rewind", site=self.site, after_n=position.n)
         asked = codec.encode_control({"after": position.n})
         await self.link.publish(f"cmd.{self.site}.rewind", asked)
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """Transactions that are applied together, and parts that are kept after them."""
-
-    incoming: list[Incoming]
-    kept: Sequence[tuple[Part, Message]] = ()
-
-
-class _Runs:
-    """Makes runs of groups of parts, each when it is asked for."""
-
-    def __init__(self, groups: Sequence[_Group], catalog: Catalog) -> None:
-        self._groups = deque(groups)
-        self._catalog = catalog
-
-    async def next(self, rows_max: int = RUN_ROWS_MAX) -> _Run | None:
-        """Return the next run, opened and checked; None where there is nothing left."""
-        if not self._groups:
-            return None
-        if sum(len(part.body) for group in self._groups for part, _ in group) < _AT_ONCE_BYTES:
-            return self._make(rows_max)
-        return await asyncio.to_thread(self._make, rows_max)
-
-    def _make(self, rows_max: int) -> _Run:
-        run: list[Incoming] = []
-        rows = size = 0
-        while self._groups and rows < rows_max and not _is_full(len(run), size):
-            group = self._groups.popleft()
-            sent = _opened(group)
-            if sent is None:
-                return _Run(run, group)
-            run.append(each := Incoming(sent, self._catalog))
-            size += sum(codec.body_size(part.body) for part, _ in group)
-            rows += each.rows
-            # What fails here fails again where it is applied, and is parked there.
-            with contextlib.suppress(Exception):
-                each.prepare()
-        return _Run(run)
-
-
-def _is_full(transactions: int, size: int) -> bool:
-    return transactions >= RUN_TRANSACTIONS_MAX or size >= RUN_BYTES_MAX
-
-
-def _groups(parts: _Group) -> list[list[tuple[Part, Message]]]:
-    """Return the parts with those of the same transaction that follow one another together."""
-    groups: list[list[tuple[Part, Message]]] = []
-    for part, message in parts:
-        before = groups[-1][-1][0] if groups else None
-        if before is not None and before.hash == part.hash and before.part + 1 == part.part:
-            groups[-1].append((part, message))
-        else:
-            groups.append([(part, message)])
-    return groups
-
-
-def _opened(group: _Group) -> SyncTransaction | None:
-    """Return the transaction that these are all parts of; None where one is missing or damaged.
-
-    None, too, where it is too large to be held in memory.
-    """
-    parts = [part for part, _ in group]
-    if parts[0].part != 0 or not len(parts) == parts[0].parts <= PARTS_MAX:
-        return None
-    try:
-        bodies = [codec.open_body(part) for part in parts]
-    except Poison:  # it is refused where it would be kept
-        return None
-    return whole_transaction(parts, bodies, max(message.stored_at_ms for _, message in group))
-
-
-def whole_transaction(
-    parts: Sequence[Part], bodies: Sequence[PartBody], stored_at_ms: int
-) -> SyncTransaction:
-    """Return the transaction that these parts make."""
-    first, body = parts[0], bodies[0]
-    return SyncTransaction(
-        site=first.site, epoch=first.epoch, n=first.n, tx_id=first.tx_id,
-        previous=first.previous, hash=first.hash, schema=body.schema, hlc=body.hlc,
-        offset_ms=body.offset_ms, stored_at_ms=stored_at_ms,
-        blocks=tuple(block for each in bodies for block in each.blocks),
-    )  # fmt: skip
 
 
 class Worker:
