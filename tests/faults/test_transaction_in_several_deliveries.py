@@ -1,4 +1,4 @@
-"""An ingest, or the broker, is killed when half of a transaction has come: the rest completes it."""
+"""Half of a transaction has come when the ingest or the broker is killed: the rest completes it."""
 
 from __future__ import annotations
 
