@@ -171,12 +171,31 @@ def test_no_file_names_a_machine_or_a_registry():
     assert not found
 
 
+#: Name and body of a table in a migration.
+TABLE = re.compile(r"(?sm)^CREATE TABLE \w+\.(\w+) \((.*?)^\)")
+
+
+def tables() -> dict[str, set[str]]:
+    """Return the tables of each schema of the centre's database, and the columns of each table."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for path in tracked():
+        if path.suffix == ".sql":
+            for schema, table in re.findall(r"(?m)^CREATE .*?\b(\w+)\.(\w+)", path.read_text()):
+                found[schema].add(table)
+            for table, columns in TABLE.findall(path.read_text()):
+                found[table] |= set(re.findall(r"(?m)^ +(\w+) ", columns))
+    for path in (ROOT / "shared" / "catalog").glob("*.toml"):
+        found["mes"] |= set(tomllib.loads(path.read_text())["tables"])
+    return found
+
+
 @cache
 def definitions() -> dict[str, set[str]]:
     """Return what each module and each class of the packages defines, by its short name.
 
     A package defines what its modules define: `store.apply` may stand for a module of the store.
-    A schema of the centre's database defines its tables: `sync.head`, `mes.alerts`.
+    The same for schemas of the centre's database and their tables: `sync.head`,
+    `sync.version.hlc`.
     """
     found: dict[str, set[str]] = defaultdict(set)
     for path, tree in in_packages().items():
@@ -192,13 +211,26 @@ def definitions() -> dict[str, set[str]]:
             found[owner] |= names
         for node in classes(tree):
             found[node.name] |= {function.name for function in functions(node)}
-    for path in tracked():
-        if path.suffix == ".sql":
-            for schema, table in re.findall(r"(?m)^CREATE .*?\b(\w+)\.(\w+)", path.read_text()):
-                found[schema].add(table)
-    for path in (ROOT / "shared" / "catalog").glob("*.toml"):
-        found["mes"] |= set(tomllib.loads(path.read_text())["tables"])
+    for owner, names in tables().items():
+        found[owner] |= names
     return found
+
+
+DOTTED = re.compile(r"`(?:\w+\.)*(\w+)\.(\w+)(?:\(\))?`")
+#: Of the broker; whoever owns such a name is no module.
+SUBJECTS = {"up", "down", "ctl", "cmd", "pres"}
+
+
+def unknown_names(text: str) -> list[str]:
+    """Return what a text names as a thing of ours, and is none: a module, a function, a file."""
+    files = {path.name for path in tracked()}
+    return [
+        f"{owner}.{name}"
+        for owner, name in DOTTED.findall(text)
+        if owner not in SUBJECTS
+        and name not in definitions().get(owner, ())
+        and f"{owner}.{name}" not in files
+    ]
 
 
 def documents() -> list[Path]:
@@ -207,13 +239,14 @@ def documents() -> list[Path]:
 
 @pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_function_that_a_document_names_exists(document):
-    missing = []
-    for owner, name in re.findall(r"`(?:\w+\.)*(\w+)\.(\w+)(?:\(\))?`", document.read_text()):
-        known = definitions().get(owner)
-        is_file = name in ("py", "toml", "md", "sql", "json")
-        if known is not None and name not in known and not is_file:
-            missing.append(f"{owner}.{name}")
-    assert not missing
+    assert unknown_names(document.read_text()) == []
+
+
+def test_a_misspelt_name_in_a_document_is_found_whatever_is_wrong_with_it():
+    right = "`values.canonical` `edge.store.apply.apply_entries()` `drain.py` `sync.version.hlc`"
+    assert unknown_names(right) == []
+    wrong = "`valeus.canonical` `values.cannonical` `dryin.py` `sync.verson` `sync.version.hcl`"
+    assert len(unknown_names(wrong)) == len(wrong.split())
 
 
 @pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))

@@ -6,51 +6,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from shared.errors import BrokerUnreachable, Poison, StoreBusy, WrongLastSequence
+from shared.errors import BrokerUnreachable, Poison, StoreBusy
 from sync import codec
 from sync.protocol import Verdict
 from sync.pump import Message, Receiver, Sender
-
-
-@dataclass
-class FakeStream:
-    """A stream that checks the expected last sequence, and fails as it is told to."""
-
-    messages: list[bytes] = field(default_factory=list)
-    lose_acks: int = 0
-    batch_bytes_max: int = 1 << 20
-    batches: list[int] = field(default_factory=list)
-
-    async def publish_batch(self, subject, payloads, *, expected_last, over):
-        if expected_last != len(self.messages):
-            raise WrongLastSequence(len(self.messages))
-        self.messages += payloads
-        self.batches.append(len(payloads))
-        if self.lose_acks:
-            self.lose_acks -= 1
-            raise BrokerUnreachable
-        return len(self.messages)
-
-
-@dataclass
-class FakeOutbox:
-    """Ten numbered messages; decided up to ``decided``."""
-
-    subject: str = "up.A.tx"
-    over: str = "up.A.>"
-    at: int = 0
-    decided: int = 0
-    rewinds: int = 0
-
-    async def next(self, bytes_max):
-        return [b"%d" % k for k in range(self.at, min(self.at + 3, 10))]
-
-    async def sent(self, count):
-        self.at += count
-
-    async def rewind(self):
-        self.rewinds += 1
-        self.at = self.decided
+from tests.contract.fakes import FakeOutbox, FakeStream
 
 
 async def drain(sender):
@@ -68,10 +28,10 @@ async def test_everything_goes_out_once_and_in_order():
 
 
 async def test_a_backlog_of_many_small_messages_goes_in_batches_that_the_broker_takes():
-    stream, outbox = FakeStream(), FakeOutbox()
+    stream, outbox = FakeStream(), FakeOutbox(count=2_500)
 
     async def next_many(bytes_max):
-        return [b"%d" % k for k in range(outbox.at, 2_500)]
+        return [b"%d" % k for k in range(outbox.at, outbox.count)]
 
     outbox.next = next_many
     await drain(Sender(outbox, stream))
@@ -125,6 +85,8 @@ async def test_a_message_larger_than_a_frame_arrives_whole():
 
 @dataclass
 class FakeInbox:
+    """Says what it is told to say, and keeps what it is given."""
+
     verdicts: list[Verdict] = field(default_factory=list)
     taken: list[Message] = field(default_factory=list)
     refused: list[Poison] = field(default_factory=list)
