@@ -31,13 +31,22 @@ async def run_agent(store: Path, nats_url: str, **settings: str) -> Process:
 
 async def run_ingest(database_url: str, nats_url: str) -> Process:
     """Start an ingest of the centre."""
+    return await _run_central("ingest", database_url, nats_url)
+
+
+async def run_feed(database_url: str, nats_url: str) -> Process:
+    """Start the feed of the centre."""
+    return await _run_central("feed", database_url, nats_url)
+
+
+async def _run_central(work: str, database_url: str, nats_url: str) -> Process:
     environment = {
         "MES_DATABASE_URL": as_role(database_url, "mes_ingest"),
         "MES_NATS_SERVERS": nats_url,
         "MES_LEASE_S": "1",
         "MES_LOG_LEVEL": "error",
     }
-    return await _run("central", "ingest", environment=environment)
+    return await _run("central", work, environment=environment)
 
 
 async def _run(module: str, *arguments: str, environment: dict[str, str]) -> Process:

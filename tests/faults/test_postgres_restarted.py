@@ -93,3 +93,18 @@ async def test_what_is_written_while_the_database_takes_no_writes_arrives_afterw
     await load(edge, "after")
     await world.settle(60)
     assert await counts(world) == (1800, 18, 0)
+
+
+async def test_a_centre_told_to_stop_while_the_database_is_away_ends_in_good_order(world, postgres):
+    edge = world.edges[SITE]
+    await load(edge, "before")
+    await world.settle()
+    await asyncio.to_thread(postgres.kill)
+    await asyncio.wait_for(world.stop_centre(), 10)  # raises what its tasks ended with
+    await load(edge, "down")
+    await asyncio.to_thread(postgres.start)
+    held = await world.central("SELECT 1 FROM sync.site WHERE lease_until > now()")
+    assert held, "the window was not hit: the leases were let go, or have run out"
+    await world.start_centre()
+    await world.settle(60)
+    assert await counts(world) == (1200, 12, 0)

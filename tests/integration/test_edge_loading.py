@@ -1,0 +1,103 @@
+"""A snapshot is fetched chunk by chunk over a real broker, from a centre that takes its time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from edge import loading
+from edge.lanes import StoreThread
+from shared.errors import NoResponder
+from sync import codec
+from tests.integration.edge_loads import manifest, order
+from tests.integration.edge_world import SITE, Plant
+from tests.integration.transport_world import broker, link
+
+__all__ = ["broker", "link"]
+
+pytestmark = pytest.mark.nats
+
+
+class Centre:
+    """Answers a site's questions about one snapshot; the last chunks may never come."""
+
+    def __init__(self, plant: Plant, made: int, *, whole: bool) -> None:
+        self._manifest = manifest(plant)
+        self._chunks = [codec.encode_chunk([order(k, at=k + 1, notes="x")]) for k in range(made)]
+        self._whole = whole
+        #: Questions for a chunk that are answered by asking to wait, before it is there.
+        self.waits = 0
+
+    async def answer(self, subject: str, question: bytes) -> bytes:
+        asked = codec.decode_control(question)
+        return codec.encode_control(self._answer(subject.rpartition(".")[2], asked))
+
+    def _answer(self, verb: str, asked: dict) -> dict:
+        if verb == "snapshot":
+            return {"id": "one", "manifest": self._manifest}
+        if self.waits:
+            self.waits -= 1
+            return {"wait": True}
+        if asked["k"] >= len(self._chunks):
+            return {"end": True} if self._whole else {"wait": True}
+        body = self._chunks[asked["k"]]
+        return {"piece": body[asked["offset"] :], "size": len(body)}
+
+
+@pytest.fixture
+def plant(tmp_path):
+    plant = Plant(tmp_path / "store.db", needs_snapshot=True)
+    yield plant
+    plant.close()
+
+
+@pytest.fixture
+async def load(link, plant):
+    """Load from a centre that the test makes."""
+    thread, serving = StoreThread(), []
+
+    async def load(centre: Centre) -> None:
+        while serving:
+            await _end(serving.pop())
+        serving.append(asyncio.create_task(link.serve(f"ctl.{SITE}.*", centre.answer, queue="c")))
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    return await loading.load_snapshot(link, plant.store, thread, SITE)
+                except NoResponder as why:
+                    if "does not come" in str(why):
+                        raise
+                    await asyncio.sleep(0.01)  # it does not serve yet
+
+    yield load
+    await _end(*serving)
+    thread.close()
+
+
+async def _end(*tasks: asyncio.Task) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_chunk_that_is_not_made_yet_is_waited_for(load, plant):
+    centre = Centre(plant, 3, whole=True)
+    centre.waits = 5
+    await load(centre)
+    assert centre.waits == 0
+    assert plant.value("SELECT count(*) FROM orders") == 3
+    assert plant.store.snapshot_state() is None
+
+
+async def test_a_chunk_that_does_not_come_is_given_up_and_the_load_goes_on_later(
+    load, plant, monkeypatch
+):
+    monkeypatch.setattr(loading, "_CHUNK_WAIT_MAX_S", 0.2)
+    with pytest.raises(NoResponder, match="chunk 2 of snapshot one does not come"):
+        await load(Centre(plant, 2, whole=False))
+    assert plant.store.snapshot_state().next_chunk == 2
+    assert plant.value("SELECT count(*) FROM orders") == 2
+    await load(Centre(plant, 4, whole=True))
+    assert plant.value("SELECT count(*) FROM orders") == 4
+    assert plant.store.snapshot_state() is None
