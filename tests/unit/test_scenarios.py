@@ -16,13 +16,13 @@ def scenarios() -> dict[str, list[str]]:
     return {name: re.findall(r"`(test_\w+)`", cell) for name, cell in listed}
 
 
-def tests_of(path: Path) -> set[str]:
+def defined_in(path: Path) -> set[str]:
     return set(TEST.findall(path.read_text()))
 
 
 def test_every_scenario_of_the_protocol_names_tests_that_exist():
     found = scenarios()
-    there = set().union(*map(tests_of, TESTS.rglob("test_*.py")))
+    there = set().union(*map(defined_in, TESTS.rglob("test_*.py")))
     assert len(found) > 50
     assert [name for name, tests in found.items() if not tests] == []
     assert [test for tests in found.values() for test in tests if test not in there] == []
@@ -31,5 +31,5 @@ def test_every_scenario_of_the_protocol_names_tests_that_exist():
 def test_every_file_of_a_fault_is_named_by_a_scenario():
     named = set().union(*scenarios().values())
     files = sorted((TESTS / "faults").glob("test_*.py"))
-    alone = [path.name for path in files if named.isdisjoint(tests_of(path))]
+    alone = [path.name for path in files if named.isdisjoint(defined_in(path))]
     assert alone == [], "add a row to tests/faults/README.md"
