@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from zoneinfo import available_timezones
 
 from edge.store import adoption, setup
 from edge.store.open import writing
-from shared.errors import SchemaMismatch, UnknownTable
+from shared.errors import BadSetting, SchemaMismatch, UnknownTable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,18 +35,21 @@ class Adopted:
 
 
 def adopt(
-    path: Path, table: str, catalog: Catalog, owner: Owner, *, created_from: str | None = None
-) -> Adopted:
+    path: Path, table: str, catalog: Catalog, owner: Owner, *, created_from: str | None = None,
+    zone: str | None = None,
+) -> Adopted:  # fmt: skip
     """Adopt a table of the database at ``path``, which becomes the site's store if it is none yet.
 
-    ``created_from`` names the column that says when a row was made; without it, that is now. All
-    of it happens, or nothing. Raises UnknownTable where the catalogue does not declare the table
-    (the message holds a draft of its declaration), SchemaMismatch where it can't be adopted as it
-    is, WrongSite where an agent holds the store.
+    ``created_from`` names the column that says when a row was made; without it, that is now. Times
+    that name no zone are of ``zone``. A created_at that the table has stays as its programs write
+    it. All of it happens, or nothing. Raises UnknownTable where the catalogue does not declare the
+    table (the message holds a draft of its declaration), SchemaMismatch where it can't be adopted
+    as it is, BadSetting where there is no such zone, WrongSite where an agent holds the store.
     """
     if not path.is_file():
         message = f"{path} does not exist; name the database that holds the table"
         raise SchemaMismatch(message)
+    _check_zone(zone)
     with setup.holding(path, owner) as connection:
         there = adoption.state(connection, table)
         if there == "missing":
@@ -66,6 +70,13 @@ def adopt(
                 catalog,
                 site=owner.site,
                 created_from=created_from,
+                zone=zone,
             )
-        problems = adoption.problems(connection, catalog.table(table), owner.site)
+        problems = adoption.problems(connection, catalog.table(table))
     return Adopted(table, tuple(added), queued, tuple(problems))
+
+
+def _check_zone(zone: str | None) -> None:
+    if zone is not None and zone not in available_timezones():
+        message = f"--zone: {zone} is no time zone; Europe/Berlin is one, UTC another"
+        raise BadSetting(message)

@@ -41,6 +41,9 @@ class Form:
     #: Made by the plant before it was replicated: columns without strict types, no journal, and
     #: keys that the programs do not give.
     adopted: bool = False
+    #: The zone of a created_at that the plant had before; "" where it is not known, None where the
+    #: column is ours.
+    created_zone: str | None = None
     #: The column of ``table.relax_by`` that names the row whose lattice may go back.
     released_by: str | None = None
 
@@ -93,8 +96,8 @@ def log_statement(table: Table) -> str:
         "  seq INTEGER PRIMARY KEY,\n"
         "  op TEXT NOT NULL,\n"
         "  id TEXT NOT NULL,\n"
-        "  site_id TEXT,\n"
-        "  created_at TEXT,\n"
+        "  site_id ANY,\n"
+        "  created_at ANY,\n"
         "  mask INTEGER NOT NULL,\n"
         f"  at_ms INTEGER NOT NULL{old}\n"
         ") STRICT"
@@ -125,7 +128,7 @@ def _refusing(
 ) -> Iterator[tuple[str, str]]:
     """Yield triggers by which programs can't write at all, or can't change what they inserted."""
     for event in ("INSERT", "UPDATE", "DELETE")[0 if inserts else 1 :]:
-        unfilled = ' AND OLD."id" IS NOT NULL AND OLD."created_at" IS NOT NULL'
+        unfilled = "".join(f' AND OLD."{column.name}" IS NOT NULL' for column in COMMON)
         yield _trigger(
             table,
             f"guard_{event.lower()}",
@@ -142,8 +145,10 @@ def _guard_insert(table: Table, form: Form) -> tuple[str, str]:
     else:
         if not form.adopted:
             rules.append(guard.no_row_number(table, f'NEW."{ROW_NUMBER}" <> -1'))
-        created = replace(CREATED_AT, nullable=form.adopted)
-        rules += [guard.of_id(table, "NEW"), *guard.of_insert(table, created, adopted=form.adopted)]
+        rules.append(guard.of_id(table, "NEW"))
+        if form.created_zone is None:
+            created = replace(CREATED_AT, nullable=form.adopted)
+            rules += guard.of_insert(table, created, adopted=form.adopted)
     for column in table.columns:
         rules += guard.of_insert(table, column, adopted=form.adopted)
     if table.fact:
@@ -267,9 +272,11 @@ def _fill_and_log(table: Table, form: Form) -> list[str]:
     """
     name = quoted(table.name)
     row_id = f'(SELECT d."id" FROM {name} d WHERE d.rowid = NEW.rowid)'
+    filled = {"id": UUID7, "site_id": literal(form.site), "created_at": NOW}
+    sets = ", ".join(f'"{column}" = coalesce("{column}", {new})' for column, new in filled.items())
+    lacking = " OR ".join(f'"{column}" IS NULL' for column in filled)
     return [
-        f'UPDATE {name} SET "id" = coalesce("id", {UUID7}), "created_at" = coalesce("created_at",'
-        f' {NOW})\n  WHERE rowid = NEW.rowid AND ("id" IS NULL OR "created_at" IS NULL)',
+        f"UPDATE {name} SET {sets}\n  WHERE rowid = NEW.rowid AND ({lacking})",
         _log_inserted(table, row_id, _refusals(table, form)),
     ]
 

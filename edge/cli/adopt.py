@@ -26,19 +26,23 @@ _PROBLEMS_SHOWN: Final = 20
 @click.option("--table", required=True, help="The table, as file and catalogue call it.")
 @click.option("--created-from", metavar="COLUMN",
               help="Column that tells when a row was made; else now.")  # fmt: skip
+@click.option("--zone", help="Zone of such times, and of created_at, that name none: Europe/Berlin")
 @given.settings_options("site", "catalogue_dirs")
 @look.as_json
 def adopt(
-    *, file: Path, table: str, created_from: str | None, json_wanted: bool, **options: str | None
-) -> int:
+    *, file: Path, table: str, created_from: str | None, zone: str | None, json_wanted: bool,
+    **options: str | None,
+) -> int:  # fmt: skip
     """Let a table of FILE replicate; FILE becomes the site's store if it is none yet.
 
     The table stays where it is, with its rows, and programs go on using it. It gets the columns
-    id, site_id and created_at, and every row goes to the centre, once. The agent must be stopped.
+    id, site_id and created_at, as far as it lacks them, and every row goes to the centre, once. A
+    created_at of its own stays as its programs write it. The agent must be stopped.
     """
     settings = given.settings(**options, store=str(file))
     owner = Owner(site=settings.site, host=socket.gethostname(), now_ms=given.now_ms())
-    adopted = take_in(file, table, given.catalogue(settings), owner, created_from=created_from)
+    catalog = given.catalogue(settings)
+    adopted = take_in(file, table, catalog, owner, created_from=created_from, zone=zone)
     if json_wanted:
         look.say_json({"schema": "mes-edge.adopt/v1", "store": str(file), **asdict(adopted)})
         return exits.OK

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edge import capture
 from edge.sql_text import NOW, NOW_MS, UUID7, literal, quoted
 from edge.store import schema
+from edge.store.canon import as_instant, instant_of
 from edge.store.open import lenient
 from shared.catalog import COMMON, Direction, Kind
 from shared.errors import InvalidValue, SchemaMismatch
@@ -41,29 +42,41 @@ def state(connection: sqlite3.Connection, name: str) -> str:
 
 def take_in(
     connection: sqlite3.Connection, table: Table, catalog: Catalog, *, site: str,
-    created_from: str | None,
+    created_from: str | None = None, zone: str | None = None,
 ) -> tuple[list[str], int]:  # fmt: skip
     """Make the table one that replicates; return the columns added and the rows queued.
 
-    Inside a write transaction. Raises SchemaMismatch where the table can't be adopted.
+    Inside a write transaction. ``created_from`` is a column that tells when a row was made,
+    ``zone`` the one of such times that name none. Raises SchemaMismatch where the table can't be
+    adopted.
     """
-    _check_kind(connection, table)
-    added = _add_columns(connection, table, site)
-    _fill(connection, table, created_from)
+    _check_kind(connection, table, site)
+    created_zone = _check_created(connection, table, zone)
+    added = add_columns(connection, table, site)
+    _fill(connection, table, site)
+    _date(connection, table, created_from, zone)
     _add_keys(connection, table)
-    connection.execute("INSERT INTO _sync_table (name, adopted) VALUES (?, 1)", (table.name,))
+    connection.execute(
+        "INSERT INTO _sync_table (name, adopted, created_zone) VALUES (?, 1, ?)",
+        (table.name, created_zone),
+    )
+    queued = queue_all(connection, table)
     form = schema.form(connection, table, catalog, site=site)
-    connection.execute(capture.log_statement(table))
-    queued = connection.execute(
-        f"INSERT INTO {quoted(capture.log_name(table))} (op, id, mask, at_ms)"
-        f" SELECT 'I', id, 0, {NOW_MS} FROM {quoted(table.name)} ORDER BY rowid"
-    ).rowcount
     for text in capture.triggers(table, form).values():
         connection.execute(text)
     return added, queued
 
 
-def _check_kind(connection: sqlite3.Connection, table: Table) -> None:
+def queue_all(connection: sqlite3.Connection, table: Table) -> int:
+    """Make a table's log, with an insert of every row that stands; return how many."""
+    connection.execute(capture.log_statement(table))
+    return connection.execute(
+        f"INSERT INTO {quoted(capture.log_name(table))} (op, id, mask, at_ms)"
+        f" SELECT 'I', id, 0, {NOW_MS} FROM {quoted(table.name)} ORDER BY rowid"
+    ).rowcount
+
+
+def _check_kind(connection: sqlite3.Connection, table: Table, site: str) -> None:
     """Refuse what can't be adopted, each with the way out."""
     name = table.name
     if table.direction is Direction.DOWN:
@@ -86,16 +99,35 @@ def _check_kind(connection: sqlite3.Connection, table: Table) -> None:
         )
         raise SchemaMismatch(message)
     if "id" in columns:
-        wrong = connection.execute(
-            f"SELECT id FROM {quoted(name)} WHERE id IS NOT NULL AND (typeof(id) <> 'text'"
-            " OR length(id) <> 36 OR id GLOB '*[^0-9a-f-]*') LIMIT 1"
-        ).fetchone()
-        if wrong:
-            message = (
-                f"{name}.id holds {wrong[0]!r}, which is no lower-case uuid: rename that column"
-                f" (ALTER TABLE {name} RENAME COLUMN id TO number) and adopt again"
-            )
-            raise SchemaMismatch(message)
+        no_uuid = "typeof(id) <> 'text' OR length(id) <> 36 OR id GLOB '*[^0-9a-f-]*'"
+        _check_meaning(connection, name, "id", "a lower-case uuid", (no_uuid, columns["id"]))
+    if "site_id" in columns:
+        other = f"CAST(site_id AS BLOB) <> CAST({literal(site)} AS BLOB)"
+        what = f"this store's own site, {site}"
+        _check_meaning(connection, name, "site_id", what, (other, columns["site_id"]))
+
+
+def _check_meaning(
+    connection: sqlite3.Connection, name: str, column: str, what: str, wrong: tuple[str, str]
+) -> None:
+    """Refuse a column that means something else in the plant's programs than it means here.
+
+    ``wrong`` is the condition on rows that tells, and the column's type, which does where there
+    are none.
+    """
+    condition, type_ = wrong
+    found = connection.execute(
+        f"SELECT quote({column}) FROM {quoted(name)}"
+        f" WHERE {column} IS NOT NULL AND ({condition}) LIMIT 1"
+    ).fetchone()
+    holds = found[0] if found else "numbers" if "INT" in type_.upper() else None
+    if holds is not None:
+        message = (
+            f"{name}.{column} holds {holds}, which is not {what}: rename that column in the table"
+            f" and its programs (ALTER TABLE {name} RENAME COLUMN {column} TO own_{column})"
+            " and adopt again"
+        )
+        raise SchemaMismatch(message)
 
 
 def _columns(connection: sqlite3.Connection, name: str) -> dict[str, str]:
@@ -104,27 +136,102 @@ def _columns(connection: sqlite3.Connection, name: str) -> dict[str, str]:
     return {column.lower(): type_ for column, type_ in rows}
 
 
-def _add_columns(connection: sqlite3.Connection, table: Table, site: str) -> list[str]:
+def add_columns(connection: sqlite3.Connection, table: Table, site: str) -> list[str]:
+    """Add what a plant's table lacks of the common and the catalogue's columns; return the names.
+
+    Bare, as far as the catalogue allows null: what it requires of new rows is in the triggers.
+    """
     there = _columns(connection, table.name)
     missing = [c for c in (*COMMON, *table.columns) if c.name not in there]
     for column in missing:
-        text = f"ALTER TABLE {quoted(table.name)} ADD COLUMN {quoted(column.name)}"
-        text += f" {schema.TYPES[column.type.kind]}"
-        default = site if column.name == "site_id" else column.default
-        if default is not None:
-            text += f" NOT NULL DEFAULT {literal(default)}"
+        text = schema.column_statement(table, column)
+        if column.name == "site_id":
+            text += f" NOT NULL DEFAULT {literal(site)}"
         connection.execute(text)
     return [column.name for column in missing]
 
 
-def _fill(connection: sqlite3.Connection, table: Table, created_from: str | None) -> None:
-    if created_from is not None and created_from.lower() not in _columns(connection, table.name):
-        message = f"{table.name} has no column {created_from} to take created_at from"
-        raise SchemaMismatch(message)
-    created = NOW if created_from is None else f"coalesce({quoted(created_from)}, {NOW})"
+def _fill(connection: sqlite3.Connection, table: Table, site: str) -> None:
     name = quoted(table.name)
     connection.execute(f"UPDATE {name} SET id = {UUID7} WHERE id IS NULL")
-    connection.execute(f"UPDATE {name} SET created_at = {created} WHERE created_at IS NULL")
+    connection.execute(f"UPDATE {name} SET site_id = ? WHERE site_id IS NULL", (site,))
+
+
+# --- when a row was made --------------------------------------------------------------------------
+
+
+def _check_created(connection: sqlite3.Connection, table: Table, zone: str | None) -> str | None:
+    """Return the zone of a created_at of the plant's own, "" where none is known.
+
+    None where the table has no such column. Raises SchemaMismatch where rows can't be dated by it.
+    """
+    if "created_at" not in _columns(connection, table.name):
+        return None
+    read_as = zone or _zone_of_default(connection, table.name)
+    way = (
+        "rename that column in the table and its programs"
+        f" (ALTER TABLE {table.name} RENAME COLUMN created_at TO made_at)"
+    )
+    _check_instants(connection, table.name, "created_at", read_as, way)
+    return read_as
+
+
+def _zone_of_default(connection: sqlite3.Connection, name: str) -> str:
+    """Return the zone in which created_at is filled by its own default, "" where it has none.
+
+    Raises SchemaMismatch where that is the zone of whatever machine wrote.
+    """
+    (default,) = connection.execute(
+        "SELECT lower(coalesce(dflt_value, '')) FROM pragma_table_info(?)"
+        " WHERE lower(name) = 'created_at'",
+        (name,),
+    ).fetchone()
+    if "localtime" in default:
+        message = f"{name}.created_at is filled in local time: name the plant's zone by --zone"
+        raise SchemaMismatch(message)
+    return "UTC" if "current_timestamp" in default or "'now'" in default else ""
+
+
+def _check_instants(
+    connection: sqlite3.Connection, name: str, column: str, zone: str, way: str
+) -> None:
+    """Refuse a column in which a value is no instant that can be read; ``way`` tells a way out."""
+    with lenient(connection):
+        values = connection.execute(
+            f"SELECT DISTINCT {quoted(column)} FROM {quoted(name)}"
+            f" WHERE {quoted(column)} IS NOT NULL"
+        )
+        for (value,) in values:
+            try:
+                instant_of(value, zone)
+            except InvalidValue as error:
+                if as_instant(value, "UTC") != value:
+                    way = f"name the zone that such times are of by --zone, or {way}"
+                message = f"{name}.{column} holds {value!r}: {error}; {way}, and adopt again"
+                raise SchemaMismatch(message) from error
+
+
+def _date(
+    connection: sqlite3.Connection, table: Table, created_from: str | None, zone: str | None
+) -> None:
+    """Give every row that has none a created_at: from another column, or else now."""
+    name, made = quoted(table.name), "NULL"
+    if created_from is not None:
+        if created_from.lower() not in _columns(connection, table.name):
+            message = f"{table.name} has no column {created_from} to take created_at from"
+            raise SchemaMismatch(message)
+        way = "mend it, or name another column"
+        _check_instants(connection, table.name, created_from, zone or "", way)
+        connection.create_function(
+            "_sync_instant", 1, lambda made: None if made is None else instant_of(made, zone or "")
+        )
+        made = f"_sync_instant({quoted(created_from)})"
+    connection.execute(
+        f"UPDATE {name} SET created_at = coalesce({made}, {NOW}) WHERE created_at IS NULL"
+    )
+
+
+# --- keys -----------------------------------------------------------------------------------------
 
 
 def _add_keys(connection: sqlite3.Connection, table: Table) -> None:
@@ -152,12 +259,12 @@ def _add_keys(connection: sqlite3.Connection, table: Table) -> None:
 # --- what the catalogue thinks of the rows ----------------------------------------------------
 
 
-def problems(connection: sqlite3.Connection, table: Table, site: str) -> list[str]:
+def problems(connection: sqlite3.Connection, table: Table) -> list[str]:
     """Return in words what rows break; they travel all the same, and the centre parks them."""
     counts: Counter[tuple[str, str]] = Counter()
     named: dict[tuple[str, str], list[str]] = {}
     with lenient(connection):
-        for row_id, column, rule in _broken(connection, table, site):
+        for row_id, column, rule in _broken(connection, table):
             counts[column, rule] += 1
             if counts[column, rule] <= NAMED_MAX:
                 named.setdefault((column, rule), []).append(str(row_id))
@@ -168,18 +275,12 @@ def problems(connection: sqlite3.Connection, table: Table, site: str) -> list[st
     ]
 
 
-def _broken(
-    connection: sqlite3.Connection, table: Table, site: str
-) -> Iterator[tuple[Any, str, str]]:
-    columns = (*COMMON[1:], *table.columns)
-    listed = ", ".join(quoted(column.name) for column in columns)
+def _broken(connection: sqlite3.Connection, table: Table) -> Iterator[tuple[Any, str, str]]:
+    listed = ", ".join(quoted(name) for name in table.names)
     rows = connection.execute(f"SELECT id, {listed} FROM {quoted(table.name)}")
     while page := rows.fetchmany(PAGE_ROWS):
-        ids, sites, *rest = zip(*page, strict=True)
-        for row_id, owner in zip(ids, sites, strict=True):
-            if owner != site:
-                yield row_id, "site_id", f"rows of {owner} are not this site's"
-        for column, values in zip(columns[1:], rest, strict=True):
+        ids, *rest = zip(*page, strict=True)
+        for column, values in zip(table.columns, rest, strict=True):
             for place, value in enumerate(values):
                 if (rule := _rule_broken(column, value)) is not None:
                     yield ids[place], column.name, rule

@@ -32,7 +32,7 @@ class Touched(NamedTuple):
     #: Those values, one for each column of the table.
     old: Sequence[Value]
     #: site_id and created_at as they were before the row was deleted or displaced, where it was.
-    key: tuple[str, str] | None
+    key: tuple[Value, Value] | None
 
 
 class Decided(NamedTuple):

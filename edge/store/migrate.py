@@ -11,7 +11,7 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from edge import capture
-from edge.sql_text import literal, quoted
+from edge.sql_text import quoted
 from edge.store import schema, watch
 from edge.store.drain import drain_within
 from edge.store.materialise import materialise_within
@@ -118,7 +118,7 @@ def _apply(connection: sqlite3.Connection, change: Change, new: Catalog, site: s
         case AddTable(table):
             _add_table(connection, table, capture.form_of(table, new, site=site))
         case AddColumn(name, column):
-            connection.execute(_add_column(new.table(name), column))
+            connection.execute(schema.column_statement(new.table(name), column))
         case RenameColumn(name, before, after):
             connection.execute(
                 f"ALTER TABLE {quoted(name)} RENAME COLUMN {quoted(before)} TO {quoted(after)}"
@@ -140,14 +140,6 @@ def _add_table(connection: sqlite3.Connection, table: Table, form: capture.Form)
         )
         raise SchemaMismatch(message)
     schema.create(connection, table, form)
-
-
-def _add_column(table: Table, column: Column) -> str:
-    text = f"ALTER TABLE {quoted(table.name)} ADD COLUMN {quoted(column.name)}"
-    text += f" {schema.TYPES[column.type.kind]}"
-    if table.fact and not column.nullable:
-        text += " NOT NULL"
-    return text if column.default is None else f"{text} DEFAULT {literal(column.default)}"
 
 
 def _widen(connection: sqlite3.Connection, table: Table, before: Column, after: Column) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from edge.capture import Form
-    from shared.catalog import Catalog, Table
+    from shared.catalog import Catalog, Column, Table
 
 #: SQLite's type for each kind. A decimal is a text, never a binary float.
 TYPES: Final = {
@@ -55,13 +55,13 @@ def forms(connection: sqlite3.Connection, catalog: Catalog, site: str) -> dict[s
 def form(connection: sqlite3.Connection, table: Table, catalog: Catalog, *, site: str) -> Form:
     """Return how a table stands in the store, with the unique keys that it has there."""
     planned = capture.form_of(table, catalog, site=site)
-    adopted = connection.execute(
-        "SELECT 1 FROM _sync_table WHERE name = ? AND adopted", (table.name,)
-    ).fetchone()
+    adopted, created_zone = connection.execute(
+        "SELECT adopted, created_zone FROM _sync_table WHERE name = ?", (table.name,)
+    ).fetchone() or (0, None)
     keys = dict.fromkeys((*planned.keys, *unique_keys(connection, table.name)))
     if adopted and not _names_row_number(connection, table.name):
         keys[(capture.ROW_NUMBER,)] = None
-    return replace(planned, keys=tuple(keys), adopted=adopted is not None)
+    return replace(planned, keys=tuple(keys), adopted=bool(adopted), created_zone=created_zone)
 
 
 def _names_row_number(connection: sqlite3.Connection, table: str) -> bool:
@@ -145,6 +145,16 @@ def create(connection: sqlite3.Connection, table: Table, form: Form) -> None:
     if capture.has_log(table, form):
         connection.execute(capture.log_statement(table))
     connection.execute("INSERT INTO _sync_table (name) VALUES (?)", (table.name,))
+
+
+def column_statement(table: Table, column: Column) -> str:
+    """Return the statement that adds a column, required by the table itself as in a new one."""
+    text = f"ALTER TABLE {quoted(table.name)} ADD COLUMN {quoted(column.name)}"
+    text += f" {TYPES[column.type.kind]}"
+    if column.default is None:
+        return text
+    required = " NOT NULL" if table.fact and not column.nullable else ""
+    return f"{text}{required} DEFAULT {literal(column.default)}"
 
 
 def put_indexes(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edge import capture
 from edge.sql_text import quoted
-from edge.store.canon import one_form_of_old, to_one_form
+from edge.store.canon import as_instant, one_form_of_old, to_one_form
 from edge.store.fold import Decided, Touched, decide, fold, whole_groups
 from edge.store.ids import as_text
 from edge.store.open import silent
@@ -51,6 +51,7 @@ class Touches:
         self._connection = opened.connection
         self._table = table
         self._number = opened.numbers[table.name]
+        self._form = opened.forms[table.name]
         self._n = n
         writer = table.writer_column
         self._writer_bit = None if writer is None else table.bit(writer.name)
@@ -82,12 +83,14 @@ class Touches:
             else versions.get(touched.id, (None, True))[1] is False
             for touched in page
         }
-        if self._opened.forms[self._table.name].adopted:
+        if self._form.adopted:
             page = [one_form_of_old(self._table, touched) for touched in page]
         needed = self._needed(page, existed)
         lives = self._lives(ids, needed) | odd
         self._keep_keys(page, lives, existed)
         self._to_one_form(lives, needed)
+        if self._form.created_zone is not None:
+            page = _dated(page, lives, self._form.created_zone)
         changes = []
         for touched in page:
             live = lives.get(touched.id)
@@ -194,10 +197,22 @@ class Touches:
         columns: list[list[Value]] = [list(column) for column in zip(*lives.values(), strict=True)]
         if not columns:
             return
-        named = {CREATED_AT: columns[1]}
+        named = {CREATED_AT: columns[1]} if self._form.created_zone is None else {}
         for bit, column in enumerate(self._table.columns):
             if needed >> bit & 1:
                 named[column] = columns[bit + 2]
         if to_one_form(self._connection, self._table, named, list(lives), "id"):
             for row, values in zip(lives.values(), zip(*columns, strict=True), strict=True):
                 row[:] = values
+
+
+def _dated(page: list[Touched], lives: dict[str, list[Value]], zone: str) -> list[Touched]:
+    """Read a created_at of the plant's own as an instant, in the rows and in what was deleted."""
+    for live in lives.values():
+        live[1] = as_instant(live[1], zone)
+    return [
+        touched._replace(key=(touched.key[0], as_instant(touched.key[1], zone)))
+        if touched.key
+        else touched
+        for touched in page
+    ]
