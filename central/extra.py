@@ -1,8 +1,10 @@
 """Values that sites of a newer schema sent for columns the centre did not have, put in their place.
 
 They wait in ``sync.extra``. A migration that brings the column moves them into the rows, in its own
-transaction, before the ingest can write the column: as the ingest, and so uncaptured. The site
-that wrote a value has it, and the row's version is that of its write, so nothing is sent.
+transaction, before the ingest can write the column: as the ingest, and so uncaptured. What was
+written into the column since stays. The site that wrote a value has it, and the row's version is
+that of its write, which is noted to have touched the column: nothing is sent, but for shared rows,
+whose other sites learn of the value by a version of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import msgpack
 from psycopg import sql
 
 from central.schema import SCHEMA, type_name
-from shared.catalog import Kind
+from shared.catalog import SITE_ID, Kind
 from shared.errors import InvalidValue
 from shared.values import canonical, rule_broken
 
@@ -36,24 +38,30 @@ class _Extra(NamedTuple):
     created_at: datetime
     id: UUID
     value: bytes
+    #: Clock of the drain, and order of the version, that it came with.
+    hlc: int
+    order: int
 
 
 async def materialise(connection: AsyncConnection[Any], catalog: Catalog) -> list[str]:
     """Move values whose column is there now into their rows; return what was done, in words.
 
     A value that breaks the rule of its column stays where it is, and is counted with an example.
-    One whose row is gone goes with it.
+    One whose row is gone, or was given another value since, goes with it.
     """
     done: list[str] = []
     for table, column, name in await _columns(connection, catalog):
         moved, refused = 0, 0
         example = ""
         async for batch in _batches(connection, table, name):
-            good, mistakes = _checked(column, batch)
+            standing = batch if table.fact else await _standing(connection, table, column, batch)
+            good, mistakes = _checked(column, standing)
             await _put(connection, table, column, good)
-            await _drop(connection, table, name, [item for item, _ in good])
+            if not table.fact:
+                await _note(connection, table, column, [item for item, _ in good])
+            await _drop(connection, table, name, [item for item in batch if item not in mistakes])
             moved, refused = moved + len(good), refused + len(mistakes)
-            example = example or next(iter(mistakes), "")
+            example = example or next(iter(mistakes.values()), "")
         if moved:
             done.append(f"{table.name}.{column.name} filled in for {moved} rows")
         if refused:
@@ -83,7 +91,7 @@ async def _batches(
     after: tuple[str, UUID] = ("", UUID(int=0))
     while True:
         cursor = await connection.execute(
-            """SELECT site_id, created_at, id, value FROM sync.extra
+            """SELECT site_id, created_at, id, value, hlc, ord FROM sync.extra
                WHERE table_name = %s AND column_name = %s AND (site_id, id) > (%s, %s)
                ORDER BY site_id, id LIMIT %s""",
             [table.name, name, *after, TOGETHER_MAX],
@@ -95,9 +103,52 @@ async def _batches(
         after = (batch[-1].site_id, batch[-1].id)
 
 
-def _checked(column: Column, batch: list[_Extra]) -> tuple[list[tuple[_Extra, Value]], list[str]]:
+async def _standing(
+    connection: AsyncConnection[Any], table: Table, column: Column, batch: list[_Extra]
+) -> list[_Extra]:
+    """Return the values whose column nobody wrote since; the rows' heads are held until the end.
+
+    What its own site wrote before, and what was parked meanwhile, does not count.
+    """
+    given = _given(batch, table, column)
+    await connection.execute(
+        """SELECT FROM sync.head AS h
+           JOIN unnest(%(sites)s::text[], %(ids)s::uuid[]) AS v (site_id, id) USING (site_id, id)
+           WHERE h.table_no = (SELECT no FROM sync.table_no WHERE name = %(table)s)
+           ORDER BY h.site_id, h.id FOR UPDATE OF h""",
+        given,
+    )
+    cursor = await connection.execute(
+        """SELECT v.place - 1
+           FROM unnest(%(sites)s::text[], %(ids)s::uuid[], %(orders)s::bigint[], %(hlcs)s::bigint[])
+                WITH ORDINALITY AS v (site_id, id, ord, hlc, place)
+           WHERE NOT EXISTS (
+               SELECT FROM sync.version AS w
+               WHERE w.table_no = (SELECT no FROM sync.table_no WHERE name = %(table)s)
+                 AND w.site_id = v.site_id AND w.id = v.id AND w.ord > v.ord
+                 AND (w.op <> 'U' OR w.mask & %(bit)s <> 0)
+                 AND (w.origin <> v.site_id OR w.hlc >= v.hlc))""",
+        given,
+    )
+    return [batch[place] for (place,) in await cursor.fetchall()]
+
+
+def _given(items: list[_Extra], table: Table, column: Column) -> dict[str, Any]:
+    return {
+        "table": table.name,
+        "bit": 1 << table.bit(column.name),
+        "sites": [item.site_id for item in items],
+        "ids": [item.id for item in items],
+        "hlcs": [item.hlc for item in items],
+        "orders": [item.order for item in items],
+    }
+
+
+def _checked(
+    column: Column, batch: list[_Extra]
+) -> tuple[list[tuple[_Extra, Value]], dict[_Extra, str]]:
     good: list[tuple[_Extra, Value]] = []
-    mistakes: list[str] = []
+    mistakes: dict[_Extra, str] = {}
     for item in batch:
         try:
             value = canonical(column.type, msgpack.unpackb(item.value))
@@ -105,7 +156,7 @@ def _checked(column: Column, batch: list[_Extra]) -> tuple[list[tuple[_Extra, Va
         except InvalidValue as error:
             value, rule = None, str(error)
         if rule:
-            mistakes.append(f"row {item.id} of site {item.site_id}: {rule}")
+            mistakes[item] = f"row {item.id} of site {item.site_id}: {rule}"
         else:
             good.append((item, value))
     return good, mistakes
@@ -130,6 +181,46 @@ async def _put(
             type=sql.SQL(f"%s::{type_name(column.type)}[]"),
         ),
         [*keys, values],
+    )
+
+
+async def _note(
+    connection: AsyncConnection[Any], table: Table, column: Column, items: list[_Extra]
+) -> None:
+    """Note in the history that the writes touched the column, and tell other sites of the rows."""
+    given = _given(items, table, column)
+    await connection.execute(
+        """UPDATE sync.version AS w SET mask = w.mask | %(bit)s
+           FROM unnest(%(sites)s::text[], %(ids)s::uuid[], %(orders)s::bigint[])
+                AS v (site_id, id, ord)
+           WHERE w.table_no = (SELECT no FROM sync.table_no WHERE name = %(table)s)
+             AND (w.site_id, w.id, w.ord) = (v.site_id, v.id, v.ord) AND w.origin = v.site_id""",
+        given,
+    )
+    if table.share == (SITE_ID.name,):
+        return
+    shares = (sql.SQL("t.{}::text").format(sql.Identifier(name)) for name in table.share)
+    await connection.execute(
+        sql.SQL(
+            """WITH moved AS (
+                   UPDATE sync.head AS h
+                   SET version = made.version, ord = nextval('sync.version_order')
+                   FROM unnest(%(sites)s::text[], %(ids)s::uuid[], %(hlcs)s::bigint[])
+                        AS v (site_id, id, hlc), (SELECT uuidv7()) AS made (version)
+                   WHERE h.table_no = (SELECT no FROM sync.table_no WHERE name = %(table)s)
+                     AND (h.site_id, h.id) = (v.site_id, v.id) AND NOT h.deleted
+                   RETURNING h.*, v.hlc
+               ), noted AS (
+                   INSERT INTO sync.version
+                       (site_id, table_no, id, ord, version, op, mask, origin, at_ms, hlc)
+                   SELECT site_id, table_no, id, ord, version, 'U', %(bit)s, site_id, hlc >> 16, hlc
+                   FROM moved
+               )
+               INSERT INTO sync.touched (table_no, site_id, row_id, created_at, scopes)
+               SELECT m.table_no, t.site_id, t.id, t.created_at, sync.scopes({shares})
+               FROM moved AS m JOIN {table} AS t USING (site_id, created_at, id)"""
+        ).format(shares=sql.SQL(", ").join(shares), table=sql.Identifier(SCHEMA, table.name)),
+        given,
     )
 
 

@@ -4,6 +4,7 @@
 SELECT s.lease_holder, s.lease_token, s.stopped_because,
        (SELECT count(*) FROM sync.epoch AS e WHERE e.site = s.site),
        EXISTS (SELECT FROM sync.waiting AS w WHERE w.site_id = s.site),
+       EXISTS (SELECT FROM sync.extra AS e WHERE e.site_id = s.site),
        to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
        set_config('lock_timeout', '500ms', true)
 FROM sync.site AS s

@@ -89,6 +89,8 @@ class Applying:
     now: str = ""
     #: Whether any row of the site waits for a parent, or is parked.
     waiting: bool = True
+    #: Whether any value of the site waits for a column that is to come, or is to fit it.
+    has_extras: bool = True
     #: Nearly all runs have no setback, and savepoints cost two round trips each. So there are none
     #: at first, and after a setback the whole transaction is done again, with them.
     is_bold: bool = False

@@ -34,6 +34,7 @@ class Gate:
     #: Those of the run that had their effect already, in whatever epoch.
     applied: frozenset[str]
     is_waiting: bool
+    has_extras: bool
     #: When the transaction began, in canonical form.
     now: str
 
@@ -61,7 +62,7 @@ async def open_gate(
         tx_ids = frozenset(row[0] for row in await applied.fetchall())
     if known is None:
         raise WrongSite(f"site {site} is not registered; run `mes-central sites add {site}`")
-    holder, token, stopped, epochs, is_waiting, now, _ = known
+    holder, token, stopped, epochs, is_waiting, has_extras, now, _ = known
     if (holder, token) != (lease.holder, lease.token):
         raise LeaseLost(f"{holder or 'nobody'} has {site} by now")
     if held is None:
@@ -71,7 +72,7 @@ async def open_gate(
             await connection.execute(fixed("open_epoch"), given)
             held = await (await connection.execute(fixed("lock_epoch"), given)).fetchone()
     n, own, closed = held or (START.n, START.hash, None)
-    return Gate(Position(n, bytes(own)), closed, stopped, tx_ids, is_waiting, now)
+    return Gate(Position(n, bytes(own)), closed, stopped, tx_ids, is_waiting, has_extras, now)
 
 
 @dataclass(frozen=True, slots=True)

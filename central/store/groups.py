@@ -110,6 +110,11 @@ def _all_or_none(refused: list[Refusal]) -> None:
         raise _Undo(refused)
 
 
+def taken(pieces: Sequence[Rows], refused: Iterable[Refusal]) -> list[Rows]:
+    """Return the rows that are not refused."""
+    return _without(pieces, {(each.source.origin.tx_id, *each.source.key) for each in refused})
+
+
 def _without(pieces: Sequence[Rows], gone: set[Key]) -> list[Rows]:
     if not gone:
         return [rows for rows in pieces if rows.ids]

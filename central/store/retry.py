@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from central.store.applying import Setback
 from central.store.changeset import Extra, Origin, Reason, Refusal, Rows
-from central.store.extras import keep_extras
+from central.store.extras import forget_extras, keep_extras
 from central.store.facts import apply_facts
 from central.store.fixed import fixed
 from central.store.groups import apply_group, part_orphans
@@ -185,6 +185,7 @@ async def _apply(applying: Applying, group: Iterable[Waiting]) -> None:
     others = [p for p in pieces if not p.table.fact]
     refused += absent + await apply_group(applying, others, again=True)
     _all_or_none(refused)
+    await forget_extras(applying, others)
     await keep_extras(applying, extras)
 
 

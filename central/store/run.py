@@ -6,9 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from central.store.batch import Batch, merged, sorted_batch
-from central.store.extras import keep_extras
+from central.store.extras import forget_extras, keep_extras
 from central.store.facts import apply_facts
-from central.store.groups import apply_group, part_orphans
+from central.store.groups import apply_group, part_orphans, taken
 from central.store.parking import park
 from central.store.releases import relaxing_tables
 from central.store.retry import wake
@@ -91,7 +91,9 @@ async def _apply_batch(applying: Applying, batch: Batch) -> None:
     for rows in merged(batch.releases):
         refused += await _apply_facts(applying, rows)
     if batch.two_way or batch.refused:
-        refused += await apply_group(applying, merged(batch.two_way), batch.refused)
+        two_way = merged(batch.two_way)
+        refused += await apply_group(applying, two_way, batch.refused)
+        await forget_extras(applying, taken(two_way, refused) if applying.has_extras else ())
     for rows in merged(batch.facts):
         refused += await _apply_facts(applying, rows)
     await park(applying, refused)

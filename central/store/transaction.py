@@ -48,7 +48,7 @@ async def in_one_transaction(
         applying = await session.applying(
             connection, site, now=gate.now, is_waiting=gate.is_waiting
         )
-        applying.is_bold = is_bold
+        applying.is_bold, applying.has_extras = is_bold, gate.has_extras
         done = await work(applying, gate)
         if done.accepted:
             await finish(applying, epoch, done)

@@ -246,7 +246,7 @@ async def test_a_value_under_an_earlier_name_finds_its_column(centre):
 async def test_facts_take_values_set_aside_though_nobody_may_change_them(centre):
     with psycopg.connect(as_role(centre, INGEST), autocommit=True) as ingest:
         ingest.execute(
-            "INSERT INTO sync.extra SELECT site_id, 'wear', id, created_at, 'depth', %s, 2"
+            "INSERT INTO sync.extra SELECT site_id, 'wear', id, created_at, 'depth', %s, 2, 1, 0"
             " FROM mes.wear",
             [msgpack.packb(4)],
         )

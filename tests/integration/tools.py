@@ -85,6 +85,7 @@ def set_aside(centre: str, column: str, value: object) -> None:
     with psycopg.connect(as_role(centre, INGEST), autocommit=True) as ingest:
         ingest.execute(
             """INSERT INTO sync.extra
-               SELECT site_id, 'tools', id, created_at, %s, %s, 2 FROM mes.tools""",
+               SELECT t.site_id, 'tools', t.id, t.created_at, %s, %s, 2, 1, coalesce(h.ord, 0)
+               FROM mes.tools AS t LEFT JOIN sync.head AS h USING (site_id, id)""",
             [column, msgpack.packb(value)],
         )

@@ -282,7 +282,8 @@ def link(n: int, previous: bytes, own: bytes) -> Any:
 def gate(**given: Any) -> Gate:
     usual: dict[str, Any] = {
         "position": Position(0, GENESIS), "closed_at_n": None, "stopped_because": None,
-        "applied": frozenset(), "is_waiting": False, "now": CREATED,
+        "applied": frozenset(), "is_waiting": False, "has_extras": False,
+        "now": CREATED,
     }  # fmt: skip
     return Gate(**(usual | given))
 

@@ -1,0 +1,188 @@
+"""Values that came before their column never stand above what was written after them."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from central.migrate import migrate
+from shared.catalog import Catalog, Column, ColumnType, Kind, Policy
+from shared.catalog_file import load_catalog
+from tests.integration.apply_world import Site, World, open_world
+from tests.integration.central_world import SITES
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from shared.changes import ChangeBlock, Value
+
+FIRST = load_catalog()
+NEWEST = FIRST.version + 2
+TOO_LONG = "x" * 30
+
+
+def grown(step: int, length: int, *, name: str = "work_orders", high: int | None = 100) -> Catalog:
+    """Return a later catalogue, in which a table has a column x of this length."""
+    table = FIRST.table(name)
+    x = Column("x", ColumnType(Kind.TEXT, length=length), policy=Policy.LAST_WRITE, since=2)
+    columns = tuple(
+        replace(c, type=replace(c.type, high=None)) if c.name == "priority" and not high else c
+        for c in table.columns
+    )
+    others = tuple(t for t in FIRST.tables if t.name != name)
+    return Catalog(FIRST.version + step, (*others, replace(table, columns=(*columns, x))))
+
+
+SHORT, LONG = grown(1, 10), grown(2, 40)
+
+
+def with_x(block: ChangeBlock, new: Value, old: Value = None) -> ChangeBlock:
+    """Return the block as an end writes it that has the column."""
+    return replace(
+        block,
+        columns=(*block.columns, "x"),
+        new=[*block.new, [new] * len(block)],
+        old=[*block.old, [old] * len(block)] if block.old else [],
+    )
+
+
+@asynccontextmanager
+async def centre_of(url: str, site: Site | None, catalog: Catalog) -> AsyncIterator[World]:
+    """Migrate the centre, and have the site go on with its chain there."""
+    await migrate(url, catalog, SITES)
+    async with open_world(url, catalog) as world:
+        if site is not None:
+            site.world = world
+        yield world
+
+
+async def an_order(world: World, x: Value) -> tuple[Site, str, str]:
+    """Return a newer site, and an order of its, with x, as id and version."""
+    site = world.site(schema=NEWEST)
+    order = site.order()
+    base = await site.writes(with_x(site.insert("work_orders", order), x))
+    return site, str(order["id"]), base
+
+
+async def waiting(world: World) -> list[tuple[str, str]]:
+    return await world.rows("SELECT table_name, column_name FROM sync.extra")
+
+
+async def test_a_value_that_waited_never_overwrites_what_its_site_wrote_later(
+    centre: str,
+) -> None:
+    async with open_world(centre, FIRST) as world:
+        site, row_id, base = await an_order(world, TOO_LONG)
+    async with centre_of(centre, site, SHORT) as world:
+        assert await waiting(world) == [("work_orders", "x")]
+        await site.writes(site.update("work_orders", row_id, base=base, x=(TOO_LONG, "new")))
+        assert await waiting(world) == []
+    async with centre_of(centre, site, LONG) as world:
+        assert await world.value("SELECT x FROM mes.work_orders") == "new"
+
+
+async def test_a_value_that_waited_never_overwrites_what_the_centre_wrote_later(
+    centre: str,
+) -> None:
+    async with open_world(centre, FIRST) as world:
+        site, row_id, _ = await an_order(world, TOO_LONG)
+    async with centre_of(centre, site, SHORT) as world:
+        await world.client("UPDATE mes.work_orders SET x = 'planned' WHERE id = %s", row_id)
+    async with centre_of(centre, site, LONG) as world:
+        assert await world.value("SELECT x FROM mes.work_orders") == "planned"
+        assert await waiting(world) == []
+
+
+async def test_a_write_of_other_columns_leaves_a_value_that_waits_alone(centre: str) -> None:
+    async with open_world(centre, FIRST) as world:
+        site, row_id, base = await an_order(world, TOO_LONG)
+    async with centre_of(centre, site, SHORT) as world:
+        await world.client("UPDATE mes.work_orders SET priority = 7 WHERE id = %s", row_id)
+        await site.apply(
+            site.sends(site.update("work_orders", row_id, base=base, notes=(None, "n")))
+        )
+    async with centre_of(centre, site, LONG) as world:
+        found = await world.one("SELECT x, priority, notes FROM mes.work_orders")
+        assert found == (TOO_LONG, 7, "n")
+
+
+async def test_a_retry_leaves_the_value_that_its_site_wrote_later(centre: str) -> None:
+    async with open_world(centre, FIRST) as world:
+        site, row_id, base = await an_order(world, "first")
+        poor = site.update("work_orders", row_id, base=base, priority=(50, 1000))
+        await site.apply(site.sends(with_x(poor, "old", "first")))
+        later = site.update("work_orders", row_id, base=base, notes=(None, "n"))
+        await site.writes(with_x(later, "newer", "first"))
+        ticket = await world.value("SELECT ticket::text FROM sync.waiting")
+        await world.admin.execute(
+            b"ALTER TABLE mes.work_orders DROP CONSTRAINT priority_at_most_100"
+        )
+    mended = replace(grown(0, 10, high=None), version=FIRST.version)
+    table = mended.table("work_orders")
+    without = replace(table, columns=tuple(c for c in table.columns if c.name != "x"))
+    others = tuple(t for t in mended.tables if t.name != "work_orders")
+    async with open_world(centre, Catalog(FIRST.version, (*others, without))) as world:
+        assert await world.store.retry(ticket)
+    async with centre_of(centre, site, SHORT) as world:
+        assert await world.one("SELECT x, priority FROM mes.work_orders") == ("newer", 1000)
+
+
+async def test_a_retry_gives_way_to_a_value_that_was_filled_in(centre: str) -> None:
+    async with open_world(centre, FIRST) as world:
+        site, row_id, base = await an_order(world, "first")
+        poor = site.update("work_orders", row_id, base=base, priority=(50, 1000))
+        await site.apply(site.sends(with_x(poor, "old", "first")))
+        later = site.update("work_orders", row_id, base=base, notes=(None, "n"))
+        await site.writes(with_x(later, "newer", "first"))
+        ticket = await world.value("SELECT ticket::text FROM sync.waiting")
+    async with centre_of(centre, site, grown(1, 10, high=None)) as world:
+        assert await world.value("SELECT x FROM mes.work_orders") == "newer"
+        assert await world.store.retry(ticket)
+        assert await world.one("SELECT x, priority FROM mes.work_orders") == ("newer", 1000)
+        assert await world.conflicts() == [("x", "last_write", "central", {"x": "newer"})]
+
+
+async def test_the_other_sites_of_a_shared_row_get_the_value_that_waited(centre: str) -> None:
+    async with open_world(centre, FIRST) as world:
+        site = world.site(schema=NEWEST)
+        person: dict[str, Value] = {
+            "person_no": "7", "home_site_id": "SITE_001", "assigned_sites": '["SITE_002"]',
+        }  # fmt: skip
+        base = await site.writes(with_x(site.insert("persons", person), "seen"))
+        order = await world.value("SELECT ord FROM sync.head WHERE version = %s", base)
+        await world.admin.execute(b"DELETE FROM sync.touched")
+    async with centre_of(centre, site, grown(2, 40, name="persons")) as world:
+        assert await world.value("SELECT x FROM mes.persons") == "seen"
+        assert await world.value("SELECT scopes FROM sync.touched") == ["SITE_001", "SITE_002"]
+        # A later head, or the other sites would take it for the one that they have.
+        version, later = await world.one("SELECT version::text, ord FROM sync.head")
+        assert (version != base, later > order) == (True, True)
+        row_id = await world.value("SELECT id::text FROM mes.persons")
+        # Its site may build on what it had: the value is its own.
+        outcome = await site.apply(
+            site.sends(site.update("persons", row_id, base=base, x=("seen", "later")))
+        )
+        assert (outcome.conflicts, outcome.parked) == ({}, 0)
+        assert await world.value("SELECT x FROM mes.persons") == "later"
+
+
+@pytest.mark.parametrize("first", [True, False])
+async def test_of_two_values_for_one_column_the_later_one_is_filled_in(
+    centre: str, first: bool
+) -> None:
+    async with open_world(centre, FIRST) as world:
+        site, row_id, base = await an_order(world, "a" if first else "b")
+        change = with_x(site.update("work_orders", row_id, base=base), "b" if first else "a")
+        await site.writes(replace(change, columns=("w",), old=[[None]]))
+    catalog = grown(1, 10)
+    table = catalog.table("work_orders")
+    named = replace(
+        table, columns=(*table.columns[:-1], replace(table.column("x"), renamed_from=("w",)))
+    )
+    others = tuple(t for t in catalog.tables if t.name != "work_orders")
+    async with centre_of(centre, site, Catalog(catalog.version, (*others, named))) as world:
+        assert await world.value("SELECT x FROM mes.work_orders") == ("b" if first else "a")
+        assert await waiting(world) == []
