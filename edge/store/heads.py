@@ -323,11 +323,7 @@ def _own_write(
 ) -> OwnWrite:
     names = target.table.names
     touched = frozenset(name for bit, name in enumerate(names) if mask >> bit & 1)
-    changes = {
-        here: (old, new)
-        for name, (old, new) in json.loads(deltas or "{}").items()
-        if (here := target.column_here(name)) is not None
-    }
+    changes = {name: (old, new) for name, (old, new) in json.loads(deltas or "{}").items()}
     return OwnWrite(n, Op(op), touched, changes, base)
 
 

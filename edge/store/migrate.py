@@ -8,7 +8,10 @@ it is captured.
 from __future__ import annotations
 
 import sqlite3
+from json import dumps, loads
 from typing import TYPE_CHECKING
+
+import msgpack
 
 from edge import capture
 from edge.sql_text import quoted
@@ -123,6 +126,7 @@ def _apply(connection: sqlite3.Connection, change: Change, new: Catalog, site: s
             connection.execute(
                 f"ALTER TABLE {quoted(name)} RENAME COLUMN {quoted(before)} TO {quoted(after)}"
             )
+            _rename_kept(connection, name, before, after)
         case WidenType(name, before, after):
             _widen(connection, new.table(name), before, after)
 
@@ -140,6 +144,27 @@ def _add_table(connection: sqlite3.Connection, table: Table, form: capture.Form)
         )
         raise SchemaMismatch(message)
     schema.create(connection, table, form)
+
+
+def _rename_kept(connection: sqlite3.Connection, table: str, before: str, after: str) -> None:
+    """Give a column its new name in the rows that are kept beside the table."""
+    own = "table_no = (SELECT no FROM _sync_table WHERE name = ?)"
+    for kept, key, content, where in (
+        ("_sync_shadow", "table_no, id", "head", own),
+        ("_sync_pending", "table_no, id, n", "deltas", f"{own} AND deltas IS NOT NULL"),
+        ("_sync_aside", "table_name, id, code", "content", "table_name = ?"),
+    ):
+        read, write = (msgpack.unpackb, msgpack.packb) if content == "head" else (loads, dumps)
+        rows = connection.execute(f"SELECT {content}, {key} FROM {kept} WHERE {where}", (table,))
+        marks = ", ".join("?" * len(key.split(",")))
+        for packed, *names in rows.fetchall():
+            row = read(packed)
+            if before in row:
+                row[after] = row.pop(before)
+                connection.execute(
+                    f"UPDATE {kept} SET {content} = ? WHERE ({key}) = ({marks})",
+                    (write(row), *names),
+                )
 
 
 def _widen(connection: sqlite3.Connection, table: Table, before: Column, after: Column) -> None:

@@ -194,12 +194,16 @@ def test_columns_that_the_older_centre_does_not_send_are_left_as_they_are(tmp_pa
     plant.close()
 
 
-def renamed_notes(*earlier):
+def renamed(before, after, *earlier):
     columns = tuple(
-        replace(c, name="remarks", renamed_from=earlier) if c.name == "notes" else c
+        replace(c, name=after, renamed_from=(*earlier, before)) if c.name == before else c
         for c in ORDERS.columns
     )
     return with_tables(replace(ORDERS, columns=columns))
+
+
+def renamed_notes(*earlier):
+    return renamed("notes", "remarks", *(name for name in earlier if name != "notes"))
 
 
 @pytest.mark.parametrize("sent", ["notes", "comment", "remarks"])
@@ -223,3 +227,40 @@ def test_a_value_kept_under_the_new_name_fills_the_renamed_column(plant):
     assert plant.row("orders", ROW)["notes"] is None
     migrate(plant, renamed_notes("notes"))
     assert plant.row("orders", ROW)["remarks"] == "from a newer centre"
+
+
+# --- what is kept while a column is renamed -----------------------------------------------------
+
+
+def test_a_head_under_undecided_writes_comes_out_under_the_new_name(plant):
+    plant.take(put("orders", {"id": ROW, "notes": "a", "line": "L1"}, order=1))
+    plant.update("orders", ROW, notes="mine")
+    n = plant.drain()
+    plant.take(put("orders", {"id": ROW, "notes": "theirs", "line": "L2"}, order=2))
+    migrate(plant, renamed_notes("notes"))
+    assert plant.row("orders", ROW)["remarks"] == "mine"
+    plant.take(ack=plant.ack(n))
+    row = plant.row("orders", ROW)
+    assert (row["remarks"], row["line"]) == ("theirs", "L2")
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_row_that_had_made_way_comes_back_with_the_renamed_column(plant, own):
+    plant.take(put("orders", {"id": ROW, "order_no": "A", "notes": "kept"}, order=1))
+    if own:
+        plant.update("orders", ROW, notes="mine")
+        plant.drain()
+    plant.take(put("orders", {"id": uid(2), "order_no": "A"}, order=2))
+    assert plant.asides() == [("orders", ROW, "unique")]
+    migrate(plant, renamed_notes("notes"))
+    plant.take(put("orders", {"id": uid(2), "order_no": "B"}, order=3))
+    assert plant.row("orders", ROW)["remarks"] == ("mine" if own else "kept")
+
+
+def test_a_difference_that_is_not_decided_still_counts_in_a_renamed_sum(plant):
+    plant.take(put("orders", {"id": ROW, "made": 10}, order=1))
+    plant.update("orders", ROW, made=13)
+    plant.drain()
+    migrate(plant, renamed("made", "finished"))
+    plant.take(put("orders", {"id": ROW, "finished": 20}, order=2))
+    assert plant.row("orders", ROW)["finished"] == 23
