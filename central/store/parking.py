@@ -22,7 +22,7 @@ from shared.values import rule_broken
 from sync import codec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from psycopg import AsyncConnection
 
@@ -187,12 +187,16 @@ def plain(text: str, length_max: int) -> str:
 
 
 async def tell(applying: Applying, refused: Sequence[Refusal]) -> None:
-    """Have the site get the heads of its rows, where the rows can have one at all."""
+    """Have the site get the heads of its rows, but for those that only wait."""
+    await send_heads(applying, [each.source for each in refused if not each.is_quiet])
+
+
+async def send_heads(applying: Applying, sources: Iterable[Source]) -> None:
+    """Have the site get the heads of rows that it sent, where they can have one at all."""
     told = []
-    for each in refused:
-        source = each.source
+    for source in sources:
         block, created = source.block, source.block.created[source.place]
-        if block.table not in applying.catalog or each.is_quiet:
+        if block.table not in applying.catalog:
             continue
         table = applying.catalog.table(block.table)
         named = rule_broken(ID, source.id) or rule_broken(CREATED_AT, created)

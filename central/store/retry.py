@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from central.store.applying import Setback
-from central.store.changeset import Extra, Origin, Reason, Refusal, Rows
+from central.store.changeset import Extra, Origin, Reason, Refusal, Rows, Source
 from central.store.extras import forget_extras, keep_extras
 from central.store.facts import apply_facts
 from central.store.fixed import fixed
 from central.store.groups import apply_group, part_orphans
 from central.store.intake import take_in
 from central.store.literals import array
-from central.store.parking import MESSAGE_MAX, plain, tell
+from central.store.parking import MESSAGE_MAX, plain, send_heads, tell
 from central.store.records import News, restate
 from shared.catalog import Kind
 from sync import codec
@@ -93,7 +93,8 @@ async def retry(applying: Applying, ticket: str) -> bool:
 async def discard(applying: Applying, ticket: str, by: str) -> bool:
     """Let go of a parked row for good, on a person's word; return whether there was one.
 
-    What waited behind it is tried without it.
+    What waited behind it is tried without it. Its site, which goes on showing a row that only
+    waited, gets what the centre has of it.
     """
     found = await _read(applying, [ticket])
     if not found:
@@ -101,9 +102,15 @@ async def discard(applying: Applying, ticket: str, by: str) -> bool:
     await _forget(applying, [ticket])
     message = plain(f"discarded by {by}", MESSAGE_MAX)
     await restate(applying, {ticket: News("discarded", message=message)})
+    await send_heads(applying, [source for waiting in found for source in _sources(waiting)])
     for each in await _behind(applying, found):
         await retry(applying, each)
     return True
+
+
+def _sources(waiting: Waiting) -> Iterable[Source]:
+    for block in codec.decode_body(waiting.block).blocks:
+        yield from (Source(block, row, waiting.origin) for row in range(len(block)))
 
 
 async def _retry(applying: Applying, group: Sequence[Waiting]) -> bool:

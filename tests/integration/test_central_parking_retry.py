@@ -184,6 +184,21 @@ async def test_a_child_waits_quietly_with_what_its_site_builds_on_it(world: Worl
     assert await world.head(str(job["id"])) == later.tx_id
 
 
+async def test_of_a_row_that_waited_quietly_its_site_learns_when_it_is_discarded(
+    world: World,
+) -> None:
+    site = world.site()
+    job = job_of(str(uuid.uuid4()))
+    row_id = str(job["id"])
+    await site.apply(site.sends(site.insert("job_orders", job)))
+    (ticket,) = (await tickets(world)).values()
+    assert await told(world, "job_orders") == []
+    assert await world.store.discard(ticket, "ann")
+    # The centre has no such row: its site must not go on showing it.
+    assert await told(world, "job_orders") == [row_id]
+    assert await world.head(row_id) is None
+
+
 async def test_a_child_of_a_child_waits_for_its_own_parent(world: World) -> None:
     site = world.site()
     plan = {"id": str(uuid.uuid4()), "plan_code": "P"}
