@@ -20,6 +20,14 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def of_row(name: str) -> str:
+    """Return a column of the row ``d``.
+
+    By its name alone, SQLite takes a column that does not exist for a text in double quotes.
+    """
+    return f"d.{quoted(name)}"
+
+
 def literal(value: object) -> str:
     """Return a value as an SQL literal."""
     if value is None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from edge import capture
-from edge.sql_text import quoted
+from edge.sql_text import of_row, quoted
 from edge.store import position
 from edge.store.ids import as_text
 from edge.store.packing import Packer
@@ -73,9 +73,9 @@ def pages(
     connection: sqlite3.Connection, table: Table, mark: int, last: int = _NUMBER_MAX
 ) -> Iterator[Page]:
     """Yield the facts above a mark, up to the last that is wanted."""
-    columns = ", ".join(map(quoted, (capture.JOURNAL, *_KEYS, *table.names)))
+    columns = ", ".join(map(of_row, (capture.JOURNAL, *_KEYS, *table.names)))
     page_after = (
-        f"SELECT {columns} FROM {quoted(table.name)}"
+        f"SELECT {columns} FROM {quoted(table.name)} d"
         f" WHERE {capture.JOURNAL} > ? AND {capture.JOURNAL} <= ?"
         f" ORDER BY {capture.JOURNAL} LIMIT {PAGE_ROWS}"
     )

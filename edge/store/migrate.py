@@ -15,7 +15,7 @@ import msgpack
 
 from edge import capture
 from edge.sql_text import quoted
-from edge.store import schema, watch
+from edge.store import adoption, schema, watch
 from edge.store.drain import drain_within
 from edge.store.materialise import materialise_within
 from edge.store.open import Opened, Seen, connect_to_read, current_catalog, writing
@@ -119,7 +119,7 @@ def _migrate(connection: sqlite3.Connection, old: Catalog | None, new: Catalog) 
 def _apply(connection: sqlite3.Connection, change: Change, new: Catalog, site: str) -> None:
     match change:
         case AddTable(table):
-            _add_table(connection, table, capture.form_of(table, new, site=site))
+            _add_table(connection, table, new, site)
         case AddColumn(name, column):
             connection.execute(schema.column_statement(new.table(name), column))
         case RenameColumn(name, before, after):
@@ -131,11 +131,13 @@ def _apply(connection: sqlite3.Connection, change: Change, new: Catalog, site: s
             _widen(connection, new.table(name), before, after)
 
 
-def _add_table(connection: sqlite3.Connection, table: Table, form: capture.Form) -> None:
-    adopted = connection.execute(
-        "SELECT 1 FROM _sync_table WHERE name = ? AND adopted", (table.name,)
-    ).fetchone()
-    if adopted:
+def _add_table(connection: sqlite3.Connection, table: Table, new: Catalog, site: str) -> None:
+    if adoption.state(connection, table.name) == "adopted":
+        # Its declaration may have changed since. Nothing was drained of it, so whatever its log
+        # says comes to this: every row that stands is new.
+        adoption.add_columns(connection, table, site)
+        connection.execute(f"DROP TABLE {quoted(capture.log_name(table))}")
+        adoption.queue_all(connection, table)
         return
     if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table.name,)).fetchone():
         message = (
@@ -143,7 +145,7 @@ def _add_table(connection: sqlite3.Connection, table: Table, form: capture.Form)
             f" `mes-edge adopt FILE --table {table.name}` takes it in, with its rows"
         )
         raise SchemaMismatch(message)
-    schema.create(connection, table, form)
+    schema.create(connection, table, capture.form_of(table, new, site=site))
 
 
 def _rename_kept(connection: sqlite3.Connection, table: str, before: str, after: str) -> None:

@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edge import capture
-from edge.sql_text import quoted
+from edge.sql_text import of_row, quoted
 from edge.store.canon import as_instant, one_form_of_old, to_one_form
 from edge.store.fold import Decided, Touched, decide, fold, whole_groups
 from edge.store.ids import as_text
@@ -73,6 +73,14 @@ class Touches:
         """Forget the log: everything in it is in the outbox."""
         self._connection.execute(f"DELETE FROM {quoted(capture.log_name(self._table))}")
 
+    def deletes(self, row_id: str) -> bool:
+        """Return whether the batch deletes a row."""
+        query = (
+            f"SELECT 1 FROM {quoted(capture.log_name(self._table))} WHERE op = 'D' AND id = ?1"
+            f" AND NOT EXISTS (SELECT 1 FROM {quoted(self._table.name)} WHERE id = ?1) LIMIT 1"
+        )
+        return self._connection.execute(query, (row_id,)).fetchone() is not None
+
     def _changes(self, page: list[Touched]) -> list[Change]:
         page, odd = self._readable(page)
         ids = json.dumps([touched.id for touched in page])
@@ -127,8 +135,8 @@ class Touches:
 
         The centre can't take such a row, and parks it under that id.
         """
-        names = ", ".join(map(quoted, ("site_id", "created_at", *self._table.names)))
-        query = f"SELECT {names} FROM {quoted(self._table.name)} WHERE id = CAST(? AS TEXT)"
+        names = ", ".join(map(of_row, ("site_id", "created_at", *self._table.names)))
+        query = f"SELECT {names} FROM {quoted(self._table.name)} d WHERE id = CAST(? AS TEXT)"
         odd: dict[str, list[Value]] = {}
         readable = []
         for touched in page:
@@ -145,11 +153,11 @@ class Touches:
     def _lives(self, ids: str, needed: int) -> dict[str, list[Value]]:
         """Return the rows that stand; columns that are not needed are null in them."""
         columns = "".join(
-            f", {quoted(name)}" if needed >> bit & 1 else ", NULL"
+            f", {of_row(name)}" if needed >> bit & 1 else ", NULL"
             for bit, name in enumerate(self._table.names)
         )
         rows = self._connection.execute(
-            f"SELECT id, site_id, created_at{columns} FROM {quoted(self._table.name)}"
+            f"SELECT id, site_id, created_at{columns} FROM {quoted(self._table.name)} d"
             " WHERE id IN (SELECT value FROM json_each(?))",
             (ids,),
         )

@@ -262,6 +262,43 @@ def test_a_store_that_is_opened_before_the_table_is_adopted_says_what_to_do(path
     assert adopt(path, "gauges", CATALOG, OWNER).queued == 2
 
 
+WITH_WHO = replace(TWO_WAY, columns=(*TWO_WAY.columns, column("who", Kind.TEXT)), groups=())
+
+
+@pytest.mark.parametrize("columns", [WITH_WHO.columns, WITH_WHO.columns[::-1]])
+def test_columns_that_are_declared_after_the_adoption_are_there_at_the_first_start(
+    path, opened, columns
+):
+    adopt(path, "gauges", CATALOG, OWNER)
+    adopt(path, "old_parts", CATALOG, OWNER)
+    with closing(sqlite3.connect(path)) as plant, plant:
+        plant.execute("UPDATE gauges SET reading = 99 WHERE number = 1")
+        plant.execute("DELETE FROM gauges WHERE number = 2")
+    site = opened(path, Catalog(1, (replace(TWO_WAY, columns=columns, groups=()), PARTS)))
+    site.write("INSERT INTO gauges (number, serial) VALUES (3, 'A-3')")
+    sent = [row for row in site.sent() if row.table == "gauges"]
+    assert {(row.op, row.new["number"], row.new["reading"], row.new["who"]) for row in sent} == {
+        ("I", 1, "99", None),
+        ("I", 3, None, None),
+    }
+    site.write("UPDATE gauges SET who = 'anna' WHERE number = 3")
+    assert [(row.old, row.new) for row in site.sent()] == [({"who": None}, {"who": "anna"})]
+
+
+def test_a_column_that_a_tool_took_away_stops_the_drain_and_is_no_text(path, opened):
+    """In double quotes, a name that does not exist would be read by SQLite as a text of its own."""
+    site = adopted(path, opened)
+    site.write("UPDATE gauges SET reading = 1, made = '2012-01-02T03:04:05Z'")
+    for row in site.rows("SELECT name FROM sqlite_schema WHERE type = 'trigger'"):
+        site.write(f"DROP TRIGGER {row['name']}")
+    site.write("ALTER TABLE gauges DROP COLUMN made")
+    with pytest.raises(sqlite3.OperationalError, match="no such column: .*made"):
+        site.sent()
+    site.write("ALTER TABLE gauges ADD COLUMN made DATETIME")
+    site.write("UPDATE gauges SET made = '2012-01-02T03:04:05Z'")
+    assert {row.new["made"] for row in site.sent()} == {WRITTEN}
+
+
 def unchanged(path, fails):
     plant = sqlite3.connect(path)
     before = [line for line in plant.iterdump() if "_sync_" not in line]
