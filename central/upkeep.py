@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from shared.observe import note
 
@@ -16,47 +16,104 @@ _log = logging.getLogger(__name__)
 #: Snapshots are fetched within hours; a spool older than this is abandoned.
 SNAPSHOT_HOURS = 24
 UPKEEP_EVERY_S = 60.0
+#: Rows that one statement looks at, of each feed or chain: nobody waits long for it, and what it
+#: leaves behind is cleaned up by the server step by step.
+SLICE_ROWS = 500
+#: Refused messages that are kept of one site, the latest; and for how long.
+REFUSED_ROWS_MAX = 10_000
+REFUSED_DAYS = 90
 
 
 async def advance_safe(connection: AsyncConnection[Any], safe_after_s: float) -> int:
     """Declare safe what was applied longer ago than this; return the number of sites that moved.
 
     ``safe`` means: inside the oldest backup that might still be restored. While no backup has
-    ever been marked, age stands for it (protocol, rule 8).
+    ever been marked, age stands for it (protocol, rule 8). A chain that is being applied to has
+    its turn the next time: to wait for it, with the others locked, would stop them all.
     """
+    # Numbers and times grow together along a chain: what has come of age is read, and one more.
     cursor = await connection.execute(
-        """UPDATE sync.epoch e SET safe_n = a.n
-           FROM (SELECT site, epoch, max(n) AS n FROM sync.applied
-                 WHERE applied_at <= now() - make_interval(secs => %s) GROUP BY site, epoch) a
+        """WITH free AS MATERIALIZED (
+               SELECT site, epoch, safe_n FROM sync.epoch FOR NO KEY UPDATE SKIP LOCKED
+           ), aged AS (
+               SELECT f.site, f.epoch, f.safe_n, (
+                   SELECT max(a.n) FROM sync.applied a
+                   WHERE a.site = f.site AND a.epoch = f.epoch AND a.n > f.safe_n
+                     AND a.n < coalesce(young.n, 9223372036854775807)) AS n
+               FROM free f LEFT JOIN LATERAL (
+                   SELECT a.n FROM sync.applied a
+                   WHERE a.site = f.site AND a.epoch = f.epoch AND a.n > f.safe_n
+                     AND a.applied_at > now() - make_interval(secs => %s)
+                   ORDER BY a.n LIMIT 1) AS young ON true
+           )
+           UPDATE sync.epoch e SET safe_n = a.n FROM aged a
            WHERE a.site = e.site AND a.epoch = e.epoch AND a.n > e.safe_n""",
         [safe_after_s],
     )
     return cursor.rowcount
 
 
-async def prune(connection: AsyncConnection[Any], feed_days: int) -> dict[str, int]:
-    """Delete feed entries, snapshots and known transactions past their time; return the counts.
+_FEED: Final = """
+DELETE FROM sync.feed AS f USING (
+    SELECT o.scope, o.pos FROM sync.feed_head AS h CROSS JOIN LATERAL (
+        SELECT scope, pos, made_at FROM sync.feed
+        WHERE scope = h.scope AND pos < h.pos ORDER BY pos LIMIT %(slice)s) AS o
+    WHERE o.made_at < now() - make_interval(days => %(days)s)) AS o
+WHERE f.scope = o.scope AND f.pos = o.pos"""
 
-    An edge that was away for longer takes a snapshot. Transactions are remembered twice as long
-    as entries: a late copy of one must still be known.
+# Remembered twice as long as entries: a late copy of a transaction must still be known.
+_APPLIED: Final = """
+DELETE FROM sync.applied AS a USING (
+    SELECT o.tx_id FROM sync.epoch AS e CROSS JOIN LATERAL (
+        SELECT tx_id, applied_at FROM sync.applied
+        WHERE site = e.site AND epoch = e.epoch AND n < least(e.safe_n, e.last_n)
+        ORDER BY n LIMIT %(slice)s) AS o
+    WHERE o.applied_at < now() - make_interval(days => 2 * %(days)s)) AS o
+WHERE a.tx_id = o.tx_id"""
+
+# Parts that nobody will ask for again: their transaction came whole another way, or never can.
+_PARTS: Final = """
+DELETE FROM sync.part AS p USING (
+    SELECT p.site, p.epoch, p.n, p.part FROM sync.part AS p JOIN sync.epoch AS e USING (site, epoch)
+    WHERE p.n <= e.last_n OR e.closed_at_n IS NOT NULL LIMIT %(slice)s) AS o
+WHERE p.site = o.site AND p.epoch = o.epoch AND p.n = o.n AND p.part = o.part"""
+
+# What was accepted and set aside whole ('fault') is nowhere else: a person decides on it.
+_REFUSED: Final = """
+DELETE FROM sync.refused WHERE id IN (
+    SELECT id FROM (
+        SELECT id, refused_at, row_number() OVER (PARTITION BY site ORDER BY id DESC) AS place
+        FROM sync.refused WHERE reason <> 'fault') AS r
+    WHERE place > %(refused_max)s OR refused_at < now() - make_interval(days => %(refused_days)s)
+    LIMIT 20 * %(slice)s)"""
+
+_SNAPSHOTS: Final = """
+DELETE FROM sync.snapshot WHERE made_at < now() - make_interval(hours => %(snapshot_hours)s)"""
+
+_PRUNED: Final = {
+    "feed": _FEED, "snapshots": _SNAPSHOTS, "applied": _APPLIED, "parts": _PARTS,
+    "refused": _REFUSED,
+}  # fmt: skip
+
+
+async def prune(connection: AsyncConnection[Any], feed_days: int) -> dict[str, int]:
+    """Delete what is past its time, slice by slice; return the counts.
+
+    An edge that was away for longer than its feed's entries are kept takes a snapshot.
+    ``connection`` must be in autocommit mode.
     """
-    feed = await connection.execute(
-        """DELETE FROM sync.feed f USING sync.feed_head h
-           WHERE h.scope = f.scope AND f.pos < h.pos
-             AND f.made_at < now() - make_interval(days => %s)""",
-        [feed_days],
-    )
-    spools = await connection.execute(
-        "DELETE FROM sync.snapshot WHERE made_at < now() - make_interval(hours => %s)",
-        [SNAPSHOT_HOURS],
-    )
-    applied = await connection.execute(
-        """DELETE FROM sync.applied a USING sync.epoch e
-           WHERE e.site = a.site AND e.epoch = a.epoch AND a.n < least(e.safe_n, e.last_n)
-             AND a.applied_at < now() - make_interval(days => %s)""",
-        [2 * feed_days],
-    )
-    return {"feed": feed.rowcount, "snapshots": spools.rowcount, "applied": applied.rowcount}
+    given = {
+        "slice": SLICE_ROWS,
+        "days": feed_days,
+        "refused_max": REFUSED_ROWS_MAX,
+        "refused_days": REFUSED_DAYS,
+        "snapshot_hours": SNAPSHOT_HOURS,
+    }
+    pruned = dict.fromkeys(_PRUNED, 0)
+    for what, statement in _PRUNED.items():
+        while gone := (await connection.execute(statement, given)).rowcount:
+            pruned[what] += gone
+    return pruned
 
 
 async def keep_up(connection: AsyncConnection[Any], *, safe_after_s: float, feed_days: int) -> None:

@@ -240,9 +240,12 @@ ALTER TABLE sync.snapshot_chunk ALTER body SET STORAGE EXTERNAL;
 
 -- Reports ------------------------------------------------------------------------------------------
 
-CREATE TABLE sync.rollup_mark (        -- append-only: a mark is taken away only by who has seen it
-    id          bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+-- The hours whose totals are to be made again, each once. Every apply holds its site's chain until it
+-- commits: who takes a site's marks away locks its rows of sync.epoch first, so that no apply that
+-- found the mark there already is still to come.
+CREATE TABLE sync.rollup_mark (
     site_id     text        NOT NULL,
     table_name  text        NOT NULL,
-    hour        timestamptz NOT NULL
+    hour        timestamptz NOT NULL,
+    PRIMARY KEY (site_id, table_name, hour)
 );
