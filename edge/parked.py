@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Rows that one list holds.
 LISTED_MAX: Final = 1_000
 #: What is still to be settled.
-OPEN_STATES: Final = ("parked", "waiting", "unique", "refused")
+OPEN_STATES: Final = ("parked", "waiting", "unique", "refused", "too_large")
 
 _ROWS: Final = """
 WITH found AS (

@@ -124,8 +124,11 @@ _PAGES: Final = (
         "MES-ASIDE",
         "rows stand aside at this site",
         "A row of the centre has taken a unique key that a local row had, or could not be stored:"
-        " the row is kept beside the tables and comes back when its place is free.",
-        "`mes-sync parked list` shows them. Give one of the two rows another key.",
+        " the row is kept beside the tables and comes back when its place is free. Or a write is"
+        " too large for any message (too_large): it was not sent, and what the centre sends may"
+        " take its place.",
+        "`mes-sync parked list` shows them. Give one of the two rows another key; shorten what is"
+        " too large.",
         "degraded: at once",
     ),
     Page(
@@ -202,8 +205,10 @@ _PAGES: Final = (
     Page(
         "MES-ROW-TOO-LARGE",
         "a row is too large to be sent",
-        "It stays in the store and is not sent: no message can hold it.",
-        "Shorten the long text or bytes of the row that the event names.",
+        "It stays in the store and is not sent: no message can hold it. `mes-sync parked list`"
+        " shows it until it is settled.",
+        "Shorten the long text or bytes of the row that the event names; of a fact, insert a"
+        " shorter one.",
     ),
     Page(
         "MES-JOURNAL-RESTARTED",

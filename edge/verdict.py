@@ -35,6 +35,8 @@ DISK_LOW: Final = 0.10
 DISK_CRITICAL: Final = 0.02
 DISK_CRITICAL_BYTES: Final = 200_000_000
 KEPT_LONG_MS: Final = 14 * _DAY_MS
+#: Why a row is set aside, where somebody has to see to it.
+SEEN_TO: Final = ("unique", "refused", "too_large")
 
 
 class Level(IntEnum):
@@ -137,7 +139,7 @@ class Unapplied:
     parked: int = 0
     waiting: int = 0
     oldest_ms: int | None = None
-    #: Code -> rows; ``unique`` and ``refused`` are those that somebody has to see to.
+    #: Code -> rows; ``SEEN_TO`` are those that somebody has to see to.
     aside: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -344,7 +346,7 @@ def _for_people(picture: Picture) -> Iterator[Reason]:
             counted(unapplied.parked, "row", "rows") + " could not be applied at the centre",
             "mes-sync parked list",
         )
-    aside = unapplied.aside.get("unique", 0) + unapplied.aside.get("refused", 0)
+    aside = sum(unapplied.aside.get(code, 0) for code in SEEN_TO)
     if aside:
         yield Reason(
             "MES-ASIDE",

@@ -99,6 +99,7 @@ CREATE TABLE _sync_aside (             -- rows that stand in no table now, in fu
     code       TEXT NOT NULL,          -- unique: another row has its key; it comes back when that is free
                                        -- parked, gone, left: own writes that the centre did not let stand
                                        -- refused: a head that SQLite did not take
+                                       -- too_large: an own write that no message can carry
     content    TEXT NOT NULL,          -- JSON column -> value
     version    TEXT,                   -- refused: the head's, and its order
     ord        INTEGER,

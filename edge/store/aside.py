@@ -2,7 +2,8 @@
 
 Nothing that was accepted at the edge is dropped. A row that has to make way for one of the
 centre's, a write that the centre did not let stand, and a head that this store can't take are here,
-each as a JSON object of its columns.
+each as a JSON object of its columns. So is a write that no message can carry: its row stands, but
+whatever comes from the centre may take its place.
 """
 
 from __future__ import annotations
@@ -11,20 +12,22 @@ import json
 import sqlite3
 from typing import TYPE_CHECKING, Any, Final
 
+from edge.sql_text import quoted
 from shared.errors import SchemaMismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from edge.store.applying import Applying
     from edge.store.target import Target
-    from shared.changes import Value
+    from shared.changes import ChangeBlock, Value
 
 UNIQUE: Final = "unique"  #: another row has its key; it comes back when that is free
 PARKED: Final = "parked"  #: an insert that the centre has not accepted
 GONE: Final = "gone"  #: the centre deleted the row; own writes on it came too late
 LEFT: Final = "left"  #: the row left the share; own writes on it are still owed
 REFUSED: Final = "refused"  #: a head that SQLite did not take
+TOO_LARGE: Final = "too_large"  #: an own write that no message can carry; a fact without its values
 
 #: What SQLite raises for a row that it can't take. All else is trouble with the store itself.
 REFUSALS: Final = (sqlite3.IntegrityError, sqlite3.DataError, OverflowError)
@@ -59,12 +62,15 @@ def add(applying: Applying, target: Target, row_id: str, values: Mapping[str, Va
 
 
 def drop(applying: Applying, target: Target, row_id: str, *codes: str) -> None:
-    """Forget what was set aside of a row; all of it, or what is there under these codes."""
-    marks = ", ".join("?" * len(codes))
-    only = f" AND code IN ({marks})" if codes else ""
+    """Forget what was set aside of a row: what is there under these codes, or all that came down.
+
+    A write that was never sent is settled by the site itself.
+    """
+    only = f"code IN ({', '.join('?' * len(codes))})" if codes else "code <> ?"
     found = applying.connection.execute(
-        f"DELETE FROM _sync_aside WHERE table_name = ? AND id = ?{only} RETURNING code, reason",
-        (target.name, row_id, *codes),
+        f"DELETE FROM _sync_aside WHERE table_name = ? AND id = ? AND {only}"
+        " RETURNING code, reason",
+        (target.name, row_id, *(codes or (TOO_LARGE,))),
     ).fetchall()
     for code, reason in found:  # it made way for a moment only: nothing to tell an operator
         ids = applying.set_aside.get((target.name, code, reason), [])
@@ -72,6 +78,53 @@ def drop(applying: Applying, target: Target, row_id: str, *codes: str) -> None:
             ids.remove(row_id)
             if not ids:
                 del applying.set_aside[target.name, code, reason]
+
+
+# --- what was never sent ------------------------------------------------------------------------
+
+
+def keep_unsent(connection: sqlite3.Connection, block: ChangeBlock, now_ms: int) -> None:
+    """Keep a row's write that no message can carry; of a fact only that it was not sent."""
+    (row_id,), values = block.ids, {} if not block.at else _only_row(block)
+    connection.execute(
+        "INSERT OR REPLACE INTO _sync_aside (table_name, id, code, content, reason, at_ms)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (block.table, row_id, TOO_LARGE, to_json(values), "no message can carry it", now_ms),
+    )
+
+
+def _only_row(block: ChangeBlock) -> dict[str, Value]:
+    return {name: column[0] for name, column in zip(block.columns, block.new, strict=True)}
+
+
+def unsent(connection: sqlite3.Connection) -> dict[tuple[str, str], set[str]]:
+    """Return what was never sent: (table, id) -> columns."""
+    rows = connection.execute(
+        "SELECT table_name, id, (SELECT json_group_array(key) FROM json_each(content))"
+        " FROM _sync_aside WHERE code = ?",
+        (TOO_LARGE,),
+    )
+    return {(table, row_id): set(json.loads(names)) for table, row_id, names in rows}
+
+
+def settle_unsent(connection: sqlite3.Connection, rows: Iterable[tuple[str, str]]) -> None:
+    """Forget what is sent by now, or that the site itself has deleted."""
+    connection.executemany(
+        "DELETE FROM _sync_aside WHERE table_name = ? AND id = ? AND code = ?",
+        [(*row, TOO_LARGE) for row in rows],
+    )
+
+
+def settle_dropped(connection: sqlite3.Connection, facts: str) -> None:
+    """Forget the facts that were never sent and that retention has dropped meanwhile."""
+    connection.execute(
+        "DELETE FROM _sync_aside WHERE table_name = ? AND code = ?"
+        f" AND id NOT IN (SELECT id FROM {quoted(facts)} WHERE id = _sync_aside.id)",
+        (facts, TOO_LARGE),
+    )
+
+
+# --- reading and writing ------------------------------------------------------------------------
 
 
 def reason_of(applying: Applying, target: Target, error: Exception) -> str:

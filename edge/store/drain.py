@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edge import capture
-from edge.store import position, watch
+from edge.store import aside, position, watch
 from edge.store.canon import to_one_form
 from edge.store.early import Mark, facts_block, mark_of, move_mark, pages, reading_ahead, texts
 from edge.store.ids import uuid7
@@ -206,6 +206,7 @@ class _Batch:
         self._deletes: set[str] = set()
         self._restarted: list[str] = []
         self._tx_ids: dict[int, str] = {}
+        self._unsent = aside.unsent(opened.connection)
 
     def take(self, table: Table) -> None:
         """Take all changes of a table but deletions."""
@@ -227,6 +228,7 @@ class _Batch:
 
     def clear(self) -> None:
         """Forget the logs: everything in them is taken."""
+        aside.settle_unsent(self._connection, self._gone())
         for touches in self._logged.values():
             touches.clear()
 
@@ -243,6 +245,13 @@ class _Batch:
                 "DELETE FROM _sync_pending WHERE table_no = ? AND id = ? AND n = ?",
                 (number, block.ids[0], self._n),
             )
+            aside.keep_unsent(self._connection, block, now_ms)
+
+    def _gone(self) -> Iterator[tuple[str, str]]:
+        """Yield the rows with writes that were never sent which the site has deleted."""
+        for name, row_id in self._unsent:
+            if name in self._logged and self._logged[name].deletes(row_id):
+                yield name, row_id
 
     # --- facts ----------------------------------------------------------------------------
 
@@ -259,6 +268,8 @@ class _Batch:
             mark = page.mark
             self._packer.add(page.block())
         move_mark(self._connection, table, mark)
+        if self._unsent:
+            aside.settle_dropped(self._connection, table.name)
 
     # --- rows that change -------------------------------------------------------------------
 
@@ -272,6 +283,15 @@ class _Batch:
                 continue
             self._packer.add(self._block(table, op, mask, group))
             self._note_pending(table, op, mask, group)
+            if self._unsent:
+                self._settle(table, mask, group)
+
+    def _settle(self, table: Table, mask: int, group: list[Change]) -> None:
+        """Take what was never sent as sent, where these changes bring it all."""
+        sent = set(table.names_of(mask))
+        rows = [(table.name, change.touched.id) for change in group]
+        brought = [row for row in rows if row in self._unsent and self._unsent[row] <= sent]
+        aside.settle_unsent(self._connection, brought)
 
     def _block(self, table: Table, op: Op, mask: int, group: list[Change]) -> ChangeBlock:
         places = [bit for bit in range(len(table.names)) if mask >> bit & 1]

@@ -27,6 +27,8 @@ MEMORY_BYTES_MAX: Final = 4 << 20
 _VALUE_BYTES: Final = 16.0
 #: Parts are filled to this share of the limit: the estimate may be off by the rest.
 _FILL: Final = 0.8
+#: Of a row that fits no message otherwise, replaced values beyond it are left out.
+_OLD_MAX: Final = 1 << 16
 
 
 @dataclass(slots=True)
@@ -110,6 +112,8 @@ class Packer:
         fits = packed is not None and (alone or len(packed) <= codec.MESSAGE_BYTES_MAX)
         if packed is not None and fits and len(body) <= codec.BODY_BYTES_MAX:
             self._keep(body, packed, rows=sum(map(len, blocks)))
+        elif alone and (lighter := _without_long_old(blocks[0])):
+            self._pack([lighter])
         elif alone:
             self.too_large.append(blocks[0])
         else:
@@ -130,6 +134,21 @@ def _values(block: ChangeBlock) -> int:
 def _lists(block: ChangeBlock) -> int:
     """Return how many lists a block has when it is encoded, those of its keys included."""
     return 11 + len(block.new) + len(block.old)
+
+
+def _without_long_old(block: ChangeBlock) -> ChangeBlock | None:
+    """Return a row without the long values that it replaces; None where it replaces none.
+
+    They tell a person what the writer saw. What was written comes first.
+    """
+    kept = [
+        [
+            None if isinstance(value, str | bytes) and len(value) > _OLD_MAX else value
+            for value in old
+        ]
+        for old in block.old
+    ]
+    return None if kept == block.old else replace(block, old=kept)
 
 
 def _halves(blocks: list[ChangeBlock]) -> list[list[ChangeBlock]]:

@@ -280,17 +280,6 @@ def test_a_very_long_text_goes_whole(odd):
     assert [row.new["t"] for row in odd.sent()] == [text]
 
 
-@pytest.mark.parametrize("table", ["odd", "odd_facts"])
-def test_a_row_that_no_message_can_carry_stays_here_and_is_told(odd, table):
-    odd.write(f"DROP TRIGGER _sync_{table}_guard_insert")
-    odd.insert(table, id=uid(1), b=bytes(codec.BODY_BYTES_MAX + 1))
-    odd.insert(table, id=uid(2), i=7)
-    assert [row.id for row in odd.sent()] == [uid(2)]
-    assert odd.row(table, uid(1)) is not None
-    assert odd.events() == ["MES-ROW-TOO-LARGE"]
-    assert odd.value("SELECT count(*) FROM _sync_pending WHERE id = ?", uid(1)) == 0
-
-
 def test_a_blob_that_is_too_large_is_refused_at_the_write(odd):
     message = odd.refused("INSERT INTO odd (b) VALUES (zeroblob(16000001))")
     assert "odd.b: at most 16000000 bytes are allowed" in message

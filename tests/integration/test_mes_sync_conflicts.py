@@ -269,6 +269,12 @@ def test_a_parked_row_is_shown_in_full_with_what_to_do(site: Site):
     assert "mes-central parked retry 000d0001" in out
 
 
+def test_a_write_too_large_to_be_sent_is_listed_until_it_is_settled(site: Site):
+    from_centre(site, ("UPDATE _sync_aside SET code = 'too_large'", ()))
+    found = mes_sync(site, "parked", "list", "--json").document["parked"]
+    assert [each["state"] for each in found if each["place"] == "here"] == ["too_large"]
+
+
 def test_settled_rows_are_listed_only_where_asked_for(site: Site):
     from_centre(site, ("UPDATE sync_parked SET state = 'applied'", ()))
     assert len(mes_sync(site, "parked", "list", "--json").document["parked"]) == 1
