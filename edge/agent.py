@@ -1,8 +1,9 @@
 """The agent: keeps one store in step with the centre, for as long as it runs.
 
-Five tasks, each a short loop: drain what programs committed, send what was drained, receive what
-the centre decided, say hello, prune. Any may fail at any time: nothing is remembered but what
-the store holds, so each goes on after a pause, and so does the agent after a kill.
+A few tasks, each a short loop: drain what programs committed, send what was drained, receive what
+the centre decided, say hello, obey the centre, prune, tell how it is. Any may fail at any time:
+nothing is remembered but what the store holds, so each goes on after a pause, and so does the agent
+after a kill.
 """
 
 from __future__ import annotations
@@ -24,8 +25,17 @@ from edge.lanes import DownLane, StoreThread, UpLane, now_ms
 from edge.loading import load_snapshot
 from edge.status import read_picture
 from edge.wake import Wake
+from shared.catalog import Policy
 from shared.clock import clock_offset_ms
-from shared.errors import BrokerUnreachable, ConsumerGone, Fatal, ForkedHistory, Transient
+from shared.errors import (
+    BrokerUnreachable,
+    ConsumerGone,
+    Fatal,
+    ForkedHistory,
+    NotAuthorised,
+    ServerTooOld,
+    Transient,
+)
 from shared.observe import note
 from sync import codec
 from sync.protocol import Verdict
@@ -47,6 +57,9 @@ _SMALL_DRAIN_ROWS = 500
 _PRUNE_EVERY_S = 30.0
 #: How long the centre may take to decide before the agent asks whether our messages arrived.
 _UNDECIDED_MAX_S = 20.0
+#: What a broker refuses us for: it may take us in a moment later, and meanwhile the store is
+#: drained. A node of a cluster, say, may not know our account yet.
+_OF_LINK = (NotAuthorised, ServerTooOld)
 
 
 class Agent:
@@ -87,11 +100,23 @@ class Agent:
                 for work in (self._prune, self._tell):
                     tasks.create_task(self._forever(work), name=work.__name__)
         finally:
-            with contextlib.suppress(sqlite3.Error):
-                await self._thread.run(self._store.drain, now_ms())
-            self._write_state(connected=False, stopped=True)
-            self._reading.close()
-            self._thread.close()
+            try:
+                await self._end()
+            finally:
+                self._reading.close()
+                self._thread.close()
+
+    async def _end(self) -> None:
+        """Drain a last time; where a program holds the store, the next start does it."""
+        try:
+            drained = await self._thread.run(self._store.drain, now_ms())
+            if drained is not None:
+                self._tell_drained(drained)
+        except (Transient, sqlite3.Error, OSError) as why:
+            note(_log, "not drained at the end", level=logging.WARNING, why=str(why))
+        finally:
+            with contextlib.suppress(OSError):  # a full disk; the lock tells that nobody is here
+                self._write_state(connected=False, stopped=True)
 
     async def _forever(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do the work again and again; after a failure, wait a little longer each time.
@@ -123,7 +148,9 @@ class Agent:
 
     def _note_failure(self, state: RetryCallState) -> None:
         why = state.outcome.exception() if state.outcome else None
-        foreseen = isinstance(why, (Transient, TimeoutError, sqlite3.OperationalError))
+        foreseen = isinstance(why, (Transient, TimeoutError, sqlite3.OperationalError)) or (
+            isinstance(why, _OF_LINK) and not self._link.connected
+        )
         _log.log(
             logging.INFO if foreseen else logging.ERROR,
             "trying again",
@@ -303,6 +330,7 @@ class Agent:
             "rtt_ms": link.rtt_ms,
             "disconnects": link.disconnects,
             "last_error": link.last_error,
+            "refused": link.refused,
             "servers": list(self._settings.nats_servers),
             "sent_n": self._up.sent_n,
             **changed,
@@ -318,12 +346,13 @@ def _measure(picture: Picture) -> None:
     metrics.BACKLOG_AGE.labels(site).set(picture.age(backlog.oldest_ms) / 1000)
     metrics.REVIEWS.labels(site).set(picture.conflicts.open)
     metrics.PARKED.labels(site).set(picture.unapplied.parked)
-    for policy, number in picture.conflicts.decided_today.items():
-        metrics.CONFLICTS.labels(site, policy).set(number)
+    for policy in Policy:  # nobody names one that has decided nothing today
+        decided = picture.conflicts.decided_today.get(policy.value, 0)
+        metrics.CONFLICTS.labels(site, policy.value).set(decided)
 
 
 def _may_pass(why: BaseException) -> bool:
-    return isinstance(why, Exception) and not isinstance(why, Fatal)
+    return isinstance(why, _OF_LINK) or (isinstance(why, Exception) and not isinstance(why, Fatal))
 
 
 def _introduction(position: Any, asked_at: int, sent_n: int) -> dict[str, Any]:

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 
 def state_path(store: Path) -> Path:
-    """Return the file beside the store in which the agent says how it is."""
+    """Return the file beside the store in which the agent says how it is.
+
+    Beside the file itself, whatever link to it the store is called by.
+    """
+    store = store.resolve()
     return store.with_name(store.name + "-agent.json")
 
 

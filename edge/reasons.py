@@ -52,6 +52,16 @@ _PAGES: Final = (
         "degraded: while it lasts",
     ),
     Page(
+        "MES-REFUSED",
+        "the broker does not let this site in",
+        "It was reached, and refuses the credentials, or is too old. The agent goes on trying and"
+        " takes up what programs write; it is sent when the broker lets us in.",
+        "A node of a cluster may need a moment to learn of a new site. If it lasts, compare"
+        " MES_NATS_CREDS with the one that the centre keeps for this site (`mes-central sites"
+        " list`); where the broker is too old, have it upgraded.",
+        "critical: at once",
+    ),
+    Page(
         "MES-CENTRE-SILENT",
         "the broker is reached, but nobody at the centre answers",
         "The link stands, and the centre's control service has answered no hello for 3 minutes."
@@ -191,9 +201,11 @@ _PAGES: Final = (
     ),
     Page(
         "MES-FEED-UNORDERED",
-        "the feed brought an older version of a row after a newer one",
-        "The newer version stays; nothing is applied backwards.",
-        "Nothing. If it happens often, tell whoever runs the centre.",
+        "an entry was applied before the shared feed had reached it",
+        "It had waited for a minute for shared rows that it may refer to, and they did not come. A"
+        " row may refer to one that is not here yet.",
+        "Nothing, where it comes once: the shared rows are asked for as well. If it happens often,"
+        " ask the centre whether its feed runs (`mes-central status`).",
     ),
     Page(
         "MES-COLUMN-REFUSED",

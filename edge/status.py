@@ -92,7 +92,8 @@ def _open(store: Path) -> sqlite3.Connection:
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     except sqlite3.OperationalError:
         connection.close()
-        if store.with_name(store.name + "-wal").exists():
+        real = store.resolve()
+        if real.with_name(real.name + "-wal").exists():
             raise
         # Nobody has it open, and this account may not make the files that a reader of a WAL needs.
         return _connect(f"{address}&immutable=1")
@@ -276,6 +277,7 @@ def read_agent(store: Path) -> Agent:
         rtt_ms=told.get("rtt_ms") if fresh else None,
         disconnects=int(told.get("disconnects", 0)),
         last_error=str(told.get("last_error") or ""),
+        refused=str(told.get("refused") or "") if fresh else "",
         servers=tuple(told.get("servers", ())),
         met_ms=told.get("met_ms") if fresh else None,
         failure=str(failure.get("why", "")),
@@ -285,6 +287,7 @@ def read_agent(store: Path) -> Agent:
 
 def is_held(store: Path) -> bool:
     """Return whether an agent holds the store, also one in another container."""
+    store = store.resolve()
     try:
         lock = os.open(store.with_name(store.name + "-agent.lock"), os.O_RDONLY)
     except FileNotFoundError:
@@ -309,6 +312,7 @@ def _told(store: Path) -> dict[str, Any]:
 
 
 def _space(store: Path) -> Space:
+    store = store.resolve()
     disk = os.statvfs(store.parent)
     wal = store.with_name(store.name + "-wal")
     return Space(

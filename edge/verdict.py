@@ -70,6 +70,8 @@ class Agent:
     rtt_ms: float | None = None
     disconnects: int = 0
     last_error: str = ""
+    #: Why the broker does not let it in; empty where it does, or is not reached.
+    refused: str = ""
     servers: tuple[str, ...] = ()
     #: When the centre last answered its hello.
     met_ms: int | None = None
@@ -237,6 +239,7 @@ def _words(picture: Picture, level: Level) -> str:
     said = (
         (picture.stopped_because is not None, "stopped, a person has to look"),
         (not agent.running, "not running, writes are kept here"),
+        (agent.refused, "refused by the broker, working locally"),
         (not agent.connected, "offline, working locally"),
         (_is_silent(picture), "the centre does not answer, working locally"),
         (picture.feed.needs_snapshot, "loading the centre's state"),
@@ -272,7 +275,9 @@ def _of_agent(picture: Picture) -> Iterator[Reason]:
         yield Reason(
             "MES-AGENT-FAILED", Level.DEGRADED, agent.failure, "journalctl -u mes-edge -p err"
         )
-    if not agent.connected:
+    if agent.refused:
+        yield Reason("MES-REFUSED", Level.CRITICAL, agent.refused, "mes-sync explain MES-REFUSED")
+    elif not agent.connected:
         why = f": {agent.last_error}" if agent.last_error else ""
         yield Reason(
             "MES-OFFLINE",

@@ -30,7 +30,7 @@ class Wake:
     """Tells of commits to a store, and of calls to ``ring``; many at once count as one."""
 
     def __init__(self, store: Path) -> None:
-        self._store = store
+        self._store = store.resolve()  # a store's WAL stands beside the file, not beside a link
         self._event = asyncio.Event()
         self._rests_until = 0.0
 

@@ -159,6 +159,12 @@ class Link:
         return self._session is not None and not self._session.lost.done()
 
     @property
+    def refused(self) -> str:
+        """Why no broker lets us in; empty where one did, or none was reached."""
+        refused = isinstance(self._failure, Fatal) and not self.connected
+        return str(self._failure) if refused else ""
+
+    @property
     def since_ms(self) -> int:
         """For how long the link has been connected, or not connected."""
         return int((asyncio.get_running_loop().time() - self._since) * 1000)

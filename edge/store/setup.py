@@ -194,6 +194,7 @@ def _steps() -> list[tuple[int, str]]:
 
 def _lock(path: Path) -> int:
     """Hold the store. A status command looks at the lock for a moment; an agent keeps it."""
+    path = path.resolve()  # whatever link it is called by, it is one store
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(path.with_name(path.name + "-agent.lock"), os.O_RDWR | os.O_CREAT, 0o640)
     for tries_left in reversed(range(_LOCK_TRIES)):

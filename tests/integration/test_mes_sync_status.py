@@ -17,6 +17,7 @@ from edge.beat import state_path, write_state
 from edge.status import is_held, read_picture
 from edge.store import setup
 from edge.verdict import judge
+from shared.errors import WrongSite
 from tests.integration.import_world import CATALOG, ROOT, Site
 from tests.integration.site_world import clean_environment, mes_sync, told
 
@@ -100,6 +101,19 @@ def test_a_look_is_not_taken_for_an_agent(site: Site):
     fcntl.flock(lock, fcntl.LOCK_SH)
     assert not is_held(site.store)
     os.close(lock)
+
+
+def test_a_store_is_one_by_whatever_link_it_is_called(site: Site, tmp_path: Path):
+    in_step(site)
+    link = tmp_path / "folder" / "link.db"
+    link.parent.mkdir()
+    link.symlink_to(site.store)
+    with agent_of(site):
+        assert is_held(link)
+        assert read_picture(link, NOW).agent.connected
+        with pytest.raises(WrongSite, match="another agent holds"):
+            setup.open_for_agent(link, CATALOG, site=site.name, now_ms=NOW, host="test")
+    assert list(link.parent.iterdir()) == [link]
 
 
 def test_a_damaged_state_file_is_as_good_as_none(site: Site):

@@ -75,6 +75,11 @@ CASES: dict[str, tuple[dict[str, Any], Level, str]] = {
         Level.DEGRADED,
         "needs a look",
     ),
+    "MES-REFUSED": (
+        {"agent": agent(connected=False, refused="the broker refuses the credentials of F07")},
+        Level.CRITICAL,
+        "refused by the broker, working locally",
+    ),
     "MES-OFFLINE": (
         {"agent": agent(connected=False, last_error="timeout")},
         Level.DEGRADED,
