@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shared.catalog import COMMON, Catalog, Column, Kind, Table
-from shared.changes import SHARED, Value
+from shared.catalog import COMMON, Column, Kind, Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from shared.changes import Value
 
 _FORMS = {
     Kind.UUID: "{0}::text",
@@ -78,11 +79,6 @@ def sites_of(table: Table, values: Sequence[Value], site_id: str) -> frozenset[s
     return frozenset(found - {"", "[]"})
 
 
-def shared_tables(catalog: Catalog) -> tuple[Table, ...]:
-    """Return the tables whose rows travel down, parents first."""
-    return tuple(t for t in catalog.parents_first() if not t.fact)
-
-
 def parse_copy(text: str, kinds: Sequence[Kind | None]) -> list[list[Value]]:
     """Return the columns of a block of COPY text; a kind of None keeps the text as it is."""
     lines = text.split("\n")
@@ -120,9 +116,3 @@ def _unescape(value: str) -> str:
             text.append("\\")
             skip = True
     return "".join(text)
-
-
-__all__ = [
-    "SHARED", "as_jsonb", "column_expressions", "expression", "key_expressions", "parse_copy",
-    "shared_tables", "sites_of",
-]  # fmt: skip

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from psycopg import AsyncConnection, sql
 
-from central.canonical import column_expressions, expression, key_expressions, sites_of
+from central.canonical import column_expressions, expression, sites_of
 from shared.catalog import Catalog, Kind, Table
 from shared.changes import SHARED, Fate, HeadBlock, Value
 
@@ -53,23 +53,29 @@ async def read_heads(
         found[row[0], row[1]] = row
     heads = []
     for each in rows:
-        _, _, version, order, present, *values = found[each.site_id, each.row_id]
+        _, _, created, version, order, present, *values = found[each.site_id, each.row_id]
+        row = replace(each, created_at=created)
         heads.append(
-            Head(each, version or NO_VERSION, order or 0, tuple(values) if present else None)
+            Head(row, version or NO_VERSION, order or 0, tuple(values) if present else None)
         )
     return heads
 
 
 def _heads_query(table: Table) -> sql.Composed:
-    # The business row is found by its whole key, so that only its own partition is looked at.
+    # The business row is found by its whole key, so that only its own partition is looked at. What
+    # created_at is says the head: a queued change may speak of another, of a row that stood before
+    # or of one that was refused for it.
+    created = "coalesce(h.created_at, k.created_at)"
     text = f"""
-        SELECT k.site_id, k.id::text, h.version::text, h.ord, t.id IS NOT NULL
+        SELECT k.site_id, k.id::text, {created_expression(created)}, h.version::text, h.ord,
+               t.id IS NOT NULL
                {_and(column_expressions(table.columns))}
         FROM unnest(%s::text[], %s::uuid[], %s::timestamptz[]) AS k (site_id, id, created_at)
         LEFT JOIN sync.head h ON h.site_id = k.site_id AND h.id = k.id
              AND h.table_no = (SELECT no FROM sync.table_no WHERE name = {{name}})
         LEFT JOIN mes.{{table}} t
-             ON t.site_id = k.site_id AND t.created_at = k.created_at AND t.id = k.id"""
+             ON t.site_id = k.site_id AND t.created_at = {created} AND t.id = k.id
+             AND h.deleted IS NOT TRUE"""
     return sql.SQL(text).format(name=sql.Literal(table.name), table=sql.Identifier(table.name))
 
 
@@ -123,9 +129,3 @@ def _block(table: Table, fate: Fate, heads: Sequence[Head]) -> HeadBlock:
 def created_expression(column: str) -> str:
     """Return the SQL expression of an instant in canonical form."""
     return expression(Kind.TIMESTAMP, column)
-
-
-__all__ = [
-    "NO_VERSION", "Head", "Touched", "blocks_by_scope", "created_expression", "fates",
-    "key_expressions", "read_heads",
-]  # fmt: skip

@@ -9,10 +9,11 @@ from contextlib import AsyncExitStack
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from central.feed import Sequencer, entries_after, halves
+from central.feed import PAGE_ROWS_MAX, Sequencer, entries_after, halves
 from shared.changes import SHARED, START, Fate, HeadBlock, Position
 from sync import codec, protocol
 from sync.protocol import Verdict
+from tests.integration.apply_world import CREATED, open_world
 from tests.integration.central_world import CATALOG, connect, execute, fetch
 
 ORDER = "INSERT INTO mes.work_orders (id, site_id, created_at, order_no, source, qty_ordered, uom) "
@@ -86,6 +87,48 @@ async def test_a_deleted_row_is_gone_and_a_deletion_is_not_sent_twice(centre):
     await sequence(centre)
     entries = await follow(centre, "SITE_001")
     assert rows(entries) == [(Fate.PUT, "A1"), (Fate.GONE, None)]
+
+
+async def test_a_row_that_stands_is_never_sent_as_gone_for_a_change_that_moves_it(centre):
+    async with open_world(centre) as world:
+        site = world.site()
+        order = site.order(notes="stands")
+        base = await site.writes(site.insert("work_orders", order))
+        moved = site.update(
+            "work_orders", str(order["id"]), base=base, created="2026-11-21T08:00:00.000Z",
+            notes=("stands", "moved"),
+        )  # fmt: skip
+        outcome = await site.apply(site.sends(moved))
+        assert outcome.parked == 1
+    await sequence(centre)
+    entries = await follow(centre, "SITE_001")
+    assert rows(entries) == [(Fate.PUT, order["order_no"])]
+    assert [b.created for e in entries for b in e.blocks if b.table == "work_orders"] == [[CREATED]]
+
+
+async def test_an_id_that_comes_back_under_another_time_far_behind_is_not_taken_away(centre):
+    await execute(centre, new_orders("SITE_001", "A1"))
+    await sequence(centre)
+    await execute(
+        centre,
+        "CREATE TEMP TABLE kept ON COMMIT DROP AS SELECT * FROM mes.work_orders",
+        "DELETE FROM mes.work_orders",
+        new_orders("SITE_001", *(f"N{k}" for k in range(PAGE_ROWS_MAX))),
+        "UPDATE kept SET created_at = created_at + interval '1 day'",
+        "INSERT INTO mes.work_orders SELECT * FROM kept",
+    )
+    await sequence(centre)
+    entries = await follow(centre, "SITE_001")
+    blocks = [b for e in entries for b in e.blocks]
+    assert {block.fate for block in blocks} == {Fate.PUT}
+    # The first that the site hears of the order is what stands: what comes later is no news.
+    created = [
+        at
+        for b in blocks
+        for at, no in zip(b.created, b.new[b.columns.index("order_no")], strict=True)
+        if no == "A1"
+    ]
+    assert [at[:10] for at in created] == ["2026-11-01", "2026-11-02", "2026-11-02"]
 
 
 async def test_transactions_that_commit_in_crossed_order_all_reach_the_feed(centre):
