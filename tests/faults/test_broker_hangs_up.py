@@ -108,9 +108,9 @@ async def test_credentials_that_expire_are_read_again_when_they_were_renewed(
         )
         creds.write_bytes(creds_text(token, login))
 
-    renew(2)
+    renew(4)
     async with Link(settings(broker.url, creds)) as link:
-        await link.wait_connected(1)
+        await link.wait_connected(3)
         await reached(link, connected=False)
         assert "expired" in link.last_error
         async with asyncio.timeout(8):  # within the same second it may get in once more
@@ -149,8 +149,10 @@ async def test_any_error_that_the_server_hangs_up_with_is_survived_with_growing_
         Link(settings(server.url)) as link,
     ):
         await asyncio.sleep(2)
-        assert link.disconnects >= 3
         assert server.hellos < 30, "a server that hangs up at once is not to be hammered"
+        async with asyncio.timeout(20):
+            while link.disconnects < 3:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
         assert "nats:" in link.last_error
 
 

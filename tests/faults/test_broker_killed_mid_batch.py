@@ -137,16 +137,16 @@ async def test_while_the_broker_is_away_publishing_fails_at_once_instead_of_fill
         await link.wait_connected(5)
         await provision(link, WANTED)
         nats_server.kill()
-        clock = asyncio.get_running_loop().time
         async with asyncio.timeout(5):
             while link.connected:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-        started = clock()
-        with pytest.raises(BrokerUnreachable):
-            await link.publish_batch("up.ROT.o", [b"x"] * 100, expected_last=0, over=OVER)
-        with pytest.raises(BrokerUnreachable):
-            await link.publish("pres.ROT", b"x")
-        assert clock() - started < 0.1
+        # Without a word to the broker, so that it takes not even a turn of the event loop.
+        for publishing in (
+            link.publish_batch("up.ROT.o", [b"x"] * 100, expected_last=0, over=OVER),
+            link.publish("pres.ROT", b"x"),
+        ):
+            with pytest.raises(BrokerUnreachable):
+                publishing.send(None)
         nats_server.start()
         await link.wait_connected(5)
         answer = json.loads(await link.request("$JS.API.STREAM.INFO.UP_ROT", b""))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import central.agent
+from edge.agent import Agent
 from tests.faults.cases import local_orders
 from tests.faults.conftest import SITE
 
@@ -12,22 +13,28 @@ from tests.faults.conftest import SITE
 async def test_a_site_is_not_taken_for_a_restored_one_by_a_hello_that_comes_late(
     world, monkeypatch
 ):
-    overtaken = 0
+    overtaken: list[bool] = []
+    judge = Agent._was_overtaken
 
     async def late(link, site: str) -> int:
-        nonlocal overtaken
-        overtaken += 1
         await asyncio.sleep(0.6)
         return 0
 
+    async def noted(agent: Agent, said_n: int, applied_n: int) -> bool:
+        overtaken.append(await judge(agent, said_n, applied_n))
+        return overtaken[-1]
+
     monkeypatch.setattr(central.agent, "_waiting", late)
+    monkeypatch.setattr(Agent, "_was_overtaken", noted)
     edge = world.edges[SITE]
     number = 0
-    while overtaken < 4 and number < 400:  # a site that stopped says no more hellos
+    while len(overtaken) < 2 and number < 400:  # a site that stopped says no more hellos
         edge.write(local_orders(f"A{number}"))
         number += 1
         await asyncio.sleep(0.05)
     monkeypatch.undo()
+    assert len(overtaken) >= 2
+    assert all(overtaken)
     assert edge.read("SELECT stopped_because FROM _sync_site") == [(None,)]
     await world.settle()
     assert len(edge.read("SELECT 1 FROM work_orders")) == number
