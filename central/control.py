@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 
 from central import snapshot
 from central.feed import entries_after, feed_position
+from central.store.finish import stop
 from shared.changes import GENESIS, SHARED
 from shared.errors import MalformedMessage, SyncError
 from shared.observe import note
@@ -100,6 +101,10 @@ class Control:
                 raise SyncError(f"site {site} is not registered; {hint}")
             instance, stopped, fresh, last_n, last_hash, safe_n = known
             why = stopped or await self._contradiction(connection, site, asked, last_n, last_hash)
+            # A store behind us may only have sent meanwhile; it says so once it has looked again.
+            if why and not stopped and (asked["n"] >= last_n or asked.get("sure")):
+                await stop(connection, site, why)
+                note(_log, "stopped", level=logging.ERROR, site=site, why=why)
             if not why and instance not in (None, asked["instance"]) and fresh:
                 why = f"two stores speak for {site}: {instance} and {asked['instance']}"
             if not why:

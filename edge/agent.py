@@ -244,13 +244,19 @@ class Agent:
                 self._write_state(connected=False)
                 return
 
-    async def _hello(self) -> None:
+    async def _hello(self, *, sure: bool = False) -> None:
+        """Say where we stand, and do what the answer asks for.
+
+        ``sure`` says that the store is behind what the centre applied, and not by being late.
+        """
         position = await self._thread.run(self._store.position)
         asked_at = now_ms()
         answer = codec.decode_control(
             await self._link.request(
                 f"ctl.{self._settings.site}.hello",
-                codec.encode_control(_introduction(position, asked_at, self._up.sent_n)),
+                codec.encode_control(
+                    _introduction(position, asked_at, self._up.sent_n) | {"sure": sure}
+                ),
             )
         )
         answered_at = now_ms()
@@ -258,10 +264,11 @@ class Agent:
         await self._thread.run(self._store.set_offset, offset, answered_at)
         metrics.OFFSET.labels(self._settings.site).set(offset / 1000)
         if answer["verdict"] == "stop":
-            if await self._was_overtaken(position.last_n, int(answer["applied_n"])):
-                await self._hello()
-                return
-            raise ForkedHistory(str(answer["why"]))
+            if sure:
+                raise ForkedHistory(str(answer["why"]))
+            late = await self._was_overtaken(position.last_n, int(answer["applied_n"]))
+            await self._hello(sure=not late)
+            return
         if answer["verdict"] == "snapshot":
             await self._thread.run(self._store.want_snapshot, str(answer["why"]), answered_at)
         self._check_progress(int(answer["applied_n"]), int(answer["waiting"]))

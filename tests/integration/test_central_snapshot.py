@@ -10,7 +10,10 @@ from psycopg_pool import AsyncConnectionPool
 from central import snapshot
 from central.control import Control
 from central.feed import Sequencer
+from central.picture import read_picture
+from central.sites import release
 from central.snapshot import Spool
+from central.status import judge
 from shared.changes import Fate
 from shared.errors import MalformedMessage, SyncError
 from sync import codec
@@ -134,6 +137,12 @@ async def ask(control, site, verb, **fields):
     return codec.decode_control(answer)
 
 
+async def stopped(centre) -> str | None:
+    """Return why the site is stopped, as a status at the centre shows it."""
+    ((why,),) = await fetch(centre, "SELECT stopped_because FROM sync.site WHERE site = 'SITE_001'")
+    return why
+
+
 def hello(**changed):
     fields = {
         "now_ms": 1, "version": "1", "instance": "host:/a", "epoch": EPOCH, "n": 0, "hash": ZERO,
@@ -158,6 +167,24 @@ async def test_hello_of_a_store_behind_the_centre_stops_it_and_says_why(control,
     answer = await ask(control, "SITE_001", "hello", **hello(n=3))
     assert answer["verdict"] == "stop"
     assert "restored" in answer["why"]
+    assert await stopped(centre) is None  # it may have sent meanwhile
+    answer = await ask(control, "SITE_001", "hello", **hello(n=3, sure=True))
+    assert await stopped(centre) == answer["why"]
+
+
+async def test_a_site_that_a_hello_stopped_stays_so_until_a_person_releases_it(control, centre):
+    await execute(
+        centre, f"INSERT INTO sync.epoch (site, epoch, last_n) VALUES ('SITE_001', '{EPOCH}', 4)"
+    )
+    why = (await ask(control, "SITE_001", "hello", **hello(n=4, own=[7, ZERO])))["why"]
+    assert await stopped(centre) == why
+    answer = await ask(control, "SITE_001", "hello", **hello(n=5))
+    assert (answer["verdict"], answer["why"]) == ("stop", why)
+    async with connect(centre) as connection:
+        picture = await read_picture(connection, CATALOG, None, ["SITE_001"])
+        assert judge(picture).sites[0].reasons[0].code == "MES-STOPPED"
+        assert await release(connection, "SITE_001") == why
+    assert (await ask(control, "SITE_001", "hello", **hello(n=5)))["verdict"] == "ok"
 
 
 async def test_hello_of_another_transaction_with_a_known_number_stops_it(control, centre):
@@ -166,6 +193,7 @@ async def test_hello_of_another_transaction_with_a_known_number_stops_it(control
     )
     answer = await ask(control, "SITE_001", "hello", **hello(n=4, hash=b"x" * 32))
     assert answer["verdict"] == "stop"
+    assert await stopped(centre) == answer["why"]
 
 
 async def test_a_second_store_of_a_site_that_is_alive_is_stopped(control, centre):
@@ -173,6 +201,7 @@ async def test_a_second_store_of_a_site_that_is_alive_is_stopped(control, centre
     answer = await ask(control, "SITE_001", "hello", **hello(instance="other:/b"))
     assert answer["verdict"] == "stop"
     assert "host:/a" in answer["why"]
+    assert await stopped(centre) is None
     assert (await ask(control, "SITE_001", "hello", **hello()))["verdict"] == "ok"
 
 
