@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -133,7 +134,8 @@ def test_an_agent_that_was_killed_holds_the_store_no_more(tmp_path):
         "EdgeStore.open(path, catalog, site='SITE_001', now_ms=1, host='here')\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
-    subprocess.run([sys.executable, "-c", script, str(path)], cwd=ROOT, check=False)
+    done = subprocess.run([sys.executable, "-c", script, str(path)], cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGKILL, "it did not come as far as to hold the store"
     open_store(path, CATALOG).close()
 
 

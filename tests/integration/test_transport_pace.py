@@ -14,6 +14,7 @@ from deploy.local.servers import NatsServer
 from sync.nats_pace import Pace, Window
 from sync.streams import StreamLimits, desired, provision
 from sync.transport import Link, LinkSettings
+from tests.integration.transport_world import served
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -116,23 +117,35 @@ def test_a_window_is_never_smaller_than_the_message_that_must_fit():
 async def test_the_bandwidth_limit_holds_both_ways_within_a_fifth(broker, link, site):
     rate, payloads = 2_000_000, [random.Random(3).randbytes(50_000) for _ in range(80)]
     limited = LinkSettings(servers=(broker.url,), name="slow", bytes_per_s_max=rate)
+    due_s = len(payloads) * 50_000 / rate
     async with Link(limited) as slow:
         await slow.wait_connected(5)
-        started, last = time.monotonic(), 0
-        for chunk in range(0, len(payloads), 8):
-            last = await store(slow, site, payloads[chunk : chunk + 8], last)
-        took_s = time.monotonic() - started
-        assert took_s == pytest.approx(len(payloads) * 50_000 / rate, rel=0.2)
+        last, up_s, down_s = 0, [], []
+        # A machine that does something else meanwhile may take longer, but not each time.
+        while not (near(up_s, due_s) and near(down_s, due_s)):
+            assert len(up_s) < 5, (up_s, down_s)
+            started = time.monotonic()
+            for chunk in range(0, len(payloads), 8):
+                last = await store(slow, site, payloads[chunk : chunk + 8], last)
+            up_s.append(time.monotonic() - started)
+            started = time.monotonic()
+            await pull_all(slow, site, len(payloads))
+            down_s.append(time.monotonic() - started)
+    assert min(*up_s, *down_s) > 0.8 * due_s, "faster than the limit"
 
-        started, got = time.monotonic(), 0
-        pulled = slow.pull(f"UP_{site}", "apply")
-        async for deliveries in pulled:
-            got += len(deliveries)
-            await slow.ack(deliveries)
-            if got == len(payloads):
-                break
-        await pulled.aclose()
-        assert time.monotonic() - started == pytest.approx(took_s, rel=0.2)
+
+def near(tries_s: list[float], due_s: float) -> bool:
+    return any(took_s == pytest.approx(due_s, rel=0.2) for took_s in tries_s)
+
+
+async def pull_all(link: Link, site: str, count: int) -> None:
+    got, pulled = 0, link.pull(f"UP_{site}", "apply")
+    async for deliveries in pulled:
+        got += len(deliveries)
+        await link.ack(deliveries)
+        if got == count:
+            break
+    await pulled.aclose()
 
 
 async def test_a_bandwidth_limit_is_changed_and_lifted_while_it_runs(broker, site):
@@ -160,8 +173,9 @@ async def test_a_hello_is_not_held_up_by_what_the_limit_still_owes(broker, site)
         await other.wait_connected(5)
         await slow.wait_connected(5)
         serving = asyncio.create_task(other.serve(f"ctl.{site}.*", answer, queue="q"))
+        await served(other, f"ctl.{site}.hello")
         await store(slow, site, [bytes(500_000)])
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(5):  # what is owed takes ten
             assert await slow.request(f"ctl.{site}.hello", b"") == b"hello"
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
@@ -182,10 +196,12 @@ async def test_an_idle_link_that_pulls_serves_and_listens_needs_no_cpu(link, sit
         asyncio.create_task(link.serve("ctl.IDLE.*", answer, queue="q")),
     ]
     await asyncio.sleep(0.3)
-    started_s, worked_s = time.monotonic(), time.process_time()
-    await asyncio.sleep(2)
-    share = (time.process_time() - worked_s) / (time.monotonic() - started_s)
-    assert share < 0.01
+    shares = []
+    for _ in range(4):  # the least of some: other threads of this process may have work
+        started_s, worked_s = time.monotonic(), time.process_time()
+        await asyncio.sleep(0.5)
+        shares.append((time.process_time() - worked_s) / (time.monotonic() - started_s))
+    assert min(shares) < 0.01
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from deploy.local.servers import NatsServer
+from shared.errors import NoResponder
 from sync.streams import StreamLimits, desired, provision
 from sync.transport import Delivery, Link, LinkSettings
 
@@ -64,6 +65,18 @@ async def first(link: Link, site: str, count: int) -> list[Delivery]:
                 break
     await pulled.aclose()
     return taken
+
+
+async def served(link: Link, subject: str) -> None:
+    """Return when somebody answers on the subject."""
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                await link.request(subject, b"")
+            except NoResponder:
+                await asyncio.sleep(0.01)
+            else:
+                return
 
 
 async def settled(link: Link, site: str) -> int:
