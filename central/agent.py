@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import socket
+import uuid
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -63,14 +64,16 @@ def link_of(settings: CentralSettings, name: str) -> Link:
 
 async def run_ingest(settings: CentralSettings, catalog: Catalog) -> None:
     """Apply what the sites send, until cancelled."""
-    name = f"{socket.gethostname()}-{os.getpid()}"
+    # The last part tells one life from the next under the same number: a lease is of one life.
+    name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:4]}"
     async with AsyncExitStack() as stack:
         link = await stack.enter_async_context(link_of(settings, f"ingest {name}"))
-        stores = [
+        leases, *stores = [
             await stack.enter_async_context(CentralStore.open(settings.database_url, catalog))
-            for _ in range(settings.connections)
+            for _ in range(1 + settings.connections)
         ]
-        await Worker(name, Stores(stores, catalog), link, lease_s=settings.lease_s).run()
+        lent = Stores(stores, catalog)
+        await Worker(name, lent, leases, link, lease_s=settings.lease_s).run()
 
 
 async def run_feed(settings: CentralSettings, catalog: Catalog) -> None:

@@ -24,7 +24,7 @@ from central.runs import FIRST_RUN_ROWS, PARTS_MAX, Runs, continued, fits, group
 from shared.changes import GENESIS, Position
 from shared.clock import wall_ms
 from shared.errors import ConsumerGone, ForeignSite, LeaseLost, MalformedMessage, Poison, Transient
-from shared.observe import note
+from shared.observe import note, span
 from sync import codec
 from sync.protocol import Verdict, transaction_hash
 from sync.pump import Message, Receiver
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from central.runs import Group
     from central.store import CentralStore, Incoming
     from central.store.leases import Lease
+    from central.store.outcome import RunOutcome
     from shared.catalog import Catalog
     from shared.changes import Part
     from sync.nats_pull import Delivery
@@ -151,6 +152,7 @@ class SiteInbox:
             if part.part < part.parts - 1:
                 return Verdict.APPLY
             outcome = await store.apply_spooled(self.site, part, message.stored_at_ms, self.lease)
+        self._note_applied(part.epoch, [(part.n, part.tx_id)], outcome)
         return self._tell(part.epoch, outcome)
 
     async def _apply(self, run: Sequence[Incoming]) -> Verdict:
@@ -158,15 +160,22 @@ class SiteInbox:
             return Verdict.APPLY
         async with self.stores.lend() as store:
             outcome = await store.apply_run(run, lease=self.lease)
-        for sent in (each.sent for each in run):
-            note(
-                _log, "applied", level=logging.DEBUG, site=self.site, n=sent.n, tx_id=sent.tx_id,
-                epoch=sent.epoch,
-            )  # fmt: skip
         last = run[-1].sent
+        self._note_applied(last.epoch, [(each.sent.n, each.sent.tx_id) for each in run], outcome)
         lag_ms = time.time_ns() // 1_000_000 - wall_ms(last.hlc) - last.offset_ms
         metrics.LAG.labels(self.site).set(max(0, lag_ms) / 1000)
         return self._tell(last.epoch, outcome)
+
+    def _note_applied(
+        self, epoch: str, given: Sequence[tuple[int, str]], outcome: RunOutcome
+    ) -> None:
+        """Log what is decided by now, by its ids."""
+        decided = [each for each in given if each[0] <= outcome.position.n]
+        if decided:
+            note(
+                _log, "applied", site=self.site, epoch=epoch, **span(decided), rows=outcome.rows,
+                skipped=outcome.skipped, parked=outcome.parked,
+            )  # fmt: skip
 
     def _tell(self, epoch: str, outcome: Any) -> Verdict:
         self._position = (epoch, outcome.position)
@@ -195,9 +204,13 @@ class SiteInbox:
 class Worker:
     """Follows the sites whose leases it holds; any number of workers may run."""
 
-    def __init__(self, name: str, stores: Stores, link: Link, *, lease_s: float) -> None:
+    def __init__(
+        self, name: str, stores: Stores, leases: CentralStore, link: Link, *, lease_s: float
+    ) -> None:
+        """Take a store for the leases alone: to renew them must not wait for an apply."""
         self._name = name
         self._stores = stores
+        self._leases = leases
         self._link = link
         self._lease_s = lease_s
         self._tasks: dict[str, tuple[Lease, asyncio.Task[None]]] = {}
@@ -207,8 +220,7 @@ class Worker:
         try:
             while True:
                 try:
-                    async with self._stores.lend() as store:
-                        leases = await store.claim(self._name, ttl_s=self._lease_s)
+                    leases = await self._leases.claim(self._name, ttl_s=self._lease_s)
                     self._follow_these(leases)
                 except (psycopg.OperationalError, Transient) as why:
                     note(_log, "no leases", level=logging.WARNING, why=str(why))
@@ -219,8 +231,7 @@ class Worker:
             await asyncio.gather(*(t for _, t in self._tasks.values()), return_exceptions=True)
             # The leases run out by themselves where PostgreSQL can't be told.
             with contextlib.suppress(psycopg.Error, Transient, OSError):
-                async with self._stores.lend() as store:
-                    await store.release(self._name)
+                await self._leases.release(self._name)
 
     def _follow_these(self, leases: dict[str, Lease]) -> None:
         for site in [s for s, (lease, _) in self._tasks.items() if leases.get(s) != lease]:
@@ -248,11 +259,20 @@ class Worker:
     async def _retry_due(self, site: str) -> None:
         """Apply what waited for a migration of ours, or for a row that came another way."""
         while True:
-            async with self._stores.lend() as store:
-                applied: int = await _retrying()(store.retry_due, site)
-            if applied:
-                note(_log, "applied what had waited", site=site, rows=applied)
+            try:
+                applied: int = await _retrying()(self._retry_once, site)
+            except Exception:  # noqa: BLE001
+                # Whatever it is, it may be gone the next time, and nobody else looks after them.
+                _log.exception("what waits was not tried", extra={"fields": {"site": site}})
+            else:
+                if applied:
+                    note(_log, "applied what had waited", site=site, rows=applied)
             await asyncio.sleep(_RETRY_DUE_EVERY_S)
+
+    async def _retry_once(self, site: str) -> int:
+        # Lent for one attempt: between two of them others apply.
+        async with self._stores.lend() as store:
+            return await store.retry_due(site)
 
     async def _pull(self, site: str, inbox: SiteInbox) -> None:
         receiver = Receiver(inbox)

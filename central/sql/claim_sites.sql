@@ -1,9 +1,10 @@
 -- Renews what a worker holds, lets go of what is more than its share, and takes what is free up to
--- its share. All by the server's clock, so that workers' clocks may differ.
+-- its share. All by the server's clock, so that workers' clocks may differ. What ran out and nobody
+-- took meanwhile is still its own, under the same token: what it is applying goes on.
 WITH alive AS MATERIALIZED (
     SELECT greatest(count(*), 1) AS workers FROM sync.worker WHERE until > now()
 ), sites AS MATERIALIZED (
-    SELECT s.site, s.lease_holder IS NOT DISTINCT FROM %(holder)s AND s.lease_until > now() AS mine,
+    SELECT s.site, s.lease_holder IS NOT DISTINCT FROM %(holder)s AS mine,
            s.lease_holder IS NULL OR s.lease_until <= now() AS free
     FROM sync.site AS s
     WHERE %(sites)s::text[] IS NULL OR s.site = ANY(%(sites)s::text[])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from central.store import retry
+from central.store.faults import is_fault
 from central.store.finish import finish_alone
 from central.store.months import partitions_of
 from central.store.retry import wake
+from shared.errors import Poison, Transient
 from sync import codec
 
 if TYPE_CHECKING:
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 
     from central.store.applying import Applying
     from central.store.session import Result, Session
+
+_log = logging.getLogger(__name__)
 
 
 async def retry_ticket(session: Session, ticket: str) -> bool:
@@ -47,8 +52,16 @@ async def retry_due(session: Session, site: str) -> int:
     async def work(applying: Applying) -> list[str]:
         return await retry.due(applying)
 
-    tickets = await _alone(session, site, work)
-    return sum([await retry_ticket(session, ticket) for ticket in tickets])
+    applied = 0
+    for ticket in await _alone(session, site, work):
+        try:
+            applied += await retry_ticket(session, ticket)
+        except Exception as why:
+            if isinstance(why, Transient) or not (isinstance(why, Poison) or is_fault(why)):
+                raise
+            # It stays where it is, and those after it have their turn.
+            _log.exception("a parked row can't be tried", extra={"fields": {"ticket": ticket}})
+    return applied
 
 
 async def _site_of(session: Session, ticket: str) -> str | None:

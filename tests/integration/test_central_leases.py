@@ -90,6 +90,19 @@ async def test_the_sites_of_a_killed_worker_go_to_the_other_with_new_tokens(
             await one.renew(before["SITE_001"], ttl_s=TTL_S)
 
 
+async def test_a_worker_that_was_late_and_lost_nothing_keeps_its_tokens(thirty: str) -> None:
+    async with stores(thirty, 2) as (one, two):
+        before = await one.claim("a", ttl_s=TTL_S)
+        await run_out(thirty, "a")
+        assert await one.claim("a", ttl_s=TTL_S) == before
+        await run_out(thirty, "a")
+        taken = await two.claim("b", ["SITE_007"], ttl_s=TTL_S)
+        after = await one.claim("a", ttl_s=TTL_S)
+        assert set(taken) == {"SITE_007"}
+        assert (len(after), "SITE_007" in after) == (15, False)
+        assert all(before[site] == lease for site, lease in after.items())
+
+
 async def test_three_workers_that_begin_together_share_all_sites(thirty: str) -> None:
     async with stores(thirty, 3) as workers:
         held: list[dict[str, Lease]] = []
