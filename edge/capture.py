@@ -29,6 +29,8 @@ JOURNAL: Final = "_seq"
 ROW_NUMBER: Final = "_rowid_"
 #: True while a program writes; false while the agent applies what the centre decided.
 _WRITING: Final = "(SELECT flag FROM _sync_applying) = 0"
+#: A function of the agent's own connection: true for a row other than the one that it puts.
+KNOCKED_ON: Final = "_sync_knocked_on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +215,28 @@ def _capturing(table: Table, form: Form) -> Iterator[tuple[str, str]]:
     yield _trigger(table, "log_rekey", 'BEFORE UPDATE OF "id"', rekeyed, when=changed)
     # BEFORE, so that the log keeps the order when a trigger of the plant's writes the same row.
     yield _trigger(table, "log_delete", "BEFORE DELETE", [_log(table, "D", "OLD")], when=_WRITING)
+
+
+def knock_on_triggers(table: Table, form: Form) -> list[str]:
+    """Return the statements of a connection's own triggers that log what is written along there.
+
+    The same as the lasting ones, but for when they act.
+    """
+    if not has_log(table, form):
+        return []
+    found = list(_capturing(table, form))
+    if not table.append_only:
+        displaced = [_log_displaced(table, form)]
+        found.append(_trigger(table, "log_displaced", "BEFORE INSERT", displaced, when=_WRITING))
+    return [_of_connection(text, table) for _, text in found]
+
+
+def _of_connection(text: str, table: Table) -> str:
+    head, _, rest = text.partition(f" ON {quoted(table.name)}\n")
+    row = "NEW" if " INSERT" in head else "OLD"
+    knocked_on = f'{KNOCKED_ON}({row}."id", {row}."site_id")'
+    head = head.replace('CREATE TRIGGER "_sync_', 'CREATE TEMP TRIGGER "_knock_on_')
+    return f"{head} ON main.{quoted(table.name)}\n{rest.replace(_WRITING, knocked_on)}"
 
 
 def _log(table: Table, op: str, row: str, there: str = "") -> str:

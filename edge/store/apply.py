@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from edge.store import cursor, position
+from edge.store import cursor, knock_on, position
 from edge.store.ack import settle_own
 from edge.store.applying import Applying
 from edge.store.heads import land
@@ -234,6 +234,7 @@ def _apply_run(step: _Step, last: FeedEntry) -> None:
     for entry in (*_kept(step.connection, last.scope), last):
         for block in entry.blocks:
             land(applying, block, entry.schema)
+    knock_on.drain(applying)
     if acked:
         settle_own(applying)
     bring_back(applying)

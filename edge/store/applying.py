@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edge.capture import has_log
-from edge.store import position
+from edge.store import knock_on, position
 from edge.store.target import Target
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ class Applying:
     conflicts_seen: int = 0
     #: (table, code, reason) -> ids of the rows that were set aside.
     set_aside: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)
+    #: Whether rows were put that triggers of the plant's look at.
+    stirred: bool = False
     _targets: dict[str, Target | None] = field(default_factory=dict)
 
     @property
@@ -51,8 +53,9 @@ class Applying:
         if name not in opened.catalog or name not in opened.numbers:
             return None
         table = opened.catalog.table(name)
-        has_journal = table.fact and not has_log(table, opened.forms[name])
-        return Target(table, opened.numbers[name], has_journal)
+        logged = has_log(table, opened.forms[name])
+        stirred = name in knock_on.stirred_tables(opened)
+        return Target(table, opened.numbers[name], has_log=logged, stirred=stirred)
 
     def target_of(self, number: int) -> Target | None:
         """Return the table of that number; None where our catalogue no longer has it."""

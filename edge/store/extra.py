@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
-from edge.store import aside, position
+from edge.store import aside, knock_on, position
 from shared.changes import Fate, HeadBlock
 
 if TYPE_CHECKING:
@@ -88,7 +88,9 @@ def _materialise_column(applying: Applying, target: Target, name: str, here: str
     for row_id, packed in rows:
         value = msgpack.unpackb(packed)
         try:
-            applying.connection.execute(update, (value, row_id, target.no, row_id, bit))
+            knock_on.put_row(
+                applying, target, row_id, update, (value, row_id, target.no, row_id, bit)
+            )
         except aside.REFUSALS as error:
             reason = aside.reason_of(applying, target, error)
             message = f"{target.name} {row_id}: column {here} could not be filled: {reason}"

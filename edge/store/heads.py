@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
-from edge.store import aside, extra
+from edge.store import aside, extra, knock_on
 from edge.store.overlay import OwnWrite, shown
 from edge.store.puts import (
     NOTE_VERSION,
@@ -66,6 +66,8 @@ def land(applying: Applying, block: HeadBlock, schema: int) -> None:
     if target is None:
         extra.keep_rows(applying, block, schema)
         return
+    knock_on.drain(applying)
+    applying.stirred = target.stirred
     if block.table == _CONFLICTS and block.fate is Fate.PUT:
         applying.conflicts_seen += len(block)
     if target.table.fact and block.fate is Fate.PUT:
@@ -94,11 +96,11 @@ def _land_facts(applying: Applying, target: Target, block: HeadBlock, schema: in
         upsert = target.upsert(received.names)
         for head in _heads(block, received):
             try:
-                applying.connection.execute(upsert, tuple(head.row.values()))
+                knock_on.put_row(applying, target, head.id, upsert, tuple(head.row.values()))
             except aside.REFUSALS as error:
                 reason = aside.reason_of(applying, target, error)
                 aside.keep(applying, target, head.row, code=aside.REFUSED, reason=reason)
-    if target.has_journal:
+    if target.has_journal and not knock_on.made_facts(applying, target, block.ids):
         # All that the site wrote was drained before: whatever is above the mark came from here.
         applying.connection.execute(target.mark_facts, (target.no,))
 
@@ -126,11 +128,15 @@ def _put_block(applying: Applying, target: Target, block: HeadBlock, received: R
     """
     columns = [block.new[place] for place, _ in received.known]
     rows = zip(block.ids, block.sites, block.created, *columns, strict=True)
+    before = knock_on.standing(applying, target, block.ids)
     try:
-        applying.connection.executemany(target.upsert(received.names), rows)
+        knock_on.put_rows(applying, target, target.upsert(received.names), rows)
     except aside.REFUSALS as error:
         aside.reason_of(applying, target, error)
         return False
+    if target.stirred:
+        put = {head.id: head.row for head in _heads(block, received)}
+        knock_on.log_own(applying, target, before, put)
     return True
 
 
@@ -143,7 +149,7 @@ def _note_versions(applying: Applying, target: Target, block: HeadBlock, *, gone
 
 def _land_removals(applying: Applying, target: Target, block: HeadBlock) -> None:
     """Take rows away on which the site wrote nothing. Their versions stay known as tombstones."""
-    applying.connection.executemany(target.delete, zip(block.ids))
+    knock_on.put_rows(applying, target, target.delete, zip(block.ids))
     decided = [order > 0 for order in block.order]
     _note_versions(applying, target, _rows(block, decided), gone=True)
     for row_id, known in zip(block.ids, decided, strict=True):
@@ -304,7 +310,7 @@ def _lose(applying: Applying, target: Target, local: Mapping[str, Value], code: 
     """Take a row out of sight, and keep it whole where the site's own writes go with it."""
     if code is not None:
         aside.keep(applying, target, local, code=code, reason=_REASONS[code])
-    applying.connection.execute(target.delete, (local["id"],))
+    knock_on.put_row(applying, target, str(local["id"]), target.delete, (local["id"],))
     extra.forget(applying, target.name, [str(local["id"])])
 
 

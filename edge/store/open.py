@@ -39,6 +39,18 @@ class Seen:
     version: int = 0
 
 
+@dataclass(slots=True)
+class KnockOn:
+    """Triggers of the plant's on our tables; see ``edge.store.knock_on``."""
+
+    #: The version of the file's schema at which they were looked for.
+    version: int = -1
+    #: The tables that have any.
+    tables: frozenset[str] = frozenset()
+    #: The id of the row that the agent is putting, where its table has any.
+    putting: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """An open store: what every function of ``edge.store`` works on, from one thread.
@@ -62,6 +74,7 @@ class Opened:
     seen: Seen
     #: Places between transactions of the programs that are not drained yet, oldest first.
     bounds: deque[Bound] = field(default_factory=deque)
+    knock_on: KnockOn = field(default_factory=KnockOn)
     #: Held while the agent runs; None for those who only look.
     lock: int | None = None
 
@@ -162,14 +175,16 @@ def _begin(connection: sqlite3.Connection, meanwhile: Callable[[], bool] | None)
 def silent(connection: sqlite3.Connection) -> Iterator[None]:
     """Keep the triggers silent for the block, which runs inside a write transaction.
 
-    The flag is never committed as set: no other connection ever sees it.
+    The flag is never committed as set: no other connection ever sees it. A block within another
+    leaves it set.
     """
+    (before,) = connection.execute("SELECT flag FROM _sync_applying").fetchone()
     connection.execute("UPDATE _sync_applying SET flag = 1")
     try:
         yield
     finally:
         if connection.in_transaction:
-            connection.execute("UPDATE _sync_applying SET flag = 0")
+            connection.execute("UPDATE _sync_applying SET flag = ?", (before,))
 
 
 @contextmanager

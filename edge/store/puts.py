@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from edge.sql_text import quoted
-from edge.store import aside
+from edge.store import aside, knock_on
 from edge.store.open import lenient
 
 if TYPE_CHECKING:
@@ -90,14 +90,16 @@ def _put(applying: Applying, target: Target, put: Put, batch: _Batch) -> bool:
 def _write(applying: Applying, target: Target, put: Put) -> None:
     # Not an upsert: it would ask a row that stands for the columns that were not sent.
     changes = {k: v for k, v in put.row.items() if k not in ("id", "site_id", "created_at")}
+    before = knock_on.standing(applying, target, [put.id])
     if changes:
-        found = applying.connection.execute(
-            target.update(tuple(changes)), (*changes.values(), put.id)
-        ).rowcount
+        update, given = target.update(tuple(changes)), (*changes.values(), put.id)
+        found = knock_on.put_row(applying, target, put.id, update, given)
     else:
         found = int(exists(applying, target, put.id))
     if not found:
-        applying.connection.execute(target.insert(tuple(put.row)), tuple(put.row.values()))
+        insert, given = target.insert(tuple(put.row)), tuple(put.row.values())
+        knock_on.put_row(applying, target, put.id, insert, given)
+    knock_on.log_own(applying, target, before, {put.id: changes})
 
 
 def _blockers(applying: Applying, target: Target, put: Put, reason: str) -> Sequence[str]:
@@ -138,14 +140,14 @@ def _make_way(applying: Applying, target: Target, row_id: str, put: Put, batch: 
     else:
         reason = f"row {put.id} has its key now"
         aside.keep(applying, target, row, code=aside.UNIQUE, reason=reason)
-    applying.connection.execute(target.delete, (row_id,))
+    knock_on.put_row(applying, target, row_id, target.delete, (row_id,))
 
 
 def _set_own_aside(applying: Applying, target: Target, put: Put, reason: str) -> bool:
     """Take an undecided row of the site out of sight: a row of the centre has its key."""
     row = {**(read(applying, target, put.id) or {}), **put.row}
     aside.keep(applying, target, row, code=aside.UNIQUE, reason=reason)
-    applying.connection.execute(target.delete, (put.id,))
+    knock_on.put_row(applying, target, put.id, target.delete, (put.id,))
     note_version(applying, target, put)
     return False
 

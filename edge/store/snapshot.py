@@ -15,7 +15,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from edge.store import aside, cursor, position
+from edge.store import aside, cursor, knock_on, position
 from edge.store.ack import settle_own
 from edge.store.applying import Applying
 from edge.store.heads import Head, land, settle_row
@@ -215,6 +215,9 @@ def _take_missing(applying: Applying, target: Target, max_order: int) -> None:
     _settle_written(applying, target, given)
     # An insert that waits for a decision has no version here; it is not missing, it is new.
     missing = f"SELECT r.id {_MISSING} {_UNTOUCHED}"
+    if target.stirred:
+        gone = applying.connection.execute(missing, given).fetchall()
+        knock_on.put_rows(applying, target, target.delete, gone)
     for statement in (
         f"DELETE FROM {target.quoted} WHERE id IN ({missing})",
         f"DELETE FROM _sync_shadow WHERE table_no = :no AND id IN ({missing})",

@@ -41,8 +41,10 @@ class Target:
 
     table: Table
     no: int
-    #: Its rows number themselves as they are committed, which tells what is drained.
-    has_journal: bool
+    #: What programs do to its rows is noted in a log.
+    has_log: bool
+    #: The plant has triggers on it.
+    stirred: bool = False
     _aliases: dict[str, str] = field(init=False)
     _stored: tuple[str, ...] = field(init=False, default=())
 
@@ -56,6 +58,11 @@ class Target:
     def name(self) -> str:
         """Return the table's name."""
         return self.table.name
+
+    @property
+    def has_journal(self) -> bool:
+        """Return whether its rows number themselves as they are committed: what is drained."""
+        return self.table.fact and not self.has_log
 
     def column_here(self, name: str) -> str | None:
         """Return our name of a column, which the sender may know under an earlier one."""

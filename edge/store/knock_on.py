@@ -1,0 +1,161 @@
+"""What triggers of the plant's write along with what the agent puts: it is the site's own writing.
+
+Our capture is silent while the agent applies, and so it would be for what a trigger of the plant's
+does to other rows meanwhile. Those writes are caught by temporary copies of the capture triggers,
+which live in the agent's connection alone and cost the plant's programs nothing. They log every
+row but the one that is being put; of that one, what stands afterwards is compared with what was
+put. Only where the plant has triggers on our tables, and only for those tables, is any of it done.
+
+What was logged is drained before the next heads are put: so it is based on what the trigger saw,
+and is laid over a later head of its row like any other write of the site.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge import capture
+from edge.sql_text import of_row, quoted
+from edge.store import schema
+from edge.store.drain import drain_within, waiting
+from edge.store.fold import differs
+from edge.store.open import lenient
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from edge.store.applying import Applying
+    from edge.store.open import KnockOn, Opened
+    from edge.store.target import Target
+    from shared.changes import Value
+
+_PLANTS = (
+    "SELECT DISTINCT lower(tbl_name) FROM sqlite_schema"
+    " WHERE type = 'trigger' AND name NOT GLOB '_sync_*'"
+)
+_OURS = "SELECT name FROM sqlite_temp_schema WHERE type = 'trigger'"
+
+
+def stirred_tables(opened: Opened) -> frozenset[str]:
+    """Return the tables on which the plant has triggers, and see that their writes are caught."""
+    version = schema.version(opened.connection)
+    if version != opened.knock_on.version:
+        plants = {name for (name,) in opened.connection.execute(_PLANTS)}
+        opened.knock_on.tables = frozenset(
+            t.name for t in opened.catalog.tables if t.name in plants
+        )
+        _put_triggers(opened)
+        opened.knock_on.version = version
+    elif opened.knock_on.tables and not opened.connection.execute(_OURS).fetchone():
+        _put_triggers(opened)  # they were rolled back with what they were made for
+    return opened.knock_on.tables
+
+
+def _put_triggers(opened: Opened) -> None:
+    connection = opened.connection
+    for (name,) in connection.execute(_OURS).fetchall():
+        connection.execute(f"DROP TRIGGER temp.{quoted(name)}")
+    if not opened.knock_on.tables:
+        return
+    state, own = opened.knock_on, opened.site
+    connection.create_function(
+        capture.KNOCKED_ON,
+        2,
+        lambda row_id, site: state.putting not in (None, row_id) and site in (None, own),
+    )
+    for table in opened.catalog.tables:
+        form = schema.form(connection, table, opened.catalog, site=own)
+        for text in capture.knock_on_triggers(table, form):
+            connection.execute(text)
+
+
+# --- putting ------------------------------------------------------------------------------------
+
+
+def put_row(
+    applying: Applying, target: Target, row_id: str, statement: str, given: Sequence[Value]
+) -> int:
+    """Run a statement that puts or takes away one row; return the number of rows it found."""
+    state = applying.opened.knock_on
+    state.putting = row_id if target.stirred else None
+    try:
+        return applying.connection.execute(statement, given).rowcount
+    finally:
+        state.putting = None
+
+
+def put_rows(
+    applying: Applying, target: Target, statement: str, rows: Iterable[Sequence[Value]]
+) -> None:
+    """Run such a statement for each of these rows, whose first value is the id."""
+    state = applying.opened.knock_on
+    try:
+        applying.connection.executemany(statement, _noted(state, rows) if target.stirred else rows)
+    finally:
+        state.putting = None
+
+
+def _noted(state: KnockOn, rows: Iterable[Sequence[Value]]) -> Iterator[Sequence[Value]]:
+    # SQLite asks for the next row when it is done with the one before, triggers and all.
+    for row in rows:
+        state.putting = str(row[0])
+        yield row
+
+
+def standing(applying: Applying, target: Target, ids: Sequence[str]) -> dict[str, dict[str, Value]]:
+    """Return the site's own rows of these as they stand, where triggers may change them.
+
+    Facts are left out: they are never changed, by whomever.
+    """
+    table = target.table
+    if not target.stirred or table.fact or not target.has_log:
+        return {}
+    listed = ", ".join(map(of_row, table.names))
+    query = f"SELECT {listed} FROM {target.quoted} d WHERE id = ? AND site_id = ?"
+    found = {}
+    with lenient(applying.connection):
+        for row_id in ids:
+            row = applying.connection.execute(query, (row_id, applying.opened.site)).fetchone()
+            if row is not None:
+                found[row_id] = dict(zip(table.names, row, strict=True))
+    return found
+
+
+def log_own(
+    applying: Applying, target: Target, before: Mapping[str, Mapping[str, Value]],
+    rows: Mapping[str, Mapping[str, Value]],
+) -> None:  # fmt: skip
+    """Log what triggers made of the very rows that were put, by id; ``before`` as they stood."""
+    for row_id, now in standing(applying, target, list(rows)).items():
+        put = {**now, **before.get(row_id, {}), **rows[row_id]}
+        old = {name: put[name] for name in now if differs(put[name], now[name])}
+        if old:
+            columns = "".join(f", {quoted('o_' + name)}" for name in old)
+            applying.connection.execute(
+                f"INSERT INTO {quoted(capture.log_name(target.table))}"
+                f" (op, id, mask, at_ms{columns}) VALUES ('U', ?, ?, ?{', ?' * len(old)})",
+                (row_id, target.table.mask(old), applying.now_ms, *old.values()),
+            )
+
+
+# --- draining -----------------------------------------------------------------------------------
+
+
+def drain(applying: Applying) -> None:
+    """Drain what was written along so far, before heads come that it has not seen."""
+    if applying.stirred and waiting(applying.opened):
+        drain_within(applying.opened, applying.now_ms, whole=True)
+    applying.stirred = False
+
+
+def made_facts(applying: Applying, target: Target, put: Sequence[str]) -> bool:
+    """Return whether triggers added facts beside those that were put: they are not drained yet."""
+    if not target.stirred:
+        return False
+    (mark,) = applying.connection.execute(
+        "SELECT journal_mark FROM _sync_table WHERE no = ?", (target.no,)
+    ).fetchone()
+    rows = applying.connection.execute(
+        f"SELECT id FROM {target.quoted} WHERE {capture.JOURNAL} > ?", (mark,)
+    )
+    return not {row_id for (row_id,) in rows} <= set(put)
