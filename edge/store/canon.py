@@ -10,7 +10,10 @@ form they like, and may write back what they read. It is read as an instant at e
 from __future__ import annotations
 
 import re
+import sqlite3
+from collections import defaultdict
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
@@ -23,8 +26,7 @@ from shared.errors import InvalidValue
 from shared.values import canonical, column_problems
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from edge.store.fold import Touched
     from shared.catalog import Column, Table
@@ -37,10 +39,62 @@ _NUMBER: Final = re.compile(r"[0-9]{9,13}(?:\.[0-9]+)?", re.ASCII)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """The canonical forms of rows in which the same columns are not in theirs."""
+
+    columns: tuple[str, ...]
+    #: Where each row stands in the lists that were looked at.
+    places: list[int]
+    #: For each row the forms of its columns, then what names the row.
+    given: list[tuple[Value, ...]]
+
+    def single(self) -> Iterator[Correction]:
+        """Yield it value by value."""
+        for place, (*forms, key) in zip(self.places, self.given, strict=True):
+            for column, form in zip(self.columns, forms, strict=True):
+                yield Correction((column,), [place], [(form, key)])
+
+    def bring(self, lists: Mapping[Column, list[Value]]) -> None:
+        """Put the forms into the lists that were looked at."""
+        named = {column.name: values for column, values in lists.items()}
+        for at, name in enumerate(self.columns):
+            values = named[name]
+            for place, given in zip(self.places, self.given, strict=True):
+                values[place] = given[at]
+
+
+def corrections(lists: Mapping[Column, Sequence[Value]], keys: Sequence[Value]) -> list[Correction]:
+    """Return the forms of the values that have one and are not in it; ``keys`` name the rows."""
+    rows: defaultdict[int, list[tuple[str, Value]]] = defaultdict(list)
+    for column, values in lists.items():
+        for place, form in _forms(column, values):
+            rows[place].append((column.name, form))
+    found: dict[tuple[str, ...], Correction] = {}
+    for place, each in rows.items():
+        names, forms = zip(*each, strict=True)
+        correction = found.setdefault(names, Correction(names, [], []))
+        correction.places.append(place)
+        correction.given.append((*forms, keys[place]))
+    return list(found.values())
+
+
+def _forms(column: Column, values: Sequence[Value]) -> Iterator[tuple[int, Value]]:
+    known: dict[tuple[type, Value], Value] = {}  # a column repeats few values
+    for place, _ in column_problems(column, values):
+        value = values[place]
+        if (type(value), value) not in known:
+            with suppress(InvalidValue):
+                known[type(value), value] = canonical(column.type, value)
+        form = known.get((type(value), value), value)
+        if differs(form, value):
+            yield place, form
+
+
 def to_one_form(
     connection: sqlite3.Connection,
     table: Table,
-    columns: Mapping[Column, list[Value]],
+    lists: Mapping[Column, list[Value]],
     keys: Sequence[Value],
     key: str,
 ) -> bool:
@@ -49,34 +103,31 @@ def to_one_form(
     ``keys`` are the rows' values of the column ``key``. Returns whether anything was replaced.
     """
     replaced = False
-    for column, values in columns.items():
-        for place, _ in column_problems(column, values):
-            try:
-                form = canonical(column.type, values[place])
-            except InvalidValue:
-                continue
-            given = (form, keys[place])
-            if differs(form, values[place]) and _put(connection, table, column, given, key):
-                values[place] = form
+    for correction in corrections(lists, keys):
+        whole = put(connection, table, correction, key)
+        for each in (correction,) if whole else correction.single():
+            if whole or put(connection, table, each, key):
+                each.bring(lists)
                 replaced = True
     return replaced
 
 
-def _put(
-    connection: sqlite3.Connection,
-    table: Table,
-    column: Column,
-    given: tuple[Value, Value],
-    key: str,
-) -> bool:
+def put(connection: sqlite3.Connection, table: Table, correction: Correction, key: str) -> bool:
+    """Put forms into their rows, which ``key`` names; return whether all of them stand there.
+
+    One does not where it clashes with another row's key, or where a trigger of the plant refuses
+    it: then the value goes as it is.
+    """
+    changes = ", ".join(f"{quoted(name)} = ?" for name in correction.columns)
+    statement = f"UPDATE OR IGNORE {quoted(table.name)} SET {changes} WHERE {quoted(key)} = ?"
     with silent(connection):
-        # OR IGNORE: should the form clash with another row's key, the value goes as it is.
-        changed = connection.execute(
-            f"UPDATE OR IGNORE {quoted(table.name)} SET {quoted(column.name)} = ?"
-            f" WHERE {quoted(key)} = ?",
-            given,
-        )
-    return bool(changed.rowcount)
+        try:
+            changed = connection.executemany(statement, correction.given).rowcount
+        except sqlite3.IntegrityError:
+            if not connection.in_transaction:
+                raise
+            return False
+    return changed == len(correction.given)
 
 
 def one_form_of_old(table: Table, touched: Touched) -> Touched:

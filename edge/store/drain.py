@@ -116,9 +116,8 @@ def drain_within(
 
 def _drain(opened: Opened, now_ms: int, early: Early | None, *, whole: bool) -> Drained | None:
     at = position.read(opened.connection)
-    if early is None or early.at != at:
+    if early is None or early.at != at or not early.settle():
         return _drain_rest(opened, at, now_ms)
-    early.move_marks()
     last, done = early.packers[-1], []
     for packer in early.packers:
         if packer is last and early.mixed:

@@ -17,16 +17,17 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from edge import capture
 from edge.sql_text import of_row, quoted
 from edge.store import position
+from edge.store.canon import corrections, put
 from edge.store.ids import as_text
 from edge.store.packing import Packer
 from shared import clock
 from shared.catalog import CREATED_AT
 from shared.changes import ChangeBlock, Op, Value
-from shared.values import column_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from edge.store.canon import Correction
     from edge.store.open import Opened
     from shared.catalog import Column, Table
 
@@ -54,6 +55,14 @@ class Page:
     ids: list[Any]
     #: One list a business column.
     new: list[list[Value]]
+
+    def bring_to_form(self) -> list[Correction]:
+        """Replace values by their canonical form; return what the rows then have to say."""
+        lists = self.columns()
+        found = corrections(lists, self.numbers)
+        for each in found:
+            each.bring(lists)
+        return found
 
     def columns(self) -> dict[Column, list[Value]]:
         """Return the values whose form is looked at."""
@@ -165,6 +174,7 @@ class Early:
         self._now_ms = now_ms
         self._stack = packers
         self._marks: dict[str, Mark] = {}
+        self._corrections: list[tuple[Table, Correction]] = []
         self._ended = False
 
     def read_on(self, rows_min: int = READ_ON_ROWS_MIN) -> bool:
@@ -177,10 +187,18 @@ class Early:
             read = self._read_to(self._opened.bounds.popleft()) or read
         return read
 
-    def move_marks(self) -> None:
-        """Note what is packed as drained; inside the write transaction."""
+    def settle(self) -> bool:
+        """Put right what was out of form, and note what is packed as drained.
+
+        Inside the write transaction. False where a form can't stand in its row: what was packed
+        would not be what stands here, and must not be sent.
+        """
+        for table, correction in self._corrections:
+            if not put(self._connection, table, correction, capture.JOURNAL):
+                return False
         for name, mark in self._marks.items():
             move_mark(self._connection, self._opened.catalog.table(name), mark)
+        return True
 
     def _note_bound(self, rows_min: int = READ_ON_ROWS_MIN) -> None:
         """Note where the programs are, if that is so far from where they were."""
@@ -221,15 +239,15 @@ class Early:
         self._stack.enter_context(packer)
         drained = self._drained(bound)
         marks: dict[str, Mark] = {}
+        found: list[tuple[Table, Correction]] = []
         try:
             for name, last in bound.marks.items():
                 table = self._opened.catalog.table(name)
                 for page in pages(self._connection, table, drained[name], last):
-                    packer.add(_in_form(page).block())
+                    found += ((table, each) for each in page.bring_to_form())
+                    packer.add(page.block())
                     marks[name] = page.mark
                     self._note_bound()
-        except _OutOfFormError:
-            self._ended = True
         except sqlite3.OperationalError as error:
             if "decode" not in str(error):
                 raise
@@ -241,17 +259,8 @@ class Early:
         self.packers.append(packer)
         self.mixed = bound.mixed
         self._marks |= marks
+        self._corrections += found
         return True
-
-
-def _in_form(page: Page) -> Page:
-    if any(column_problems(*each) for each in page.columns().items()):
-        raise _OutOfFormError
-    return page
-
-
-class _OutOfFormError(Exception):
-    """A value is not in its one form: it has to be replaced in its row, under the lock."""
 
 
 def last_of(connection: sqlite3.Connection, table: Table) -> int:

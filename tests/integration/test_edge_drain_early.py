@@ -107,28 +107,113 @@ def test_what_was_read_is_dropped_where_another_drain_came_between(site):
     assert numbers(site.sent()) == list(range(1, ROWS_MIN + 1))
 
 
-def test_values_out_of_form_are_put_right_under_the_lock(site):
+def good(site, number):
+    """Return what stands of a report."""
+    return site.value("SELECT qty_good FROM job_responses WHERE id = ?", uid(number))
+
+
+def sent_good(site):
+    return {row.id: row.new["qty_good"] for row in site.sent()}
+
+
+def test_values_out_of_form_are_packed_ahead_and_put_right_under_the_lock(site):
     report(site, 1, ROWS_MIN)
-    report(site, 1001, 1, good="1.50")
+    report(site, 1001, 2, good="1.50")
     with reading_ahead(site.store.opened, NOW) as early:
-        assert early is None
-    assert site.sent()[-1].new["qty_good"] == "1.5"
-    assert site.rows("SELECT qty_good FROM job_responses WHERE id = ?", uid(1001)) == [
-        {"qty_good": "1.5"}
-    ]
+        assert early is not None
+        assert good(site, 1001) == "1.50"
+        with writing(site.store.opened.connection):
+            drained = drain_within(site.store.opened, NOW, early)
+    assert drained.rows == ROWS_MIN + 2
+    assert good(site, 1001) == good(site, 1002) == "1.5"
+    assert sent_good(site)[uid(1001)] == "1.5"
+    assert site.store.position().last_n == 1
 
 
-def test_a_snapshot_with_a_value_out_of_form_is_never_sent_in_part(site):
+def test_several_values_of_a_row_are_put_right_at_once(site):
+    site.program.execute("BEGIN")
+    site.program.executemany(
+        "INSERT INTO job_responses (id, report_type, qty_good, qty_scrap, created_at)"
+        " VALUES (?, 'PRODUCTION', ?, ?, ?)",
+        [
+            (uid(number), "1.50", "2.0" if number % 2 else "2", "2012-01-02T03:04:05Z")
+            for number in range(1, ROWS_MIN + 1)
+        ],
+    )
+    site.program.execute("COMMIT")
+    changed = []
+    site.store.opened.connection.set_trace_callback(changed.append)
+    sent = site.sent()
+    site.store.opened.connection.set_trace_callback(None)
+    # SQLite tells a statement again for each trigger that it looks at.
+    assert len({each for each in changed if each.startswith("UPDATE OR IGNORE")}) == ROWS_MIN
+    assert sum(each.startswith("UPDATE _sync_applying") for each in changed) == 2 * 2
+    form = {"qty_good": "1.5", "qty_scrap": "2"}
+    assert all(form.items() <= row.new.items() for row in sent)
+    assert {row.created for row in sent} == {"2012-01-02T03:04:05.000Z"}
+    stand = site.rows("SELECT DISTINCT qty_good, qty_scrap, created_at FROM job_responses")
+    assert stand == [form | {"created_at": "2012-01-02T03:04:05.000Z"}]
+
+
+def test_values_that_have_no_form_are_read_ahead_as_they_are(site):
+    report(site, 1, ROWS_MIN, good="a lot")
+    drained = drain_after(site, lambda early: None)
+    assert drained.rows == ROWS_MIN
+    assert set(sent_good(site).values()) == {good(site, 1)} == {"a lot"}
+
+
+def test_a_form_that_another_row_has_as_its_key_is_neither_written_nor_sent(site):
+    site.write("CREATE UNIQUE INDEX of_the_plant ON job_responses (qty_good)")
+    report(site, 1, 1, good="1.5")
+    report(site, 2, 1, good="1.50")
+    report(site, 3, 1, good="3.0")
+    for number in range(4, ROWS_MIN + 1):
+        report(site, number, 1, good=str(number))
+    sent = sent_good(site)
+    assert (sent[uid(1)], sent[uid(2)], sent[uid(3)]) == ("1.5", "1.50", "3")
+    assert (good(site, 1), good(site, 2), good(site, 3)) == ("1.5", "1.50", "3")
+    assert len(sent) == ROWS_MIN
+
+
+@pytest.mark.parametrize("rows", [3, ROWS_MIN])
+def test_a_trigger_of_the_plant_that_refuses_the_form_stops_no_drain(site, rows):
+    site.write(
+        "CREATE TRIGGER of_the_plant BEFORE UPDATE ON job_responses WHEN OLD.qty_scrap = '7'"
+        " BEGIN SELECT RAISE(ABORT, 'no'); END"
+    )
+    report(site, 1, rows, good="1.50")
+    site.write(
+        "INSERT INTO job_responses (id, report_type, qty_good, qty_scrap)"
+        " VALUES (?, 'SETUP', '1.50', '7')",
+        uid(9001),
+    )
+    sent = sent_good(site)
+    assert (sent.pop(uid(9001)), good(site, 9001)) == ("1.50", "1.50")
+    assert set(sent.values()) == {"1.5"} == {good(site, 1)}
+    assert len(sent) == rows
+
+
+def test_a_fact_that_vanished_after_it_was_read_ahead_stops_no_drain(site):
+    report(site, 1, ROWS_MIN, good="1.50")
+
+    def vanish(early):
+        site.write("DROP TRIGGER _sync_job_responses_guard_delete")
+        site.write("DELETE FROM job_responses WHERE id = ?", uid(2))
+
+    assert drain_after(site, vanish).rows == ROWS_MIN - 1
+    assert sent_good(site)[uid(1)] == good(site, 1) == "1.5"
+
+
+def test_what_was_read_on_out_of_form_goes_in_transactions_of_its_own(site):
     report(site, 1, ROWS_MIN)
 
     def go_on(early):
-        report(site, 1001, READ_ON_ROWS_MIN)
-        report(site, 9001, 1, good="1.50")
-        assert not early.read_on()
+        report(site, 1001, READ_ON_ROWS_MIN, good="1.50")
+        assert early.read_on()
 
     drained = drain_after(site, go_on)
-    assert (drained.n, drained.rows) == (1, ROWS_MIN)
-    assert len(numbers(site.sent())) == ROWS_MIN + READ_ON_ROWS_MIN + 1
+    assert [d.rows for d in (*drained.before, drained)] == [ROWS_MIN, READ_ON_ROWS_MIN]
+    assert good(site, 1001) == sent_good(site)[uid(1001)] == "1.5"
 
 
 def test_a_drain_gets_its_turn_beside_a_program_that_writes_without_pause(site):
