@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from edge import metrics
 from shared.changes import SHARED, FeedEntry
 from shared.errors import ForkedHistory, Poison
-from shared.observe import note
+from shared.observe import note, span
 from sync import codec
 from sync.protocol import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from edge.store import EdgeStore
+    from edge.store import EdgeStore, FeedOutcome
     from sync.pump import Message
     from sync.transport import Link
 
@@ -64,8 +64,8 @@ class UpLane:
     subject: str = ""
     over: str = ""
     _after: tuple[int, int] = (0, -1)
-    #: Where each message of the last ``next`` ends; none once somebody asked to go back.
-    _ends: Sequence[tuple[int, int]] = ()
+    #: n, part and tx_id of each message of the last ``next``; none once somebody asked to go back.
+    _next: Sequence[tuple[int, int, str]] = ()
 
     def __post_init__(self) -> None:
         """Name the subjects of the site."""
@@ -81,15 +81,16 @@ class UpLane:
         after = self._after
         parts = await self.reading.run(self.store.outbox, after, bytes_max=bytes_max)
         went_back = self._after != after
-        self._ends = () if went_back else [(part.n, part.part) for part in parts]
+        self._next = () if went_back else [(part.n, part.part, part.tx_id) for part in parts]
         return [codec.encode_part(part) for part in parts]
 
     async def sent(self, count: int) -> None:
         """Note that the first messages of the last ``next`` are in flight."""
-        if self._ends:  # else what is in flight goes out once more, and is skipped there
-            self._after = self._ends[count - 1]
+        if self._next:  # else what is in flight goes out once more, and is skipped there
+            self._after = self._next[count - 1][:2]
             metrics.BATCHES.labels(self.site).inc()
-            note(_log, "sent", level=logging.DEBUG, n=self._after[0], messages=count)
+            went = {n: tx_id for n, _, tx_id in self._next[:count]}
+            note(_log, "sent", messages=count, **span([*went.items()]))
 
     async def rewind(self) -> None:
         """Start again after the last transaction that the centre decided on."""
@@ -98,7 +99,7 @@ class UpLane:
 
     def go_back_to(self, n: int) -> None:
         """Send everything after ``n`` again."""
-        self._after, self._ends = (n, 1 << 40), ()
+        self._after, self._next = (n, 1 << 40), ()
 
 
 @dataclass(slots=True)
@@ -109,6 +110,8 @@ class DownLane:
     thread: StoreThread
     link: Link
     site: str
+    #: The last transaction of ours that was decided when we last looked.
+    _acked_n: int | None = None
 
     async def take(self, messages: Sequence[Message]) -> Verdict:
         """Apply the entries in order, as ``apply`` does; those that can't be read are refused."""
@@ -128,7 +131,7 @@ class DownLane:
         Raises ForkedHistory with the reason where the centre's feed has another history.
         """
         started = time.perf_counter()
-        outcome = await self.thread.run(self.store.apply_entries, entries, now_ms())
+        outcome, acked = await self.thread.run(self._apply, entries)
         metrics.APPLY_SECONDS.labels(self.site).observe(time.perf_counter() - started)
         metrics.ROWS.labels(self.site, "down").inc(outcome.rows)
         if outcome.applied:
@@ -136,11 +139,21 @@ class DownLane:
             metrics.LAG.labels(self.site).set(max(0, now_ms() - last.made_at_ms) / 1000)
             note(
                 _log, "applied", scope=last.scope, pos=last.pos, entries=outcome.applied,
-                rows=outcome.rows, acked_n=outcome.acked_n,
+                rows=outcome.rows, acked_n=outcome.acked_n, **(span(acked) if acked else {}),
             )  # fmt: skip
         if outcome.verdict is Verdict.FORK:
             raise ForkedHistory(outcome.reason)
         return outcome.verdict
+
+    def _apply(
+        self, entries: Sequence[tuple[FeedEntry, bytes]]
+    ) -> tuple[FeedOutcome, list[tuple[int, str]]]:
+        """Apply entries, and say which transactions of ours they decided on."""
+        if self._acked_n is None:
+            self._acked_n = self.store.position().acked_n
+        outcome = self.store.apply_entries(entries, now_ms())
+        before, self._acked_n = self._acked_n, outcome.acked_n
+        return outcome, self.store.transactions(before, outcome.acked_n)
 
     async def refuse(self, message: Message, why: Poison) -> None:
         """Note an entry that can't be read, and ask for it again: no other may come to show it."""

@@ -1,7 +1,9 @@
 """What the outside sees of a process: one JSON object a log line.
 
-A transaction is followed by its ``tx_id`` (and site, epoch, n): the edge logs it when it is drained
-and sent, the centre when it is applied, the edge again when its ack comes back.
+A transaction is followed by its ``tx_id``: the edge logs it when it is drained and when it is sent,
+the centre when it is applied, the edge again when its ack comes back, each at the level ``info``.
+Where many are sent, applied or acked at once the line names the first and the last of them, and
+their numbers ``n``, which have no gaps within a site's epoch, tell those between.
 """
 
 from __future__ import annotations
@@ -11,7 +13,13 @@ import logging
 import sys
 import traceback
 from time import gmtime
-from typing import TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: Transactions that one line names each by its id.
+NAMED_MAX: Final = 16
 
 
 class JsonLines(logging.Formatter):
@@ -47,3 +55,13 @@ def note(
 ) -> None:
     """Log an event with its fields."""
     logger.log(level, event, extra={"fields": fields})
+
+
+def span(transactions: Sequence[tuple[int, str]]) -> dict[str, Any]:
+    """Return the fields that name transactions, (n, tx_id) in order; at least one."""
+    (first, tx_id), (last, last_id) = transactions[0], transactions[-1]
+    if first == last:
+        return {"n": first, "tx_id": tx_id}
+    few = len(transactions) <= NAMED_MAX
+    tx_ids = [each for _, each in transactions] if few else [tx_id, last_id]
+    return {"first_n": first, "last_n": last, "tx_ids": tx_ids}

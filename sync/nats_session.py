@@ -333,7 +333,7 @@ class Session:
         text = str(error) or type(error).__name__
         self.last_error = text
         denied = _PERMISSION.search(text)
-        _log.warning("nats: %s", text, extra={"link": self._settings.name})
+        _log.warning("nats: %s", text, extra={"fields": {"link": self._settings.name}})
         if denied:
             self.last_error = ""  # the connection lives on
             for refused in list(self._refusals[denied.group(1).lower()]):

@@ -131,7 +131,7 @@ class Link:
         self._session, self._failure = session, None
         self._since = asyncio.get_running_loop().time()
         self._up.set()
-        _log.info("connected to %s", server, extra={"link": self._settings.name})
+        _log.info("connected to %s", server, extra={"fields": {"link": self._settings.name}})
 
     def _leave(self, server: str, why: str) -> None:
         if self._closed.is_set():
@@ -141,7 +141,7 @@ class Link:
         self._since = asyncio.get_running_loop().time()
         self.disconnects += 1
         self.last_error = why
-        _log.warning("lost %s: %s", server, why, extra={"link": self._settings.name})
+        _log.warning("lost %s: %s", server, why, extra={"fields": {"link": self._settings.name}})
 
     def _note_failure(self, state: RetryCallState) -> None:
         if self._closed.is_set():
@@ -149,7 +149,7 @@ class Link:
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, Exception):
             self._failure, self.last_error = error, str(error)
-            _log.info("no connection: %s", error, extra={"link": self._settings.name})
+            _log.info("no connection: %s", error, extra={"fields": {"link": self._settings.name}})
 
     # --- state ------------------------------------------------------------------------------
 

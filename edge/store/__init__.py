@@ -106,6 +106,10 @@ class EdgeStore:
         """
         return outbox.parts_after(self.opened.reading, after, bytes_max=bytes_max)
 
+    def transactions(self, after_n: int, last_n: int) -> list[tuple[int, str]]:
+        """Return n and tx_id of what was made after a number, up to another; of many the ends."""
+        return outbox.transactions(self.opened.connection, after_n, last_n)
+
     def prune(self) -> int:
         """Remove what is safe from the outbox, never more; return the number of parts."""
         with writing(self.opened.connection):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared.changes import Part
+from shared.observe import NAMED_MAX
 
 if TYPE_CHECKING:
     import sqlite3
@@ -39,6 +40,23 @@ def parts_after(
         )  # fmt: skip
     rows.close()
     return found
+
+
+def transactions(
+    connection: sqlite3.Connection, after_n: int, last_n: int
+) -> list[tuple[int, str]]:
+    """Return n and tx_id of what this epoch made after one number, up to another, in order.
+
+    Of more than ``NAMED_MAX`` the first and the last. What was pruned is left out.
+    """
+    if after_n >= last_n:
+        return []
+    few = last_n - after_n <= NAMED_MAX
+    return connection.execute(
+        "SELECT n, tx_id FROM _sync_out WHERE epoch = (SELECT epoch FROM _sync_site) AND part = 0"
+        f" AND {'n BETWEEN ? AND ?' if few else 'n IN (?, ?)'} ORDER BY n",
+        (after_n + 1, last_n),
+    ).fetchall()
 
 
 def prune(connection: sqlite3.Connection) -> int:
