@@ -5,25 +5,26 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from central.store import spool
 from central.store.faults import apply_around, is_fault
 from central.store.gate import Gate, Judged, judged
-from central.store.months import partitions_of
 from central.store.outcome import RunOutcome, added
 from central.store.run import apply_parts, apply_transactions
 from central.store.transaction import in_one_transaction
 from sync.protocol import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from psycopg import AsyncConnection
 
     from central.store.applying import Applying
     from central.store.batch import Incoming
     from central.store.leases import Lease
     from central.store.session import Session
-    from shared.changes import Part, SyncTransaction
+    from shared.changes import ChangeBlock, Part, SyncTransaction
 
 
 async def apply_run(session: Session, run: Sequence[Incoming], lease: Lease) -> RunOutcome:
@@ -51,9 +52,8 @@ async def _apply_or_park(session: Session, each: Incoming, lease: Lease) -> RunO
     except Exception as why:
         if not is_fault(why):
             raise
-        return await apply_around(
-            session, each.sent, each.origin, lambda: [each.sent.blocks], lease
-        )
+        parts = partial(_blocks_of, each.sent)
+        return await apply_around(session, each.sent, each.origin, parts, lease)
 
 
 async def _apply_run(session: Session, run: Sequence[Incoming], lease: Lease) -> RunOutcome:
@@ -87,11 +87,8 @@ async def apply_spooled(session: Session, part: Part, lease: Lease) -> RunOutcom
     """Apply the transaction that a part is of; GAP where another part has not come yet."""
     whole = await session.transaction(lambda connection: spool.whole(connection, part))
     if whole is not None:
-        blocks = (block for _, some in whole.blocks() for block in some)
-        stored_at_ms = whole.origin().stored_at_ms
-        await session.make_partitions(
-            partitions_of(session.catalog, part.site, blocks, stored_at_ms)
-        )
+        reading = partial(whole.partitions, catalog=session.catalog)
+        await session.make_partitions(await session.transaction(reading))
 
     async def work(applying: Applying, gate: Gate) -> Judged:
         todo = judged([part], gate)
@@ -100,10 +97,8 @@ async def apply_spooled(session: Session, part: Part, lease: Lease) -> RunOutcom
         if whole is None:
             return Judged([], Verdict.GAP, gate.position, 0)
         if part.tx_id in gate.applied:
-            todo = replace(todo, skipped=1)
-        else:
-            await apply_parts(applying, whole.origin(), whole.blocks)
-        await spool.forget(applying.connection, part)
+            return replace(todo, skipped=1)
+        await apply_parts(applying, whole)
         return todo
 
     try:
@@ -112,4 +107,10 @@ async def apply_spooled(session: Session, part: Part, lease: Lease) -> RunOutcom
     except Exception as why:
         if whole is None or not is_fault(why):
             raise
-        return await apply_around(session, part, whole.origin(), whole.each, lease)
+        return await apply_around(session, part, whole.origin, whole.each, lease)
+
+
+async def _blocks_of(
+    sent: SyncTransaction, _: AsyncConnection[Any]
+) -> AsyncIterator[Sequence[ChangeBlock]]:
+    yield sent.blocks

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
@@ -22,7 +22,9 @@ from shared.observe import note
 from sync import codec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+
+    from psycopg import AsyncConnection
 
     from central.store.applying import Applying
     from central.store.gate import Gate, Judged
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from shared.changes import ChangeBlock, Part, SyncTransaction
 
     #: Gives the blocks of a transaction, part by part, each time it is called.
-    Parts = Callable[[], Iterable[Sequence[ChangeBlock]]]
+    Parts = Callable[[AsyncConnection[Any]], AsyncIterator[Sequence[ChangeBlock]]]
 
 #: Attempts at the pieces of one transaction. What is not found by then is parked with the rest: a
 #: mistake that every row brings to light must not hold up the queue.
@@ -68,9 +70,10 @@ async def apply_around(
     async def work(applying: Applying, gate: Gate) -> Judged:
         todo = judged([link], gate)
         search = _Search(applying, origin, last)
-        for blocks in parts() if todo.accepted else ():
-            for whole in _wholes(applying.catalog, blocks):
-                await search.apply(whole)
+        if todo.accepted:
+            async for blocks in parts(applying.connection):
+                for whole in _wholes(applying.catalog, blocks):
+                    await search.apply(whole)
         return todo
 
     try:
@@ -97,7 +100,10 @@ async def _set_aside(
 
     async def work(applying: Applying, gate: Gate) -> Judged:
         todo = judged([link], gate)
-        for number, blocks in enumerate(parts() if todo.accepted else ()):
+        if not todo.accepted:
+            return todo
+        number = 0
+        async for blocks in parts(applying.connection):
             body = PartBody(origin.schema, origin.hlc, origin.offset_ms, tuple(blocks))
             told = f"n {origin.n}, transaction {origin.tx_id}, part {number}: {last}"
             packed = codec.compress(codec.encode_body(body))
@@ -106,6 +112,7 @@ async def _set_aside(
                 reason=Reason.FAULT, message=told, stored_at_ms=origin.stored_at_ms,
             )  # fmt: skip
             await _tell_if_possible(applying, _refusals(blocks, origin, last))
+            number += 1
         return todo
 
     return await in_one_transaction(session, lease, [link], work, is_bold=False)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from central.store import spool
 from central.store.fixed import fixed
 from central.store.literals import array
 from shared.catalog import Kind
+from shared.changes import Part
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -35,6 +37,8 @@ async def finish(applying: Applying, epoch: str, judged: Judged) -> None:
             "through_ms": applying.tally.through_ms,
         }
         await execute(fixed("move_epoch"), site | {"epoch": epoch} | watermark)
+        if isinstance(links[-1], Part):  # however it was applied
+            await spool.forget(applying.connection, applying.site, epoch, judged.position.n)
         await applying.connection.commit()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from central.schema import WAITED_FOR
 from central.store.applying import Setback
 from central.store.changeset import Extra, Origin, Reason, Refusal, Rows, Source
 from central.store.extras import forget_extras, keep_extras
@@ -66,11 +67,23 @@ async def wake(applying: Applying) -> None:
 async def due(applying: Applying) -> list[str]:
     """Return the tickets whose parent has come by another way, or whose schema we now have."""
     # The schema's version is asked of the rows themselves: a table of a plant has its own.
-    cursor = await applying.connection.execute(
-        fixed("read_due"),
-        {"site": applying.site, "schema": applying.catalog.version, "rows_max": ROWS_MAX},
-    )
-    return [ticket for (ticket,) in await cursor.fetchall()]
+    given = {"site": applying.site, "schema": applying.catalog.version, "rows_max": ROWS_MAX}
+    cursor = await applying.connection.execute(fixed("read_due"), given)
+    tickets = [ticket for (ticket,) in await cursor.fetchall()]
+    for name in sorted(WAITED_FOR):
+        if name in applying.catalog:  # facts have no head, which the others are looked for by
+            statement = _DUE_FACTS.format(table=name, site=applying.site)
+            cursor = await applying.connection.execute(statement.encode(), given)
+            tickets += [ticket for (ticket,) in await cursor.fetchall()]
+    return tickets
+
+
+# The site by value, so that its partitions alone are planned for.
+_DUE_FACTS: Final = """
+SELECT w.ticket::text FROM sync.waiting AS w
+WHERE w.site_id = %(site)s AND w.reason = 'parent_missing'
+  AND EXISTS (SELECT FROM mes.{table} AS t WHERE t.site_id = '{site}' AND t.id = w.needs)
+ORDER BY w.ord LIMIT %(rows_max)s"""
 
 
 async def retry(applying: Applying, ticket: str) -> bool:

@@ -15,16 +15,14 @@ from central.store.retry import wake
 from shared.changes import Op
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from central.store.applying import Applying
     from central.store.batch import Incoming
     from central.store.changeset import Origin, Refusal, Rows
+    from central.store.spool import Whole
     from shared.catalog import Catalog
     from shared.changes import ChangeBlock
-
-    #: Gives number and blocks of the parts of a large transaction that are wanted.
-    Parts = Callable[[Callable[[int], bool]], Iterable[tuple[int, Sequence[ChangeBlock]]]]
 
 
 async def apply_transactions(applying: Applying, run: Iterable[Incoming]) -> None:
@@ -46,17 +44,18 @@ async def apply_transactions(applying: Applying, run: Iterable[Incoming]) -> Non
     await wake(applying)
 
 
-async def apply_parts(applying: Applying, origin: Origin, parts: Parts) -> None:
+async def apply_parts(applying: Applying, whole: Whole) -> None:
     """Apply one transaction of any size, going over its parts once for each step.
 
     The memory is that of a part. Rows are tied to one another within a part only. Once a part was
     seen, it is unpacked again only for the steps that it has rows for.
     """
+    origin = whole.origin
     applying.tally.through_ms = origin.through_ms
     seen: dict[int, set[int]] = {}
     for step in range(_FACTS + 1):
         wanted = partial(_has_rows, seen, step)
-        for number, blocks in parts(wanted):
+        async for number, blocks in whole.blocks(applying.connection, wanted):
             ranks = [_rank(applying.catalog, block) for block in blocks]
             seen[number] = set(ranks)
             some = [block for block, rank in zip(blocks, ranks, strict=True) if rank == step]

@@ -6,57 +6,58 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from central.store.changeset import Origin
+from central.store.months import partitions_of
+from shared.errors import StoreBusy
 from sync import codec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from psycopg import AsyncConnection
 
-    from shared.changes import ChangeBlock, Part
+    from central.partitions import Partition
+    from shared.catalog import Catalog
+    from shared.changes import ChangeBlock, Part, PartBody
 
-_KEEP = b"""INSERT INTO sync.part (site, epoch, n, part, message, stored_at_ms)
-    SELECT %(site)s, %(epoch)s, %(n)s, %(part)s, %(message)s, %(stored_at_ms)s
+_KEEP = b"""INSERT INTO sync.part (site, epoch, n, part, hash, message, stored_at_ms)
+    SELECT %(site)s, %(epoch)s, %(n)s, %(part)s, %(hash)s, %(message)s, %(stored_at_ms)s
     WHERE NOT EXISTS (SELECT FROM sync.epoch AS e
                       WHERE e.site = %(site)s AND e.epoch = %(epoch)s AND e.last_n >= %(n)s)
     ON CONFLICT (site, epoch, n, part) DO UPDATE
-    SET message = excluded.message, stored_at_ms = excluded.stored_at_ms"""
+    SET hash = excluded.hash, message = excluded.message, stored_at_ms = excluded.stored_at_ms"""
 
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A transaction of which all parts are here, still packed."""
+    """A transaction of which all parts are here; each is read and opened when it is its turn."""
 
-    messages: tuple[bytes, ...]
-    #: When the broker stored the last of them.
-    stored_at_ms: int
+    #: Any one of them.
+    part: Part
+    origin: Origin
 
-    def origin(self) -> Origin:
-        """Return what the transaction says of all its rows."""
-        part = codec.decode_part(self.messages[0])
-        body = codec.open_body(part)
-        return Origin(
-            site=part.site,
-            epoch=part.epoch,
-            n=part.n,
-            tx_id=part.tx_id,
-            schema=body.schema,
-            hlc=body.hlc,
-            offset_ms=body.offset_ms,
-            stored_at_ms=self.stored_at_ms,
-        )
-
-    def each(self) -> Iterator[Sequence[ChangeBlock]]:
-        """Give the blocks of each part."""
-        return (blocks for _, blocks in self.blocks())
-
-    def blocks(
-        self, wanted: Callable[[int], bool] = lambda _: True
-    ) -> Iterator[tuple[int, Sequence[ChangeBlock]]]:
-        """Give number and blocks of each part that is wanted, unpacked when it is its turn."""
-        for number, message in enumerate(self.messages):
+    async def blocks(
+        self, connection: AsyncConnection[Any], wanted: Callable[[int], bool] = lambda _: True
+    ) -> AsyncIterator[tuple[int, Sequence[ChangeBlock]]]:
+        """Give number and blocks of each part that is wanted."""
+        for number in range(self.part.parts):
             if wanted(number):
-                yield number, codec.open_body(codec.decode_part(message)).blocks
+                body = await _body(connection, self.part, number)
+                yield number, body.blocks
+
+    async def each(self, connection: AsyncConnection[Any]) -> AsyncIterator[Sequence[ChangeBlock]]:
+        """Give the blocks of each part."""
+        async for _, blocks in self.blocks(connection):
+            yield blocks
+
+    async def partitions(
+        self, connection: AsyncConnection[Any], catalog: Catalog
+    ) -> set[Partition]:
+        """Return the partitions that the rows lie in."""
+        site, stored_at_ms = self.origin.site, self.origin.stored_at_ms
+        found: set[Partition] = set()
+        async for blocks in self.each(connection):
+            found |= partitions_of(catalog, site, blocks, stored_at_ms)
+        return found
 
 
 async def keep(
@@ -64,28 +65,62 @@ async def keep(
 ) -> None:
     """Keep a part, unless its transaction is decided; raises MalformedMessage for a damaged one."""
     codec.open_body(part)
-    given = {"site": part.site, "epoch": part.epoch, "n": part.n, "part": part.part}
-    await connection.execute(_KEEP, given | {"message": message, "stored_at_ms": stored_at_ms})
+    given = _key(part, part.part) | {"message": message, "stored_at_ms": stored_at_ms}
+    await connection.execute(_KEEP, given)
 
 
 async def whole(connection: AsyncConnection[Any], part: Part) -> Whole | None:
     """Return the transaction that a part belongs to, or None while a part is missing."""
-    cursor = await connection.execute(
-        b"""SELECT message, stored_at_ms FROM sync.part
-            WHERE site = %s AND epoch = %s AND n = %s ORDER BY part""",
-        [part.site, part.epoch, part.n],
-    )
-    kept = [(bytes(message), at) for message, at in await cursor.fetchall()]
     # Parts of another transaction of this number may have come from a store that was restored.
-    own = [(m, at) for m, at in kept if codec.decode_part(m).hash == part.hash]
-    if len(own) < part.parts:
+    cursor = await connection.execute(
+        b"""SELECT count(*), max(stored_at_ms) FROM sync.part
+            WHERE site = %(site)s AND epoch = %(epoch)s AND n = %(n)s AND hash = %(hash)s""",
+        _key(part, part.part),
+    )
+    count, stored_at_ms = await cursor.fetchone() or (0, 0)
+    if count < part.parts:
         return None
-    return Whole(tuple(m for m, _ in own), max(at for _, at in own))
+    first = await _body(connection, part, 0)
+    return Whole(
+        part,
+        Origin(
+            site=part.site,
+            epoch=part.epoch,
+            n=part.n,
+            tx_id=part.tx_id,
+            schema=first.schema,
+            hlc=first.hlc,
+            offset_ms=first.offset_ms,
+            stored_at_ms=stored_at_ms,
+        ),
+    )
 
 
-async def forget(connection: AsyncConnection[Any], part: Part) -> None:
-    """Delete the parts of this transaction and of all before it."""
+async def _body(connection: AsyncConnection[Any], part: Part, number: int) -> PartBody:
+    cursor = await connection.execute(
+        b"""SELECT message FROM sync.part
+            WHERE site = %(site)s AND epoch = %(epoch)s AND n = %(n)s AND part = %(part)s
+              AND hash = %(hash)s""",
+        _key(part, number),
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        raise StoreBusy(f"part {number} of n {part.n} was taken away meanwhile")
+    return codec.open_body(codec.decode_part(bytes(row[0])))
+
+
+def _key(part: Part, number: int) -> dict[str, Any]:
+    return {
+        "site": part.site,
+        "epoch": part.epoch,
+        "n": part.n,
+        "part": number,
+        "hash": part.hash,
+    }
+
+
+async def forget(connection: AsyncConnection[Any], site: str, epoch: str, n: int) -> None:
+    """Delete the parts of a transaction that is decided, and of all before it."""
     await connection.execute(
-        b"DELETE FROM sync.part WHERE site = %s AND epoch = %s AND n <= %s",
-        [part.site, part.epoch, part.n],
+        b"DELETE FROM sync.part WHERE site = %s AND epoch = %s AND n <= %s", [site, epoch, n]
     )

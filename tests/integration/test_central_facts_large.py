@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import random
 import tracemalloc
 import uuid
 from dataclasses import replace
@@ -105,6 +107,43 @@ async def test_200_000_facts_in_one_transaction_need_the_memory_of_a_part(world:
     assert outcome.rows == rows_a_part * count
     assert await world.value(REPORTS) == rows_a_part * count
     assert peak < 100 << 20, f"{peak >> 20} MB"
+
+
+async def test_parts_are_read_one_at_a_time_however_many_there_are(world: World) -> None:
+    site = world.site()
+    count, row_bytes, chance = 40, 400_000, random.Random(1)
+
+    def block() -> ChangeBlock:
+        detail = json.dumps(chance.randbytes(row_bytes // 2).hex())
+        row = {"action": "y", "detail": detail}
+        return untimed(site.insert("audit_log", row))
+
+    parts = parts_of(site, [block() for _ in range(count)])
+    lease = world.leases["SITE_001"]
+    for part in parts:
+        await world.store.spool_part(part, codec.encode_part(part), NOON_MS, lease)
+    last = parts.pop()
+    parts.clear()
+    tracemalloc.start()
+    outcome = await world.store.apply_spooled("SITE_001", last, NOON_MS, lease)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (outcome.rows, outcome.parked) == (count, 0)
+    assert peak < 10 * row_bytes, f"{peak >> 10} kB"
+
+
+async def test_the_parts_of_a_transaction_that_failed_are_let_go_with_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stumble(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("central.store.apply.apply_parts", stumble)
+    site = world.site()
+    reports = [untimed(site.insert("job_responses", site.report())) for _ in range(2)]
+    assert await send_parts(world, parts_of(site, reports)) == [Verdict.GAP, Verdict.APPLY]
+    assert await world.value(REPORTS) == 2
+    assert await world.value("SELECT count(*) FROM sync.part") == 0
 
 
 async def test_a_part_of_another_history_does_not_complete_a_transaction(world: World) -> None:

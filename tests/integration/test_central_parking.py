@@ -206,6 +206,22 @@ async def test_of_facts_only_the_one_that_this_program_fails_on_is_parked(world:
     assert await states(world) == {reports[17]["id"]: ("fault", "parked")}
 
 
+async def test_a_fact_that_waits_for_a_fact_gets_in_after_its_parent_came_beside_a_fault(
+    world: World,
+) -> None:
+    site = world.site()
+    result = {"id": str(uuid.uuid4())}
+    value = {"id": str(uuid.uuid4()), "result_id": result["id"], "value": "1.5"}
+    await site.apply(site.sends(site.insert("measurements", value)))
+    facts = site.insert("job_responses", site.report())
+    sent = site.sends(site.insert("inspection_results", result), facts)
+    facts.sites[0] = Stumbling("SITE_001")
+    outcome = await site.apply(sent)
+    assert (outcome.rows, outcome.parked) == (1, 1)
+    assert await world.store.retry_due("SITE_001") == 1
+    assert await world.value("SELECT count(*) FROM mes.measurements") == 1
+
+
 class Unlisted(str):
     """An id that not even parking can write down: it stands for a mistake of ours."""
 
