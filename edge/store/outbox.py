@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared.changes import Part
+from sync.pump import BATCH_PIECES_MAX
 from shared.observe import NAMED_MAX
 
 if TYPE_CHECKING:
@@ -18,13 +19,13 @@ def parts_after(
 ) -> list[Part]:
     """Return the parts of this epoch after (n, part), in order, at least one where there is one.
 
-    Stops before the bodies exceed ``bytes_max``.
+    Stops before the bodies exceed ``bytes_max``, or the parts what one batch holds.
     """
     site, epoch = connection.execute("SELECT site, epoch FROM _sync_site").fetchone()
     rows = connection.execute(
         "SELECT n, part, parts, tx_id, previous, hash, digests, body FROM _sync_out"
-        " WHERE epoch = ? AND (n, part) > (?, ?) ORDER BY n, part",
-        (epoch, *after),
+        " WHERE epoch = ? AND (n, part) > (?, ?) ORDER BY n, part LIMIT ?",
+        (epoch, *after, BATCH_PIECES_MAX),
     )
     found: list[Part] = []
     size = 0

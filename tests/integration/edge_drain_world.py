@@ -55,7 +55,10 @@ class Site(Plant):
         """Drain and return the rows of all new transactions, checked as the centre checks them."""
         while self.store.drain(next(self.clock)) is not None:
             pass  # of what a program in a hurry wrote, a drain takes some and leaves the rest
-        parts = self.store.outbox((self.read_n, NO_BOUND), bytes_max=NO_BOUND)
+        parts, after = [], (self.read_n, NO_BOUND)
+        while more := self.store.outbox(after, bytes_max=NO_BOUND):
+            parts += more
+            after = (more[-1].n, more[-1].part)
         rows = []
         for n in sorted({part.n for part in parts}):
             rows += self._checked([part for part in parts if part.n == n])

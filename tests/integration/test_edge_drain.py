@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.store import outbox
 from shared.catalog import Catalog, Column, ColumnType, Direction, Kind, Policy, Table
 from shared.changes import GENESIS
 from sync import codec
@@ -111,6 +112,16 @@ def test_the_outbox_hands_out_parts_in_order_within_a_bound_but_always_one(site)
     assert [p.n for p in site.store.outbox((0, NO_BOUND), bytes_max=1)] == [1]
     assert [p.n for p in site.store.outbox((1, 0), bytes_max=3 * size + 9)] == [2, 3, 4]
     assert site.store.outbox((5, 0), bytes_max=NO_BOUND) == []
+
+
+def test_the_outbox_hands_out_no_more_parts_than_one_batch_holds(site, monkeypatch):
+    for number in range(1, 6):
+        site.insert("work_orders", id=uid(number), order_no=f"WO-{number}")
+        site.store.drain(number)
+    monkeypatch.setattr(outbox, "BATCH_PIECES_MAX", 2)
+    assert [p.n for p in site.store.outbox((0, NO_BOUND), bytes_max=NO_BOUND)] == [1, 2]
+    assert [p.n for p in site.store.outbox((4, 0), bytes_max=NO_BOUND)] == [5]
+    assert len(site.sent()) == 5
 
 
 def test_prune_removes_what_is_safe_and_never_more(site):
