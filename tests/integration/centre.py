@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,17 @@ def rows(url: str, statement: str, *parameters: object) -> list[dict[str, Any]]:
     """What a superuser sees."""
     with psycopg.connect(url, autocommit=True, row_factory=dict_row) as connection:
         return connection.execute(statement, parameters or None).fetchall()
+
+
+def until_somebody_waits(url: str) -> None:
+    """Return when a session of the database waits for a lock."""
+    waiting = """SELECT 1 FROM pg_stat_activity
+                 WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+    for _ in range(500):
+        if rows(url, waiting):
+            return
+        time.sleep(0.02)
+    raise AssertionError("nobody waits")
 
 
 def queue(url: str, row_id: UUID | None = None) -> list[dict[str, Any]]:

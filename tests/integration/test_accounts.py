@@ -48,6 +48,7 @@ from tests.integration.accounts_world import (  # noqa: F401, the fixtures among
     rot,
     settings,
 )
+from tests.integration.transport_world import served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,9 +73,18 @@ async def test_a_site_stores_takes_and_acks_its_own_asks_and_hears_commands(cent
                 break
     await pulled.aclose()
     assert got == [("down.ROT", b"mine"), ("down.all", b"for all")]
-    await asyncio.sleep(0.05)
-    durable = json.loads(await central.request("$JS.API.CONSUMER.INFO.DOWN.site-ROT", b""))
-    assert (durable["num_ack_pending"], durable["num_pending"]) == (0, 0)
+    await nothing_waits(central)
+
+
+async def nothing_waits(central: Link) -> None:
+    """Return when ROT has acked all that there is."""
+    async with asyncio.timeout(10):
+        while True:
+            answer = await central.request("$JS.API.CONSUMER.INFO.DOWN.site-ROT", b"")
+            durable = json.loads(answer)
+            if (durable["num_ack_pending"], durable["num_pending"]) == (0, 0):
+                return
+            await asyncio.sleep(0.01)
 
 
 async def test_questions_presence_and_commands_cross_between_site_and_centre(central, rot):
@@ -84,12 +94,15 @@ async def test_questions_presence_and_commands_cross_between_site_and_centre(cen
     serving = asyncio.create_task(central.serve("ctl.*.>", answer, queue="control"))
     heard = asyncio.ensure_future(anext(rot.listen("cmd.ROT.>")))
     present = asyncio.ensure_future(anext(central.listen("pres.*")))
-    await asyncio.sleep(0.1)
+    await served(rot, "ctl.ROT.hello")
     assert await rot.request("ctl.ROT.hello", b"hi") == b"ctl.ROT.hello hi"
-    await central.publish("cmd.ROT.rewind", b"7")
-    assert await asyncio.wait_for(heard, 5) == ("cmd.ROT.rewind", b"7")
-    await rot.publish("pres.ROT", b"here")
-    assert await asyncio.wait_for(present, 5) == ("pres.ROT", b"here")
+    async with asyncio.timeout(10):
+        while not (heard.done() and present.done()):  # once they listen
+            await central.publish("cmd.ROT.rewind", b"7")
+            await rot.publish("pres.ROT", b"here")
+            await asyncio.sleep(0.01)
+    assert heard.result() == ("cmd.ROT.rewind", b"7")
+    assert present.result() == ("pres.ROT", b"here")
     serving.cancel()
     await asyncio.gather(serving, return_exceptions=True)
 
@@ -238,6 +251,4 @@ async def test_a_site_acks_in_either_form_that_a_server_may_use(with_new_acks, k
         assert (first.stream_seq, second.stream_seq, first.redelivered) == (1, 2, False)
         assert abs(first.stored_at_ms - time.time_ns() // 10**6) < 60_000
         await rot.ack(got)
-        await asyncio.sleep(0.1)
-        durable = json.loads(await central.request("$JS.API.CONSUMER.INFO.DOWN.site-ROT", b""))
-        assert durable["num_ack_pending"] == 0
+        await nothing_waits(central)

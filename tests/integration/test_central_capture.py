@@ -158,6 +158,9 @@ def test_listeners_hear_of_a_write_once_it_is_committed(centre, north):
         assert list(listener.notifies(timeout=0.2)) == []
 
 
+SINGLES = 90
+
+
 def test_a_plan_made_for_one_row_does_not_slow_down_twenty_thousand(centre, north):
     order(north, "first")
     # The worst moment to plan: the tables are known to hold a single row.
@@ -165,18 +168,28 @@ def test_a_plan_made_for_one_row_does_not_slow_down_twenty_thousand(centre, nort
         owner.execute("VACUUM ANALYZE sync.head, sync.version, sync.row_key")
     order(north, "second")
     north.execute("UPDATE mes.work_orders SET notes = 'a'")
+    few_s = singles_s(north, "few")
     many = "INSERT INTO mes.work_orders (order_no) SELECT 'WO-' || n FROM generate_series(1, %s) n"
     started = time.monotonic()
     north.execute(many, [20_000])
     north.execute("UPDATE mes.work_orders SET notes = 'b', order_no = order_no || 'x'")
     # A nested loop, or a scan of the keys for each row, takes minutes.
-    assert time.monotonic() - started < 20
-    assert rows(centre, "SELECT count(*) FROM sync.version WHERE op = 'U'") == [{"count": 20_004}]
-    started = time.monotonic()
-    for number in range(100):
-        order(north, f"single {number}")
-    # A scan of all heads for each row takes ten times that.
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 60
+    updated = rows(centre, "SELECT count(*) FROM sync.version WHERE op = 'U'")
+    assert updated == [{"count": 20_004 + SINGLES}]
+    # A scan of all heads for each row takes ten times as long as where there are hardly any.
+    assert singles_s(north, "many") < 5 * few_s
+
+
+def singles_s(program: psycopg.Connection, name: str) -> float:
+    """Return how long some orders take that are written one by one: the best of three times."""
+    taken = []
+    for turn in range(3):
+        started = time.monotonic()
+        for number in range(SINGLES // 3):
+            order(program, f"{name} {turn} {number}")
+        taken.append(time.monotonic() - started)
+    return min(taken)
 
 
 # --- commit order ----------------------------------------------------------------------------

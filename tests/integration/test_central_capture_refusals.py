@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from uuid import UUID, uuid4
 
 import pytest
@@ -28,6 +27,7 @@ from tests.integration.centre import (
     name_site,
     queue,
     rows,
+    until_somebody_waits,
     versions,
 )
 
@@ -200,7 +200,7 @@ def test_of_two_clients_that_take_one_key_at_once_the_second_is_refused(centre):
             try:
                 with connection.transaction():
                     order(connection, "WO-1")
-                    time.sleep(0.2)
+                    until_somebody_waits(centre)
                 outcomes.append("taken")
             except UniqueViolation:
                 outcomes.append("refused")
@@ -306,7 +306,7 @@ def test_between_the_check_and_the_write_nobody_else_gets_in(centre, north):
     with north.transaction():
         north.execute(seen, [row_id, version])
         rival.start()
-        time.sleep(0.3)
+        until_somebody_waits(centre)
         north.execute("UPDATE mes.work_orders SET notes = 'mine'")
     rival.join()
     assert told == [True]

@@ -344,8 +344,12 @@ async def test_accounts_from_elsewhere_are_added_and_can_be_reloaded(tmp_path):
     with NatsServer(tmp_path, config=user.format(name="ann")) as server:
         await (await nats.connect(server.url, user="ann", password="p")).close()
         server.reload(user.format(name="bob"))
-        await asyncio.sleep(0.5)
-        await (await nats.connect(server.url, user="bob", password="p")).close()
+
+        async def let_in() -> None:
+            bob = {"user": "bob", "password": "p"}
+            await (await nats.connect(server.url, **bob, allow_reconnect=False)).close()
+
+        await in_time(let_in)
 
 
 async def test_a_cluster_of_three_keeps_a_stream_when_one_member_dies(tmp_path):
