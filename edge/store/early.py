@@ -19,6 +19,7 @@ from edge.sql_text import of_row, quoted
 from edge.store import position
 from edge.store.canon import corrections, put
 from edge.store.ids import as_text
+from edge.store.open import Bound
 from edge.store.packing import Packer
 from shared import clock
 from shared.catalog import CREATED_AT
@@ -140,20 +141,6 @@ def move_mark(connection: sqlite3.Connection, table: Table, mark: Mark) -> None:
         "UPDATE _sync_table SET journal_mark = ?, journal_id = CAST(? AS TEXT) WHERE name = ?",
         (*mark, table.name),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """A place between two transactions of the programs, as the marks of the journals."""
-
-    #: Journal number of the newest fact, by table.
-    marks: Mapping[str, int]
-    #: Logs waited as well: what they hold may belong to the same transaction as the newest facts.
-    mixed: bool
-
-    def rows_after(self, marks: Mapping[str, int]) -> int:
-        """Return about how many facts lie between other marks and these."""
-        return sum(mark - marks.get(name, 0) for name, mark in self.marks.items())
 
 
 class Early:

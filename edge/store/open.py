@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from random import Random
 
     from edge.capture import Form
-    from edge.store.early import Bound
     from shared.catalog import Catalog
 
 #: How long a write waits for a program that holds the store, before StoreBusy.
@@ -49,6 +48,20 @@ class KnockOn:
     tables: frozenset[str] = frozenset()
     #: The id of the row that the agent is putting, where its table has any.
     putting: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A place between two transactions of the programs, as the marks of the journals."""
+
+    #: Journal number of the newest fact, by table.
+    marks: Mapping[str, int]
+    #: Logs waited as well: what they hold may belong to the same transaction as the newest facts.
+    mixed: bool
+
+    def rows_after(self, marks: Mapping[str, int]) -> int:
+        """Return about how many facts lie between other marks and these."""
+        return sum(mark - marks.get(name, 0) for name, mark in self.marks.items())
 
 
 @dataclass(frozen=True, slots=True)
