@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 
     from shared.catalog import Catalog
 
-#: Rows taken from the queue at a time; bounds the memory of one step.
+#: Rows taken from the queue at a time, whose entries are written before the next are taken.
 PAGE_ROWS_MAX = 2_000
 #: Rows in one entry; keeps its message below the broker's limit.
 ENTRY_ROWS_MAX = 500
+#: What an entry's message has besides its body, at most.
+_FRAME_BYTES = 128
 _SEQUENCER_LOCK = 0x6D65_7301
 
 
@@ -40,7 +42,9 @@ class _Open:
     position: Position
     ack: Ack | None
     held: list[HeadBlock] = field(default_factory=list)
+    #: Entries that are to be written, and the number of those that were.
     rows: list[tuple[str, int, bytes, bytes, bytes]] = field(default_factory=list)
+    written: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +74,18 @@ class Sequencer:
             if not (await locked.fetchone() or [False])[0]:
                 return Step(0, {})
             feeds = await self._open_feeds()
-            touched = 0
-            while page := await self._take_page():
+            touched = last_id = 0
+            while True:
+                page, last_id = await self._take_page(last_id)
+                if not page:
+                    break
                 touched += len(page)
                 await self._lay_out(feeds, page, now_ms)
+                await self._write(feeds)
             self._close(feeds, now_ms)
             await self._write(feeds)
-        return Step(touched, {scope: len(f.rows) for scope, f in feeds.items() if f.rows})
+            await self._move_heads(feeds)
+        return Step(touched, {scope: f.written for scope, f in feeds.items() if f.written})
 
     async def _open_feeds(self) -> dict[str, _Open]:
         """Return every feed; an ack is set where it says more than the last one sent."""
@@ -98,21 +107,26 @@ class Sequencer:
             feeds[site].ack = Ack(epoch, n, safe_n)
         return feeds
 
-    async def _take_page(self) -> list[Touched]:
+    async def _take_page(self, after: int) -> tuple[list[Touched], int]:
+        """Return the next rows of the queue, and the last one's id."""
+        # After the last page: what a transaction has deleted itself, it would read again each time.
         cursor = await self._connection.execute(
             f"""
             WITH taken AS (
                 DELETE FROM sync.touched WHERE id IN
-                    (SELECT id FROM sync.touched ORDER BY id LIMIT %s)
+                    (SELECT id FROM sync.touched WHERE id > %s ORDER BY id LIMIT %s)
                 RETURNING *)
-            SELECT n.name, t.site_id, t.row_id::text, {created_expression("t.created_at")}, t.scopes
+            SELECT n.name, t.site_id, t.row_id::text, {created_expression("t.created_at")},
+                   t.scopes, t.id
             FROM taken t JOIN sync.table_no n ON n.no = t.table_no ORDER BY t.id""",
-            [PAGE_ROWS_MAX],
+            [after, PAGE_ROWS_MAX],
         )
-        return [
-            Touched(table, site, row_id, created, frozenset(scopes))
-            async for table, site, row_id, created, scopes in cursor
-        ]
+        page: list[Touched] = []
+        last_id = after
+        async for table, site, row_id, created, scopes, each_id in cursor:
+            page.append(Touched(table, site, row_id, created, frozenset(scopes)))
+            last_id = each_id
+        return page, last_id
 
     async def _lay_out(self, feeds: dict[str, _Open], page: list[Touched], now_ms: int) -> None:
         """Give each scope of the page's rows their heads, each row once."""
@@ -160,14 +174,24 @@ class Sequencer:
         opened.position = Position(pos, own)
 
     async def _write(self, feeds: dict[str, _Open]) -> None:
-        changed = [opened for opened in feeds.values() if opened.rows]
-        if not changed:
+        """Write the entries that are made, and let go of them."""
+        rows = [row for opened in feeds.values() for row in opened.rows]
+        if not rows:
             return
         async with self._connection.cursor() as cursor:
             await cursor.executemany(
                 "INSERT INTO sync.feed (scope, pos, previous, hash, body) VALUES (%s,%s,%s,%s,%s)",
-                [row for opened in changed for row in opened.rows],
+                rows,
             )
+        for opened in feeds.values():
+            opened.written += len(opened.rows)
+            opened.rows = []
+
+    async def _move_heads(self, feeds: dict[str, _Open]) -> None:
+        changed = [opened for opened in feeds.values() if opened.written]
+        if not changed:
+            return
+        async with self._connection.cursor() as cursor:
             await cursor.executemany(
                 """INSERT INTO sync.feed_head AS f (scope, pos, hash, ack_epoch, ack_n, ack_safe_n)
                    VALUES (%s, %s, %s, %s, coalesce(%s, 0), coalesce(%s, 0))
@@ -228,21 +252,25 @@ async def entries_after(
     connection: AsyncConnection[Any], scope: str, after: int, *, rows_max: int = 256,
     bytes_max: int = 600 << 10,
 ) -> list[bytes]:  # fmt: skip
-    """Return the messages of the entries that follow a position, within the bounds."""
+    """Return the messages of the entries that follow a position, within the bounds.
+
+    At least one, if there is any.
+    """
+    # Cut by the server, from what it knows of the lengths: 256 bodies may be 200 MB.
     cursor = await connection.execute(
-        "SELECT pos, previous, hash, body FROM sync.feed WHERE scope = %s AND pos > %s"
-        " ORDER BY pos LIMIT %s",
-        [scope, after, rows_max],
+        """SELECT pos, previous, hash, body FROM (
+               SELECT pos, previous, hash, body,
+                      sum(octet_length(body) + %s) OVER (ORDER BY pos) AS size,
+                      row_number() OVER (ORDER BY pos) AS number
+               FROM (SELECT * FROM sync.feed WHERE scope = %s AND pos > %s
+                     ORDER BY pos LIMIT %s) AS f) AS f
+           WHERE size <= %s OR number = 1 ORDER BY pos""",
+        [_FRAME_BYTES, scope, after, rows_max, bytes_max],
     )
-    messages: list[bytes] = []
-    size = 0
-    async for pos, previous, own, body in cursor:
-        message = codec.encode_entry(scope, pos, bytes(previous), bytes(own), bytes(body))
-        size += len(message)
-        if messages and size > bytes_max:
-            break
-        messages.append(message)
-    return messages
+    return [
+        codec.encode_entry(scope, pos, bytes(previous), bytes(own), bytes(body))
+        async for pos, previous, own, body in cursor
+    ]
 
 
 async def feed_position(connection: AsyncConnection[Any], scope: str) -> Position:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
+import tracemalloc
 from contextlib import AsyncExitStack
 
+import psycopg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from central import feed
 from central.feed import PAGE_ROWS_MAX, Sequencer, entries_after, halves
 from shared.changes import SHARED, START, Fate, HeadBlock, Position
-from sync import codec, protocol
+from sync import codec, frames, protocol
 from sync.protocol import Verdict
 from tests.integration.apply_world import CREATED, open_world
 from tests.integration.central_world import CATALOG, connect, execute, fetch
@@ -62,6 +65,63 @@ async def test_a_plain_insert_at_the_centre_reaches_the_feed_of_its_site_only(ce
     assert sorted(rows(await follow(centre, "SITE_001"))) == [(Fate.PUT, "A1"), (Fate.PUT, "A2")]
     assert await follow(centre, "SITE_002") == []
     assert await follow(centre, SHARED) == []
+
+
+async def test_a_large_update_is_sequenced_in_the_memory_of_a_page_and_read_once(
+    centre, monkeypatch
+):
+    monkeypatch.setattr(feed, "PAGE_ROWS_MAX", 500)
+    await execute(
+        centre,
+        f"{ORDER[:-2]}, notes) SELECT uuidv7(), 'SITE_001', '2026-11-01T00:00:00Z', 'N' || n,"
+        " 'ERP', 10, 'pcs', (SELECT string_agg(md5(n::text || k), '') FROM generate_series(1, 30) AS k)"
+        " FROM generate_series(1, 15000) AS n",
+    )
+    async with connect(centre, autocommit=False) as connection:
+        tracemalloc.start()
+        step = await Sequencer(connection, CATALOG).step(now_ms=1)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        await connection.execute("SELECT pg_stat_force_next_flush()")
+        await connection.commit()
+    ((size, entries),) = await fetch(centre, "SELECT sum(length(body)), count(*) FROM sync.feed")
+    assert (step.touched, step.entries) == (15_000, {"SITE_001": entries})
+    assert peak < size / 2, f"{peak} bytes for entries of {size}"
+    ((read,),) = await fetch(
+        centre,
+        "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'touched_pkey'",
+    )
+    assert read < 4 * step.touched
+    followed = await follow(centre, "SITE_001")
+    assert [entry.more for entry in followed] == [True] * (entries - 1) + [False]
+    assert len(rows(followed)) == 15_000
+
+
+class Counting(psycopg.AsyncConnection):
+    """Knows how many rows the server sent for the last statement."""
+
+    sent = 0
+
+    async def execute(self, *given, **more):
+        cursor = await super().execute(*given, **more)
+        self.sent = cursor.rowcount
+        return cursor
+
+
+async def test_entries_are_cut_by_their_bytes_before_the_server_sends_them(centre):
+    async with await Counting.connect(centre, autocommit=True) as connection:
+        await connection.execute(
+            """INSERT INTO sync.feed (scope, pos, previous, hash, body)
+               SELECT 'SITE_001', n, sha256(''), sha256(''), convert_to(repeat('x', 100000), 'UTF8')
+               FROM generate_series(1, 200) AS n"""
+        )
+        some = await entries_after(connection, "SITE_001", 3, bytes_max=350_000)
+        assert [frames.unframe(each, "F")[1] for each in some] == [4, 5, 6]
+        assert sum(map(len, some)) <= 350_000
+        assert connection.sent == 3
+        assert len(await entries_after(connection, "SITE_001", 3, bytes_max=1)) == 1
+        assert len(await entries_after(connection, "SITE_001", 3, rows_max=2)) == 2
+        assert await entries_after(connection, "SITE_001", 200) == []
 
 
 async def test_values_travel_in_their_canonical_form(centre):
