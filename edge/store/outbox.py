@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared.changes import Part
-from sync.pump import BATCH_PIECES_MAX
 from shared.observe import NAMED_MAX
+from sync.pump import BATCH_PIECES_MAX
 
 if TYPE_CHECKING:
     import sqlite3
