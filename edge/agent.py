@@ -20,7 +20,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from tenacity.wait import wait_random_exponential
 
 from edge import metrics
-from edge.beat import write_state
+from edge.beat import read_limit, write_state
 from edge.lanes import DownLane, StoreThread, UpLane, now_ms
 from edge.loading import load_snapshot
 from edge.status import read_picture
@@ -55,6 +55,7 @@ VERSION = "0.1.0"
 #: Below this many rows a drain is followed by the pause; above it, the writer is in a hurry.
 _SMALL_DRAIN_ROWS = 500
 _PRUNE_EVERY_S = 30.0
+_LIMIT_EVERY_S = 1.0
 #: How long the centre may take to decide before the agent asks whether our messages arrived.
 _UNDECIDED_MAX_S = 20.0
 #: What a broker refuses us for: it may take us in a moment later, and meanwhile the store is
@@ -84,6 +85,7 @@ class Agent:
         self._sender = Sender(self._up, link)
         self._receiver = Receiver(self._down)
         self._decided = (0, time.monotonic())
+        self._limit = settings.bytes_per_s_max
         self._state: dict[str, Any] = {"pid": os.getpid(), "version": VERSION}
 
     async def run(self) -> None:
@@ -97,7 +99,7 @@ class Agent:
                 tasks.create_task(self._wake.watch())
                 for work in (self._drain, self._send, self._receive, self._meet, self._obey):
                     tasks.create_task(self._forever(work), name=work.__name__)
-                for work in (self._prune, self._tell):
+                for work in (self._prune, self._tell, self._keep_limit):
                     tasks.create_task(self._forever(work), name=work.__name__)
         finally:
             try:
@@ -328,6 +330,17 @@ class Agent:
             _measure(await asyncio.to_thread(read_picture, self._settings.store, now_ms()))
         await asyncio.sleep(self._settings.beat_s)
 
+    async def _keep_limit(self) -> None:
+        """Keep to the bandwidth that an operator set, from a second after it was set."""
+        chosen = read_limit(self._settings.store)
+        limit = self._settings.bytes_per_s_max if chosen is None else chosen
+        if limit != self._limit:
+            self._limit = limit
+            self._link.limit_bandwidth(limit or None)
+            note(_log, "bandwidth limit", bytes_per_s_max=limit)
+            self._write_state()
+        await asyncio.sleep(_LIMIT_EVERY_S)
+
     def _write_state(self, **changed: object) -> None:
         """Leave what only the agent knows where the status command finds it."""
         link = self._link
@@ -340,6 +353,7 @@ class Agent:
             "refused": link.refused,
             "servers": list(self._settings.nats_servers),
             "sent_n": self._up.sent_n,
+            "bytes_per_s_max": self._limit,
             **changed,
         }
         metrics.CONNECTED.labels(self._settings.site).set(float(bool(self._state.get("connected"))))

@@ -73,6 +73,8 @@ class Agent:
     #: Why the broker does not let it in; empty where it does, or is not reached.
     refused: str = ""
     servers: tuple[str, ...] = ()
+    #: What it may send in a second, and receive; 0 for any amount.
+    bytes_per_s_max: int = 0
     #: When the centre last answered its hello.
     met_ms: int | None = None
     #: An error of its own that it did not foresee, and when it met it.

@@ -24,6 +24,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "moved": ("prepare", "Say that the store was moved here, and the old copy is gone."),
     "adopt": ("adopt", "Replicate a table that the plant already has in its SQLite file."),
     "import": ("load", "Import a CSV file by a map, exactly once."),
+    "bandwidth": ("bandwidth", "Limit what the agent takes of the line, also while it runs."),
     "tables": ("tables", "Tables of the catalogue: direction, rows, what waits to be sent."),
     "version": ("release", "Print the release, and what the store was made by."),
     "completion": ("completion", "Print the completion script of a shell."),

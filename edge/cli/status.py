@@ -135,7 +135,8 @@ def _link(picture: Picture) -> str:
         return f"no connection to {servers}{since}"
     rtt = "" if agent.rtt_ms is None else f", round trip {agent.rtt_ms:.0f} ms"
     lost = f", lost {agent.disconnects} times" if agent.disconnects else ""
-    return f"connected to {servers}{since}{rtt}{lost}"
+    most = f", at most {look.size(agent.bytes_per_s_max)}/s" if agent.bytes_per_s_max else ""
+    return f"connected to {servers}{since}{rtt}{lost}{most}"
 
 
 def _send(picture: Picture) -> str:

@@ -295,6 +295,44 @@ def test_an_agent_of_a_copied_store_does_not_go_on(tmp_path: Path):
     assert "Traceback" not in done.err.splitlines()[-1]
 
 
+def test_the_bandwidth_is_limited_while_the_agent_runs_and_when_it_starts_anew(
+    tmp_path: Path, nats_server
+):
+    store = tmp_path / "F07.db"
+    for _ in range(2):
+        with agent(store, MES_NATS_SERVERS=nats_server.url) as process:
+            eventually(lambda: told(store).get("connected"))
+            done = mes_edge("bandwidth", "256k", **given(store))
+            assert (done.code, done.out) == (0, "chosen here  256 kB/s in each direction\n")
+            eventually(lambda: told(store).get("bytes_per_s_max") == 256_000)
+            assert "at most 256 kB/s" in mes_sync(store, "status").out
+            assert "agent keeps  256 kB/s" in mes_edge("bandwidth", **given(store)).out
+            _, log = stop(process, signal.SIGTERM)
+            assert [e["bytes_per_s_max"] for e in log if e["event"] == "bandwidth limit"] == [
+                256_000
+            ]
+
+
+def test_a_limit_is_taken_away_or_left_to_the_setting(tmp_path: Path):
+    store = tmp_path / "F07.db"
+    with agent(store, MES_NATS_SERVERS="nats://127.0.0.1:1", MES_BYTES_PER_S_MAX="9000") as process:
+        eventually(lambda: told(store).get("bytes_per_s_max") == 9000)
+        assert mes_edge("bandwidth", "off", **given(store)).out == "chosen here  no limit\n"
+        eventually(lambda: told(store)["bytes_per_s_max"] == 0)
+        document = mes_edge("bandwidth", "unset", "--json", **given(store)).document
+        assert document["bytes_per_s_max"] is None
+        eventually(lambda: told(store)["bytes_per_s_max"] == 9000)
+        assert stop(process, signal.SIGTERM)[0] == 0
+
+
+@pytest.mark.parametrize("limit", ["fast", "0", "999", "-5", "1.5M", "256K"])
+def test_what_is_no_bandwidth_is_told_and_changes_nothing(tmp_path: Path, limit: str):
+    store = Site.new(tmp_path).store
+    done = mes_edge("bandwidth", "--", limit, **given(store))
+    assert (done.code, "such as 64000, 256k or 2M" in done.err) == (64, True)
+    assert mes_edge("bandwidth", "--json", **given(store)).document["bytes_per_s_max"] is None
+
+
 def test_metrics_are_served_on_loopback_only(tmp_path: Path):
     store, port = tmp_path / "F07.db", free_port()
     with agent(store, MES_NATS_SERVERS="nats://127.0.0.1:1", MES_METRICS_PORT=str(port)) as process:
