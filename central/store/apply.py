@@ -78,7 +78,13 @@ async def _apply_fresh(
 ) -> Judged:  # fmt: skip
     """Apply those links that go on with the chain and had no effect yet."""
     todo = judged(links, gate)
-    fresh = [by_hash[sent.hash] for sent in todo.accepted if sent.tx_id not in gate.applied]
+    # The first of each: one may come twice in a run, under two numbers.
+    first = {sent.tx_id: sent.hash for sent in reversed(todo.accepted)}
+    fresh = [
+        by_hash[sent.hash]
+        for sent in todo.accepted
+        if sent.tx_id not in gate.applied and first[sent.tx_id] == sent.hash
+    ]
     await apply_transactions(applying, fresh)
     return replace(todo, skipped=todo.skipped + len(todo.accepted) - len(fresh))
 

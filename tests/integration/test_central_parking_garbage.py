@@ -90,6 +90,21 @@ async def test_an_id_of_a_thousand_characters_is_parked_whole(world: World, seed
     assert block.ids == [row_id]
 
 
+async def test_one_transaction_twice_in_a_run_has_one_effect(world: World) -> None:
+    site = world.site()
+    tx_id = str(uuid.uuid4())
+    order = site.order()
+    sent = [
+        site.sends(site.insert("work_orders", order), tx_id=tx_id),
+        site.sends(site.insert("work_orders", order), tx_id=tx_id),
+        site.sends(site.insert("job_responses", site.report())),
+    ]
+    outcome = await site.apply(*sent)
+    assert (outcome.rows, outcome.parked, outcome.skipped) == (2, 0, 1)
+    assert outcome.position.n == 3
+    assert await world.value("SELECT count(*) FROM sync.version") == 1
+
+
 async def test_a_part_of_a_transaction_without_end_is_malformed(world: World) -> None:
     site = world.site()
     reports = [untimed(site.insert("job_responses", site.report())) for _ in range(2)]
