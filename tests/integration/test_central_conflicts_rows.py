@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from central.roles import as_role
+from central.store.fixed import fixed
 from tests.integration.apply_world import (
     CREATED,
     LATE_MS,
@@ -29,6 +30,27 @@ if TYPE_CHECKING:
 async def world(centre: str) -> AsyncIterator[World]:
     async with open_world(centre) as opened:
         yield opened
+
+
+# --- what is read ---------------------------------------------------------------------------------
+
+
+async def test_of_a_row_whose_base_is_unknown_no_history_is_read(world: World) -> None:
+    row = await an_order(world, notes="a")
+    for note in ("b", "c", "d"):
+        await row.central(notes=note)
+    given = {
+        "site": "SITE_001",
+        "table_no": await world.value("SELECT no FROM sync.table_no WHERE name = 'work_orders'"),
+        "ids": [row.id],
+    }
+    rows = {}
+    for base in (row.base, str(uuid.uuid4()), None):
+        cursor = await world.admin.execute(fixed("read_versions"), given | {"bases": [base]})
+        rows[base] = [found[:3] for found in await cursor.fetchall()]
+    assert [len(found) for found in rows.values()] == [3, 1, 4]
+    ((_, unknown, version),) = list(rows.values())[1]
+    assert (unknown, version) == (True, None)
 
 
 # --- deletions -----------------------------------------------------------------------------------
