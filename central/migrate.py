@@ -203,9 +203,9 @@ def _file_step(file: Migration) -> Step:
 
 def catalogue_steps(old: Catalog | None, new: Catalog) -> Iterator[Step]:
     """Give the steps from one catalogue, or none, to another, and note the new one."""
-    changes = differences(old or Catalog(0, ()), new)
-    for change in changes:
-        yield _change_step(new, change)
+    old = old or Catalog(0, ())
+    for change in differences(old, new):
+        yield _change_step(old, new, change)
     note = (
         "INSERT INTO sync.catalogue (version, digest, content) VALUES"
         f" ({new.version}, '{new.digest}', {schema.quoted(to_json(new))})"
@@ -214,7 +214,7 @@ def catalogue_steps(old: Catalog | None, new: Catalog) -> Iterator[Step]:
     yield Step(f"catalogue {new.version} recorded", (note,))
 
 
-def _change_step(catalog: Catalog, change: Change) -> Step:
+def _change_step(old: Catalog, catalog: Catalog, change: Change) -> Step:
     match change:
         case AddTable(table):
             number = f"INSERT INTO sync.table_no (name) VALUES ('{table.name}')"
@@ -224,7 +224,7 @@ def _change_step(catalog: Catalog, change: Change) -> Step:
             added = schema.column_statement(catalog.table(name), column)
             return Step(f"{name}.{column.name} added", (added,))
         case RenameColumn(table=name, before=before, after=after):
-            renamed = schema.rename_statements(catalog.table(name), before, after)
+            renamed = schema.rename_statements(old.table(name), before, after)
             return Step(f"{name}.{before} renamed to {after}", tuple(renamed))
         case WidenType(table=name, before=before_column, after=column):
             widened = schema.widen_statement(catalog.table(name), before_column, column)

@@ -101,12 +101,15 @@ def column_statement(table: Table, column: Column) -> str:
 
 
 def rename_statements(table: Table, before: str, after: str) -> list[str]:
-    """Return the statements that rename a column, and the checks and indexes that bear its name."""
+    """Return the statements that rename a column, and the checks and indexes that bear its name.
+
+    ``table`` is as it was: the checks that are there are those of the column's definition then.
+    """
     name = f"{SCHEMA}.{table.name}"
-    column = table.column(after)
-    earlier = replace(column, name=before)
+    column = table.column(before)
+    renamed = replace(column, name=after)
     statements = [f"ALTER TABLE {name} RENAME COLUMN {before} TO {after}"]
-    for (old, _), (new, _) in zip(checks(table, earlier), checks(table, column), strict=True):
+    for (old, _), (new, _) in zip(checks(table, column), checks(table, renamed), strict=True):
         statements.append(f"ALTER TABLE {name} RENAME CONSTRAINT {old} TO {new}")
     if after in INDEXES.get(table.name, ()):
         old_index, new_index = (f"{table.name}_by_{each}" for each in (before, after))
@@ -115,11 +118,12 @@ def rename_statements(table: Table, before: str, after: str) -> list[str]:
 
 
 def widen_statement(table: Table, old: Column, new: Column) -> str:
-    """Return the statement that gives a column its wider type, values and range.
+    """Return the statement that gives a column, which has its new name, its wider definition.
 
     No row is rewritten, except where a decimal gets another scale.
     """
-    steps = [f"DROP CONSTRAINT {name}" for name, _ in checks(table, old)]
+    had = checks(table, replace(old, name=new.name))
+    steps = [f"DROP CONSTRAINT {name}" for name, _ in had]
     steps.append(f"ALTER COLUMN {new.name} TYPE {type_name(new.type)}")
     if old.nullable != new.nullable and new.nullable:
         steps.append(f"ALTER COLUMN {new.name} DROP NOT NULL")

@@ -108,6 +108,25 @@ async def test_a_column_can_be_renamed_and_widened_and_another_added_in_one_step
     assert tool(centre) | {"tool_no": "T1", "grade": "A"} == tool(centre)
 
 
+async def test_a_range_may_grow_with_a_new_name_and_only_the_new_range_is_checked(centre):
+    wide = ColumnType(Kind.DECIMAL, None, 12, 4, Decimal(-5), Decimal(999))
+    await migrate(centre, changed(weight=renamed("weight", "kg", type=wide)), SITES)
+    checks = rows(
+        centre,
+        "SELECT conname FROM pg_constraint WHERE contype = 'c' AND conrelid = 'mes.tools'::regclass"
+        " AND (conname LIKE 'kg%' OR conname LIKE 'weight%') ORDER BY 1",
+    )
+    assert [each["conname"] for each in checks] == [
+        "kg_at_least_minus_5",
+        "kg_at_most_999",
+        "kg_is_a_number",
+    ]
+    with client(centre) as north:
+        north.execute("UPDATE mes.tools SET kg = 500")
+        with pytest.raises(psycopg.errors.CheckViolation, match="kg_at_most_999"):
+            north.execute("UPDATE mes.tools SET kg = 1000")
+
+
 async def test_new_columns_and_wider_types_reach_the_partitions_there_are(centre):
     await migrate(centre, changed(GRADE), SITES)
     (leaf,) = rows(centre, "SELECT tableoid::regclass::text AS name FROM mes.tools")

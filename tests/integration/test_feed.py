@@ -74,7 +74,8 @@ async def test_a_large_update_is_sequenced_in_the_memory_of_a_page_and_read_once
     await execute(
         centre,
         f"{ORDER[:-2]}, notes) SELECT uuidv7(), 'SITE_001', '2026-11-01T00:00:00Z', 'N' || n,"
-        " 'ERP', 10, 'pcs', (SELECT string_agg(md5(n::text || k), '') FROM generate_series(1, 30) AS k)"
+        " 'ERP', 10, 'pcs',"
+        " (SELECT string_agg(md5(n::text || k), '') FROM generate_series(1, 30) AS k)"
         " FROM generate_series(1, 15000) AS n",
     )
     async with connect(centre, autocommit=False) as connection:
