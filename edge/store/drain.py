@@ -142,6 +142,7 @@ def _drain_rest(
     opened: Opened, at: EdgePosition, now_ms: int, packer: Packer | None = None
 ) -> Drained | None:
     """Drain all that waits, with what is in the packer already."""
+    opened.bounds.clear()  # they all lie before now
     if packer is not None:
         return _pack(opened, at, packer, now_ms)
     hlc = clock.tick(at.hlc, now_ms)
@@ -260,7 +261,6 @@ class _Batch:
         if mark is None:
             # What is there is sent once more: the centre knows it by its ids.
             self._restarted.append(table.name)
-            self._opened.bounds.clear()
             mark = Mark(0, None)
         for page in pages(self._connection, table, mark.number):
             to_one_form(self._connection, table, page.columns(), page.numbers, capture.JOURNAL)

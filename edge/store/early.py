@@ -162,10 +162,19 @@ class Early:
         self._stack = packers
         self._marks: dict[str, Mark] = {}
         self._corrections: list[tuple[Table, Correction]] = []
+        #: The last bound that was begun to read to.
+        self._bound = Bound({}, mixed=False)
         self._ended = False
 
-    def read_on(self, rows_min: int = READ_ON_ROWS_MIN) -> bool:
-        """Read what was committed since, if it is so much; return whether it was."""
+    def read(self) -> bool:
+        """Read what waits, if it is worth it; return whether it was."""
+        return self._read(ROWS_MIN)
+
+    def read_on(self) -> bool:
+        """Read what was committed since, if that is worth a part of its own."""
+        return self._read(READ_ON_ROWS_MIN)
+
+    def _read(self, rows_min: int) -> bool:
         self._note_bound(rows_min)
         read = False
         while self._opened.bounds and not self._ended and not self.mixed:
@@ -187,17 +196,17 @@ class Early:
             move_mark(self._connection, self._opened.catalog.table(name), mark)
         return True
 
-    def _note_bound(self, rows_min: int = READ_ON_ROWS_MIN) -> None:
+    def _note_bound(self, rows_min: int) -> None:
         """Note where the programs are, if that is so far from where they were."""
         bounds = self._opened.bounds
         if bounds and bounds[-1].mixed:
             return
-        bound = self._bound()
-        before = bounds[-1].marks if bounds else self._drained(bound)
+        bound = self._now()
+        before = bounds[-1].marks if bounds else {**self._drained(bound), **self._bound.marks}
         if bound.rows_after(before) >= rows_min:
             bounds.append(bound)
 
-    def _bound(self) -> Bound:
+    def _now(self) -> Bound:
         """Return the bound at this moment, of the tables in which anything waits."""
         connection = self._connection
         connection.execute("BEGIN")
@@ -221,6 +230,7 @@ class Early:
 
     def _read_to(self, bound: Bound) -> bool:
         """Read and pack the facts up to a bound; return whether there are any."""
+        self._bound = bound
         hlc = clock.tick(self.packers[-1].hlc if self.packers else self.at.hlc, self._now_ms)
         packer = Packer(self._opened.catalog.version, hlc, self.at.offset_ms)
         self._stack.enter_context(packer)
@@ -234,7 +244,7 @@ class Early:
                     found += ((table, each) for each in page.bring_to_form())
                     packer.add(page.block())
                     marks[name] = page.mark
-                    self._note_bound()
+                    self._note_bound(READ_ON_ROWS_MIN)
         except sqlite3.OperationalError as error:
             if "decode" not in str(error):
                 raise
@@ -263,4 +273,4 @@ def reading_ahead(opened: Opened, now_ms: int) -> Iterator[Early | None]:
     """Read what waits and yield it; None where it is little, or can't be read without the lock."""
     with ExitStack() as packers:
         early = Early(opened, now_ms, packers)
-        yield early if early.read_on(ROWS_MIN) else None
+        yield early if early.read() else None
