@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from bisect import bisect_right
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -113,10 +113,6 @@ class Source:
     def ticket(self) -> str:
         """Return the id of the parked item, should the row be parked; a replay makes the same."""
         return self.origin.ticket or name_of(self.origin.tx_id, self.block.table, self.id, "parked")
-
-    def under(self, ticket: str) -> Source:
-        """Return the row as it is parked under another ticket than its own."""
-        return replace(self, origin=replace(self.origin, ticket=ticket))
 
     def new(self) -> dict[str, Value]:
         """Return the values that were sent, by column."""

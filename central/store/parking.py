@@ -46,19 +46,12 @@ async def park(applying: Applying, refused: Sequence[Refusal]) -> None:
     for start in range(0, len(refused), _ROWS_MAX):
         some = await tickets.given(applying, refused[start : start + _ROWS_MAX])
         await _keep(applying, some)
-        await record(
-            applying,
-            "sync_parked",
-            [
-                (
-                    each.source.ticket,
-                    instant(each.source.origin.stored_at_ms),
-                    _listed(applying, each),
-                )
-                for each in some
-            ],
-        )
-        await tell(applying, some)
+        listed = [
+            (ticket, instant(each.source.origin.stored_at_ms), _listed(applying, each))
+            for ticket, each in some
+        ]
+        await record(applying, "sync_parked", listed)
+        await tell(applying, [each for _, each in some])
         applying.tally.parked += len(some)
         applying.waiting = True
 
@@ -73,8 +66,10 @@ class _Tickets:
         self._given: Counter[str] = Counter()
         self._first: dict[str, str] = {}
 
-    async def given(self, applying: Applying, refused: Sequence[Refusal]) -> list[Refusal]:
-        """Return the rows under tickets that nothing else has."""
+    async def given(
+        self, applying: Applying, refused: Sequence[Refusal]
+    ) -> list[tuple[str, Refusal]]:
+        """Return the rows with tickets that nothing else has."""
         own = [each.source.ticket for each in refused]
         tickets = [self._next(ticket) for ticket in own]
         step = 1
@@ -86,20 +81,19 @@ class _Tickets:
             step *= 2
         for before, ticket in zip(own, tickets, strict=True):
             self._first.setdefault(before, ticket)
-        return [self._under(each, ticket) for each, ticket in zip(refused, tickets, strict=True)]
+        return list(zip(tickets, map(self._behind, refused), strict=True))
 
     def _next(self, own: str) -> str:
         number = self._given[own]
         self._given[own] += 1
         return name_of(own, str(number)) if number else own
 
-    def _under(self, refusal: Refusal, ticket: str) -> Refusal:
+    def _behind(self, refusal: Refusal) -> Refusal:
+        """Return the row as it waits for the ticket that was given to the one it is tied to."""
         behind = refusal.behind
-        if refusal.reason is Reason.TIED and behind is not None:
-            behind = self._first.get(behind, behind)
-        if (ticket, behind) == (refusal.source.ticket, refusal.behind):
+        if refusal.reason is not Reason.TIED or behind is None:
             return refusal
-        return replace(refusal, source=refusal.source.under(ticket), behind=behind)
+        return replace(refusal, behind=self._first.get(behind, behind))
 
 
 async def _taken(applying: Applying, tickets: Sequence[str]) -> set[str]:
@@ -126,10 +120,11 @@ def body_of(source: Source) -> bytes:
     )
 
 
-async def _keep(applying: Applying, refused: Sequence[Refusal]) -> None:
+async def _keep(applying: Applying, some: Sequence[tuple[str, Refusal]]) -> None:
+    refused = [each for _, each in some]
     sources = [each.source for each in refused]
     lists: dict[str, tuple[Kind, list[Any]]] = {
-        "ticket": (Kind.UUID, [s.ticket for s in sources]),
+        "ticket": (Kind.UUID, [ticket for ticket, _ in some]),
         "table_name": (Kind.TEXT, [plain(s.block.table, _NAME_MAX) for s in sources]),
         "row_id": (Kind.TEXT, [plain(s.id, _ID_MAX) for s in sources]),
         "tx_id": (Kind.UUID, [s.origin.tx_id for s in sources]),

@@ -58,6 +58,8 @@ def _fallen(
 ) -> Iterator[Refusal]:
     """Give the rows of one transaction that fall with those refused."""
     culprits = [each for each in refused if each.reason not in _ALONE]
+    if not nodes:
+        return  # nothing is left of the transaction that could fall with them
     nodes |= dict(_refused_nodes(culprits, catalog))
     links = _links(nodes)
     already = {each.source.key for each in refused}
