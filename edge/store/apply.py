@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Final
 from edge.store import cursor, knock_on, position
 from edge.store.ack import settle_own
 from edge.store.applying import Applying
+from edge.store.comeback import bring_back
 from edge.store.heads import land
 from edge.store.open import silent
-from edge.store.puts import bring_back
 from shared.changes import SHARED, FeedEntry, Position
 from sync import codec
 from sync.protocol import Verdict, entry_hash, judge

@@ -63,6 +63,11 @@ class Applying:
         return self.target(names[number]) if number in names else None
 
     @property
+    def touched(self) -> set[str]:
+        """Return the tables of which something was applied."""
+        return {name for name, target in self._targets.items() if target is not None}
+
+    @property
     def aside(self) -> int:
         """Return how many rows were set aside and not brought back."""
         return sum(map(len, self.set_aside.values()))

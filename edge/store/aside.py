@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from edge.sql_text import quoted
 from shared.errors import SchemaMismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from edge.store.applying import Applying
     from edge.store.target import Target
@@ -33,18 +34,40 @@ TOO_LARGE: Final = "too_large"  #: an own write that no message can carry; a fac
 REFUSALS: Final = (sqlite3.IntegrityError, sqlite3.DataError, OverflowError)
 
 
+@dataclass(frozen=True, slots=True)
+class Why:
+    """Why a row is set aside."""
+
+    code: str
+    #: In words.
+    reason: str
+    #: UNIQUE: the columns of the key that another row has, as far as they are known.
+    key: Sequence[str] | None = None
+
+
 def keep(
-    applying: Applying, target: Target, row: Mapping[str, Value], *, code: str, reason: str,
+    applying: Applying, target: Target, row: Mapping[str, Value], why: Why,
     version: tuple[str, int] | None = None,
 ) -> None:  # fmt: skip
     """Set a row aside, whole; ``version`` and order are those of a head that can't be put."""
     row_id, at_ms = str(row["id"]), applying.now_ms
+    key = None if why.key is None else json.dumps(why.key)
     applying.connection.execute(
         "INSERT OR REPLACE INTO _sync_aside"
-        " (table_name, id, code, content, version, ord, reason, at_ms) VALUES (?,?,?,?,?,?,?,?)",
-        (target.name, row_id, code, to_json(row), *(version or (None, None)), reason, at_ms),
+        " (table_name, id, code, content, version, ord, reason, at_ms, key)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            target.name,
+            row_id,
+            why.code,
+            to_json(row),
+            *(version or (None, None)),
+            why.reason,
+            at_ms,
+            key,
+        ),
     )
-    applying.set_aside.setdefault((target.name, code, reason), []).append(row_id)
+    applying.set_aside.setdefault((target.name, why.code, why.reason), []).append(row_id)
 
 
 def add(applying: Applying, target: Target, row_id: str, values: Mapping[str, Value]) -> None:
@@ -150,6 +173,11 @@ def own_row(applying: Applying, target: Target, row_id: str) -> dict[str, Value]
         (target.name, row_id, UNIQUE, LEFT),
     ).fetchone()
     return from_json(found[0]) if found else None
+
+
+def path_of(column: str) -> str:
+    """Return where SQLite's JSON functions find a column of a row that ``to_json`` wrote."""
+    return f'$."{column}"'
 
 
 def to_json(row: Mapping[str, Value]) -> str:

@@ -99,7 +99,7 @@ def _land_facts(applying: Applying, target: Target, block: HeadBlock, schema: in
                 knock_on.put_row(applying, target, head.id, upsert, tuple(head.row.values()))
             except aside.REFUSALS as error:
                 reason = aside.reason_of(applying, target, error)
-                aside.keep(applying, target, head.row, code=aside.REFUSED, reason=reason)
+                aside.keep(applying, target, head.row, aside.Why(aside.REFUSED, reason))
     if target.has_journal and not knock_on.made_facts(applying, target, block.ids):
         # All that the site wrote was drained before: whatever is above the mark came from here.
         applying.connection.execute(target.mark_facts, (target.no,))
@@ -309,7 +309,7 @@ _REASONS: Final = {
 def _lose(applying: Applying, target: Target, local: Mapping[str, Value], code: str | None) -> None:
     """Take a row out of sight, and keep it whole where the site's own writes go with it."""
     if code is not None:
-        aside.keep(applying, target, local, code=code, reason=_REASONS[code])
+        aside.keep(applying, target, local, aside.Why(code, _REASONS[code]))
     knock_on.put_row(applying, target, str(local["id"]), target.delete, (local["id"],))
     extra.forget(applying, target.name, [str(local["id"])])
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from edge.store import aside, cursor, extra
 from edge.store.applying import Applying
+from edge.store.comeback import bring_back, bring_back_refused
 from edge.store.heads import land
 from edge.store.open import silent
-from edge.store.puts import bring_back
 
 if TYPE_CHECKING:
     from edge.store.apply import DrainedFirst
@@ -47,7 +47,8 @@ def materialise_within(opened: Opened, now_ms: int) -> int:
         moved = extra.materialise_columns(applying)
         for block, schema in extra.take_rows(applying):
             land(applying, block, schema)
-        bring_back(applying, aside.UNIQUE, aside.REFUSED)
+        bring_back(applying, everywhere=True)
+        bring_back_refused(applying)
         applying.note_asides()
     return moved + applying.rows
 

@@ -150,6 +150,7 @@ def _add_table(connection: sqlite3.Connection, table: Table, new: Catalog, site:
 
 def _rename_kept(connection: sqlite3.Connection, table: str, before: str, after: str) -> None:
     """Give a column its new name in the rows that are kept beside the table."""
+    connection.execute("UPDATE _sync_aside SET key = NULL WHERE table_name = ?", (table,))
     own = "table_no = (SELECT no FROM _sync_table WHERE name = ?)"
     for kept, key, content, where in (
         ("_sync_shadow", "table_no, id", "head", own),

@@ -33,9 +33,12 @@ _SPIN_FOR_S: Final = 0.03
 
 @dataclass(slots=True)
 class Seen:
-    """The version of the file's schema at which our triggers were last found as they should be."""
+    """How the store was when it was last looked at."""
 
+    #: The version of the file's schema at which our triggers were found as they should be.
     version: int = 0
+    #: Hash of the site's last transaction when rows that had made way were looked for.
+    brought_back: bytes | None = None
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from edge.store.open import lenient
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from edge.store.applying import Applying
     from edge.store.target import Target
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 #: Rows that may have to make way for one, each for another key.
 CLASHES_MAX: Final = 8
-#: Rows that one transaction tries to bring back.
-BACK_ROWS_MAX: Final = 500
 _UNIQUE_FAILED = re.compile(r"UNIQUE constraint failed: (.*)", re.DOTALL)
 
 
@@ -68,7 +66,7 @@ def _put(applying: Applying, target: Target, put: Put, batch: _Batch) -> bool:
     reason = ""
     for _ in range(CLASHES_MAX):
         try:
-            _write(applying, target, put)
+            write(applying, target, put)
         except aside.REFUSALS as error:
             reason = aside.reason_of(applying, target, error)
         else:
@@ -83,11 +81,12 @@ def _put(applying: Applying, target: Target, put: Put, batch: _Batch) -> bool:
                 applying, target, put, reason
             )  # fmt: skip
         for each in blockers:
-            _make_way(applying, target, each, put, batch)
+            _make_way(applying, target, each, (put, key_of(reason)), batch)
     return _refuse(applying, target, put, reason)
 
 
-def _write(applying: Applying, target: Target, put: Put) -> None:
+def write(applying: Applying, target: Target, put: Put) -> None:
+    """Put a row into its table; raise what SQLite raises where it does not take it."""
     # Not an upsert: it would ask a row that stands for the columns that were not sent.
     changes = {k: v for k, v in put.row.items() if k not in ("id", "site_id", "created_at")}
     before = knock_on.standing(applying, target, [put.id])
@@ -104,12 +103,9 @@ def _write(applying: Applying, target: Target, put: Put) -> None:
 
 def _blockers(applying: Applying, target: Target, put: Put, reason: str) -> Sequence[str]:
     """Return the ids of the rows that have the key which SQLite says is taken."""
-    found = _UNIQUE_FAILED.fullmatch(reason)
-    if found is None or found[1].startswith("index "):
-        return ()
-    columns = [name.rpartition(".")[2] for name in found[1].split(", ")]
+    columns = key_of(reason)
     row = {**(read(applying, target, put.id) or {}), **put.row}
-    if not all(name in row for name in columns):
+    if not columns or not all(name in row for name in columns):
         return ()
     same = " AND ".join(f"{quoted(name)} = ?" for name in columns)
     rows = applying.connection.execute(
@@ -117,6 +113,14 @@ def _blockers(applying: Applying, target: Target, put: Put, reason: str) -> Sequ
         (*(row[name] for name in columns), put.id),
     )
     return [row_id for (row_id,) in rows]
+
+
+def key_of(reason: str) -> list[str]:
+    """Return the columns of the key that SQLite says is taken; none where it does not tell."""
+    found = _UNIQUE_FAILED.fullmatch(reason)
+    if found is None or found[1].startswith("index "):
+        return []
+    return [name.rpartition(".")[2] for name in found[1].split(", ")]
 
 
 def _may_move(applying: Applying, target: Target, row_id: str, put: Put, batch: _Batch) -> bool:
@@ -132,21 +136,25 @@ def _may_move(applying: Applying, target: Target, row_id: str, put: Put, batch: 
     return row_id not in batch.standing or batch.standing[row_id].own
 
 
-def _make_way(applying: Applying, target: Target, row_id: str, put: Put, batch: _Batch) -> None:
+def _make_way(
+    applying: Applying, target: Target, row_id: str, wanted: tuple[Put, list[str]], batch: _Batch
+) -> None:
+    """Take a row out of the way of another, which has the same values in a key."""
+    put, key = wanted
     row = read(applying, target, row_id)
     assert row is not None
     if row_id in batch.waiting:  # it comes back in a moment, with another key
         batch.waiting[row_id].row = {**row, **batch.waiting[row_id].row}
     else:
-        reason = f"row {put.id} has its key now"
-        aside.keep(applying, target, row, code=aside.UNIQUE, reason=reason)
+        why = aside.Why(aside.UNIQUE, f"row {put.id} has its key now", key)
+        aside.keep(applying, target, row, why)
     knock_on.put_row(applying, target, row_id, target.delete, (row_id,))
 
 
 def _set_own_aside(applying: Applying, target: Target, put: Put, reason: str) -> bool:
     """Take an undecided row of the site out of sight: a row of the centre has its key."""
     row = {**(read(applying, target, put.id) or {}), **put.row}
-    aside.keep(applying, target, row, code=aside.UNIQUE, reason=reason)
+    aside.keep(applying, target, row, aside.Why(aside.UNIQUE, reason, key_of(reason)))
     knock_on.put_row(applying, target, put.id, target.delete, (put.id,))
     note_version(applying, target, put)
     return False
@@ -158,44 +166,10 @@ def _refuse(applying: Applying, target: Target, put: Put, reason: str) -> bool:
     A later write on it must not claim to have seen this head.
     """
     code = aside.UNIQUE if _UNIQUE_FAILED.fullmatch(reason) else aside.REFUSED
-    version = (put.version or "", put.order)
-    aside.keep(applying, target, put.row, code=code, reason=reason, version=version)
+    why = aside.Why(code, reason, key_of(reason) if code == aside.UNIQUE else None)
+    aside.keep(applying, target, put.row, why, (put.version or "", put.order))
     mark_seen(applying, target, [put.id])
     return False
-
-
-def bring_back(applying: Applying, *codes: str) -> None:
-    """Put the rows back that can stand again; the others stay where they are."""
-    for code in codes or (aside.UNIQUE,):
-        waiting = applying.connection.execute(
-            "SELECT table_name, id, content, version, ord FROM _sync_aside"
-            " WHERE code = ? ORDER BY at_ms LIMIT ?",
-            (code, BACK_ROWS_MAX),
-        ).fetchall()
-        for name, row_id, content, version, order in waiting:
-            target = applying.target(name)
-            if target is not None:
-                _bring_back(applying, target, row_id, aside.from_json(content), (version, order))
-
-
-def _bring_back(
-    applying: Applying, target: Target, row_id: str, content: Mapping[str, Value],
-    version: tuple[str | None, int | None],
-) -> None:  # fmt: skip
-    known = target.stored_columns(applying.connection)
-    row = {name: value for name, value in content.items() if name in known}
-    decided, order = version
-    if decided is None and exists(applying, target, row_id):
-        aside.drop(applying, target, row_id, aside.UNIQUE)  # somebody made it anew meanwhile
-        return
-    put = Put(row_id, row, decided or None, order or 0)
-    try:
-        _write(applying, target, put)
-    except aside.REFUSALS:
-        return  # its key is still taken
-    if decided is not None:
-        note_version(applying, target, put)
-    aside.drop(applying, target, row_id)
 
 
 # --- rows and their versions ------------------------------------------------------------------

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Final
 from edge.store import aside, cursor, knock_on, position
 from edge.store.ack import settle_own
 from edge.store.applying import Applying
+from edge.store.comeback import bring_back
 from edge.store.heads import Head, land, settle_row
 from edge.store.open import silent, writing
-from edge.store.puts import bring_back, put_all
+from edge.store.puts import put_all
 from shared.changes import SHARED, Ack, Fate, Position
 from shared.errors import ForkedHistory, MalformedMessage, StaleSnapshot
 
@@ -171,7 +172,7 @@ def finish(opened: Opened, *, now_ms: int, drained: DrainedFirst) -> None:
                 if target is not None:
                     _take_missing(applying, target, manifest.max_order)
             settle_own(applying)
-            bring_back(applying)
+            bring_back(applying, everywhere=True)
         connection.execute("DELETE FROM _sync_snapshot")
         for scope, link in ((at.site, at.own), (SHARED, at.shared)):
             cursor.start_trail(connection, scope, link)
