@@ -109,7 +109,7 @@ class Part:
 class PartBody:
     """The content of a part, once uncompressed: what the hash protects."""
 
-    #: Version and digest of the catalogue the writer's store was built from.
+    #: Version of the catalogue that the writer's store was built from.
     schema: int
     #: Hybrid logical clock at the drain.
     hlc: int

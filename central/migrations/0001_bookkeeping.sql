@@ -163,6 +163,7 @@ CREATE TABLE sync.waiting (            -- rows that are not applied: parked, or 
     needs       uuid,                  -- id of the parent that is missing
     behind      uuid,                  -- ticket of the row that goes first
     quiet       boolean     NOT NULL,  -- the site goes on as if the row had been applied
+    catalogue   text        NOT NULL,  -- digest of ours, by which it was tried last
     block       bytea       NOT NULL,  -- canonical body of a part that holds just this row
     stored_at_ms bigint     NOT NULL
 );

@@ -1,10 +1,11 @@
 -- Rows that may be applied now though no transaction of their site brought what they waited for: a
--- program of the centre made the parent, or a migration brought the schema. Oldest first; what is
--- behind another row has its turn with that one.
+-- program of the centre made the parent, or a migration brought another catalogue: what broke the rules
+-- of the last one is tried once by each. Oldest first; what is behind another row has its turn with
+-- that one.
 SELECT w.ticket::text
 FROM sync.waiting AS w
 WHERE w.site_id = %(site)s
-  AND ((w.reason = 'newer_schema' AND w.schema <= %(schema)s)
+  AND ((w.reason IN ('newer_schema', 'invalid_value') AND w.catalogue <> %(catalogue)s)
        OR (w.reason = 'parent_missing'
            AND EXISTS (SELECT FROM sync.head AS h
                        WHERE h.site_id IN (%(site)s, '*') AND h.id = w.needs)))

@@ -70,8 +70,6 @@ class Reason(StrEnum):
 
     MALFORMED = "malformed"
     FOREIGN_SITE = "foreign_site"
-    UNKNOWN_TABLE = "unknown_table"
-    UNKNOWN_COLUMN = "unknown_column"
     NOT_WRITABLE = "not_writable"  #: the table travels down only
     APPEND_ONLY = "append_only"
     INVALID_VALUE = "invalid_value"
@@ -80,7 +78,7 @@ class Reason(StrEnum):
     MOVED = "moved"  #: created_at is not that of the row
     DATABASE = "database"  #: PostgreSQL refuses it
     FAULT = "fault"  #: the apply itself failed on it: a mistake of this program
-    NEWER_SCHEMA = "newer_schema"  #: waits for the centre's migration
+    NEWER_SCHEMA = "newer_schema"  #: waits for another catalogue of the centre
     PARENT_MISSING = "parent_missing"  #: waits for the row it refers to
     TIED = "tied"  #: waits for a row of the same transaction that it belongs to
     BEHIND = "behind"  #: waits for an earlier change of the same row

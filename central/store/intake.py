@@ -43,18 +43,17 @@ class Intake:
 
 def take_in(block: ChangeBlock, origin: Origin, catalog: Catalog) -> Intake:
     """Return a block's rows in our terms, and why each of the others can't be applied."""
+    # Versions of catalogues with other plants' files don't compare, and a catalogue loses nothing:
+    # whoever names what we don't have has a newer one, whatever its version.
     newer = origin.schema > catalog.version
     if block.table not in catalog:
-        reason = Reason.NEWER_SCHEMA if newer else Reason.UNKNOWN_TABLE
-        return _refuse_all(block, origin, reason, f"the centre has no table {block.table}")
+        message = f"the centre has no table {block.table} yet"
+        return _refuse_all(block, origin, Reason.NEWER_SCHEMA, message)
     table = catalog.table(block.table)
     if refused := _refuse_kind(table, block, origin):
         return refused
     columns = _columns(table, block, newer=newer)
-    if columns.unknown and not newer:
-        names = ", ".join(block.columns[place] for place in columns.unknown)
-        message = f"table {table.name} has no column {names} in schema {origin.schema}"
-        return _refuse_all(block, origin, Reason.UNKNOWN_COLUMN, message)
+    newer = columns.newer
     if columns.required:
         names = ", ".join(column.name for column in columns.required)
         reason = Reason.NEWER_SCHEMA if newer else Reason.INVALID_VALUE
@@ -120,6 +119,7 @@ def _columns(table: Table, block: ChangeBlock, *, newer: bool) -> _Columns:
         left_out = []
     known |= {c.name: (c, None) for c in left_out if c.default is not None}
     required = [c for c in left_out if c.default is None and not c.nullable]
+    newer = newer or bool(unknown)
     return _Columns(tuple(known.values()), tuple(unknown), tuple(required), newer)
 
 

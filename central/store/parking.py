@@ -139,7 +139,8 @@ async def _keep(applying: Applying, some: Sequence[tuple[str, Refusal]]) -> None
         "stored_at_ms": (Kind.INTEGER, [s.origin.stored_at_ms for s in sources]),
     }
     given = {name: array(kind, values) for name, (kind, values) in lists.items()}
-    await applying.connection.execute(fixed("insert_waiting"), given | {"site": applying.site})
+    given |= {"site": applying.site, "catalogue": applying.catalog.digest}
+    await applying.connection.execute(fixed("insert_waiting"), given)
 
 
 def _listed(applying: Applying, refusal: Refusal) -> dict[str, Value]:

@@ -66,8 +66,7 @@ async def wake(applying: Applying) -> None:
 
 async def due(applying: Applying) -> list[str]:
     """Return the tickets whose parent has come by another way, or whose schema we now have."""
-    # The schema's version is asked of the rows themselves: a table of a plant has its own.
-    given = {"site": applying.site, "schema": applying.catalog.version, "rows_max": ROWS_MAX}
+    given = {"site": applying.site, "catalogue": applying.catalog.digest, "rows_max": ROWS_MAX}
     cursor = await applying.connection.execute(fixed("read_due"), given)
     tickets = [ticket for (ticket,) in await cursor.fetchall()]
     for name in sorted(WAITED_FOR):
@@ -221,6 +220,10 @@ async def _keep_back(
     by_ticket = {each.source.ticket: each for each in refused}
     # What only waited may be refused now, and then its site has to see the truth.
     await tell(applying, list(by_ticket.values()))
+    await applying.connection.execute(
+        b"UPDATE sync.waiting SET catalogue = %s WHERE ticket = ANY(%s::uuid[])",
+        [applying.catalog.digest, array(Kind.UUID, [each.ticket for each in group])],
+    )
     told: dict[str, News] = {}
     for waiting in group:
         why = by_ticket.get(waiting.ticket)

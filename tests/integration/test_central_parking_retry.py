@@ -232,14 +232,8 @@ async def test_a_parent_made_at_the_centre_lets_its_children_in_when_it_is_looke
     assert await world.store.retry_due("SITE_001") == 0
 
 
-async def test_rows_of_a_newer_schema_are_applied_when_the_centre_has_it(world: World) -> None:
-    newer = world.catalog.version + 1
-    site = world.site(schema=newer)
-    long_text = site.report(shift_code="x" * 30)
-    seams = replace(site.insert("holds", {}), table="weld_seams")
-    outcome = await site.apply(site.sends(site.insert("job_responses", long_text), seams))
-    assert outcome.parked == 2
-    assert {reason for reason, *_ in await world.parked()} == {"newer_schema"}
+async def with_longer_shift_codes(world: World, version: int) -> Catalog:
+    """Have the database take shift codes of 40 characters, and return the catalogue that does."""
     table = world.catalog.table("job_responses")
     columns = tuple(
         replace(c, type=replace(c.type, length=40)) if c.name == "shift_code" else c
@@ -249,9 +243,40 @@ async def test_rows_of_a_newer_schema_are_applied_when_the_centre_has_it(world: 
         b"ALTER TABLE mes.job_responses ALTER COLUMN shift_code TYPE varchar(40)"
     )
     others = tuple(t for t in world.catalog.tables if t.name != "job_responses")
-    grown = Catalog(newer, (*others, replace(table, columns=columns)))
+    return Catalog(version, (*others, replace(table, columns=columns)))
+
+
+async def test_rows_of_a_newer_schema_are_applied_when_the_centre_has_it(world: World) -> None:
+    newer = world.catalog.version + 1
+    site = world.site(schema=newer)
+    long_text = site.report(shift_code="x" * 30)
+    seams = replace(site.insert("holds", {}), table="weld_seams")
+    outcome = await site.apply(site.sends(site.insert("job_responses", long_text), seams))
+    assert outcome.parked == 2
+    assert {reason for reason, *_ in await world.parked()} == {"newer_schema"}
+    grown = await with_longer_shift_codes(world, newer)
     async with open_world(world.url, grown) as migrated:
         assert await migrated.store.retry_due("SITE_001") == 1
+        # The table did not come with it: its row waits for the next one, and is not tried before.
+        assert ("newer_schema", "waiting") in (await states(world)).values()
+        assert await world.value("SELECT catalogue FROM sync.waiting") == grown.digest
+        assert await migrated.store.retry_due("SITE_001") == 0
     assert await world.value("SELECT shift_code FROM mes.job_responses") == "x" * 30
-    # A table that the centre does not have under the very version is no longer waited for.
-    assert ("unknown_table", "parked") in (await states(world)).values()
+
+
+async def test_a_value_that_another_catalogue_of_ours_takes_is_tried_once_by_it(
+    world: World,
+) -> None:
+    # Versions are sums over the files of all plants: that of a site with its own file alone may be
+    # the smaller one, and its table the newer.
+    site = world.site()
+    refused = [site.report(shift_code="x" * size) for size in (30, 60)]
+    outcome = await site.apply(site.sends(site.insert("job_responses", *refused)))
+    assert outcome.parked == 2
+    assert set((await states(world)).values()) == {("invalid_value", "parked")}
+    assert await world.store.retry_due("SITE_001") == 0
+    grown = await with_longer_shift_codes(world, world.catalog.version)
+    async with open_world(world.url, grown) as migrated:
+        assert await migrated.store.retry_due("SITE_001") == 1
+        assert await migrated.store.retry_due("SITE_001") == 0
+    assert await world.value("SELECT shift_code FROM mes.job_responses") == "x" * 30
