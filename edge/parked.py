@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 #: Rows that one list holds.
 LISTED_MAX: Final = 1_000
+#: Why a row stands aside here though nothing is left to do: what the site wrote on it, the centre
+#: has in full, parked or in the history.
+SPENT: Final = ("parked", "gone", "left")
 #: What is still to be settled.
 OPEN_STATES: Final = ("parked", "waiting", "unique", "refused", "too_large")
 
@@ -39,6 +42,28 @@ _NAMED: Final = " WHERE substr(id, -length(:name)) = :name LIMIT 2"
 
 class UnknownTicket(SyncError):
     """No row is parked under this ticket; `mes-sync parked list --all` names them."""
+
+
+_ASIDE: Final = "SELECT id, code FROM _sync_aside WHERE substr(id, -length(:name)) = :name"
+_DISCARD: Final = """
+DELETE FROM _sync_aside AS a WHERE code IN (SELECT value FROM json_each(:spent))
+    AND (:id IS NULL OR id = :id) AND at_ms < :before_ms
+    AND NOT EXISTS (SELECT 1 FROM _sync_pending p JOIN _sync_table t ON t.no = p.table_no
+                    WHERE t.name = a.table_name AND p.id = a.id)
+RETURNING table_name, id, code"""
+
+
+class NotSettled(SyncError):
+    """The row is not to be discarded: something is still to happen with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discarded:
+    """A row aside that was forgotten."""
+
+    table: str
+    row_id: str
+    state: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +112,43 @@ def find_parked(connection: sqlite3.Connection, name: str) -> Parked:
     if len(found) > 1:
         raise UnknownTicket(f"{name} names several tickets; give more of it")
     return found[0]
+
+
+def discard(connection: sqlite3.Connection, name: str, before_ms: int) -> list[Discarded]:
+    """Forget what stands aside here of the row whose ticket ends so, set aside before that time.
+
+    Inside a write transaction. Raises UnknownTicket, or NotSettled where the row still comes back,
+    or the centre has still to decide on what the site wrote.
+    """
+    states: dict[str, list[str]] = {}
+    for row_id, code in connection.execute(_ASIDE, {"name": name}):
+        states.setdefault(row_id, []).append(code)
+    if len(states) > 1:
+        raise UnknownTicket(f"{name} names several tickets; give more of it")
+    if not states:
+        raise UnknownTicket(
+            f"no row {name} stands aside here; what the centre parked is discarded there:"
+            " `mes-central parked discard`"
+        )
+    ((row_id, codes),) = states.items()
+    found = _discard(connection, row_id, before_ms)
+    if not found:
+        raise NotSettled(
+            f"{row_id} is {', '.join(codes)}, and not settled yet: `mes-sync parked show {name}`"
+            " tells what is in its way"
+        )
+    return found
+
+
+def discard_old(connection: sqlite3.Connection, before_ms: int) -> list[Discarded]:
+    """Forget all rows aside with which nothing is left to happen, set aside before that time."""
+    return _discard(connection, None, before_ms)
+
+
+def _discard(connection: sqlite3.Connection, row_id: str | None, before_ms: int) -> list[Discarded]:
+    given = {"id": row_id, "before_ms": before_ms, "spent": json.dumps(SPENT)}
+    rows = connection.execute(_DISCARD, given).fetchall()
+    return [Discarded(table=table, row_id=id_, state=code) for table, id_, code in rows]
 
 
 def _parked(row: tuple[Any, ...]) -> Parked:

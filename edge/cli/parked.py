@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from edge.cli import exits, given, look
-from edge.parked import Parked, find_parked, read_parked
+from edge.parked import SPENT, Parked, discard_old, find_parked, read_parked
+from edge.parked import discard as discard_one
 from edge.status import looking, to_ms
+from edge.verdict import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_DAY_MS: Final = 86_400_000
 _OPS: Final = {"I": "insert", "U": "update", "D": "delete"}
 
 
@@ -78,6 +81,42 @@ def show(ticket: str, *, store: Path, json_wanted: bool) -> int:
     return exits.OK
 
 
+@parked.command()
+@click.argument("ticket", required=False)
+@given.store_option
+@click.option("--older-than", type=click.IntRange(min=1), metavar="DAYS",
+              help="All that were set aside so long ago.")  # fmt: skip
+@look.as_json
+def discard(ticket: str | None, *, store: Path, older_than: int | None, json_wanted: bool) -> int:
+    """Forget a row that stands aside here, where nothing is left to happen with it.
+
+    What this site wrote on it is at the centre in full, parked or in the history. A row that still
+    comes back is not forgotten, nor one on which the centre has still to decide.
+    """
+    # Loaded only here: what writes needs the store's code, which takes a moment.
+    from contextlib import closing
+
+    from edge.store import setup
+    from edge.store.open import writing
+
+    if (ticket is None) == (older_than is None):
+        raise click.UsageError("name a ticket, or give --older-than DAYS")
+    opened = setup.open_to_look(store)
+    with closing(opened.connection) as connection, writing(connection):
+        if ticket is not None:
+            found = discard_one(connection, ticket, given.now_ms() + 1)
+        else:
+            found = discard_old(connection, given.now_ms() - (older_than or 0) * _DAY_MS)
+    if json_wanted:
+        listed = [asdict(each) for each in found]
+        look.say_json({"schema": "mes-sync.discarded/v1", "discarded": listed})
+        return exits.OK
+    for each in found:
+        look.say(f"forgot {each.table} {each.row_id} ({each.state})")
+    look.say(f"{counted(len(found), 'row', 'rows')} forgotten; the centre keeps what was written")
+    return exits.OK
+
+
 def _portrait(row: Parked) -> Iterator[str]:
     level = "ok" if row.state in ("applied", "discarded") else "degraded"
     op = f"{_OPS.get(row.op or '', '')} of " if row.op else ""
@@ -92,5 +131,7 @@ def _portrait(row: Parked) -> Iterator[str]:
     yield f"  ticket     {row.id}"
     if row.tx_id:
         yield f"  sent in    transaction {row.tx_id}"
-    if row.state == "parked":
+    if row.place == "here" and row.state in SPENT:
+        yield f"  next       nothing; to forget it: mes-sync parked discard {row.id[-8:]}"
+    elif row.state == "parked":
         yield f"  next       mend the cause; the centre: mes-central parked retry {row.id[-8:]}"

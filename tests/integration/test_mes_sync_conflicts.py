@@ -281,6 +281,56 @@ def test_settled_rows_are_listed_only_where_asked_for(site: Site):
     assert len(mes_sync(site, "parked", "list", "--all", "--json").document["parked"]) == 2
 
 
+def aside(site: Site) -> list[tuple[object, ...]]:
+    return site.rows("SELECT id, code FROM _sync_aside ORDER BY code")
+
+
+@pytest.mark.parametrize("code", ["parked", "gone", "left"])
+def test_a_row_aside_with_which_nothing_is_left_to_happen_may_be_forgotten(site: Site, code):
+    from_centre(site, ("UPDATE _sync_aside SET code = ?", (code,)))
+    shown = mes_sync(site, "parked", "show", ASIDE).out
+    assert f"mes-sync parked discard {ASIDE[-8:]}" in shown
+    done = mes_sync(site, "parked", "discard", ASIDE[-8:], "--json")
+    assert [each["state"] for each in done.document["discarded"]] == [code]
+    assert aside(site) == []
+    assert mes_sync(site, "parked", "discard", ASIDE).code == 1
+
+
+@pytest.mark.parametrize("code", ["unique", "refused", "too_large"])
+def test_a_row_aside_that_still_comes_back_is_not_forgotten(site: Site, code):
+    from_centre(site, ("UPDATE _sync_aside SET code = ?", (code,)))
+    done = mes_sync(site, "parked", "discard", ASIDE)
+    assert (done.code, f"is {code}, and not settled" in done.err) == (1, True)
+    assert mes_sync(site, "parked", "discard", "--older-than", "1").code == 0
+    assert aside(site) == [(ASIDE, code)]
+
+
+def test_a_row_aside_on_which_the_centre_has_still_to_decide_is_not_forgotten(site: Site):
+    from_centre(
+        site,
+        ("UPDATE _sync_aside SET code = 'left'", ()),
+        ("INSERT INTO _sync_pending (table_no, id, n, op, mask)"
+         " SELECT no, ?, 9, 'U', 1 FROM _sync_table JOIN _sync_aside ON name = table_name",
+         (ASIDE,)),
+    )  # fmt: skip
+    assert mes_sync(site, "parked", "discard", ASIDE).code == 1
+    assert aside(site) == [(ASIDE, "left")]
+
+
+def test_all_that_were_set_aside_long_ago_are_forgotten_at_once(site: Site):
+    more = "INSERT INTO _sync_aside (table_name, id, code, content, reason, at_ms)"
+    now = f"{more} VALUES ('work_orders', 'new', 'gone', '{{}}', '', 9e15)"
+    from_centre(site, ("UPDATE _sync_aside SET code = 'gone', at_ms = 0", ()), (now, ()))
+    out = mes_sync(site, "parked", "discard", "--older-than", "90").out
+    assert "1 row forgotten; the centre keeps what was written" in out
+    assert aside(site) == [("new", "gone")]
+
+
+def test_a_row_that_the_centre_parked_is_discarded_there(site: Site):
+    assert "mes-central parked discard" in mes_sync(site, "parked", "discard", TICKET).err
+    assert mes_sync(site, "parked", "discard").code == 64
+
+
 def test_an_unknown_ticket_is_told(site: Site):
     done = mes_sync(site, "parked", "show", "ffff")
     assert (done.code, "no ticket ffff" in done.err) == (1, True)
