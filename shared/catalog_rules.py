@@ -307,6 +307,13 @@ def _of_policy(table: Table, column: Column) -> Iterator[str]:
         yield "a lattice needs its states, lowest first; add order"
     if policy is Policy.SUM and (column.nullable or column.default is None):
         yield "a sum starts from a number; add required = true and default = 0"
+    yield from _of_review(column)
+
+
+def _of_review(column: Column) -> Iterator[str]:
+    policy, kind = column.policy, column.type.kind
+    if policy is Policy.REVIEW and kind is Kind.BYTES:
+        yield "policy review shows a person both values, and bytes can't be read; choose another"
     if column.safe is not None and (policy is not Policy.REVIEW or column.safe not in _SAFE):
         yield f"safe is for policy review, one of {', '.join(_SAFE)}; drop or correct it"
     if column.safe in {"smaller", "larger"} and kind not in ORDERED:

@@ -150,6 +150,7 @@ def test_the_writer_goes_with_any_write_and_so_with_no_group():
         (replace(A, policy=Policy.MAX), "policy max can't decide on text"),
         (replace(A, type=NUMBER, policy=Policy.LATTICE), "lattice can't decide on integer"),
         (replace(A, policy=Policy.ADD_REMOVE_SET), "add_remove_set can't decide on text"),
+        (replace(A, type=ColumnType(Kind.BYTES), policy=Policy.REVIEW), "bytes can't be read"),
         (replace(A, policy=Policy.APPEND_ONLY), "append_only in a table with append_only = false"),
         (replace(A, order=("x", "y")), "order is for policy lattice"),
         (
