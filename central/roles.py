@@ -53,11 +53,6 @@ SITE: Final = "nullif(current_setting('app.current_site_id', true), '')"
 
 #: What the whole server is asked for: whether it is there, and what to grant where it is not.
 _GRANTS: Final = (
-    # The ingest is to be the one that gives way early when it and a client wait in a circle.
-    (
-        f"has_parameter_privilege('{INGEST}', 'deadlock_timeout', 'SET')",
-        f"SET ON PARAMETER deadlock_timeout TO {INGEST}",
-    ),
     # A person's decision is written as any client's: captured, and by the rules of its site.
     (f"pg_has_role('{INGEST}', '{APP}', 'SET')", f"{APP} TO {INGEST} WITH INHERIT FALSE, SET TRUE"),
 )

@@ -171,3 +171,12 @@ async def test_a_table_that_stays_busy_is_named_and_nothing_is_changed(centre, m
         with pytest.raises(StoreBusy, match="pg_stat_activity"):
             await migrate(centre, changed(GRADE), SITES)
     assert "grade" not in tool(centre)
+
+
+async def test_the_ingest_gets_no_right_that_only_a_superuser_can_give(database):
+    await migrate(database, CATALOG, SITES)
+    with psycopg.connect(database) as connection:
+        granted = connection.execute(
+            "SELECT parname FROM pg_parameter_acl WHERE paracl::text LIKE '%mes\\_ingest=%'"
+        ).fetchall()
+    assert granted == []
