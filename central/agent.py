@@ -84,7 +84,9 @@ async def run_feed(settings: CentralSettings, catalog: Catalog) -> None:
             settings.database_url, min_size=2, max_size=_CONTROL_CONNECTIONS, open=False
         )
         await stack.enter_async_context(pool)
-        control = Control(pool, catalog, lambda site: _waiting(link, site))
+        control = Control(
+            pool, catalog, lambda site: _waiting(link, site), fact_days=settings.fact_days
+        )
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(control.serve(link), name="control")
             for work in (_relay, _declare_streams, _upkeep, _make_partitions):

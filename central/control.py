@@ -54,8 +54,10 @@ class Control:
     """Answers the sites; several may run, and share the questions."""
 
     def __init__(
-        self, pool: AsyncConnectionPool[AsyncConnection[Any]], catalog: Catalog, waiting: Waiting
-    ) -> None:
+        self, pool: AsyncConnectionPool[AsyncConnection[Any]], catalog: Catalog,
+        waiting: Waiting, *, fact_days: int = snapshot.FACT_DAYS,
+    ) -> None:  # fmt: skip
+        self._fact_days = fact_days
         self._pool = pool
         self._catalog = catalog
         #: Tells how many messages of a site the broker still holds for the ingest.
@@ -206,7 +208,7 @@ class Control:
         async with (
             self._turns, self._pool.connection() as reader, self._pool.connection() as writer
         ):  # fmt: skip
-            spool = snapshot.Spool(reader, writer, self._catalog)
+            spool = snapshot.Spool(reader, writer, self._catalog, fact_days=self._fact_days)
             made = await spool.fill(site, lambda key, manifest: started.set_result((key, manifest)))
         note(_log, "snapshot spooled", site=site, id=made, seconds=time.monotonic() - begun)
         return made

@@ -38,6 +38,9 @@ class CentralSettings:
         metadata={"help": "with no backup marked: edges keep what was applied for this long, s"},
     )
     feed_days: int = field(default=14, metadata={"help": "days that feed entries are kept"})
+    fact_days: int = field(
+        default=31, metadata={"help": "days of facts that a new store gets with its snapshot"}
+    )
     api_port: int = field(default=0, metadata={"help": "port of metrics and API; 0 for none"})
     api_host: str = field(default="127.0.0.1", metadata={"help": "address that the API listens on"})
     api_token_file: Path | None = field(

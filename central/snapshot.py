@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 #: Uncompressed text in one chunk; it compresses to about a tenth.
 CHUNK_TEXT_MAX: Final = 2 << 20
 CHUNK_ROWS_MAX: Final = 5_000
-#: Facts older than this are not part of a snapshot: an edge keeps the recent ones only.
+#: Days of facts in a snapshot, unless the centre is set otherwise: what a plant looks back on. The
+#: store that made older ones has them; the centre has all.
 FACT_DAYS: Final = 31
 
 
@@ -34,8 +35,10 @@ class Spool:
     """Makes one snapshot; ``reader`` and ``writer`` are connections that nobody else uses."""
 
     def __init__(
-        self, reader: AsyncConnection[Any], writer: AsyncConnection[Any], catalog: Catalog
-    ) -> None:
+        self, reader: AsyncConnection[Any], writer: AsyncConnection[Any], catalog: Catalog, *,
+        fact_days: int = FACT_DAYS,
+    ) -> None:  # fmt: skip
+        self._fact_days = fact_days
         self._reader = reader
         self._writer = writer
         self._catalog = catalog
@@ -82,6 +85,7 @@ class Spool:
             "ack": list(ack) if ack else None,
             "max_order": order[0] if order else 0,
             "schema": self._catalog.version,
+            "fact_days": self._fact_days,
             "tables": [table.name for table in self._catalog.parents_first()],
         }
 
@@ -107,7 +111,7 @@ class Spool:
         size = 0
         async with (
             self._reader.cursor() as cursor,
-            cursor.copy(share_query(table, site)) as copy,
+            cursor.copy(share_query(table, site, self._fact_days)) as copy,
         ):
             async for line in copy:
                 lines.append(bytes(line))
@@ -119,7 +123,7 @@ class Spool:
             yield _block(table, lines)
 
 
-def share_query(table: Table, site: str) -> sql.Composed:
+def share_query(table: Table, site: str, fact_days: int) -> sql.Composed:
     """Return the COPY of a table's rows in a site's share, in canonical form."""
     columns = column_expressions(table.columns)
     listed = f", {columns}" if columns else ""
@@ -135,7 +139,7 @@ def share_query(table: Table, site: str) -> sql.Composed:
     return sql.SQL(text).format(
         table=sql.Identifier(table.name),
         name=sql.Literal(table.name),
-        days=sql.Literal(FACT_DAYS),
+        days=sql.Literal(fact_days),
         site=sql.Literal(site),
         element=sql.Literal(f'"{site}"'),
         everyone=sql.Literal(f'"{SHARED}"'),

@@ -24,9 +24,9 @@ ZERO = bytes(32)
 EPOCH = "018f4b7e-0000-7000-8000-000000000001"
 
 
-async def spool(url: str, site: str) -> str:
+async def spool(url: str, site: str, **given) -> str:
     async with connect(url, autocommit=False) as reader, connect(url, autocommit=False) as writer:
-        return await Spool(reader, writer, CATALOG).fill(site)
+        return await Spool(reader, writer, CATALOG, **given).fill(site)
 
 
 async def load(url: str, made: str) -> list:
@@ -106,7 +106,7 @@ async def test_rows_written_while_it_is_spooled_come_with_the_feed_after_its_pos
     assert manifest["own"][0] > 0
 
 
-async def test_recent_facts_are_part_of_it_and_old_ones_are_not(centre):
+async def test_facts_of_as_many_days_as_the_centre_is_set_to_are_part_of_it(centre):
     for when in ("now()", "now() - interval '90 days'"):
         async with connect(centre, autocommit=False) as connection:
             await connection.execute(
@@ -121,6 +121,11 @@ async def test_recent_facts_are_part_of_it_and_old_ones_are_not(centre):
             await connection.commit()
     blocks = await load(centre, await spool(centre, "SITE_001"))
     assert [len(b) for b in blocks if b.table == "equipment_state_events"] == [1]
+    made = await spool(centre, "SITE_001", fact_days=100)
+    blocks = await load(centre, made)
+    assert [len(b) for b in blocks if b.table == "equipment_state_events"] == [2]
+    ((manifest,),) = await fetch(centre, "SELECT manifest FROM sync.snapshot WHERE id = %s", made)
+    assert manifest["fact_days"] == 100
 
 
 @pytest.fixture
