@@ -32,7 +32,7 @@ async def load_snapshot(link: Link, store: EdgeStore, thread: StoreThread, site:
     asked = {"id": state.id} if state is not None else {}
     answer = await _ask(link, f"ctl.{site}.snapshot", asked)
     if state is None or answer["id"] != state.id:
-        await thread.run(store.begin_snapshot, answer["id"], answer["manifest"], now_ms())
+        await thread.run(store.begin_snapshot, answer["id"], answer["manifest"])
         state = await thread.run(store.snapshot_state)
         assert state is not None
         note(_log, "snapshot begins", id=state.id)

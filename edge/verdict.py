@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from shared.clock import DRIFT_MAX_MS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -29,8 +31,6 @@ SILENT_MAX_MS: Final = 3 * _MINUTE_MS
 #: How long an error of the agent's own is shown.
 FAILURE_SHOWN_MS: Final = 60 * _MINUTE_MS
 CLOCK_MAX_MS: Final = 5_000
-#: ``shared.clock`` holds times to this bound.
-DRIFT_MAX_MS: Final = 5 * _MINUTE_MS
 DISK_LOW: Final = 0.10
 DISK_CRITICAL: Final = 0.02
 DISK_CRITICAL_BYTES: Final = 200_000_000

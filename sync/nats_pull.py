@@ -1,7 +1,7 @@
 """Taking messages from a durable consumer: own inbox, raw pull requests, every status told apart.
 
 nats-py's `fetch` creates a task a message and swallows the status that says that the consumer is
-gone. Here up to two requests stand with the broker, a callback collects what arrives, and the
+gone. Here a few requests stand with the broker at a time, a callback collects what arrives, and the
 caller gets whatever has come so far, so one message waits for nobody.
 """
 
@@ -69,12 +69,6 @@ class Delivery:
         """Let the broker forget the message; lost without harm, as the message then comes again."""
         if self._settle is not None:
             await self._settle(self.reply, b"")
-
-    async def nak(self, delay_s: float = 0) -> None:
-        """Ask for the message again, at once or after `delay_s`."""
-        if self._settle is not None:
-            order = b'-NAK {"delay": %d}' % int(delay_s * 1e9) if delay_s > 0 else b"-NAK"
-            await self._settle(self.reply, order)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ from edge.verdict import (
     BACKLOG_CRITICAL_MS,
     BACKLOG_OLD_MS,
     CLOCK_MAX_MS,
-    DRIFT_MAX_MS,
     Verdict,
     judge,
 )
+from shared.clock import DRIFT_MAX_MS
 from shared.errors import SchemaMismatch
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ import click
 from edge.cli import exits, given, look
 from edge.status import read_picture
 from edge.verdict import (
-    DRIFT_MAX_MS,
     SCHEMA,
     Picture,
     Reason,
@@ -22,6 +21,7 @@ from edge.verdict import (
     document,
     judge,
 )
+from shared.clock import DRIFT_MAX_MS
 from shared.errors import SchemaMismatch
 
 if TYPE_CHECKING:

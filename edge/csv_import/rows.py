@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
@@ -305,9 +305,3 @@ def _kept_value(each: Field, before: Value, value: Value) -> Value:
     else:
         smaller = value < before  # type: ignore[operator]
     return value if smaller == (each.keep is Keep.MIN) else before
-
-
-def instant(ms: int) -> str:
-    """Return milliseconds since 1970 as a canonical timestamp."""
-    moment = datetime.fromtimestamp(ms / 1000, UTC)
-    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Final
 from edge.csv_import.batch import Batch, BatchReader, BlockValues
 from edge.csv_import.lines import CsvLines, Record
 from edge.csv_import.rejects import Rejects
-from edge.csv_import.rows import Key, Origin, Taken, instant, take, would_take
+from edge.csv_import.rows import Key, Origin, Taken, take, would_take
+from edge.parked import instant
 from edge.store import imports
 from edge.store.imports import Progress
 from edge.store.open import writing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from edge.store import apply, drain, materialise, outbox, position, setup, snapshot
+from edge.store import apply, drain, materialise, outbox, position, setup, snapshot, tombstones
 from edge.store.apply import FeedOutcome
 from edge.store.drain import Drained
 from edge.store.open import writing
@@ -110,8 +110,12 @@ class EdgeStore:
         """Return n and tx_id of what was made after a number, up to another; of many the ends."""
         return outbox.transactions(self.opened.connection, after_n, last_n)
 
-    def prune(self) -> int:
-        """Remove what is safe from the outbox, never more; return the number of parts."""
+    def prune(self, now_ms: int) -> int:
+        """Remove what is safe from the outbox, never more; return the number of parts.
+
+        A few of the deletions that are long past are forgotten, too.
+        """
+        tombstones.prune(self.opened, now_ms)
         with writing(self.opened.connection):
             return outbox.prune(self.opened.connection)
 
@@ -132,11 +136,8 @@ class EdgeStore:
         """Return the load under way, if there is one."""
         return snapshot.state(self.opened.connection)
 
-    def begin_snapshot(
-        self, snapshot_id: str, manifest: Mapping[str, Any], now_ms: int
-    ) -> SnapshotState:
+    def begin_snapshot(self, snapshot_id: str, manifest: Mapping[str, Any]) -> SnapshotState:
         """Start a load, or go on with it where this snapshot is under way already."""
-        del now_ms
         return snapshot.begin(self.opened, snapshot_id, manifest)
 
     def apply_chunk(self, k: int, blocks: Sequence[HeadBlock], now_ms: int) -> int:

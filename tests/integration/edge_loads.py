@@ -19,7 +19,7 @@ def manifest(plant, *, ack=None, max_order=100, tables=TABLES):
 
 
 def begin(plant, snapshot_id="one", **more):
-    plant.store.begin_snapshot(snapshot_id, manifest(plant, **more), next(plant.clock))
+    plant.store.begin_snapshot(snapshot_id, manifest(plant, **more))
 
 
 def chunk(plant, k, *blocks):

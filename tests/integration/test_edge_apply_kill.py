@@ -101,7 +101,7 @@ def test_a_kill_during_a_load_leaves_whole_chunks_and_the_load_goes_on(plant, st
         "own": [0, bytes(32).hex()], "shared": [0, bytes(32).hex()], "ack": None,
         "max_order": 99, "schema": 1, "tables": ["orders"],
     }  # fmt: skip
-    plant.store.begin_snapshot("one", manifest, next(plant.clock))
+    plant.store.begin_snapshot("one", manifest)
     plant.close()
     killed(plant, "load_all", statement)
     plant.open()

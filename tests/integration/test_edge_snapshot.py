@@ -94,7 +94,7 @@ def test_a_new_snapshot_takes_the_place_of_the_one_under_way(plant):
 
 def test_a_manifest_that_can_not_be_read_is_refused_and_nothing_begins(plant):
     with pytest.raises(MalformedMessage):
-        plant.store.begin_snapshot("one", {"own": [1, "no hash"]}, next(plant.clock))
+        plant.store.begin_snapshot("one", {"own": [1, "no hash"]})
     assert plant.store.snapshot_state() is None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import replace
 
 import nats
 import pytest
@@ -144,20 +143,6 @@ async def test_a_message_that_is_not_acked_comes_again_and_is_marked(link, site)
     await two.ack()
     again = await first(link, site, 1)
     assert [(d.payload, d.redelivered) for d in again] == [(one.payload, True)]
-
-
-async def test_a_message_given_back_comes_again_at_once_or_after_the_delay(link, site):
-    # What is not given back would come after a minute, and nobody waits that long here.
-    await provision(link, desired([site], limits=replace(LIMITS, ack_wait_s=60)))
-    await store(link, site, b"a")
-    clock = asyncio.get_running_loop().time
-    (delivery,) = await first(link, site, 1)
-    await delivery.nak()
-    (delivery,) = await first(link, site, 1)
-    started = clock()
-    await delivery.nak(delay_s=0.6)
-    await first(link, site, 1)
-    assert clock() - started > 0.55
 
 
 async def test_hundreds_of_messages_are_acked_in_one_go(link, site):
