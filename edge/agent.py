@@ -321,7 +321,7 @@ class Agent:
 
     async def _prune(self) -> None:
         await asyncio.sleep(_PRUNE_EVERY_S)
-        await self._thread.run(self._store.prune)
+        await self._thread.run(self._store.prune, now_ms())
 
     async def _tell(self) -> None:
         """Keep fresh what the status command reads, also while there is no link."""

@@ -29,7 +29,7 @@ _SOME: Final = 1_000
 
 _OWN_VERSIONS: Final = """
     INSERT INTO _sync_row (table_no, id, version, ord, gone)
-    SELECT p.table_no, p.id, o.tx_id, 0, p.op = 'D'
+    SELECT p.table_no, p.id, o.tx_id, 0, CASE WHEN p.op = 'D' THEN :now_ms ELSE 0 END
     FROM (SELECT table_no, id, op, max(n) AS n FROM _sync_pending WHERE n <= :n
           GROUP BY table_no, id) p
     JOIN _sync_out o ON o.epoch = :epoch AND o.n = p.n AND o.part = 0
@@ -51,7 +51,7 @@ _SHADOWS: Final = """
 
 def settle_own(applying: Applying) -> None:
     """Clear the site's own writes that are decided by now from over the heads."""
-    given = {"epoch": applying.epoch, "n": applying.decided_n}
+    given = {"epoch": applying.epoch, "n": applying.decided_n, "now_ms": applying.now_ms}
     for target, head in _shadows(applying):
         writes = own_writes(applying, target, head.id)
         decided = [write for write in writes if write.n <= applying.decided_n]

@@ -141,7 +141,7 @@ def _put_block(applying: Applying, target: Target, block: HeadBlock, received: R
 
 
 def _note_versions(applying: Applying, target: Target, block: HeadBlock, *, gone: bool) -> None:
-    marks = repeat(gone), repeat(applying.snapshot)
+    marks = repeat(applying.now_ms if gone else 0), repeat(applying.snapshot)
     applying.connection.executemany(
         NOTE_VERSION, zip(repeat(target.no), block.ids, block.version, block.order, *marks)
     )

@@ -39,6 +39,8 @@ class Seen:
     version: int = 0
     #: Hash of the site's last transaction when rows that had made way were looked for.
     brought_back: bytes | None = None
+    #: The last row of ``_sync_row`` that was looked at for old deletions; None before the first.
+    pruned_to: tuple[int, str] | None = None
 
 
 @dataclass(slots=True)

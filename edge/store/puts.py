@@ -187,8 +187,11 @@ def note_version(applying: Applying, target: Target, put: Put) -> None:
         return
     applying.connection.execute(
         NOTE_VERSION,
-        (target.no, put.id, put.version, put.order, put.gone, applying.snapshot),
-    )
+        (
+            target.no, put.id, put.version, put.order, applying.now_ms if put.gone else 0,
+            applying.snapshot,
+        ),
+    )  # fmt: skip
 
 
 def forget_version(applying: Applying, target: Target, row_id: str) -> None:

@@ -128,9 +128,9 @@ def test_prune_removes_what_is_safe_and_never_more(site):
     for number in range(1, 6):
         site.insert("work_orders", id=uid(number), order_no=f"WO-{number}")
         site.store.drain(number)
-    assert site.store.prune() == 0
+    assert site.store.prune(1) == 0
     site.take(ack=site.ack(4, safe_n=2))
-    assert site.store.prune() == 2
+    assert site.store.prune(1) == 2
     assert [part.n for part in site.store.outbox((0, NO_BOUND), bytes_max=NO_BOUND)] == [3, 4, 5]
 
 
