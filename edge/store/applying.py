@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edge.capture import has_log
-from edge.store import knock_on, position
+from edge.store import position
+from edge.store.stirred import stirred_tables
 from edge.store.target import Target
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Applying:
             return None
         table = opened.catalog.table(name)
         logged = has_log(table, opened.forms[name])
-        stirred = name in knock_on.stirred_tables(opened)
+        stirred = name in stirred_tables(opened)
         return Target(table, opened.numbers[name], has_log=logged, stirred=stirred)
 
     def target_of(self, number: int) -> Target | None:

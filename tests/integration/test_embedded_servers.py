@@ -373,5 +373,5 @@ async def in_time(ask: Callable[[], Awaitable[Any]], timeout_s: float = 30) -> A
         while True:
             try:
                 return await ask()
-            except (nats.errors.Error, TimeoutError):
+            except (nats.errors.Error, OSError):  # a timeout is one, and so is a hang-up
                 await asyncio.sleep(0.1)
