@@ -56,15 +56,19 @@ class Relay:
         if self.cut:
             _reset(writer)
             return
+        # From now on a cut resets it, also while the other half is being laid.
+        self._live.add(writer)
         try:
             there, onward = await asyncio.open_connection(*self._target)
         except OSError:
+            self._live.discard(writer)
             _reset(writer)
             return
         both = {writer, onward}
         self._live |= both
         try:
-            await asyncio.gather(_copy(reader, onward), _copy(there, writer))
+            if not writer.transport.is_closing():
+                await asyncio.gather(_copy(reader, onward), _copy(there, writer))
         finally:
             self._live -= both
             for each in both:

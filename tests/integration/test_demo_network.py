@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from typing import TYPE_CHECKING
@@ -7,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from deploy.local.network import Network
+from deploy.local.network import Network, Relay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,6 +94,34 @@ def test_only_the_site_that_is_cut_off_is_cut_off(echo):
             assert said_back(other, b"hello") == b"hello"
         with pytest.raises(ConnectionResetError):
             said_back(mine, b"hello")
+
+
+async def test_a_connection_that_is_being_laid_is_cut_as_well(echo, monkeypatch):
+    laying, go_on = asyncio.Event(), asyncio.Event()
+    lay = asyncio.open_connection
+
+    async def slowly(*target):
+        laying.set()
+        await go_on.wait()
+        return await lay(*target)
+
+    relay = Relay(LOOPBACK, echo)
+    await relay.open()
+    monkeypatch.setattr(asyncio, "open_connection", slowly)
+    reader, writer = await lay(LOOPBACK, relay.port)
+    writer.write(b"hello")
+    await laying.wait()
+    relay.cut = True
+    relay.drop()
+    go_on.set()
+    with pytest.raises(ConnectionResetError):
+        await asyncio.wait_for(reader.readexactly(5), 5)
+    monkeypatch.undo()
+    writer.close()
+    await relay.close()
+    async with asyncio.timeout(5):
+        while relay._live:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 def test_a_healed_link_works_at_the_same_address(echo):
