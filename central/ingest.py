@@ -144,14 +144,14 @@ class SiteInbox:
     async def _take_part(self, part: Part, message: Message) -> Verdict:
         try:
             async with self.stores.lend() as store:
-                await store.spool_part(part, message.payload, message.stored_at_ms, self.lease)
+                await store.spool_part(part, message.payload, message.stored_at_ms)
         except Poison as why:
             await self.refuse(message, why)
             return Verdict.APPLY
         async with self.stores.lend() as store:
             if part.part < part.parts - 1:
                 return Verdict.APPLY
-            outcome = await store.apply_spooled(self.site, part, message.stored_at_ms, self.lease)
+            outcome = await store.apply_spooled(part, self.lease)
         self._note_applied(part.epoch, [(part.n, part.tx_id)], outcome)
         return self._tell(part.epoch, outcome)
 

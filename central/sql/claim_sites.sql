@@ -7,13 +7,10 @@ WITH alive AS MATERIALIZED (
     SELECT s.site, s.lease_holder IS NOT DISTINCT FROM %(holder)s AS mine,
            s.lease_holder IS NULL OR s.lease_until <= now() AS free
     FROM sync.site AS s
-    WHERE %(sites)s::text[] IS NULL OR s.site = ANY(%(sites)s::text[])
     ORDER BY s.site
     FOR UPDATE
 ), share AS (
-    SELECT ceil((SELECT count(*) FROM sync.site
-                 WHERE %(sites)s::text[] IS NULL OR site = ANY(%(sites)s::text[]))::numeric
-                / (SELECT workers FROM alive)) AS sites
+    SELECT ceil((SELECT count(*) FROM sync.site)::numeric / (SELECT workers FROM alive)) AS sites
 ), ranked AS (
     -- What it has goes before what is free, so that a site stays where it is.
     SELECT s.*, row_number() OVER (ORDER BY NOT s.mine, s.site) AS place

@@ -20,7 +20,7 @@ from central.store.session import Session
 from shared.changes import Position
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from psycopg import AsyncConnection
 
@@ -78,21 +78,20 @@ class CentralStore:
         """
         return await apply.apply_run(self._session, run, lease)
 
-    async def spool_part(self, part: Part, message: bytes, stored_at_ms: int, lease: Lease) -> None:
-        """Keep a part of a large transaction; raises MalformedMessage for a damaged one."""
-        del lease  # a part that is kept twice, or by two workers, is the same part
+    async def spool_part(self, part: Part, message: bytes, stored_at_ms: int) -> None:
+        """Keep a part of a large transaction; raises MalformedMessage for a damaged one.
+
+        No lease is asked for: a part that is kept twice, or by two workers, is the same part.
+        """
         await self._session.transaction(
             lambda connection: spool.keep(connection, part, message, stored_at_ms)
         )
 
-    async def apply_spooled(
-        self, site: str, part: Part, stored_at_ms: int, lease: Lease
-    ) -> RunOutcome:
+    async def apply_spooled(self, part: Part, lease: Lease) -> RunOutcome:
         """Apply the transaction that a part is of; GAP where another part has not come yet.
 
         The memory is that of one part, whatever the size of the transaction.
         """
-        del site, stored_at_ms  # both stand with the parts that are kept
         return await apply.apply_spooled(self._session, part, lease)
 
     async def quarantine(self, site: str, payload: bytes, why: Poison, stored_at_ms: int) -> None:
@@ -133,9 +132,7 @@ class CentralStore:
 
     # --- who applies for whom -----------------------------------------------------------------
 
-    async def claim(
-        self, holder: str, sites: Collection[str] | None = None, *, ttl_s: float
-    ) -> dict[str, Lease]:
+    async def claim(self, holder: str, *, ttl_s: float) -> dict[str, Lease]:
         """Return the leases that a worker holds for ``ttl_s`` seconds: its fair share of the sites.
 
         To be called again well before they run out.
@@ -144,13 +141,7 @@ class CentralStore:
             lambda connection: leases.show_up(connection, holder, ttl_s=ttl_s)
         )
         return await self._session.transaction(
-            lambda connection: leases.claim(connection, holder, ttl_s=ttl_s, sites=sites)
-        )
-
-    async def renew(self, lease: Lease, *, ttl_s: float) -> None:
-        """Hold a site for some longer; raises ``LeaseLost`` where another worker has it."""
-        await self._session.transaction(
-            lambda connection: leases.renew(connection, lease, ttl_s=ttl_s)
+            lambda connection: leases.claim(connection, holder, ttl_s=ttl_s)
         )
 
     async def release(self, holder: str) -> None:

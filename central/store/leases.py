@@ -11,11 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from central.store.fixed import fixed
-from shared.errors import LeaseLost
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from psycopg import AsyncConnection
 
 
@@ -42,41 +39,19 @@ async def show_up(connection: AsyncConnection[Any], holder: str, *, ttl_s: float
     await connection.execute(b"DELETE FROM sync.worker WHERE until < now() - interval '1 hour'")
 
 
-async def claim(
-    connection: AsyncConnection[Any],
-    holder: str,
-    *,
-    ttl_s: float,
-    sites: Collection[str] | None = None,
-) -> dict[str, Lease]:
+async def claim(connection: AsyncConnection[Any], holder: str, *, ttl_s: float) -> dict[str, Lease]:
     """Return the leases that a worker holds from now on, by site: its fair share of all sites.
 
     Those that it holds it keeps, but for more than its share: these it lets go of.
     """
-    wanted = None if sites is None else list(sites)
     # One after the other: each must see what the one before it took and let go of.
     await connection.execute(b"SELECT pg_advisory_xact_lock(hashtextextended('mes.leases', 0))")
-    await connection.execute(
-        fixed("claim_sites"), {"holder": holder, "ttl_s": ttl_s, "sites": wanted}
-    )
+    await connection.execute(fixed("claim_sites"), {"holder": holder, "ttl_s": ttl_s})
     cursor = await connection.execute(
-        b"""SELECT site, lease_token FROM sync.site
-            WHERE lease_holder = %(holder)s AND lease_until > now()
-              AND (%(sites)s::text[] IS NULL OR site = ANY(%(sites)s::text[]))""",
-        {"holder": holder, "sites": wanted},
+        b"SELECT site, lease_token FROM sync.site WHERE lease_holder = %s AND lease_until > now()",
+        [holder],
     )
     return {site: Lease(site, holder, token) for site, token in await cursor.fetchall()}
-
-
-async def renew(connection: AsyncConnection[Any], lease: Lease, *, ttl_s: float) -> None:
-    """Hold a site for some longer; raises ``LeaseLost`` where another worker has it."""
-    cursor = await connection.execute(
-        b"""UPDATE sync.site SET lease_until = now() + make_interval(secs => %s)
-            WHERE site = %s AND lease_holder = %s AND lease_token = %s""",
-        [ttl_s, lease.site, lease.holder, lease.token],
-    )
-    if cursor.rowcount != 1:
-        raise LeaseLost(f"another worker has {lease.site} by now")
 
 
 async def release(connection: AsyncConnection[Any], holder: str) -> None:

@@ -58,8 +58,8 @@ async def send_parts(world: World, parts: list[Part]) -> list[Verdict]:
     lease = world.leases["SITE_001"]
     verdicts = []
     for part in parts:
-        await world.store.spool_part(part, codec.encode_part(part), NOON_MS, lease)
-        outcome = await world.store.apply_spooled("SITE_001", part, NOON_MS, lease)
+        await world.store.spool_part(part, codec.encode_part(part), NOON_MS)
+        outcome = await world.store.apply_spooled(part, lease)
         verdicts.append(outcome.verdict)
     return verdicts
 
@@ -99,9 +99,9 @@ async def test_200_000_facts_in_one_transaction_need_the_memory_of_a_part(world:
     parts = parts_of(site, [block() for _ in range(count)])
     lease = world.leases["SITE_001"]
     for part in parts:
-        await world.store.spool_part(part, codec.encode_part(part), NOON_MS, lease)
+        await world.store.spool_part(part, codec.encode_part(part), NOON_MS)
     tracemalloc.start()
-    outcome = await world.store.apply_spooled("SITE_001", parts[-1], NOON_MS, lease)
+    outcome = await world.store.apply_spooled(parts[-1], lease)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert outcome.rows == rows_a_part * count
@@ -121,11 +121,11 @@ async def test_parts_are_read_one_at_a_time_however_many_there_are(world: World)
     parts = parts_of(site, [block() for _ in range(count)])
     lease = world.leases["SITE_001"]
     for part in parts:
-        await world.store.spool_part(part, codec.encode_part(part), NOON_MS, lease)
+        await world.store.spool_part(part, codec.encode_part(part), NOON_MS)
     last = parts.pop()
     parts.clear()
     tracemalloc.start()
-    outcome = await world.store.apply_spooled("SITE_001", last, NOON_MS, lease)
+    outcome = await world.store.apply_spooled(last, lease)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert (outcome.rows, outcome.parked) == (count, 0)

@@ -56,6 +56,16 @@ async def run_out(url: str, holder: str) -> None:
         )
 
 
+async def take_one(url: str, holder: str, site: str) -> None:
+    """Have another worker take a site that is free, as one does whose share is small."""
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as admin:
+        await admin.execute(
+            b"UPDATE sync.site SET lease_holder = %s, lease_token = lease_token + 1,"
+            b" lease_until = now() + interval '1 min' WHERE site = %s",
+            [holder, site],
+        )
+
+
 async def test_one_worker_has_all_sites_and_keeps_its_tokens(thirty: str) -> None:
     async with stores(thirty, 1) as (store,):
         first = await store.claim("a", ttl_s=TTL_S)
@@ -86,20 +96,17 @@ async def test_the_sites_of_a_killed_worker_go_to_the_other_with_new_tokens(
         assert len(after) == 30
         for site, lease in before.items():
             assert after[site].token == lease.token + 1
-        with pytest.raises(LeaseLost):
-            await one.renew(before["SITE_001"], ttl_s=TTL_S)
 
 
 async def test_a_worker_that_was_late_and_lost_nothing_keeps_its_tokens(thirty: str) -> None:
-    async with stores(thirty, 2) as (one, two):
-        before = await one.claim("a", ttl_s=TTL_S)
+    async with stores(thirty, 1) as (store,):
+        before = await store.claim("a", ttl_s=TTL_S)
         await run_out(thirty, "a")
-        assert await one.claim("a", ttl_s=TTL_S) == before
+        assert await store.claim("a", ttl_s=TTL_S) == before
         await run_out(thirty, "a")
-        taken = await two.claim("b", ["SITE_007"], ttl_s=TTL_S)
-        after = await one.claim("a", ttl_s=TTL_S)
-        assert set(taken) == {"SITE_007"}
-        assert (len(after), "SITE_007" in after) == (15, False)
+        await take_one(thirty, "b", "SITE_007")
+        after = await store.claim("a", ttl_s=TTL_S)
+        assert (len(after), "SITE_007" in after) == (29, False)
         assert all(before[site] == lease for site, lease in after.items())
 
 
@@ -124,14 +131,6 @@ async def test_a_worker_that_stops_lets_go_at_once(thirty: str) -> None:
         await one.claim("a", ttl_s=TTL_S)
         await one.release("a")
         assert len(await two.claim("b", ttl_s=TTL_S)) == 30
-
-
-async def test_a_claim_may_be_for_some_sites_only(thirty: str) -> None:
-    async with stores(thirty, 1) as (store,):
-        assert set(await store.claim("a", ["SITE_007", "SITE_009"], ttl_s=TTL_S)) == {
-            "SITE_007",
-            "SITE_009",
-        }
 
 
 async def test_the_worker_before_is_fenced_when_it_wakes_up_late(centre: str) -> None:
