@@ -12,6 +12,7 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import sys
 import time
 from dataclasses import dataclass, field
@@ -99,7 +100,7 @@ def _run(wish: Wish) -> int:
             else:
                 print(where.LATER)
             wish.tell("stopping")
-    except (SyncError, psycopg.Error) as error:
+    except (SyncError, psycopg.Error, sqlite3.Error) as error:
         # What went wrong first; that something did not stop may only have come of it.
         if error.__context__ is not None:
             wish.tell(f"FAILED: {error.__context__}")

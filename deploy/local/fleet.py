@@ -34,8 +34,6 @@ class Fleet:
     logs: Path
     #: Open files that each program holds, such as the lock on the demo's folder.
     held: tuple[int, ...] = ()
-    #: Set for all of them.
-    environment: Mapping[str, str] = field(default_factory=dict)
     _running: dict[str, Running] = field(default_factory=dict)
 
     def start(self, name: str, module: str, *arguments: str, **settings: object) -> Running:
@@ -94,7 +92,7 @@ class Fleet:
             argv=(sys.executable, "-m", module, *arguments),
             cwd=CODE,
             log=self.log(name),
-            environment={**self.environment, **variables},
+            environment=variables,
             held=self.held,
             grace_s=15.0,
         )

@@ -65,11 +65,20 @@ def choose_ports(folder: Path, names: Sequence[str], *, anew: bool) -> dict[str,
     ``anew`` forgets the last run's: somebody has taken one of them in the meantime.
     """
     path = folder / "ports.json"
-    known = json.loads(path.read_text()) if path.exists() and not anew else {}
+    known = _kept_ports(path) if not anew else {}
     if set(known) != set(names) or not all(is_free(port) for port in known.values()):
         known = dict(zip(names, free_ports(len(names)), strict=True))
         path.write_text(json.dumps(known))
     return {name: int(known[name]) for name in names}
+
+
+def _kept_ports(path: Path) -> dict[str, int]:
+    """Return the ports of the last run; none where it was killed while it wrote them down."""
+    try:
+        kept: dict[str, int] = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return kept
 
 
 def free_ports(count: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
@@ -59,7 +60,7 @@ class Probe:
         try:
             with psycopg.connect(self._url, autocommit=True) as centre:
                 self._measure(centre)
-        except (psycopg.Error, OSError, ValueError) as error:
+        except (psycopg.Error, sqlite3.Error, OSError, ValueError) as error:
             self._failure = error
 
     def _measure(self, centre: psycopg.Connection[Any]) -> None:

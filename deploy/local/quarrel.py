@@ -10,7 +10,7 @@ from central.canonical import column_expressions
 from shared.values import canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping
 
     from deploy.local.plainsql import PlainStore
     from deploy.local.planning import Office
@@ -154,10 +154,10 @@ QUARRELS: Final = (
 )  # fmt: skip
 
 
-def prepare(office: Office, site: str, quarrels: Iterable[Quarrel] = QUARRELS) -> dict[str, str]:
+def prepare(office: Office, site: str) -> dict[str, str]:
     """Make the rows at the centre; return the id of each by its key's value."""
     ids = {}
-    for quarrel in quarrels:
+    for quarrel in QUARRELS:
         values = {quarrel.key[0]: quarrel.key[1]} | quarrel.base
         marks = ", ".join(["%s"] * len(values))
         text = (
@@ -167,19 +167,17 @@ def prepare(office: Office, site: str, quarrels: Iterable[Quarrel] = QUARRELS) -
     return ids
 
 
-def have_arrived(store: PlainStore, quarrels: Iterable[Quarrel] = QUARRELS) -> bool:
+def have_arrived(store: PlainStore) -> bool:
     """Tell whether the site has all the rows."""
     return all(
-        store.one(f"SELECT 1 FROM {q.table} WHERE {q.key[0]} = ?", q.key[1]) for q in quarrels
+        store.one(f"SELECT 1 FROM {q.table} WHERE {q.key[0]} = ?", q.key[1]) for q in QUARRELS
     )
 
 
-def write_both(
-    store: PlainStore, office: Office, site: str, quarrels: Sequence[Quarrel] = QUARRELS
-) -> None:
+def write_both(store: PlainStore, office: Office, site: str) -> None:
     """Let both ends write, each row at the end first whose turn it is."""
     for centre_first in (True, False):
-        mine = [quarrel for quarrel in quarrels if quarrel.centre_first is centre_first]
+        mine = [quarrel for quarrel in QUARRELS if quarrel.centre_first is centre_first]
         for at_the_centre in (centre_first, not centre_first):
             for quarrel in mine:
                 if at_the_centre:

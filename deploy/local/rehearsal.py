@@ -159,6 +159,7 @@ class Rehearsal:
         deadline = time.monotonic() + SETTLE_MAX_S
         with closing(PlainStore(self._world.store(site), self._chance)) as store:
             while not quarrel.have_arrived(store):
+                self._world.fleet.check()
                 if time.monotonic() > deadline:
                     raise NotSettled(f"{site} has not got the rows that were made for it")
                 time.sleep(LOOK_S)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 DATABASE_MIN = 18
 BROKER_MIN = (2, 12)
+NATS_PORT = 4222
 
 
 class DatabaseUnreachable(Transient):
@@ -68,12 +69,17 @@ def check_broker_version(text: str) -> None:
         raise ServerTooOld(message)
 
 
-def _greeting(address: str, timeout_s: float) -> dict[str, object]:
+def host_and_port(address: str) -> tuple[str, int]:
+    """Return where a broker's address leads, the scheme and the port being left out or not."""
     parts = urlsplit(address if "://" in address else f"nats://{address}")
     if parts.scheme not in ("nats", "tls"):
         message = f"{address} is no nats:// or tls:// address"
         raise BadSetting(message)
-    host, port = parts.hostname or "localhost", parts.port or 4222
+    return parts.hostname or "localhost", parts.port or NATS_PORT
+
+
+def _greeting(address: str, timeout_s: float) -> dict[str, object]:
+    host, port = host_and_port(address)
     with socket.create_connection((host, port), timeout_s) as plain:
         for stream in _streams(plain, host):
             with stream.makefile("rb") as lines:

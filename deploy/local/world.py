@@ -22,7 +22,7 @@ from deploy.local.fleet import CENTRAL, EDGE, Fleet
 from deploy.local.folder import FolderInUse, claim
 from deploy.local.network import Network
 from deploy.local.servers import NatsServer, PostgresServer
-from deploy.local.versions import check_database_version, database_version
+from deploy.local.versions import check_database_version, database_version, host_and_port
 from shared.catalog_file import load_catalog
 from sync.accounts import CENTRAL as CENTRAL_USER
 from sync.accounts import creds_path, ensure_keys, trust_config
@@ -39,7 +39,6 @@ INGEST_WORKERS: Final = 2
 #: Marks a folder as ours: no other is ever cleared.
 MARK: Final = "made-by-mes-demo"
 DATABASE: Final = "mes"
-NATS_PORT: Final = 4222
 #: The broker reserves as much for each stream.
 STREAM_BYTES: Final = 1 << 30
 
@@ -114,10 +113,9 @@ class World:
             self._nats_url, said = given_url, "without accounts for the sites"
         else:
             self._nats_url, said = self._own_broker(), f"{len(self.plans)} sites have accounts"
-        address = urlsplit(self._nats_url)
-        self.network = self._stack.enter_context(
-            Network(address.hostname or "", address.port or NATS_PORT)
-        )
+        # The first of several: each link leads to one.
+        host, port = host_and_port(self._nats_url.split(",")[0].strip())
+        self.network = self._stack.enter_context(Network(host, port))
         # The last to be started are the first to be stopped: our programs before the servers.
         self._stack.callback(self.fleet.stop_all)
         return said

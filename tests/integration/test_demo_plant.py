@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.plainsql import PlainStore
+from deploy.local.probe import Probe
 from deploy.local.shopfloor import MACHINES, Shopfloor
 from edge.store import EdgeStore
 from shared.catalog_file import load_catalog
@@ -132,6 +133,15 @@ def test_a_burst_is_as_large_as_it_was_asked_for(store):
     written = Shopfloor(plain, "SITE_001", chance).burst(1_234)
     plain.close()
     assert 1_234 <= written <= 1_240
+
+
+def test_a_probe_that_a_store_refuses_is_told_at_the_end(tmp_path, database):
+    sqlite3.connect(tmp_path / "empty.db").close()
+    stores = {"SITE_001": tmp_path / "empty.db"}
+    probe = Probe(stores, database, random.Random(1))
+    with pytest.raises(sqlite3.OperationalError, match="no such table"), probe:
+        probe._thread.join(10)
+    assert probe.latencies_ms == []
 
 
 def test_a_plant_makes_no_store_of_its_own(tmp_path):

@@ -23,7 +23,7 @@ import pytest
 from nats.js.api import StreamConfig
 
 from deploy.local import pginstall
-from deploy.local.folder import FolderInUse, claim
+from deploy.local.folder import FolderInUse, choose_ports, claim
 from deploy.local.program import Account, Program, ProgramFailed, run
 from deploy.local.servers import (
     NatsCluster,
@@ -205,6 +205,15 @@ def test_a_pid_file_that_names_another_process_does_not_stop_the_start(tmp_path,
 def test_a_folder_in_use_is_refused_with_the_process_that_has_it(tmp_path):
     with NatsServer(tmp_path), pytest.raises(FolderInUse, match=rf"process {os.getpid()};"):
         claim(tmp_path, wait_s=0)
+
+
+def test_a_list_of_ports_that_a_kill_cut_short_is_made_anew(tmp_path):
+    whole = choose_ports(tmp_path, ["client"], anew=False)
+    assert choose_ports(tmp_path, ["client"], anew=False) == whole
+    for cut in ("", '{"client": 2'):
+        (tmp_path / "ports.json").write_text(cut)
+        made = choose_ports(tmp_path, ["client"], anew=False)
+        assert choose_ports(tmp_path, ["client"], anew=False) == made
 
 
 def test_a_port_taken_meanwhile_is_replaced_by_another(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 
 from deploy.local.folder import free_ports
 from deploy.local.servers import ServerSettings, open_servers
-from deploy.local.versions import DatabaseUnreachable, check_database_version
+from deploy.local.versions import DatabaseUnreachable, check_database_version, host_and_port
 from shared.errors import BadSetting, BrokerUnreachable, ServerTooOld
 
 if TYPE_CHECKING:
@@ -75,3 +75,16 @@ def test_a_database_that_does_not_answer_is_said_so(tmp_path):
     nowhere = f"postgresql://postgres@127.0.0.1:{free_ports(1)[0]}/postgres"
     with pytest.raises(DatabaseUnreachable, match="no PostgreSQL answers at MES_DATABASE_URL"):
         open_servers(ServerSettings(root=tmp_path, database_url=nowhere))
+
+
+@pytest.mark.parametrize(
+    ("address", "leads_to"),
+    [
+        ("nats://broker.example.com:4333", ("broker.example.com", 4333)),
+        ("tls://broker", ("broker", 4222)),
+        ("broker:4333", ("broker", 4333)),
+        ("broker", ("broker", 4222)),
+    ],
+)
+def test_scheme_and_port_of_a_broker_may_be_left_out(address, leads_to):
+    assert host_and_port(address) == leads_to
