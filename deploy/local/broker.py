@@ -204,7 +204,17 @@ class NatsCluster:
         return ",".join(server.url for server in self.servers)
 
     def start(self, timeout_s: float = 60.0) -> Self:
-        """Start all servers and wait until they have a leader and all follow it."""
+        """Start all servers and wait until they have a leader and all follow it.
+
+        Raises ProgramFailed when they do not; nothing is left running then.
+        """
+        try:
+            return self._start(timeout_s)
+        except BaseException:
+            self.kill()
+            raise
+
+    def _start(self, timeout_s: float) -> Self:
         for attempt in range(PORT_TRIES):
             routes = [server.choose_ports(anew=attempt > 0)["route"] for server in self.servers]
             for server in self.servers:
@@ -247,7 +257,6 @@ class NatsCluster:
             ):
                 return
             time.sleep(0.05)
-        self.kill()
         message = f"the cluster has no leader after {timeout_s} s; see its logs"
         raise ProgramFailed(message)
 

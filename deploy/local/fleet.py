@@ -45,11 +45,8 @@ class Fleet:
         self, name: str, module: str, *arguments: str, timeout_s: float = 120.0, **settings: object
     ) -> str:
         """Run a program to its end and return what it wrote; raise ProgramFailed where it fails."""
-        running = run(self._program(name, module, arguments, settings))
-        status = running.wait(timeout_s)
-        if status != 0:
-            raise ProgramFailed(self._ended(name, module, status))
-        return self.log(name).read_text(errors="replace")
+        self.start(name, module, *arguments, **settings)
+        return self.wait(name, timeout_s)
 
     def check(self) -> None:
         """Raise ProgramFailed where a program has failed; a plant may have ended its day."""
@@ -59,8 +56,9 @@ class Fleet:
 
     def wait(self, name: str, timeout_s: float) -> str:
         """Wait for a started program to end by itself; return what it wrote."""
-        running = self._running.pop(name)
-        status = running.wait(timeout_s)
+        running = self._running[name]
+        status = running.wait(timeout_s)  # one that takes too long is stopped with all others
+        del self._running[name]
         if status != 0:
             raise ProgramFailed(self._ended(name, running.program.argv[2], status))
         return self.log(name).read_text(errors="replace")

@@ -384,3 +384,12 @@ async def in_time(ask: Callable[[], Awaitable[Any]], timeout_s: float = 30) -> A
                 return await ask()
             except (nats.errors.Error, OSError):  # a timeout is one, and so is a hang-up
                 await asyncio.sleep(0.1)
+
+
+def test_a_cluster_of_which_one_does_not_start_leaves_none_running(tmp_path):
+    cluster = NatsCluster(tmp_path)
+    cluster.servers[2].config = "no_such_setting: true\n"
+    with pytest.raises(ProgramFailed):
+        cluster.start(timeout_s=5)
+    assert cluster.servers[0].running
+    assert not any(server.alive for server in cluster.servers)
