@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from edge import loading
 from tests.faults.cases import planned_orders
 from tests.faults.conftest import SITE
 from tests.faults.processes import run_feed
@@ -24,7 +25,9 @@ async def world(centre, nats_server, tmp_path):
         await edge.stop()
 
 
-async def test_a_snapshot_whose_maker_was_killed_is_made_anew(world):
+async def test_a_snapshot_whose_maker_was_killed_is_made_anew(world, monkeypatch):
+    # Where the site asks for no chunk in the moment in which nobody answers, it waits so long.
+    monkeypatch.setattr(loading, "_CHUNK_WAIT_MAX_S", 1.0)
     edge = world.edges[SITE]
     feed = await run_feed(world.url, world.nats_url)
     async with connect(world.url, autocommit=False) as holder:
