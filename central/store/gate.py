@@ -66,11 +66,12 @@ async def open_gate(
     if (holder, token) != (lease.holder, lease.token):
         raise LeaseLost(f"{holder or 'nobody'} has {site} by now")
     if held is None:
-        if epochs:
-            stopped = stopped or f"{site} speaks of an epoch {epoch} that nobody has opened"
-        else:
+        if not epochs:
             await connection.execute(fixed("open_epoch"), given)
-            held = await (await connection.execute(fixed("lock_epoch"), given)).fetchone()
+        # Where there are some by now, another worker may just have opened this one.
+        held = await (await connection.execute(fixed("lock_epoch"), given)).fetchone()
+        if held is None:
+            stopped = stopped or f"{site} speaks of an epoch {epoch} that nobody has opened"
     n, own, closed = held or (START.n, START.hash, None)
     return Gate(Position(n, bytes(own)), closed, stopped, tx_ids, is_waiting, has_extras, now)
 

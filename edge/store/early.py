@@ -124,11 +124,13 @@ def mark_of(connection: sqlite3.Connection, table: Table) -> Mark | None:
     """Return up to where a table's facts are drained.
 
     None where the fact that stood there does not any more: somebody deleted the newest ones past
-    the guard, and their numbers come again.
+    the guard, and their numbers come again. It may stand further on: it took its own place.
     """
     number, stands, row_id = connection.execute(
         "SELECT journal_mark, coalesce(d.id = journal_id, journal_id IS NULL AND"
-        f" (d.id IS NOT NULL OR journal_mark = 0)), CAST(d.id AS BLOB) FROM _sync_table"
+        f" (d.id IS NOT NULL OR journal_mark = 0)) OR EXISTS (SELECT 1 FROM {quoted(table.name)} m"
+        f" WHERE m.id = journal_id AND m.{capture.JOURNAL} > journal_mark),"
+        f" CAST(coalesce(d.id, journal_id) AS BLOB) FROM _sync_table"
         f" LEFT JOIN {quoted(table.name)} d ON d.{capture.JOURNAL} = journal_mark WHERE name = ?",
         (table.name,),
     ).fetchone()

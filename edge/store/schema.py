@@ -131,10 +131,12 @@ def look_statement(catalog: Catalog, forms: Mapping[str, Form]) -> str:
             log = quoted(capture.log_name(table))
             looks.append(f"SELECT {name} WHERE EXISTS (SELECT 1 FROM {log})")
         elif table.fact:
-            # By the newest fact's id: numbers come again where the newest were deleted.
-            newest = f"SELECT id FROM {quoted(table.name)} ORDER BY {capture.JOURNAL} DESC LIMIT 1"
+            # By the newest fact's id as well: numbers come again where the newest were deleted.
+            newest = f"FROM {quoted(table.name)} ORDER BY {capture.JOURNAL} DESC LIMIT 1"
             looks.append(
-                f"SELECT name FROM _sync_table WHERE name = {name} AND ({newest}) IS NOT journal_id"
+                f"SELECT name FROM _sync_table WHERE name = {name}"
+                f" AND ((SELECT id {newest}) IS NOT journal_id"
+                f" OR coalesce((SELECT {capture.JOURNAL} {newest}), 0) <> journal_mark)"
             )
     return " UNION ALL ".join(looks) or "SELECT name FROM _sync_table WHERE 0"
 

@@ -126,3 +126,18 @@ def test_a_store_that_never_noted_its_newest_fact_sends_nothing_twice(site):
     report(site, 2)
     assert sent(site) == [uid(2)]
     assert site.events() == []
+
+
+def test_facts_before_one_that_took_its_own_place_are_sent(site):
+    report(site, 1)
+    site.sent()
+    report(site, 2)
+    names = "id, site_id, created_at, report_type"
+    site.write(
+        f"INSERT OR REPLACE INTO job_responses ({names})"
+        f" SELECT {names} FROM job_responses WHERE id = ?",
+        uid(1),
+    )
+    assert uid(2) in sent(site)
+    assert site.events() == []
+    assert sent(site) == []
