@@ -1,0 +1,76 @@
+"""What a site's SQLite file holds in the model: it can be copied and restored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tests.model.vocabulary import (
+    GENESIS,
+    Head,
+    Key,
+    Link,
+    Record,
+    Values,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from shared.changes import Op, Value
+    from tests.model.vocabulary import Snapshot
+
+    Names = Callable[[str], str]
+
+_ADDITIVE = ("sum", "add_remove_set")
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """What one user transaction did to one row."""
+
+    commit: int
+    key: Key
+    op: Op
+    new: Mapping[str, Value]
+    #: What the writer saw; of a deletion the whole row.
+    old: Mapping[str, Value]
+    at: int
+    true_at: int
+
+
+@dataclass(slots=True)
+class File:
+    """What the SQLite file holds, and so what a restore brings back."""
+
+    site: str
+    #: Where it was made: a copy elsewhere has another place, but says this.
+    made_as: str
+    epoch: str
+    schema: int = 2
+    #: Earlier epochs: up to where they are ours, and where they were closed.
+    lineage: list[tuple[str, int, int]] = field(default_factory=list)
+    last_n: int = 0
+    last_hash: str = GENESIS
+    acked_n: int = 0
+    offset: int = 0
+    commits: int = 0
+    log: list[Touch] = field(default_factory=list)
+    outbox: list[Link] = field(default_factory=list)
+    #: What a reader still has to see over the heads.
+    undecided: list[Link] = field(default_factory=list)
+    #: Hash of each own transaction, by epoch and n.
+    chain: dict[tuple[str, int], str] = field(default_factory=dict)
+    heads: dict[Key, Head] = field(default_factory=dict)
+    #: What rows held that are gone.
+    last: dict[Key, Values] = field(default_factory=dict)
+    records: dict[str, Record] = field(default_factory=dict)
+    facts: dict[str, Values] = field(default_factory=dict)
+    #: Values of columns that the schema does not have yet.
+    aside: dict[Key, Values] = field(default_factory=dict)
+    pos: int = 0
+    pos_hash: str = GENESIS
+    loading: Snapshot | None = None
+    loaded: int = 0
+    #: Without the overlay: own transactions and commits that an incoming row covers.
+    covered: dict[Key, tuple[int, int]] = field(default_factory=dict)
