@@ -80,8 +80,9 @@ def main(*, keep: bool, data: Path | None, sites: int, seconds: float, seed: int
         database_url=os.environ.get("MES_DATABASE_URL", ""),
         nats_url=os.environ.get("MES_NATS_URL", ""),
     )  # fmt: skip
-    # A polite end is an end in order, as by Ctrl-C.
+    # A polite end is an end in order, as by Ctrl-C; a job in the background begins deaf to that.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(_run(wish))
 
 
