@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003 - the settings are read by their types
 
+from shared.changes import TOMBSTONE_DAYS
+from shared.errors import BadSetting
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CentralSettings:
@@ -47,3 +50,11 @@ class CentralSettings:
         default=None, metadata={"help": "file with the token that the API asks for; mode 0600"}
     )
     log_level: str = field(default="info", metadata={"help": "debug, info, warning or error"})
+
+    def __post_init__(self) -> None:
+        """Refuse what the sites could not follow."""
+        if not 1 <= self.feed_days < TOMBSTONE_DAYS:
+            raise BadSetting(
+                f"MES_FEED_DAYS={self.feed_days} is not from 1 to {TOMBSTONE_DAYS - 1}: sites"
+                f" remember a deletion for {TOMBSTONE_DAYS} days"
+            )

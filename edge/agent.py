@@ -55,6 +55,8 @@ VERSION = "0.1.0"
 #: Below this many rows a drain is followed by the pause; above it, the writer is in a hurry.
 _SMALL_DRAIN_ROWS = 500
 _PRUNE_EVERY_S = 30.0
+#: How long an agent that is told to stop goes on draining what programs still write.
+_LAST_DRAINS_MAX_S = 3.0
 _LIMIT_EVERY_S = 1.0
 #: How long the centre may take to decide before the agent asks whether our messages arrived.
 _UNDECIDED_MAX_S = 20.0
@@ -111,9 +113,12 @@ class Agent:
     async def _end(self) -> None:
         """Drain a last time; where a program holds the store, the next start does it."""
         try:
-            drained = await self._thread.run(self._store.drain, now_ms())
-            if drained is not None:
+            until = time.monotonic() + _LAST_DRAINS_MAX_S
+            # Of many facts one drain leaves those that came while it read.
+            while (drained := await self._thread.run(self._store.drain, now_ms())) is not None:
                 self._tell_drained(drained)
+                if time.monotonic() > until:  # a program that writes without pause
+                    break
         except (Transient, sqlite3.Error, OSError) as why:
             note(_log, "not drained at the end", level=logging.WARNING, why=str(why))
         finally:

@@ -46,7 +46,8 @@ class UnknownTicket(SyncError):
 
 _ASIDE: Final = "SELECT id, code FROM _sync_aside WHERE substr(id, -length(:name)) = :name"
 _DISCARD: Final = """
-DELETE FROM _sync_aside AS a WHERE code IN (SELECT value FROM json_each(:spent))
+DELETE FROM _sync_aside AS a WHERE (code IN (SELECT value FROM json_each(:spent))
+        OR (code = 'too_large' AND content = '{}' AND :id IS NOT NULL))
     AND (:id IS NULL OR id = :id) AND at_ms < :before_ms
     AND NOT EXISTS (SELECT 1 FROM _sync_pending p JOIN _sync_table t ON t.no = p.table_no
                     WHERE t.name = a.table_name AND p.id = a.id)

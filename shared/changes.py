@@ -17,6 +17,9 @@ Value = None | int | float | str | bytes
 
 #: Scope of the feed that all sites follow.
 SHARED = "*"
+#: How long a site remembers a deletion. No feed may reach back so far: an older head in it could
+#: bring the row back.
+TOMBSTONE_DAYS = 90
 
 
 class Op(StrEnum):

@@ -53,12 +53,6 @@ CREATE TABLE sync.worker (             -- ingest workers that are alive, so that
     until   timestamptz NOT NULL
 );
 
-CREATE TABLE sync.stream_refused (     -- what the broker would not make as it must be, for the status
-    name        text        PRIMARY KEY,        -- UP_SITE, DOWN/site-SITE: stream, and its durable
-    reason      text        NOT NULL,
-    refused_at  timestamptz NOT NULL DEFAULT now()
-);
-
 CREATE TABLE sync.epoch (
     site        text        NOT NULL REFERENCES sync.site,
     epoch       uuid        NOT NULL,
@@ -163,7 +157,6 @@ CREATE TABLE sync.waiting (            -- rows that are not applied: parked, or 
     needs       uuid,                  -- id of the parent that is missing
     behind      uuid,                  -- ticket of the row that goes first
     quiet       boolean     NOT NULL,  -- the site goes on as if the row had been applied
-    catalogue   text        NOT NULL,  -- digest of ours, by which it was tried last
     block       bytea       NOT NULL,  -- canonical body of a part that holds just this row
     stored_at_ms bigint     NOT NULL
 );
@@ -241,12 +234,9 @@ ALTER TABLE sync.snapshot_chunk ALTER body SET STORAGE EXTERNAL;
 
 -- Reports ------------------------------------------------------------------------------------------
 
--- The hours whose totals are to be made again, each once. Every apply holds its site's chain until it
--- commits: who takes a site's marks away locks its rows of sync.epoch first, so that no apply that
--- found the mark there already is still to come.
-CREATE TABLE sync.rollup_mark (
+CREATE TABLE sync.rollup_mark (        -- append-only: a mark is taken away only by who has seen it
+    id          bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     site_id     text        NOT NULL,
     table_name  text        NOT NULL,
-    hour        timestamptz NOT NULL,
-    PRIMARY KEY (site_id, table_name, hour)
+    hour        timestamptz NOT NULL
 );

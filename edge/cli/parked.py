@@ -94,7 +94,7 @@ def discard(ticket: str | None, *, store: Path, older_than: int | None, json_wan
     comes back is not forgotten, nor one on which the centre has still to decide.
     """
     # Loaded only here: what writes needs the store's code, which takes a moment.
-    from contextlib import closing
+    from contextlib import ExitStack
 
     from edge.store import setup
     from edge.store.open import writing
@@ -102,7 +102,10 @@ def discard(ticket: str | None, *, store: Path, older_than: int | None, json_wan
     if (ticket is None) == (older_than is None):
         raise click.UsageError("name a ticket, or give --older-than DAYS")
     opened = setup.open_to_look(store)
-    with closing(opened.connection) as connection, writing(connection):
+    connection = opened.connection
+    with ExitStack() as ends:
+        ends.callback(setup.close, opened)
+        ends.enter_context(writing(connection))
         if ticket is not None:
             found = discard_one(connection, ticket, given.now_ms() + 1)
         else:

@@ -34,8 +34,6 @@ class Applying:
     conflicts_seen: int = 0
     #: (table, code, reason) -> ids of the rows that were set aside.
     set_aside: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)
-    #: Whether rows were put that triggers of the plant's look at.
-    stirred: bool = False
     _targets: dict[str, Target | None] = field(default_factory=dict)
 
     @property

@@ -17,7 +17,7 @@ from edge.sql_text import quoted
 from shared.errors import SchemaMismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from edge.store.applying import Applying
     from edge.store.target import Target
@@ -109,6 +109,12 @@ def drop(applying: Applying, target: Target, row_id: str, *codes: str) -> None:
 def keep_unsent(connection: sqlite3.Connection, block: ChangeBlock, now_ms: int) -> None:
     """Keep a row's write that no message can carry; of a fact only that it was not sent."""
     (row_id,), values = block.ids, {} if not block.at else _only_row(block)
+    before = connection.execute(
+        "SELECT content FROM _sync_aside WHERE table_name = ? AND id = ? AND code = ?",
+        (block.table, row_id, TOO_LARGE),
+    ).fetchone()
+    if before is not None:  # what was too large before is owed as well
+        values = {**from_json(before[0]), **values}
     connection.execute(
         "INSERT OR REPLACE INTO _sync_aside (table_name, id, code, content, reason, at_ms)"
         " VALUES (?, ?, ?, ?, ?, ?)",
@@ -135,6 +141,24 @@ def settle_unsent(connection: sqlite3.Connection, rows: Iterable[tuple[str, str]
     connection.executemany(
         "DELETE FROM _sync_aside WHERE table_name = ? AND id = ? AND code = ?",
         [(*row, TOO_LARGE) for row in rows],
+    )
+
+
+def settle_columns(
+    connection: sqlite3.Connection, row: tuple[str, str], *, left: Collection[str]
+) -> None:
+    """Keep of a row's writes that were never sent what is left of them."""
+    if not left:
+        settle_unsent(connection, [row])
+        return
+    place = (*row, TOO_LARGE)
+    (content,) = connection.execute(
+        "SELECT content FROM _sync_aside WHERE table_name = ? AND id = ? AND code = ?", place
+    ).fetchone()
+    kept = {name: value for name, value in from_json(content).items() if name in left}
+    connection.execute(
+        "UPDATE _sync_aside SET content = ? WHERE table_name = ? AND id = ? AND code = ?",
+        (to_json(kept), *place),
     )
 
 

@@ -3,8 +3,8 @@
 Both ends then hold equal texts for equal values. A value that can't be read is left as it is: it
 travels, and the centre parks it with its reason.
 
-A created_at that the plant had before is never touched: its programs write and read it in whatever
-form they like, and may write back what they read. It is read as an instant at each drain.
+A created_at that the plant had before keeps the form that its programs write, who may write back
+what they read. It is read as an instant at each drain.
 """
 
 from __future__ import annotations
@@ -164,7 +164,10 @@ def instant_of(value: Value, zone: str) -> str:
 def _placed(form: str, zone: str) -> str:
     """Return the instant at which the clocks of a zone show what a canonical timestamp says."""
     bare = datetime.fromisoformat(form.removesuffix("Z"))
-    return bare.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC).isoformat()
+    try:
+        return bare.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC).isoformat()
+    except OverflowError as error:  # in the year 1 or 9999, which programs take for "never"
+        raise InvalidValue("no instant that UTC can tell") from error
 
 
 def _counted(number: float) -> str:

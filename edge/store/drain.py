@@ -286,11 +286,13 @@ class _Batch:
                 self._settle(table, mask, group)
 
     def _settle(self, table: Table, mask: int, group: list[Change]) -> None:
-        """Take what was never sent as sent, where these changes bring it all."""
+        """Take what was never sent as sent, as far as these changes bring it."""
         sent = set(table.names_of(mask))
-        rows = [(table.name, change.touched.id) for change in group]
-        brought = [row for row in rows if row in self._unsent and self._unsent[row] <= sent]
-        aside.settle_unsent(self._connection, brought)
+        for change in group:
+            row = (table.name, change.touched.id)
+            if row in self._unsent and not self._unsent[row].isdisjoint(sent):
+                self._unsent[row] -= sent
+                aside.settle_columns(self._connection, row, left=self._unsent[row])
 
     def _block(self, table: Table, op: Op, mask: int, group: list[Change]) -> ChangeBlock:
         places = [bit for bit in range(len(table.names)) if mask >> bit & 1]

@@ -67,7 +67,6 @@ def land(applying: Applying, block: HeadBlock, schema: int) -> None:
         extra.keep_rows(applying, block, schema)
         return
     knock_on.drain(applying)
-    applying.stirred = target.stirred
     if block.table == _CONFLICTS and block.fate is Fate.PUT:
         applying.conflicts_seen += len(block)
     if target.table.fact and block.fate is Fate.PUT:
@@ -125,18 +124,18 @@ def _put_block(applying: Applying, target: Target, block: HeadBlock, received: R
 
     To put them again does no harm. A savepoint that takes them back would: under the triggers of a
     table each row is a savepoint of its own, and two levels copy every page to a file for each row.
+    But what triggers of the plant's made of the rows would be made twice: there each row is put
+    once, by itself.
     """
+    if target.stirred:
+        return False
     columns = [block.new[place] for place, _ in received.known]
     rows = zip(block.ids, block.sites, block.created, *columns, strict=True)
-    before = knock_on.standing(applying, target, block.ids)
     try:
         knock_on.put_rows(applying, target, target.upsert(received.names), rows)
     except aside.REFUSALS as error:
         aside.reason_of(applying, target, error)
         return False
-    if target.stirred:
-        put = {head.id: head.row for head in _heads(block, received)}
-        knock_on.log_own(applying, target, before, put)
     return True
 
 

@@ -102,9 +102,8 @@ def log_own(
 
 def drain(applying: Applying) -> None:
     """Drain what was written along so far, before heads come that it has not seen."""
-    if applying.stirred and waiting(applying.opened):
+    if applying.opened.knock_on.tables and waiting(applying.opened):
         drain_within(applying.opened, applying.now_ms, whole=True)
-    applying.stirred = False
 
 
 def made_facts(applying: Applying, target: Target, put: Sequence[str]) -> bool:

@@ -44,7 +44,9 @@ def bring_to(
         return _opened_again(path, connection, catalog, now_ms=now_ms, chance=chance)
     with writing(connection):
         if old is not None:
-            drain_within(describe(path, connection, old, chance=chance), now_ms)
+            before = describe(path, connection, old, chance=chance)
+            drain_within(before, now_ms)
+            before.reading.close()
         _migrate(connection, old, catalog)
         opened = describe(path, connection, catalog, chance=chance)
         schema.put_indexes(connection, catalog, opened.forms)

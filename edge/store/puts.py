@@ -167,6 +167,7 @@ def _refuse(applying: Applying, target: Target, put: Put, reason: str) -> bool:
     """
     code = aside.UNIQUE if _UNIQUE_FAILED.fullmatch(reason) else aside.REFUSED
     why = aside.Why(code, reason, key_of(reason) if code == aside.UNIQUE else None)
+    aside.drop(applying, target, put.id, aside.UNIQUE, aside.REFUSED)  # older than this one
     aside.keep(applying, target, put.row, why, (put.version or "", put.order))
     mark_seen(applying, target, [put.id])
     return False

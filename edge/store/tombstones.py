@@ -13,12 +13,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from edge.store.open import writing
+from shared.changes import TOMBSTONE_DAYS
 
 if TYPE_CHECKING:
     from edge.store.open import Opened
 
 #: How long a deletion is remembered: several times as long as a feed reaches back.
-KEPT_MS: Final = 90 * 86_400_000
+KEPT_MS: Final = TOMBSTONE_DAYS * 86_400_000
 #: Rows that one call looks at: 2 ms.
 LOOKED_AT_MAX: Final = 10_000
 

@@ -101,3 +101,17 @@ def test_a_key_with_bytes_in_it_is_tried_though_it_cannot_be_looked_up(plant):
     plant.update("orders", uid(3), drawing=None)
     plant.take(away("orders", uid(9_999), order=10))
     assert plant.row("orders", uid(1))["drawing"] == b"\xff"
+
+
+def test_a_head_refused_after_its_row_made_way_is_the_one_that_waits(plant):
+    plant.write(
+        "CREATE TRIGGER a_rule BEFORE INSERT ON orders WHEN NEW.notes = 'bad'"
+        " BEGIN SELECT RAISE(ABORT, 'no'); END"
+    )
+    plant.take(put("orders", {"id": uid(1), "order_no": "A", "notes": "old"}, order=1))
+    plant.take(put("orders", {"id": uid(2), "order_no": "A", "notes": "x"}, order=2))
+    plant.take(put("orders", {"id": uid(1), "order_no": "Q", "notes": "bad"}, order=3))
+    assert plant.asides() == [("orders", uid(1), "refused")]
+    plant.take(put("orders", {"id": uid(2), "order_no": "B", "notes": "x"}, order=4))
+    assert plant.asides() == [("orders", uid(1), "refused")]
+    assert plant.row("orders", uid(1)) is None

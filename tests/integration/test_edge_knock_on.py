@@ -200,3 +200,46 @@ def test_what_a_trigger_writes_to_an_adopted_table_is_sent(tmp_path):
     (table, op, _, new, _) = sent(plant)[-1]
     assert (table, op, new) == ("gauges", "I", {"number": "monday", "state": "good"})
     plant.close()
+
+
+def reports_sent(plant):
+    return [new["good"] for table, _, _, new, _ in sent(plant) if table == "reports"]
+
+
+def test_a_fact_that_a_trigger_makes_of_a_row_that_comes_back_is_sent(plant):
+    plant.take(put("orders", {"id": uid(4), "order_no": "A", "notes": "b"}, order=5))
+    assert plant.asides() == [("orders", ORDER, "unique")]
+    trigger(plant, f"AFTER INSERT ON orders WHEN NEW.id = '{ORDER}'", A_REPORT)
+    let_go = plant.own.entry(put("orders", {"id": uid(4), "order_no": "Z"}, order=6))
+    fact = plant.own.entry(put("reports", {"id": uid(8), "good": 1}, order=0))
+    plant.receive(let_go, fact)
+    assert reports_sent(plant) == [7]
+
+
+def test_a_fact_that_a_trigger_makes_of_a_head_put_by_an_ack_is_sent(plant):
+    trigger(plant, ON_DUE, A_REPORT)
+    plant.update("orders", ORDER, due="mine")
+    n = plant.drain()
+    plant.take(due("theirs", order=5))
+    before = reports_sent(plant)
+    acked = plant.own.entry(ack=plant.ack(n))
+    fact = plant.own.entry(put("reports", {"id": uid(8), "good": 1}, order=0))
+    plant.receive(acked, fact)
+    assert reports_sent(plant) == [*before, 7]
+
+
+def test_where_a_row_of_a_block_is_refused_triggers_see_the_others_once(plant):
+    trigger(plant, ON_DUE, A_REPORT)
+    trigger(
+        plant, "BEFORE UPDATE ON orders WHEN NEW.notes = 'bad'",
+        "SELECT RAISE(ABORT, 'no')", name="a_rule",
+    )  # fmt: skip
+    plant.take(
+        put(
+            "orders",
+            {"id": ORDER, "order_no": "A", "due": "x", "notes": "ok"},
+            {"id": OTHER, "order_no": "B", "due": "x", "notes": "bad"},
+            order=10,
+        )
+    )
+    assert reports_sent(plant) == [7]

@@ -127,3 +127,17 @@ def test_a_fact_too_large_is_settled_where_retention_drops_it(site):
     site.insert("reports", id=uid(3), long="z")
     site.sent()
     assert site.asides() == []
+
+
+def test_of_two_writes_too_large_a_short_one_settles_its_own_column(site):
+    site.take(put("notes", {"id": uid(1), "long": "a", "short": "b"}, order=1))
+    site.update("notes", uid(1), long=LONG)
+    site.sent()
+    site.update("notes", uid(1), short=LONG)
+    site.sent()
+    site.update("notes", uid(1), short="c")
+    site.sent()
+    assert site.asides() == [("notes", uid(1), "too_large")]
+    site.update("notes", uid(1), long="y")
+    site.sent()
+    assert site.asides() == []
