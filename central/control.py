@@ -214,6 +214,10 @@ class Control:
         return made
 
     async def _chunk(self, site: str, asked: Fields) -> Fields:
+        task = self._spools.get(site)
+        # Asked before we look: one that ends meanwhile may have finished what is looked for. Another
+        # process may be spooling it: only a spool of ours that died is known to be gone.
+        died = task is not None and task.done()
         async with self._pool.connection() as connection:
             owner = await _one(
                 connection, "SELECT site FROM sync.snapshot WHERE id = %s", [asked["id"]]
@@ -226,9 +230,7 @@ class Control:
             return {"piece": body[offset : offset + PIECE_BYTES_MAX], "size": len(body)}
         if chunks is not None:
             return {"end": True}
-        task = self._spools.get(site)
-        # Another process may be spooling it: only a spool of ours that died is known to be gone.
-        return {"gone": True} if task is not None and task.done() else {"wait": True}
+        return {"gone": True} if died else {"wait": True}
 
 
 async def _one(
