@@ -215,7 +215,7 @@ class Control:
 
     async def _chunk(self, site: str, asked: Fields) -> Fields:
         task = self._spools.get(site)
-        # Asked before we look: one that ends meanwhile may have finished what is looked for. Another
+        # Asked before we look: one that ends meanwhile may have made what is looked for. Another
         # process may be spooling it: only a spool of ours that died is known to be gone.
         died = task is not None and task.done()
         async with self._pool.connection() as connection:
