@@ -10,7 +10,7 @@ are milliseconds since 1970 (UTC). Values are in the canonical form of ``shared.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 Value = None | int | float | str | bytes
@@ -66,6 +66,20 @@ class ChangeBlock:
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.ids)
+
+    def part(self, rows: slice) -> ChangeBlock:
+        """Return consecutive rows as a block of their own."""
+        return replace(
+            self,
+            sites=self.sites[rows],
+            created=self.created[rows],
+            ids=self.ids[rows],
+            at=self.at[rows],
+            base=self.base[rows],
+            after=self.after[rows],
+            new=[column[rows] for column in self.new],
+            old=[column[rows] for column in self.old],
+        )
 
 
 @dataclass(slots=True)

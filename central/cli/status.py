@@ -37,7 +37,7 @@ def status(sites: tuple[str, ...], *, watch: bool, json_wanted: bool) -> int:
         _show(verdict, in_full=bool(sites), json_wanted=json_wanted, watch=watch)
         if not watch:
             return int(verdict.level)
-        time.sleep(WATCH_S)
+        time.sleep(WATCH_S)  # a command by itself: nothing else runs meanwhile
 
 
 async def _look(read: CentralSettings, sites: Sequence[str]) -> Verdict:

@@ -9,13 +9,13 @@ from enum import StrEnum
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from shared.changes import ChangeBlock, Op, SyncTransaction, Value
 from shared.clock import wall_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from shared.catalog import Column, Table
+    from shared.changes import ChangeBlock, Op, SyncTransaction, Value
 
 _SCHEMA_MAX: Final = (1 << 31) - 1
 _HLC_MAX: Final = (1 << 63) - 1
@@ -124,24 +124,7 @@ class Source:
 
     def alone(self) -> ChangeBlock:
         """Return the row as a block of its own."""
-        return part_of(self.block, slice(self.place, self.place + 1))
-
-
-def part_of(block: ChangeBlock, rows: slice) -> ChangeBlock:
-    """Return consecutive rows of a block as a block of their own."""
-    return ChangeBlock(
-        table=block.table,
-        op=block.op,
-        columns=block.columns,
-        sites=block.sites[rows],
-        created=block.created[rows],
-        ids=block.ids[rows],
-        at=block.at[rows],
-        base=block.base[rows],
-        after=block.after[rows],
-        new=[column[rows] for column in block.new],
-        old=[column[rows] for column in block.old],
-    )
+        return self.block.part(slice(self.place, self.place + 1))
 
 
 @dataclass(frozen=True, slots=True)

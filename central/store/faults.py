@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 
 from central.store.applying import ROWS_AT_FAULT
-from central.store.changeset import Origin, Reason, Refusal, Source, part_of
+from central.store.changeset import Origin, Reason, Refusal, Source
 from central.store.gate import judged
 from central.store.parking import park, quarantine, tell
 from central.store.releases import relaxing_tables
@@ -173,7 +173,7 @@ class _Search:
                 return
             if len(whole) == 1 and len(whole[0]) > 1 and _is_alone(self.applying.catalog, whole[0]):
                 half = len(whole[0]) // 2
-                await self.apply([part_of(whole[0], slice(0, half))])
-                await self.apply([part_of(whole[0], slice(half, None))])
+                await self.apply([whole[0].part(slice(0, half))])
+                await self.apply([whole[0].part(slice(half, None))])
                 return
         await park(self.applying, _refusals(whole, self.origin, self.message))

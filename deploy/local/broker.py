@@ -151,7 +151,7 @@ class NatsServer:
         while self.alive and time.monotonic() < deadline_s:
             if self.monitor("/healthz").get("status") == "ok":
                 return True
-            time.sleep(0.02)
+            time.sleep(0.02)  # a server that starts tells by nothing but its first answer
         late = self.alive
         self.kill()
         tail = log_tail(self.log)
@@ -256,7 +256,7 @@ class NatsCluster:
                 and len(leaders - {None, ""}) == 1
             ):
                 return
-            time.sleep(0.05)
+            time.sleep(0.05)  # nor does an election
         message = f"the cluster has no leader after {timeout_s} s; see its logs"
         raise ProgramFailed(message)
 

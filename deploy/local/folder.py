@@ -48,7 +48,7 @@ def claim(folder: Path, wait_s: float = CLAIM_WAIT_S) -> int:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() < deadline_s:
-                time.sleep(0.1)
+                time.sleep(0.1)  # flock waits for ever, or not at all
                 continue
             owner = os.pread(lock, 32, 0).decode().strip() or "unknown"
             os.close(lock)

@@ -189,7 +189,7 @@ class PostgresServer:
                 with psycopg.connect(self.url(), connect_timeout=5):
                     return True
             except psycopg.OperationalError:
-                time.sleep(0.05)
+                time.sleep(0.05)  # a server that starts tells by nothing but its first answer
         late = self.alive
         self.kill()
         tail = log_tail(self.log)

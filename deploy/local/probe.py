@@ -86,5 +86,5 @@ class Probe:
                 return
             if site in self._left_out:
                 return  # cut off while it was on its way: it arrives later, and is not timed
-            time.sleep(LOOK_S)
+            time.sleep(LOOK_S)  # seen as any client sees it: by looking
         self.lost += 1

@@ -184,7 +184,7 @@ def write_both(store: PlainStore, office: Office, site: str) -> None:
                     _write_centre(office, site, quarrel)
                 else:
                     _write_site(store, quarrel)
-            time.sleep(APART_S)
+            time.sleep(APART_S)  # the clocks have to tell the two apart
 
 
 def _write_site(store: PlainStore, quarrel: Quarrel) -> None:

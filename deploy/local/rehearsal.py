@@ -106,11 +106,7 @@ class Rehearsal:
     def settle(self, then: str) -> float:
         """Wait until nothing is on its way any more; return how long it took, in seconds."""
         began = time.monotonic()
-        while late := self._all_owed():
-            self._world.fleet.check()
-            if _since(began) > SETTLE_MAX_S:
-                raise NotSettled(f"not settled after {SETTLE_MAX_S:.0f} s: {'; '.join(late)}")
-            time.sleep(LOOK_S)
+        self._await(lambda: "; ".join(self._all_owed()))
         took = _since(began)
         self._say(f"{then} ({took:.1f} s)")
         return took
@@ -156,13 +152,9 @@ class Rehearsal:
         """Make the rows that both ends are going to write."""
         site = self.lone_site
         self.ids = quarrel.prepare(self._office, site)
-        deadline = time.monotonic() + SETTLE_MAX_S
+        missing = f"{site} has not got the rows that were made for it"
         with closing(PlainStore(self._world.store(site), self._chance)) as store:
-            while not quarrel.have_arrived(store):
-                self._world.fleet.check()
-                if time.monotonic() > deadline:
-                    raise NotSettled(f"{site} has not got the rows that were made for it")
-                time.sleep(LOOK_S)
+            self._await(lambda: "" if quarrel.have_arrived(store) else missing)
         self._say(f"{len(self.ids)} rows for both ends to write are at {site}")
 
     def quarrel(self, probe: Probe, *, until: float) -> None:
@@ -194,12 +186,24 @@ class Rehearsal:
         return row
 
     def _await_applied(self, site: str, n: int) -> None:
-        deadline = time.monotonic() + SETTLE_MAX_S
         query = b"SELECT max(last_n) FROM sync.epoch WHERE site = %s"
-        while (applied := self._one(query, [site]) or 0) < n:
+
+        def late() -> str:
+            applied = self._one(query, [site]) or 0
+            return "" if applied >= n else f"{site}: {applied} of {n} transactions are applied"
+
+        self._await(late)
+
+    def _await(self, late: Callable[[], str]) -> None:
+        """Wait until nothing is late any more, as ``late`` says in words.
+
+        What other processes have done is seen by looking only.
+        """
+        began = time.monotonic()
+        while why := late():
             self._world.fleet.check()
-            if time.monotonic() > deadline:
-                raise NotSettled(f"{site}: the centre has applied {applied} of {n} transactions")
+            if _since(began) > SETTLE_MAX_S:
+                raise NotSettled(f"not settled after {SETTLE_MAX_S:.0f} s: {why}")
             time.sleep(LOOK_S)
 
     # --- the log is loaded --------------------------------------------------------------------
@@ -231,13 +235,12 @@ class Rehearsal:
         for site in self._world.sites:
             with closing(look(self._world.store(site))) as store:
                 expected += store.execute("SELECT count(*) FROM job_responses").fetchone()[0]
-        deadline = time.monotonic() + SETTLE_MAX_S
-        query = b"SELECT count(*) FROM mes.job_responses"
-        while (there := self._one(query, [])) < expected:
-            self._world.fleet.check()
-            if time.monotonic() > deadline:
-                raise NotSettled(f"the centre has {there} of {expected} reports of {data}")
-            time.sleep(LOOK_S)
+
+        def late() -> str:
+            there = self._one(b"SELECT count(*) FROM mes.job_responses", [])
+            return "" if there >= expected else f"{there} of {expected} reports of {data} are there"
+
+        self._await(late)
         return expected
 
     # --- how fast -----------------------------------------------------------------------------
@@ -263,7 +266,7 @@ class Rehearsal:
         with Planner(world.url("mes_app"), world.sites, self._chance, pause_s=pause_s):
             while True:
                 world.fleet.check()
-                time.sleep(0.5)
+                time.sleep(0.5)  # until Ctrl-C; a program that died is noticed meanwhile
 
     # --- the probe ----------------------------------------------------------------------------
 

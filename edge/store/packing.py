@@ -162,15 +162,4 @@ def _pieces(block: ChangeBlock, count: int) -> Iterator[ChangeBlock]:
     """Yield a block's rows in blocks of about the same size."""
     size = -(-len(block) // count)
     for start in range(0, len(block), size):
-        rows = slice(start, start + size)
-        yield replace(
-            block,
-            sites=block.sites[rows],
-            created=block.created[rows],
-            ids=block.ids[rows],
-            at=block.at[rows],
-            base=block.base[rows],
-            after=block.after[rows],
-            new=[column[rows] for column in block.new],
-            old=[column[rows] for column in block.old],
-        )
+        yield block.part(slice(start, start + size))
