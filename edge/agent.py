@@ -21,11 +21,12 @@ from tenacity.wait import wait_random_exponential
 
 from edge import metrics
 from edge.beat import read_limit, write_state
+from edge.gauges import measure
 from edge.lanes import DownLane, StoreThread, UpLane, now_ms
 from edge.loading import load_snapshot
 from edge.status import read_picture
+from edge.store.fullness import Limits
 from edge.wake import Wake
-from shared.catalog import Policy
 from shared.clock import clock_offset_ms
 from shared.errors import (
     BrokerUnreachable,
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 
     from edge.settings import EdgeSettings
     from edge.store import Drained, EdgeStore
-    from edge.verdict import Picture
     from sync.transport import Delivery, Link
 
 _log = logging.getLogger(__name__)
@@ -58,6 +58,7 @@ _PRUNE_EVERY_S = 30.0
 #: How long an agent that is told to stop goes on draining what programs still write.
 _LAST_DRAINS_MAX_S = 3.0
 _LIMIT_EVERY_S = 1.0
+_ROOM_EVERY_S = 2.0
 #: How long the centre may take to decide before the agent asks whether our messages arrived.
 _UNDECIDED_MAX_S = 20.0
 #: What a broker refuses us for: it may take us in a moment later, and meanwhile the store is
@@ -88,6 +89,7 @@ class Agent:
         self._receiver = Receiver(self._down)
         self._decided = (0, time.monotonic())
         self._limit = settings.bytes_per_s_max
+        self._limits = Limits(stop=settings.facts_stop_bytes, go=settings.facts_go_bytes)
         self._state: dict[str, Any] = {"pid": os.getpid(), "version": VERSION}
 
     async def run(self) -> None:
@@ -101,7 +103,7 @@ class Agent:
                 tasks.create_task(self._wake.watch())
                 for work in (self._drain, self._send, self._receive, self._meet, self._obey):
                     tasks.create_task(self._forever(work), name=work.__name__)
-                for work in (self._prune, self._tell, self._keep_limit):
+                for work in (self._prune, self._tell, self._keep_limit, self._keep_room):
                     tasks.create_task(self._forever(work), name=work.__name__)
         finally:
             try:
@@ -332,7 +334,7 @@ class Agent:
         """Keep fresh what the status command reads, also while there is no link."""
         self._write_state(connected=self._link.connected)
         if self._settings.metrics_port:
-            _measure(await asyncio.to_thread(read_picture, self._settings.store, now_ms()))
+            measure(await asyncio.to_thread(read_picture, self._settings.store, now_ms()))
         await asyncio.sleep(self._settings.beat_s)
 
     async def _keep_limit(self) -> None:
@@ -345,6 +347,11 @@ class Agent:
             note(_log, "bandwidth limit", bytes_per_s_max=limit)
             self._write_state()
         await asyncio.sleep(_LIMIT_EVERY_S)
+
+    async def _keep_room(self) -> None:
+        """Refuse new facts while the disk is nearly full, and take them again when it is not."""
+        await self._thread.run(self._store.keep_room, self._limits, now_ms())
+        await asyncio.sleep(_ROOM_EVERY_S)
 
     def _write_state(self, **changed: object) -> None:
         """Leave what only the agent knows where the status command finds it."""
@@ -363,18 +370,6 @@ class Agent:
         }
         metrics.CONNECTED.labels(self._settings.site).set(float(bool(self._state.get("connected"))))
         write_state(self._settings.store, self._state)
-
-
-def _measure(picture: Picture) -> None:
-    """Set what the metrics show of the store."""
-    site, backlog = picture.site, picture.backlog
-    metrics.BACKLOG.labels(site).set(backlog.transactions)
-    metrics.BACKLOG_AGE.labels(site).set(picture.age(backlog.oldest_ms) / 1000)
-    metrics.REVIEWS.labels(site).set(picture.conflicts.open)
-    metrics.PARKED.labels(site).set(picture.unapplied.parked)
-    for policy in Policy:  # nobody names one that has decided nothing today
-        decided = picture.conflicts.decided_today.get(policy.value, 0)
-        metrics.CONFLICTS.labels(site, policy.value).set(decided)
 
 
 def _may_pass(why: BaseException) -> bool:

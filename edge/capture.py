@@ -28,7 +28,7 @@ JOURNAL: Final = "_seq"
 #: The number that SQLite gives each row. This name, since a plant's own column may be a "rowid".
 ROW_NUMBER: Final = "_rowid_"
 #: True while a program writes; false while the agent applies what the centre decided.
-_WRITING: Final = "(SELECT flag FROM _sync_applying) = 0"
+WRITING: Final = "(SELECT flag FROM _sync_applying) = 0"
 #: A function of the agent's own connection: true for a row other than the one that it puts.
 KNOCKED_ON: Final = "_sync_knocked_on"
 
@@ -136,7 +136,7 @@ def _refusing(
             f"guard_{event.lower()}",
             f"BEFORE {event}",
             [f"SELECT RAISE(ABORT, {literal(why)})"],
-            when=_WRITING + (unfilled if adopted and event == "UPDATE" else ""),
+            when=WRITING + (unfilled if adopted and event == "UPDATE" else ""),
         )
 
 
@@ -156,7 +156,7 @@ def _guard_insert(table: Table, form: Form) -> tuple[str, str]:
     if table.fact:
         # The flag is looked at last, which saves a twentieth of the insert.
         any_broken = "\n  OR ".join(rule.broken for rule in rules)
-        return _guard(table, "INSERT", rules, when=f"({any_broken}) AND {_WRITING}")
+        return _guard(table, "INSERT", rules, when=f"({any_broken}) AND {WRITING}")
     if not has_log(table, form):
         return _guard(table, "INSERT", rules)
     # In the guard, since each trigger more costs a twentieth of the insert.
@@ -185,7 +185,7 @@ def _guard(
     event: str,
     rules: Iterable[guard.Rule],
     *,
-    when: str = _WRITING,
+    when: str = WRITING,
     then: str | None = None,
 ) -> tuple[str, str]:
     cases = "".join(
@@ -205,16 +205,16 @@ def _capturing(table: Table, form: Form) -> Iterator[tuple[str, str]]:
         if form.adopted
         else [_log_inserted(table, 'NEW."id"', _refusals(table, form))]
     )
-    yield _trigger(table, "log_insert", "AFTER INSERT", inserted, when=_WRITING)
+    yield _trigger(table, "log_insert", "AFTER INSERT", inserted, when=WRITING)
     if table.append_only:
         return
     yield _log_displaced_by_update(table, form)
     yield _log_update(table, form)
     rekeyed = [_log(table, "D", "OLD"), _log_inserted(table, 'NEW."id"')]
-    changed = f'{_WRITING} AND OLD."id" <> NEW."id"'
+    changed = f'{WRITING} AND OLD."id" <> NEW."id"'
     yield _trigger(table, "log_rekey", 'BEFORE UPDATE OF "id"', rekeyed, when=changed)
     # BEFORE, so that the log keeps the order when a trigger of the plant's writes the same row.
-    yield _trigger(table, "log_delete", "BEFORE DELETE", [_log(table, "D", "OLD")], when=_WRITING)
+    yield _trigger(table, "log_delete", "BEFORE DELETE", [_log(table, "D", "OLD")], when=WRITING)
 
 
 def knock_on_triggers(table: Table, form: Form) -> list[str]:
@@ -227,7 +227,7 @@ def knock_on_triggers(table: Table, form: Form) -> list[str]:
     found = list(_capturing(table, form))
     if not table.append_only:
         displaced = [_log_displaced(table, form)]
-        found.append(_trigger(table, "log_displaced", "BEFORE INSERT", displaced, when=_WRITING))
+        found.append(_trigger(table, "log_displaced", "BEFORE INSERT", displaced, when=WRITING))
     return [_of_connection(text, table) for _, text in found]
 
 
@@ -236,7 +236,7 @@ def _of_connection(text: str, table: Table) -> str:
     row = "NEW" if " INSERT" in head else "OLD"
     knocked_on = f'{KNOCKED_ON}({row}."id", {row}."site_id")'
     head = head.replace('CREATE TRIGGER "_sync_', 'CREATE TEMP TRIGGER "_knock_on_')
-    return f"{head} ON main.{quoted(table.name)}\n{rest.replace(_WRITING, knocked_on)}"
+    return f"{head} ON main.{quoted(table.name)}\n{rest.replace(WRITING, knocked_on)}"
 
 
 def _log(table: Table, op: str, row: str, there: str = "") -> str:
@@ -340,7 +340,7 @@ def _log_displaced_by_update(table: Table, form: Form) -> tuple[str, str]:
         "log_displaced_by_update",
         event,
         [_log(table, "X", "d", there)],
-        when=f"{changed} AND {_WRITING}",
+        when=f"{changed} AND {WRITING}",
     )
 
 
@@ -357,7 +357,7 @@ def _log_update(table: Table, form: Form) -> tuple[str, str]:
         "log_update",
         "BEFORE UPDATE",
         [_insert(table, values)],
-        when=f'{_WRITING} AND OLD."id" = NEW."id" AND (\n  {any_changed})',
+        when=f'{WRITING} AND OLD."id" = NEW."id" AND (\n  {any_changed})',
     )
 
 

@@ -14,6 +14,8 @@ CONFLICTS = Gauge(
     "mes_edge_conflicts_today", "Conflicts decided today, by policy", ["site", "policy"]
 )
 PARKED = Gauge("mes_edge_parked", "Rows parked at the centre", ["site"])
+FACTS_REFUSED = Gauge("mes_edge_facts_refused", "1 while the disk is too full for facts", ["site"])
+DISK_FREE = Gauge("mes_edge_disk_free_bytes", "Free on the store's disk", ["site"])
 BATCHES = Counter("mes_edge_batches_total", "Batches sent", ["site"])
 ROWS = Counter("mes_edge_rows_total", "Rows", ["site", "direction"])
 DRAIN_SECONDS = Histogram("mes_edge_drain_seconds", "Time of a drain", ["site"])

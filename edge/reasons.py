@@ -153,9 +153,22 @@ _PAGES: Final = (
     Page(
         "MES-DISK-LOW",
         "the store's disk is filling up",
-        "What the centre has not secured yet is never thrown away, so a full disk stops writes.",
+        "What the centre has not secured yet is never thrown away. So before the disk is full, new"
+        " rows of append-only tables are refused (MES-DISK-FULL); a full disk stops all writes.",
         "Make room on the disk. `mes-sync status` shows how much the store keeps, and since when.",
         "degraded: under 10 % free; critical: under 2 % or 200 MB",
+    ),
+    Page(
+        "MES-DISK-FULL",
+        "new facts are refused: the store's disk is nearly full",
+        "There was less room than MES_FACTS_STOP_BYTES, so programs can't add rows to append-only"
+        " tables, nearly all that is written. All other writes, sending and receiving go on, and"
+        " nothing that is owed was thrown away. Room is what is free on the disk, and in the"
+        " store's own file.",
+        "Make room on the disk, or move the store to a larger one. When there is as much as"
+        " MES_FACTS_GO_BYTES the agent lets them through again, within seconds; an agent must run"
+        " for it. An import that was stopped by it goes on by the same command.",
+        "critical: while it lasts",
     ),
     Page(
         "MES-KEPT-LONG",

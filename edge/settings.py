@@ -30,6 +30,13 @@ class EdgeSettings:
     beat_s: float = field(
         default=15.0, metadata={"help": "how often the agent says hello to the centre, s"}
     )
+    facts_stop_bytes: int = field(
+        default=200_000_000,
+        metadata={"help": "with less room on the store's disk new facts are refused, bytes"},
+    )
+    facts_go_bytes: int = field(
+        default=300_000_000, metadata={"help": "with so much room they are taken again, bytes"}
+    )
     metrics_port: int = field(
         default=0, metadata={"help": "port of the Prometheus metrics on loopback; 0 for none"}
     )

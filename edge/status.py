@@ -41,6 +41,11 @@ PARTS_MAX: Final = 10_000
 #: The latest conflicts that are looked at.
 CONFLICTS_MAX: Final = 10_000
 _DAY_MS: Final = 86_400_000
+#: The triggers of ``edge.store.fullness``.
+_REFUSING: Final = (
+    "SELECT EXISTS (SELECT 1 FROM sqlite_schema"
+    " WHERE type = 'trigger' AND name GLOB 'mes_disk_full_*')"
+)
 
 
 def read_picture(store: Path, now_ms: int) -> Picture:
@@ -68,7 +73,7 @@ def read_picture(store: Path, now_ms: int) -> Picture:
             conflicts=_conflicts(connection, now_ms),
             unapplied=_unapplied(connection),
             clock=Clock(offset_ms=site["offset_ms"], measured_at_ms=site["offset_at_ms"]),
-            space=_space(store),
+            space=_space(connection, store),
         )
 
 
@@ -312,7 +317,7 @@ def _told(store: Path) -> dict[str, Any]:
     return told if isinstance(told, dict) else {}
 
 
-def _space(store: Path) -> Space:
+def _space(connection: sqlite3.Connection, store: Path) -> Space:
     store = store.resolve()
     disk = os.statvfs(store.parent)
     wal = store.with_name(store.name + "-wal")
@@ -321,6 +326,7 @@ def _space(store: Path) -> Space:
         wal_bytes=wal.stat().st_size if wal.exists() else 0,
         free_bytes=disk.f_bavail * disk.f_frsize,
         disk_bytes=disk.f_blocks * disk.f_frsize,
+        facts_refused=bool(connection.execute(_REFUSING).fetchone()[0]),
     )
 
 

@@ -163,6 +163,8 @@ class Space:
     wal_bytes: int = 0
     free_bytes: int = 0
     disk_bytes: int = 0
+    #: Programs can't add facts, for want of room.
+    facts_refused: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -373,19 +375,26 @@ def _of_machine(picture: Picture) -> Iterator[Reason]:
             f" {'behind' if picture.clock.offset_ms > 0 else 'ahead of'} the centre's",
             "timedatectl set-ntp true",
         )
+    yield from _of_disk(space)
+    if picture.agent.connected and picture.age(kept.oldest_ms) > KEPT_LONG_MS:
+        yield Reason(
+            "MES-KEPT-LONG", Level.DEGRADED,
+            f"transactions are kept for {picture.age(kept.oldest_ms) // _DAY_MS} days",
+            "mes-sync explain MES-KEPT-LONG",
+        )  # fmt: skip
+
+
+def _of_disk(space: Space) -> Iterator[Reason]:
+    if space.facts_refused:
+        yield Reason(
+            "MES-DISK-FULL", Level.CRITICAL,
+            "new rows of append-only tables are refused: the store's disk is nearly full",
+            "mes-sync explain MES-DISK-FULL",
+        )  # fmt: skip
     share = space.free_bytes / space.disk_bytes if space.disk_bytes else 1.0
     if share < DISK_LOW:
         grave = share < DISK_CRITICAL or space.free_bytes < DISK_CRITICAL_BYTES
         yield Reason(
-            "MES-DISK-LOW",
-            Level.CRITICAL if grave else Level.DEGRADED,
-            f"{share:.0%} of the store's disk is free",
-            "mes-sync explain MES-DISK-LOW",
-        )
-    if picture.agent.connected and picture.age(kept.oldest_ms) > KEPT_LONG_MS:
-        yield Reason(
-            "MES-KEPT-LONG",
-            Level.DEGRADED,
-            f"transactions are kept for {picture.age(kept.oldest_ms) // _DAY_MS} days",
-            "mes-sync explain MES-KEPT-LONG",
-        )
+            "MES-DISK-LOW", Level.CRITICAL if grave else Level.DEGRADED,
+            f"{share:.0%} of the store's disk is free", "mes-sync explain MES-DISK-LOW",
+        )  # fmt: skip

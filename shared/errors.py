@@ -62,6 +62,10 @@ class StoreBusy(Transient):
     """The store is locked by another writer; the transaction is tried again."""
 
 
+class StoreFull(Transient):
+    """The store's disk is nearly full; facts are taken again when there is room."""
+
+
 class LeaseLost(Transient):
     """Another worker has taken this site; this one must let go of it."""
 

@@ -20,10 +20,10 @@ from edge.csv_import.lines import CsvLines, Record
 from edge.csv_import.rejects import Rejects
 from edge.csv_import.rows import Key, Origin, Taken, take, would_take
 from edge.parked import instant
-from edge.store import imports
+from edge.store import fullness, imports
 from edge.store.imports import Progress
 from edge.store.open import writing
-from shared.errors import BadImport, StoreBusy
+from shared.errors import BadImport, StoreBusy, StoreFull
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -102,8 +102,9 @@ def run_import(
 ) -> Outcome:
     """Import the file, or what is left of it; ``watch`` is called after each batch.
 
-    Raises BadImport where file and map do not fit together, and StoreBusy where the store stays
-    locked. What was taken until then stays, and the next run goes on after it.
+    Raises BadImport where file and map do not fit together, StoreBusy where the store stays locked,
+    and StoreFull where its disk is nearly full. What was taken until then stays, and the next run
+    goes on after it.
     """
     with order.file.open("rb") as stream:
         run = _Run(connection, order, stream, now_ms)
@@ -217,7 +218,8 @@ class _Run:
         try:
             with imports.all_or_nothing(self._connection):
                 return take(self._connection, self._origin, batch, values)
-        except sqlite3.IntegrityError:
+        except sqlite3.IntegrityError as error:
+            _check_room(error)
             batch.reasons = reasons
         taken = Taken()
         for place in batch.good():
@@ -225,6 +227,7 @@ class _Run:
                 with imports.all_or_nothing(self._connection):
                     one = take(self._connection, self._origin, batch, _only(values, place))
             except sqlite3.IntegrityError as error:
+                _check_room(error)
                 batch.refuse(place, str(error))
             else:
                 taken.add(one)
@@ -249,6 +252,12 @@ class _Run:
         for place, reason in sorted(batch.reasons.items()):
             if len(outcome.first_rejects) < SHOWN_MAX:
                 outcome.first_rejects.append((batch.records[place].line, reason))
+
+
+def _check_room(error: sqlite3.IntegrityError) -> None:
+    """Raise StoreFull where the disk is what the store refused for: the line is as good as any."""
+    if fullness.is_refusal(error):
+        raise StoreFull(f"{error}; the same command goes on after what was taken") from error
 
 
 def _own(record: Record, part: Part | None, at: int) -> Record | None:

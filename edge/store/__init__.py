@@ -5,7 +5,17 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from edge.store import apply, drain, materialise, outbox, position, setup, snapshot, tombstones
+from edge.store import (
+    apply,
+    drain,
+    fullness,
+    materialise,
+    outbox,
+    position,
+    setup,
+    snapshot,
+    tombstones,
+)
 from edge.store.apply import FeedOutcome
 from edge.store.drain import Drained
 from edge.store.open import writing
@@ -118,6 +128,10 @@ class EdgeStore:
         tombstones.prune(self.opened, now_ms)
         with writing(self.opened.connection):
             return outbox.prune(self.opened.connection)
+
+    def keep_room(self, limits: fullness.Limits, now_ms: int) -> bool:
+        """Refuse new facts while the disk is nearly full; return whether they are refused now."""
+        return fullness.keep_room(self.opened, limits, now_ms)
 
     # --- down ---------------------------------------------------------------------------------
 

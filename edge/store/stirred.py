@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from edge import capture
 from edge.sql_text import quoted
-from edge.store import schema
+from edge.store import fullness, schema
 
 if TYPE_CHECKING:
     from edge.store.open import Opened
 
 _PLANTS = (
-    "SELECT DISTINCT lower(tbl_name) FROM sqlite_schema"
-    " WHERE type = 'trigger' AND name NOT GLOB '_sync_*'"
+    "SELECT DISTINCT lower(tbl_name) FROM sqlite_schema WHERE type = 'trigger'"
+    f" AND name NOT GLOB '_sync_*' AND name NOT GLOB '{fullness.PREFIX}*'"
 )
 _OURS = "SELECT name FROM sqlite_temp_schema WHERE type = 'trigger'"
 

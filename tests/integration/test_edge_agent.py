@@ -13,9 +13,10 @@ import time
 import pytest
 from prometheus_client import REGISTRY
 
-from edge import agent
+from edge import agent, metrics
 from edge.agent import Agent
 from edge.beat import state_path
+from edge.gauges import measure
 from edge.settings import EdgeSettings
 from edge.status import read_picture
 from edge.store import EdgeStore
@@ -40,9 +41,10 @@ def site(tmp_path) -> Site:
 
 
 @contextlib.asynccontextmanager
-async def offline_agent(site: Site):
+async def offline_agent(site: Site, **settings_of_it: int):
     """Run an agent that reaches no broker; give its task."""
-    settings = EdgeSettings(site=site.name, store=site.store, drain_pause_ms=10)
+    given = {"drain_pause_ms": 10, **settings_of_it}
+    settings = EdgeSettings(site=site.name, store=site.store, **given)
     store = EdgeStore.open(site.store, CATALOG, site=site.name, now_ms=NOW_MS, host="test")
     nowhere = LinkSettings(servers=("nats://127.0.0.1:1",), name=site.name)
     with contextlib.closing(store):
@@ -148,6 +150,6 @@ async def test_a_commit_through_a_link_to_the_store_wakes_the_agent(site, tmp_pa
 def test_conflicts_of_yesterday_are_no_longer_counted_today(site):
     picture = read_picture(site.store, NOW_MS)
     labels = {"site": site.name, "policy": Policy.LATTICE.value}
-    agent.metrics.CONFLICTS.labels(**labels).set(7)
-    agent._measure(picture)
+    metrics.CONFLICTS.labels(**labels).set(7)
+    measure(picture)
     assert REGISTRY.get_sample_value("mes_edge_conflicts_today", labels) == 0

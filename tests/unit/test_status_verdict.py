@@ -119,6 +119,7 @@ CASES: dict[str, tuple[dict[str, Any], Level, str]] = {
         Level.DEGRADED,
         "needs a look",
     ),
+    "MES-DISK-FULL": ({"space": replace(WELL.space, facts_refused=True)}, Level.CRITICAL, "look"),
     "MES-KEPT-LONG": (
         {"kept": Kept(oldest_n=1, oldest_ms=NOW - 15 * 1440 * MINUTE)},
         Level.DEGRADED,
