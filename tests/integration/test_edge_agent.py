@@ -13,7 +13,7 @@ import time
 import pytest
 from prometheus_client import REGISTRY
 
-from edge import agent, metrics
+from edge import metrics
 from edge.agent import Agent
 from edge.beat import state_path
 from edge.gauges import measure
