@@ -15,6 +15,9 @@ from enum import StrEnum
 
 Value = None | int | float | str | bytes
 
+#: Columns of one row, each set a mask, and the time of their last touch in milliseconds.
+Times = tuple[tuple[int, int], ...]
+
 #: Scope of the feed that all sites follow.
 SHARED = "*"
 #: How long a site remembers a deletion. No feed may reach back so far: an older head in it could
@@ -42,7 +45,7 @@ class Fate(StrEnum):
 class ChangeBlock:
     """Rows of one table that a site changed in the same way.
 
-    For append-only tables ``at``, ``base``, ``after`` and ``old`` are empty lists.
+    For append-only tables ``at``, ``base``, ``after``, ``old`` and ``times`` are empty lists.
     """
 
     table: str
@@ -62,6 +65,9 @@ class ChangeBlock:
     new: list[list[Value]] = field(default_factory=list)
     #: UPDATE: what the writer saw, one list a column of ``columns``.
     old: list[list[Value]] = field(default_factory=list)
+    #: Columns that were last touched at another time than ``at``, by masks of places in
+    #: ``columns``; None for a row that has none, and empty where no row has any.
+    times: list[Times | None] = field(default_factory=list)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -79,6 +85,7 @@ class ChangeBlock:
             after=self.after[rows],
             new=[column[rows] for column in self.new],
             old=[column[rows] for column in self.old],
+            times=self.times[rows],
         )
 
 

@@ -5,7 +5,8 @@ the uncompressed bytes are frozen when they are first made, and no later release
 already has a hash. ``sync.frames`` wraps them.
 
 Rows lie column by column: with zstd, 41 bytes for a production report of 665 bytes of JSON. A
-column whose rows all hold the same text, or nothing, is stored once, as ``{"=": value}``.
+column whose rows all hold the same text, or nothing, is stored once, as ``{"=": value}``. A
+block in which columns have another time than their row ends in one field more (``sync.times``).
 """
 
 from __future__ import annotations
@@ -35,17 +36,18 @@ from sync.frames import (
     unpack,
 )
 from sync.protocol import digest
+from sync.times import count_times, pack_times, unpack_times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 __all__ = [
     "BODY_BYTES_MAX", "FRAME_BYTES_MAX", "MAGIC", "MESSAGE_BYTES_MAX", "PART_BYTES_MAX",
-    "PART_LISTS_MAX", "VALUES_MAX", "WIRE_VERSION", "body_size", "compress", "count_values",
-    "decode_body",
-    "decode_chunk", "decode_control", "decode_entry", "decode_fragment", "decode_part",
-    "decompress", "encode_body", "encode_chunk", "encode_control", "encode_entry",
-    "encode_entry_body", "encode_part", "fragments", "is_fragment", "open_body",
+    "PART_LISTS_MAX", "VALUES_MAX", "WIRE_VERSION", "body_size", "compress", "count_lists",
+    "count_values", "decode_body", "decode_chunk", "decode_control", "decode_entry",
+    "decode_fragment", "decode_part", "decompress", "encode_body", "encode_chunk",
+    "encode_control", "encode_entry", "encode_entry_body", "encode_part", "fragments",
+    "is_fragment", "open_body",
 ]  # fmt: skip
 
 #: Senders start a new part above this; compressed, a part stays below the broker's limit.
@@ -64,6 +66,8 @@ _ROW_ITEMS_MAX = 1_000
 #: Where the other end keeps a number: in 64 bits with a sign, the catalogue's version in 32.
 _NUMBER_MAX = (1 << 63) - 1
 _SCHEMA_MAX = (1 << 31) - 1
+#: The fields of a block of changes; ``encode_body`` names them.
+_ROWS = (str, str, list, object, object, list, object, object, object, list, list)
 _OPS = {op.value: op for op in Op}
 _FATES = {fate.value: fate for fate in Fate}
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
@@ -109,6 +113,7 @@ def encode_body(body: PartBody) -> bytes:
             _pack_column(block.at), _pack_column(block.base), _pack_column(block.after),
             [_pack_column(column) for column in block.new],
             [_pack_column(column) for column in block.old],
+            *pack_times(block.times),
         ]
         for block in body.blocks
     ]  # fmt: skip
@@ -146,17 +151,25 @@ def decode_body(body: bytes) -> PartBody:
 
 
 def count_values(block: ChangeBlock) -> int:
-    """Return how many values a block has, keys included."""
-    return len(block) * (6 + len(block.new) + len(block.old))
+    """Return how many values a block has, keys and times included."""
+    times = sum(3 * len(each) for each in block.times if each)
+    return len(block) * (6 + len(block.new) + len(block.old)) + times
+
+
+def count_lists(block: ChangeBlock) -> int:
+    """Return how many lists a block has when it is encoded, at most, those of its keys included."""
+    return 11 + len(block.new) + len(block.old) + (4 if block.times else 0)
 
 
 def _change_block(fields: Any, values_max: int) -> ChangeBlock:
-    check(
-        fields, (str, str, list, object, object, list, object, object, object, list, list), "rows"
-    )
+    times: Any = None
+    if isinstance(fields, list) and len(fields) == len(_ROWS) + 1:
+        *fields, times = fields
+    check(fields, _ROWS, "rows")
     table, op, columns, sites, created, ids, at, base, after, new, old = fields
     rows = len(ids)
-    _check_rows(table, columns, ids, rows * (6 + len(new) + len(old)), values_max)
+    values = rows * (6 + len(new) + len(old)) + count_times(table, times)
+    _check_rows(table, columns, ids, values, values_max)
     if op not in _OPS:
         raise MalformedMessage(f"{table}: unknown operation {op!r}")
     block = ChangeBlock(
@@ -171,11 +184,14 @@ def _change_block(fields: Any, values_max: int) -> ChangeBlock:
         after=_column(after, rows, _is_text_or_none, may_lack=True),
         new=[_column(column, rows, _is_value) for column in new],
         old=[_column(column, rows, _is_value) for column in old],
+        times=unpack_times(table, times, rows, len(columns)),
     )
     if len(block.new) != len(columns) or len(block.old) not in (0, len(columns)):
         raise MalformedMessage(f"{table}: {len(columns)} columns, values for {len(block.new)}")
     if not len(block.at) == len(block.base) == len(block.after):
         raise MalformedMessage(f"{table}: times, bases and predecessors differ in length")
+    if block.times and not block.at:
+        raise MalformedMessage(f"{table}: columns have times, the rows have none")
     return block
 
 

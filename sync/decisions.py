@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from shared.catalog import Policy
 from shared.changes import SHARED, Op, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 #: ``Author.site`` of whatever is written at the centre.
 CENTRE: Final = SHARED
@@ -42,7 +42,8 @@ class Author:
     site: str
     #: The person, where the table names one.
     writer: str | None
-    #: Wall time of the touch, corrected by the clock's offset and held to the drift bound.
+    #: Wall time of the touch, corrected by the clock's offset and held to the drift bound; of a row
+    #: that was touched several times, that of the last touch.
     at_ms: int
     #: Whether the time had to be held to the bound.
     clamped: bool
@@ -51,6 +52,29 @@ class Author:
     def clock(self) -> Clock:
         """Return what the later of two writes is told by."""
         return (self.at_ms, self.site)
+
+
+class Moment(NamedTuple):
+    """When a column was touched."""
+
+    #: As ``Author.at_ms``.
+    at_ms: int
+    clamped: bool
+
+
+#: Columns that were last touched at another time than their row, by that time.
+ColumnTimes = tuple[tuple[frozenset[str], Moment], ...]
+
+
+def _as_of(author: Author, times: ColumnTimes, columns: Collection[str]) -> Author:
+    """Return an author with the latest time at which any of these columns was touched."""
+    if not times:
+        return author
+    moments = [moment for names, moment in times if not names.isdisjoint(columns)]
+    if not moments or set(columns).difference(*(names for names, _ in times)):
+        moments.append(Moment(author.at_ms, author.clamped))
+    latest = max(moments)
+    return replace(author, at_ms=latest.at_ms, clamped=latest.clamped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +90,11 @@ class Version:
     overruled: frozenset[str] = frozenset()
     #: ``Resolution.contested`` of its write.
     contested: frozenset[str] = frozenset()
+    times: ColumnTimes = ()
+
+    def author_of(self, columns: Collection[str]) -> Author:
+        """Return who wrote these columns, some of the version's, and when."""
+        return _as_of(self.author, self.times, columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +111,11 @@ class Write:
     author: Author
     #: Columns whose lattice a signed release allows to go back.
     relaxed: frozenset[str] = frozenset()
+    times: ColumnTimes = ()
+
+    def author_of(self, columns: Collection[str]) -> Author:
+        """Return who wrote these columns, some of the write's, and when."""
+        return _as_of(self.author, self.times, columns)
 
 
 @dataclass(frozen=True, slots=True)

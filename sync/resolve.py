@@ -30,6 +30,9 @@ Equal values at both ends are no conflict and leave no record: nobody's value is
 conflicts that people need not look at hides those that they must. A sum is the exception: two
 people who both counted from 5 to 7 have counted 4, so it is added, and recorded.
 
+Each column counts with the time of its own last touch, at both sides, whatever else of the row was
+touched later; a group with that of its columns that were touched last.
+
 Columns of one group that a write does not carry stay as they are even where the write wins, so
 whoever captures a write of some of a group's columns has to send all of them.
 
@@ -330,7 +333,7 @@ def _record(part: _Part, write: Write) -> Conflict:
         central={c: clash.head.get(c) for c in columns},
         result=part.ruling.result,
         central_author=clash.there,
-        here_author=write.author,
+        here_author=clash.here,
     )
 
 
@@ -379,15 +382,21 @@ def _clash(
     theirs = [v for v in standing if v.id not in own]
     others = theirs or [v for v in wrote if v.id not in own]
     stands = {column: v.id for v in wrote for column in v.columns - v.overruled}
+    here = write.author_of([column for column in group.columns if column in write.new])
+    names = frozenset(group.columns)
     return Clash(
         columns=tuple(table.column(name) for name in group.columns),
         head=head,
         new=write.new,
         old=write.old,
-        here=write.author,
-        here_clock=max([write.author.clock, *(v.author.clock for v in wrote if v.id in own)]),
-        there=others[-1].author if others else None,
-        there_clock=max((v.author.clock for v in theirs), default=None),
+        here=here,
+        here_clock=max(
+            [here.clock, *(v.author_of(names & v.columns).clock for v in wrote if v.id in own)]
+        ),
+        there=others[-1].author_of(names & others[-1].columns) if others else None,
+        there_clock=max(
+            (v.author_of(names & v.columns - v.overruled).clock for v in theirs), default=None
+        ),
         known=since is not None,
         own_stands=all(stands.get(c) in own for c in group.columns if c in write.new),
     )

@@ -67,16 +67,16 @@ class Packer:
     def add(self, block: ChangeBlock) -> None:
         """Take a block; its rows go into the next part, or several."""
         room = _FILL * codec.PART_BYTES_MAX / self._value_bytes
-        full = self._values + _values(block) > room
-        if full or self._lists + _lists(block) > codec.PART_LISTS_MAX:
+        full = self._values + codec.count_values(block) > room
+        if full or self._lists + codec.count_lists(block) > codec.PART_LISTS_MAX:
             self.flush()
-        if _values(block) > room:
-            for piece in _pieces(block, int(_values(block) / room) + 1):
+        if codec.count_values(block) > room:
+            for piece in _pieces(block, int(codec.count_values(block) / room) + 1):
                 self._pack([piece])
         else:
             self._waiting.append(block)
-            self._values += _values(block)
-            self._lists += _lists(block)
+            self._values += codec.count_values(block)
+            self._lists += codec.count_lists(block)
 
     def flush(self) -> None:
         """Make a part of what waits."""
@@ -104,7 +104,7 @@ class Packer:
         body = codec.encode_body(
             PartBody(self.schema, self.hlc, self.offset_ms, blocks=tuple(blocks))
         )
-        values = sum(map(_values, blocks))
+        values = sum(map(codec.count_values, blocks))
         self._value_bytes = max(len(body) / values, 1.0)
         alone = len(blocks) == 1 and len(blocks[0]) == 1
         packed = codec.compress(body) if alone or len(body) <= codec.PART_BYTES_MAX else None
@@ -124,16 +124,6 @@ class Packer:
         self.digests.append(digest(body))
         self._sizes.append((rows, len(packed)))
         self._bodies.write(packed)
-
-
-def _values(block: ChangeBlock) -> int:
-    """Return how many values a block has, keys included."""
-    return len(block) * (6 + len(block.new) + len(block.old))
-
-
-def _lists(block: ChangeBlock) -> int:
-    """Return how many lists a block has when it is encoded, those of its keys included."""
-    return 11 + len(block.new) + len(block.old)
 
 
 def _without_long_old(block: ChangeBlock) -> ChangeBlock | None:
