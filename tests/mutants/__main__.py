@@ -1,0 +1,106 @@
+"""``python -m tests.mutants [--only NAME] [--list] [--jobs 2]``: break the product by hand.
+
+Exits with 0 where every mutant is killed, 1 where one survives, is stale or can't be tried.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from queue import Queue
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from deploy.local.servers import NatsServer, PostgresServer
+from tests.mutants import report
+from tests.mutants.mutant import stale
+from tests.mutants.mutants import MUTANTS
+from tests.mutants.running import WHOLE_S, Finding, pytest_on, run_on
+from tests.mutants.trees import Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tests.mutants.mutant import Mutant
+
+ROOT = Path(__file__).parents[2]
+
+
+def main() -> int:
+    """Run what was asked for."""
+    arguments = argparse.ArgumentParser(prog="python -m tests.mutants")
+    arguments.add_argument("--only", action="append", help="mutants whose name has this in it")
+    arguments.add_argument("--list", action="store_true", help="name them, and run nothing")
+    arguments.add_argument("--at", help="a commit to break, in place of the checkout as it is")
+    arguments.add_argument("--jobs", type=int, default=2, help="how many at a time")
+    given = arguments.parse_args()
+    chosen = [m for m in MUTANTS if any(part in m.name for part in given.only or [""])]
+    if given.list or not chosen:
+        print("\n".join(f"{mutant.name}  ({mutant.file})" for mutant in chosen))
+        return 0 if chosen else 1
+    started = time.monotonic()
+    findings = _run(chosen, max(1, given.jobs), given.at)
+    seconds = time.monotonic() - started
+    print(report.summary(findings, seconds))
+    if not given.only:
+        report.keep(Path(__file__).parent, findings, seconds)
+    return 0 if report.is_good(findings) else 1
+
+
+def _run(chosen: Sequence[Mutant], jobs: int, commit: str | None) -> list[Finding]:
+    """Try the mutants, each job on a copy and with servers of its own."""
+    with TemporaryDirectory(prefix="mutants-") as folder, ExitStack() as servers:
+        free: Queue[tuple[Tree, Mapping[str, str]]] = Queue()
+        for job in range(jobs):
+            place = Path(folder) / str(job)
+            place.mkdir()
+            tree = Tree.copied(ROOT, place / "tree", commit=commit)
+            free.put((tree, _servers(place, servers)))
+        if not _pass_unmutated(chosen, free):
+            return []
+
+        def attempt(mutant: Mutant) -> Finding:
+            tree, environment = free.get()
+            try:
+                finding = run_on(tree, mutant, environment)
+            finally:
+                free.put((tree, environment))
+            print(report.line(finding), flush=True)
+            return finding
+
+        with ThreadPoolExecutor(jobs) as pool:
+            return list(pool.map(attempt, chosen))
+
+
+def _servers(place: Path, servers: ExitStack) -> dict[str, str]:
+    """Start a PostgreSQL and a broker, once for all mutants of a job, and return where they are."""
+    postgres = PostgresServer(place / "postgres", parameters={"fsync": "off"})
+    database = servers.enter_context(postgres).url()
+    broker = servers.enter_context(NatsServer(place / "nats")).url
+    return {**os.environ, "MES_DATABASE_URL": database, "MES_NATS_URL": broker}
+
+
+def _pass_unmutated(chosen: Sequence[Mutant], free: Queue[tuple[Tree, Mapping[str, str]]]) -> bool:
+    """Return whether the tests pass on the tree as it is: else they would kill anything."""
+    tree, environment = free.get()
+    named = {test for m in chosen if not stale(tree.root, m) for test in m.tests}
+    try:
+        said = pytest_on(tree.root, sorted(named), environment, limit_s=WHOLE_S) if named else None
+    finally:
+        free.put((tree, environment))
+    if said is None or said.code == 0:
+        seconds = said.seconds if said else 0.0
+        print(f"unmutated: {len(named)} tests or files pass; {seconds:.0f} s", flush=True)
+        return True
+    print(said.output[-6_000:], file=sys.stderr)
+    print("the tests fail on the tree as it is; mend that first", file=sys.stderr)
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,19 @@
+"""All mutants."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tests.mutants.of_apply import OF_APPLY
+from tests.mutants.of_capture import OF_CAPTURE
+from tests.mutants.of_edge import OF_EDGE
+from tests.mutants.of_feed import OF_FEED
+from tests.mutants.of_rules import OF_RULES
+from tests.mutants.of_wire import OF_WIRE
+
+if TYPE_CHECKING:
+    from tests.mutants.mutant import Mutant
+
+MUTANTS: Final[tuple[Mutant, ...]] = (
+    *OF_RULES, *OF_WIRE, *OF_CAPTURE, *OF_EDGE, *OF_APPLY, *OF_FEED,
+)  # fmt: skip

@@ -1,0 +1,334 @@
+"""Mutants of how the centre takes what a site sent."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant, of
+
+STORE: Final = "central/store"
+APPLY: Final = "tests/integration/test_central_apply.py"
+CONFLICTS: Final = "tests/integration/test_central_conflicts.py"
+BY_ROW: Final = "tests/integration/test_central_conflicts_rows.py"
+FACTS: Final = "tests/integration/test_central_facts.py"
+LARGE: Final = "tests/integration/test_central_facts_large.py"
+PARKING: Final = "tests/integration/test_central_parking.py"
+RETRY: Final = "tests/integration/test_central_parking_retry.py"
+BATCH: Final = "tests/unit/test_store_batch.py"
+INTAKE: Final = "tests/unit/test_store_intake.py"
+PARTS: Final = "tests/integration/test_ingest_parts.py"
+
+OF_APPLY: Final[tuple[Mutant, ...]] = (
+    of(
+        "a known transaction has a second effect",
+        f"{STORE}/apply.py",
+        "if sent.tx_id not in gate.applied and first",
+        "if first",
+        f"{APPLY}::test_a_transaction_moved_to_a_new_epoch_has_no_second_effect",
+    ),
+    of(
+        "a transaction twice in a run has two effects",
+        f"{STORE}/apply.py",
+        "and first[sent.tx_id] == sent.hash",
+        "",
+        "tests/integration/test_central_parking_garbage.py"
+        "::test_one_transaction_twice_in_a_run_has_one_effect",
+    ),
+    of(
+        "a worker that lost its lease goes on",
+        f"{STORE}/gate.py",
+        "if (holder, token) != (lease.holder, lease.token):",
+        "if holder is None:",
+        f"{APPLY}::test_a_worker_without_the_lease_applies_nothing",
+    ),
+    of(
+        "the token of a lease fences nobody",
+        f"{STORE}/gate.py",
+        "if (holder, token) != (lease.holder, lease.token):",
+        "if holder != lease.holder:",
+        "tests/integration/test_central_leases.py",
+    ),
+    of(
+        "an epoch is closed one too early",
+        f"{STORE}/gate.py",
+        "link.n > gate.closed_at_n",
+        "link.n >= gate.closed_at_n",
+        BATCH,
+    ),
+    of(
+        "stragglers of a closed epoch are applied",
+        f"{STORE}/gate.py",
+        "return gate.closed_at_n is not None and link.n > gate.closed_at_n",
+        "return False",
+        BATCH,
+    ),
+    of(
+        "a site that was stopped is applied",
+        f"{STORE}/gate.py",
+        "if gate.stopped_because:",
+        "if gate.stopped_because is None and not run:",
+        BATCH,
+    ),
+    of(
+        "a fork stops nobody",
+        f"{STORE}/transaction.py",
+        "if done.judged.verdict is Verdict.FORK:",
+        "if done.judged.verdict is None:",
+        f"{APPLY}::test_another_history_under_a_known_number_stops_the_site",
+    ),
+    of(
+        "the watermark is off by one",
+        f"{STORE}/finish.py",
+        '"last_n": judged.position.n,',
+        '"last_n": judged.position.n + 1,',
+        f"{APPLY}::test_a_chain_of_undecided_writes_is_not_in_conflict_with_itself",
+        f"{APPLY}::test_the_same_batch_delivered_twice_has_one_effect",
+    ),
+    of(
+        "the watermark does not move",
+        f"{STORE}/finish.py",
+        'await execute(fixed("move_epoch"), site | {"epoch": epoch} | watermark)',
+        "assert watermark",
+        f"{APPLY}::test_the_same_batch_delivered_twice_has_one_effect",
+    ),
+    of(
+        "what was applied is not remembered",
+        f"{STORE}/finish.py",
+        'await execute(fixed("insert_applied"), site | given)',
+        "assert given",
+        f"{APPLY}::test_a_transaction_moved_to_a_new_epoch_has_no_second_effect",
+    ),
+    of(
+        "the base is not checked",
+        f"{STORE}/statements.py",
+        "AND h.created_at = i.created_at AND h.version = i.expected AND NOT h.deleted",
+        "AND h.created_at = i.created_at AND NOT h.deleted",
+        f"{CONFLICTS}::test_the_due_date_of_the_centre_stands",
+    ),
+    of(
+        "a row that holds something else than was seen is overwritten",
+        f"{STORE}/statements.py",
+        'f" AND t.{c.name} IS NOT DISTINCT FROM m.o_{c.name}"',
+        '""',
+        CONFLICTS,
+        BY_ROW,
+        "tests/integration/test_central_apply_paths.py",
+    ),
+    of(
+        "a natural key may be held twice",
+        f"{STORE}/rows.py",
+        "if clashes:",
+        "if clashes is None:",
+        f"{PARKING}::test_two_orders_of_one_number_keep_the_first_on_either_path",
+    ),
+    of(
+        "many at once move a lattice back",
+        f"{STORE}/rows.py",
+        "return _going_back(rows)",
+        "return set()",
+        f"{BY_ROW}::test_a_lattice_does_not_go_back_even_where_nobody_else_wrote",
+    ),
+    of(
+        "a merged version has no id of its own",
+        f"{STORE}/conflicts.py",
+        "version=write.tx_id if is_clean else str(uuid.uuid4()),",
+        "version=write.tx_id,",
+        f"{CONFLICTS}::test_a_merged_version_has_an_id_of_its_own_and_goes_to_the_site",
+    ),
+    of(
+        "a site is not told of what was decided against it",
+        f"{STORE}/conflicts.py",
+        "tells_site=again or not is_clean,",
+        "tells_site=again,",
+        f"{CONFLICTS}::test_a_merged_version_has_an_id_of_its_own_and_goes_to_the_site",
+    ),
+    of(
+        "a change of a parked row does not wait behind it",
+        f"{STORE}/conflicts.py",
+        "return found[-1] if found else None",
+        "return None",
+        f"{PARKING}::test_changes_of_a_parked_insert_wait_behind_it_and_others_go_on",
+    ),
+    of(
+        "a change may alter created_at",
+        f"{STORE}/conflicts.py",
+        "head.created_at != rows.created[row]:",
+        "not head.created_at:",
+        f"{PARKING}::test_a_change_that_alters_created_at_is_parked",
+    ),
+    of(
+        "a row of the history is skipped",
+        f"{STORE}/overwrite.py",
+        "await keep_conflicts(applying, rows, done)",
+        "assert done",
+        f"{CONFLICTS}::test_the_due_date_of_the_centre_stands",
+    ),
+    of(
+        "a value is displaced unseen and unrecorded",
+        f"{STORE}/overwrite.py",
+        "if not unseen or not values:",
+        "if unseen is not None:",
+        "tests/unit/test_store_overwrite.py",
+    ),
+    of(
+        "a row made by somebody else meanwhile is overwritten",
+        f"{STORE}/overwrite.py",
+        "if len(orders) < len(done):",
+        "if len(orders) > len(done):",
+        BY_ROW,
+    ),
+    of(
+        "sites whose share a row leaves are not told",
+        f"{STORE}/overwrite.py",
+        "scopes |= _share(applying, table, decision.standing.values)",
+        "scopes |= set()",
+        APPLY,
+        CONFLICTS,
+        BY_ROW,
+    ),
+    of(
+        "the version of a conflict is not kept",
+        f"{STORE}/overwrite.py",
+        "await _keep_versions(applying, rows, done, orders, replaced)",
+        "assert replaced is not None",
+        f"{CONFLICTS}::test_later_own_writes_on_a_contested_row_are_judged_by_what_they_saw",
+        CONFLICTS,
+    ),
+    of(
+        "a savepoint is not taken back",
+        f"{STORE}/applying.py",
+        "            async with self.connection.transaction():\n                yield",
+        "            yield",
+        PARKING,
+    ),
+    of(
+        "what an undone attempt did is counted",
+        f"{STORE}/applying.py",
+        "before, self.tally = self.tally, Tally(before=self.tally)",
+        "before = self.tally",
+        PARKING,
+        RETRY,
+    ),
+    of(
+        "a fact of a known id with other content is swallowed",
+        f"{STORE}/facts.py",
+        "refused |= await _contradictions(applying, rows, into, refused)",
+        "refused |= {}",
+        f"{FACTS}::test_the_same_id_with_other_content_is_parked_and_never_overwritten",
+    ),
+    of(
+        "rows of another site are taken",
+        f"{STORE}/intake.py",
+        "if block.sites.count(origin.site) != len(block):",
+        "if block.sites.count(origin.site) > len(block):",
+        f"{FACTS}::test_rows_of_another_site_are_parked_and_reach_nobody_else",
+    ),
+    of(
+        "what is parked is not kept",
+        f"{STORE}/parking.py",
+        "await _keep(applying, some)",
+        "assert some",
+        f"{RETRY}::test_a_poison_row_mended_and_retried_is_applied_with_all_that_waited_for_it",
+    ),
+    of(
+        "a site does not see that its row was parked",
+        f"{STORE}/parking.py",
+        "await tell(applying, [each for _, each in some])",
+        "assert some",
+        PARKING,
+    ),
+    of(
+        "a retry beats a later write of its own site",
+        f"{STORE}/later.py",
+        "and at > clock",
+        "and at < clock",
+        BATCH,
+    ),
+    of(
+        "a row that is applied goes on waiting",
+        f"{STORE}/retry.py",
+        "await _forget(applying, [each.ticket for each in group])",
+        "assert group",
+        RETRY,
+    ),
+    of(
+        "a release may be used twice",
+        f"{STORE}/releases.py",
+        "used.append((release.id, decision.write.tx_id))",
+        "assert release.id",
+        f"{BY_ROW}::test_a_signed_release_lets_a_lot_go_back_once",
+    ),
+    of(
+        "a transaction is applied before all its parts are there",
+        f"{STORE}/spool.py",
+        "if count < part.parts:",
+        "if count < 1:",
+        LARGE,
+    ),
+    of(
+        "parts of another history complete a transaction",
+        f"{STORE}/spool.py",
+        "WHERE site = %(site)s AND epoch = %(epoch)s AND n = %(n)s AND hash = %(hash)s",
+        "WHERE site = %(site)s AND epoch = %(epoch)s AND n = %(n)s",
+        f"{LARGE}::test_a_part_of_another_history_does_not_complete_a_transaction",
+    ),
+    of(
+        "a damaged part is kept",
+        f"{STORE}/spool.py",
+        "    codec.open_body(part)\n    given",
+        "    given",
+        "tests/integration/test_central_parking_garbage.py",
+        LARGE,
+    ),
+    of(
+        "the beginning of a transaction is taken for all of it",
+        "central/runs.py",
+        "not len(parts) == parts[0].parts <= PARTS_MAX",
+        "not len(parts) <= parts[0].parts <= PARTS_MAX",
+        PARTS,
+    ),
+    of(
+        "parts that do not follow one another make a transaction",
+        "central/runs.py",
+        "and before.part + 1 == part.part:",
+        "and before.part <= part.part:",
+        "tests/unit/test_runs.py",
+        PARTS,
+    ),
+    of(
+        "a message is acked before its transaction is committed",
+        "central/ingest.py",
+        "settled = min(inbox.settled(unsettled), receiver.settled(unsettled))",
+        "settled = len(unsettled)",
+        "tests/faults/test_transaction_in_several_deliveries.py"
+        "::test_an_ingest_killed_with_a_beginning_leaves_it_to_the_next_one",
+    ),
+    of(
+        "what is held is said to be settled",
+        "central/ingest.py",
+        "held = {id(message.payload) for _, message in self._beginning}",
+        "held = set()",
+        PARTS,
+    ),
+    of(
+        "a message may speak for another site",
+        "central/ingest.py",
+        "if part.site != self.site:",
+        "if not part.site:",
+        "tests/faults/test_message_damaged_or_forged.py",
+    ),
+    of(
+        "a hash that does not follow from its message is taken",
+        "central/ingest.py",
+        "if own != part.hash:",
+        "if not own:",
+        "tests/faults/test_message_damaged_or_forged.py",
+    ),
+    of(
+        "a store is lent to two at once",
+        "central/ingest.py",
+        "finally:\n            self._free.put_nowait(store)",
+        "finally:\n            for _ in (1, 2):\n                self._free.put_nowait(store)",
+        "tests/integration/test_ingest_worker.py",
+    ),
+)

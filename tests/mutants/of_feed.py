@@ -1,0 +1,170 @@
+"""Mutants of what goes down: the sequencer, the heads, snapshots, and what the centre answers."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant, of
+
+FEED: Final = "central/feed.py"
+SNAPSHOT: Final = "central/snapshot.py"
+CONTROL: Final = "central/control.py"
+OF_THE_FEED: Final = "tests/integration/test_feed.py"
+SNAPSHOTS: Final = "tests/integration/test_central_snapshot.py"
+
+OF_FEED: Final[tuple[Mutant, ...]] = (
+    of(
+        "a page of the queue gives its rows twice",
+        FEED,
+        "[after, PAGE_ROWS_MAX],",
+        "[0, PAGE_ROWS_MAX],",
+        OF_THE_FEED,
+    ),
+    of(
+        "what is sequenced stays in the queue",
+        FEED,
+        "DELETE FROM sync.touched WHERE id IN",
+        "UPDATE sync.touched SET id = id WHERE id IN",
+        OF_THE_FEED,
+    ),
+    of(
+        "heads are read in another snapshot than the queue",
+        FEED,
+        "await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)",
+        "await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)",
+        OF_THE_FEED,
+    ),
+    of(
+        "two sequencers number at once",
+        FEED,
+        "if not (await locked.fetchone() or [False])[0]:",
+        "if await locked.fetchone() is None:",
+        f"{OF_THE_FEED}::test_only_one_sequencer_works_at_a_time",
+    ),
+    of(
+        "a transaction of the centre is sent in pieces",
+        FEED,
+        "self._append(feeds, scope, now_ms, more=True)",
+        "self._append(feeds, scope, now_ms, more=False)",
+        f"{OF_THE_FEED}::test_a_large_transaction_is_one_run_of_entries_that_ends_once",
+    ),
+    of(
+        "an ack comes before the heads it decides on",
+        FEED,
+        "ack=None if more else opened.ack,",
+        "ack=opened.ack,",
+        OF_THE_FEED,
+    ),
+    of(
+        "an ack alone makes no entry",
+        FEED,
+        "if feeds[scope].held or feeds[scope].ack:",
+        "if feeds[scope].held:",
+        f"{OF_THE_FEED}::test_an_ack_is_an_entry_even_without_rows",
+    ),
+    of(
+        "entries do not name the shared rows that they need",
+        FEED,
+        "shared_pos=feeds[SHARED].position.n,",
+        "shared_pos=0,",
+        OF_THE_FEED,
+    ),
+    of(
+        "entries name the shared feed as it was before",
+        FEED,
+        "key=lambda scope: scope != SHARED",
+        "key=lambda scope: scope == SHARED",
+        OF_THE_FEED,
+    ),
+    of(
+        "the chain of a feed does not move",
+        FEED,
+        "opened.position = Position(pos, own)",
+        "opened.position = Position(pos, previous)",
+        OF_THE_FEED,
+    ),
+    of(
+        "of two who must hear of a row one does",
+        FEED,
+        "scopes = each.scopes | known.scopes if known else each.scopes",
+        "scopes = each.scopes",
+        OF_THE_FEED,
+    ),
+    of(
+        "the last entry is answered again",
+        FEED,
+        "WHERE scope = %s AND pos > %s",
+        "WHERE scope = %s AND pos >= %s",
+        OF_THE_FEED,
+    ),
+    of(
+        "a row is sent to a site whose share it left",
+        "central/heads.py",
+        "Fate.PUT if scope in share or SHARED in share else Fate.LEFT",
+        "Fate.PUT",
+        f"{OF_THE_FEED}::test_a_person_who_moves_leaves_one_share_and_enters_another",
+    ),
+    of(
+        "a row that is gone is sent as one that left",
+        "central/heads.py",
+        "return dict.fromkeys(head.touched.scopes, Fate.GONE)",
+        "return dict.fromkeys(head.touched.scopes, Fate.LEFT)",
+        f"{OF_THE_FEED}::test_a_deleted_row_is_gone_and_a_deletion_is_not_sent_twice",
+    ),
+    of(
+        "a share holds the rows of all sites",
+        SNAPSHOT,
+        'tests.append(f"t.\\"{name}\\" IN ({{site}}, \'*\')")',
+        'tests.append("true")',
+        f"{SNAPSHOTS}::test_a_snapshot_holds_a_sites_own_rows_and_the_shared_ones_and_no_others",
+    ),
+    of(
+        "a share holds the rows of a site named alike",
+        SNAPSHOT,
+        "f'strpos(t.\"{name}\", {each}) > 0'",
+        "f't.\"{name}\" LIKE \\'%%\\' || {each} || \\'%%\\''",
+        f"{SNAPSHOTS}::test_a_site_whose_name_has_an_underscore_gets_no_row_of_one_named_alike",
+    ),
+    of(
+        "a snapshot is of no one moment",
+        SNAPSHOT,
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
+        f"{SNAPSHOTS}::test_rows_written_while_it_is_spooled_come_with_the_feed_after_its_position",
+    ),
+    of(
+        "a snapshot says nothing of what is decided",
+        SNAPSHOT,
+        '"ack": list(ack) if ack else None,',
+        '"ack": None,',
+        SNAPSHOTS,
+    ),
+    of(
+        "a snapshot is not in the order of parents",
+        SNAPSHOT,
+        "for table in self._catalog.parents_first():\n                async for",
+        "for table in reversed(self._catalog.parents_first()):\n                async for",
+        SNAPSHOTS,
+    ),
+    of(
+        "a site may follow the feed of another",
+        CONTROL,
+        "if scope not in (site, SHARED):",
+        "if not scope:",
+        f"{SNAPSHOTS}::test_a_site_may_not_follow_the_feed_of_another",
+    ),
+    of(
+        "a site may fetch the snapshot of another",
+        CONTROL,
+        "if owner is None or owner[0] != site:",
+        "if owner is None:",
+        f"{SNAPSHOTS}::test_a_snapshot_is_fetched_by_its_site_alone_and_resumed_by_its_id",
+    ),
+    of(
+        "a feed that was pruned is answered as if it were whole",
+        CONTROL,
+        "return entry is None",
+        "return False",
+        f"{SNAPSHOTS}::test_a_pruned_feed_answers_that_a_snapshot_is_needed",
+    ),
+)

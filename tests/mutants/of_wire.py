@@ -1,0 +1,193 @@
+"""Mutants of what crosses the wire: numbers, hashes, bytes, and the pump that sends them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant, of
+
+PROTOCOL: Final = "sync/protocol.py"
+CODEC: Final = "sync/codec.py"
+FRAMES: Final = "sync/frames.py"
+PUMP: Final = "sync/pump.py"
+OF_PROTOCOL: Final = "tests/unit/test_protocol.py"
+OF_CODEC: Final = "tests/unit/test_codec.py"
+OF_PUMP: Final = "tests/unit/test_pump.py"
+
+OF_WIRE: Final[tuple[Mutant, ...]] = (
+    of(
+        "a message after a missing one is applied",
+        PROTOCOL,
+        "if n == position.n + 1:",
+        "if n >= position.n + 1:",
+        OF_PROTOCOL,
+    ),
+    of(
+        "the next of another past is no fork",
+        PROTOCOL,
+        "return Verdict.APPLY if previous == position.hash else Verdict.FORK",
+        "return Verdict.APPLY",
+        OF_PROTOCOL,
+    ),
+    of(
+        "a known number with another content is no fork",
+        PROTOCOL,
+        "return Verdict.SKIP if own == position.hash else Verdict.FORK",
+        "return Verdict.SKIP",
+        OF_PROTOCOL,
+    ),
+    of(
+        "a gap is skipped",
+        PROTOCOL,
+        "return Verdict.SKIP if n < position.n else Verdict.GAP",
+        "return Verdict.SKIP",
+        OF_PROTOCOL,
+    ),
+    of(
+        "the hash of a transaction says nothing of its epoch",
+        PROTOCOL,
+        r'link.update(f"{epoch}\x00{n}\x00{tx_id}\x00".encode())',
+        r'link.update(f"{n}\x00{tx_id}\x00".encode())',
+        OF_PROTOCOL,
+    ),
+    of(
+        "the hash of a transaction stands for its first part alone",
+        PROTOCOL,
+        "for each in digests:",
+        "for each in list(digests)[:1]:",
+        OF_PROTOCOL,
+    ),
+    of(
+        "the hash of an entry is over the wrong bytes",
+        PROTOCOL,
+        "link.update(hashlib.sha256(body).digest())",
+        "link.update(hashlib.sha256(body[:1]).digest())",
+        OF_PROTOCOL,
+    ),
+    of(
+        "the digest of a part is not looked at",
+        CODEC,
+        "if digest(body) != part.digests[part.part]:",
+        "if not body:",
+        OF_CODEC,
+    ),
+    of(
+        "values of columns stored once are not counted",
+        CODEC,
+        "values += count_values(opened[-1])",
+        "values += 1",
+        OF_CODEC,
+    ),
+    of(
+        "1, 1.0 and true are packed as one value",
+        CODEC,
+        "if len(column) > 1 and (column[0] is None or type(column[0]) is str):",
+        "if len(column) > 1:",
+        OF_CODEC,
+    ),
+    of(
+        "a number that no position can have is taken",
+        CODEC,
+        "if not low <= number <= high:",
+        "if not low - 1 <= number <= high:",
+        OF_CODEC,
+    ),
+    of(
+        "a column of another length is taken",
+        CODEC,
+        "(len(packed) != rows and not (may_lack and not packed))",
+        "len(packed) > rows",
+        OF_CODEC,
+    ),
+    of(
+        "values of any type are taken",
+        CODEC,
+        "return kind in (str, int, float, bytes, type(None))",
+        "return True",
+        OF_CODEC,
+    ),
+    of(
+        "a body that does not tell its size is opened",
+        FRAMES,
+        "if not 0 <= size <= BODY_BYTES_MAX:",
+        "if not -1 <= size <= BODY_BYTES_MAX:",
+        OF_CODEC,
+    ),
+    of(
+        "a newer wire version is read as ours",
+        FRAMES,
+        "if payload[3] != WIRE_VERSION:",
+        "if payload[3] < WIRE_VERSION:",
+        OF_CODEC,
+    ),
+    of(
+        "a message of another kind is taken",
+        FRAMES,
+        "or not fields or fields[0] != kind:",
+        "or not fields:",
+        OF_CODEC,
+    ),
+    of(
+        "a stream that lost its tail is not sent again",
+        PUMP,
+        "went_back = wrong.actual < self.tail",
+        "went_back = False",
+        OF_PUMP,
+    ),
+    of(
+        "a tail ahead of us is taken for a loss",
+        PUMP,
+        "went_back = wrong.actual < self.tail",
+        "went_back = True",
+        OF_PUMP,
+    ),
+    of(
+        "pieces are counted as messages that were sent",
+        PUMP,
+        "await self.outbox.sent(len(messages))",
+        "await self.outbox.sent(len(pieces))",
+        OF_PUMP,
+    ),
+    of(
+        "pieces of something else make a message",
+        PUMP,
+        "if digest(joined) != whole:",
+        "if not joined:",
+        OF_PUMP,
+    ),
+    of(
+        "a gap is not asked for",
+        PUMP,
+        "if verdict is Verdict.GAP:",
+        "if verdict is None:",
+        OF_PUMP,
+    ),
+    of(
+        "a fork is swallowed and what follows is handed on",
+        PUMP,
+        "if verdict in (Verdict.GAP, Verdict.FORK):",
+        "if verdict is Verdict.GAP:",
+        OF_PUMP,
+    ),
+    of(
+        "pieces are acked before the last is here",
+        PUMP,
+        "if self._open is None or not self._waits:",
+        "if self._open is None or self._waits:",
+        OF_PUMP,
+    ),
+    of(
+        "pieces are forgotten before the store has taken them",
+        PUMP,
+        "self._joined.add(whole)",
+        "del self._pieces[whole]",
+        OF_PUMP,
+    ),
+    of(
+        "a batch holds more messages than a broker takes",
+        PUMP,
+        "if count and len(pieces) + len(more) > BATCH_PIECES_MAX:",
+        "if count and len(pieces) > BATCH_PIECES_MAX:",
+        OF_PUMP,
+    ),
+)
