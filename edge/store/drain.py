@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from edge.store.open import Opened
     from edge.store.position import EdgePosition
     from shared.catalog import Table
+    from shared.changes import Times
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +310,7 @@ class _Batch:
             after=[self._tx_id(change.after_n) for change in group],
             new=[[c.live[place + 2] for c in group if c.live is not None] for place in places],
             old=[[_old(c, place) for c in group] for place in places] if op is Op.UPDATE else [],
+            times=_times(group, places) if any(change.times for change in group) else [],
         )
 
     def _tx_id(self, n: int | None) -> str | None:
@@ -351,6 +353,18 @@ def _logged_facts(table: Table, group: list[Change]) -> ChangeBlock:
     rows = [(c.touched.id, *c.live) for c in group if c.live is not None]
     ids, sites, created, *new = map(list, zip(*rows, strict=True))
     return facts_block(table, (sites, created, ids), new)
+
+
+def _times(group: list[Change], places: list[int]) -> list[Times | None]:
+    """Return the times of columns by masks of places in the block."""
+
+    def in_block(mask: int) -> int:
+        return sum(1 << at for at, place in enumerate(places) if mask >> place & 1)
+
+    return [
+        tuple((in_block(mask), at_ms) for mask, at_ms in change.times) if change.times else None
+        for change in group
+    ]
 
 
 def _old(change: Change, place: int) -> Value:

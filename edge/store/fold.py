@@ -3,18 +3,21 @@
 Pure. The live row decides: it stands, so it was inserted or updated, or it does not, so it was
 deleted. The log only says which columns may have changed and what stood in them before; a touch
 that changed nothing in the end (a REPLACE that failed, a value set and set back) is no change.
+Each column is as old as the last touch that changed it.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared.changes import Op, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from shared.catalog import Table
+    from shared.changes import Times
 
 #: A row of the log: op, id, site_id, created_at, mask, at_ms, then an old value for each column.
 Touch = tuple[Any, ...]
@@ -33,6 +36,8 @@ class Touched(NamedTuple):
     old: Sequence[Value]
     #: site_id and created_at as they were before the row was deleted or displaced, where it was.
     key: tuple[Value, Value] | None
+    #: All touches in order, where they were made at more than one time.
+    touches: Sequence[Touch] = ()
 
 
 class Decided(NamedTuple):
@@ -60,7 +65,8 @@ def fold(touches: Sequence[Touch]) -> Touched:
             bit = (fresh & -fresh).bit_length() - 1
             old[bit] = touch[_OLD + bit]
             fresh &= fresh - 1
-    return Touched(first[_ID], touches[-1][_AT], mask, old, key)
+    at_once = all(touch[_AT] == first[_AT] for touch in touches)
+    return Touched(first[_ID], touches[-1][_AT], mask, old, key, () if at_once else touches)
 
 
 def decide(
@@ -86,6 +92,54 @@ def decide(
     if writer_bit is not None and live[writer_bit] is not None:
         mask |= 1 << writer_bit  # who wrote goes along, also where the same person wrote before
     return Decided(Op.UPDATE, mask)
+
+
+def dated(
+    touched: Touched, live: Sequence[Value], mask: int, groups: Iterable[int]
+) -> tuple[Touched, Times]:
+    """Return a row with the time of its last change, and the columns that are of another time.
+
+    ``mask`` are the columns that changed, ``groups`` the masks of those that are edited as one
+    thing: the last change of any of them is that of all.
+    """
+    touches = touched.touches
+    if not touches:
+        return touched, ()
+    changed = [group & mask for group in groups if group & mask]
+    last = {columns: _last_change_of_any(touches, columns, live) for columns in changed}
+    newest = max(last.values(), default=-1)
+    if newest < 0:
+        return touched, ()
+    at_ms = touches[newest][_AT]
+    times: defaultdict[int, int] = defaultdict(int)
+    for columns, place in last.items():
+        at = at_ms if place < 0 else touches[place][_AT]
+        if at != at_ms:
+            times[at] |= columns
+    return touched._replace(at_ms=at_ms), tuple((columns, at) for at, columns in times.items())
+
+
+def _last_change_of_any(touches: Sequence[Touch], columns: int, live: Sequence[Value]) -> int:
+    bits = (bit for bit in range(len(live)) if columns >> bit & 1)
+    return max(_last_change(touches, bit, live[bit]) for bit in bits)
+
+
+def _last_change(touches: Sequence[Touch], bit: int, value: Value) -> int:
+    """Return the place of the touch that gave a column its value; -1 where none did.
+
+    What was displaced or deleted tells by its old value whether the row that took its place was
+    another one in this column.
+    """
+    inserted = -1
+    for place in range(len(touches) - 1, -1, -1):
+        touch = touches[place]
+        if touch[_OP] == "I":
+            inserted = place
+        elif touch[_MASK] >> bit & 1:
+            if touch[_OP] == "U" or differs(touch[_OLD + bit], value):
+                return max(inserted, place)
+            inserted = -1
+    return inserted
 
 
 def differs(before: Value, now: Value) -> bool:

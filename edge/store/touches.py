@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from edge import capture
 from edge.sql_text import of_row, quoted
 from edge.store.canon import as_instant, one_form_of_old, to_one_form
-from edge.store.fold import Decided, Touched, decide, fold, whole_groups
+from edge.store.fold import Decided, Touched, dated, decide, fold, whole_groups
 from edge.store.ids import as_text
 from edge.store.open import silent
 from shared.catalog import CREATED_AT
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from edge.store.open import Opened
     from shared.catalog import Table
+    from shared.changes import Times
 
 #: Rows that are read and folded at a time.
 PAGE_ROWS: Final = 2_000
@@ -41,6 +42,8 @@ class Change(NamedTuple):
     base: str | None
     #: The site's own last transaction on the row that is not decided.
     after_n: int | None
+    #: Columns of another time than the row, by masks.
+    times: Times = ()
 
 
 class Touches:
@@ -57,6 +60,7 @@ class Touches:
         self._writer_bit = None if writer is None else table.bit(writer.name)
         #: Masks seen, with their groups whole: a page has one or two of them.
         self._whole: dict[int, int] = {}
+        self._groups = [table.mask(group.columns) for group in table.groups]
 
     def pages(self) -> Iterator[list[Change]]:
         """Yield the changes in pages; rows that did not change in the end are left out."""
@@ -113,8 +117,15 @@ class Touches:
                     decided = Decided(Op.UPDATE, self._with_groups(decided.mask))
                 after_n = pending[touched.id][0] if touched.id in pending else None
                 base, _ = versions.get(touched.id, (None, True))
-                changes.append(Change(decided, touched, live, base, after_n))
+                changes.append(self._dated(Change(decided, touched, live, base, after_n)))
         return changes
+
+    def _dated(self, change: Change) -> Change:
+        """Return the change with the times of its columns, where there are several."""
+        if change.live is None or not change.touched.touches:
+            return change
+        touched, times = dated(change.touched, change.live[2:], change.decided.mask, self._groups)
+        return change._replace(touched=touched, times=times)
 
     def _needed(self, page: list[Touched], existed: dict[str, bool]) -> int:
         """Return the mask of the columns whose values a page of changes may hold."""

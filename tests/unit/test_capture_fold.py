@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.store.fold import Touched, decide, differs, fold
+from edge.store.fold import Touched, dated, decide, differs, fold
 from shared.changes import Op
 
 ALL = 0b111
@@ -83,6 +83,114 @@ def test_values_of_other_types_differ_though_they_compare_equal():
     assert not differs("a", "".join(["a"]))
 
 
+# --- when each column was changed ----------------------------------------------------------------
+
+EACH_ALONE = (0b001, 0b010, 0b100)
+
+
+def times(touches, live, *, mask=None, groups=EACH_ALONE):
+    """Return the row's time, and by column that of each which has another."""
+    folded = fold(touches)
+    mask = decide(folded, live, existed=True).mask if mask is None else mask
+    done, told = dated(folded, live, mask, groups)
+    names = {1: "a", 2: "b", 4: "c"}
+    return done.at_ms, {
+        name: at for columns, at in told for bit, name in names.items() if columns & bit
+    }
+
+
+def test_each_column_is_as_old_as_its_own_last_touch():
+    touches = [
+        touch("U", 0b001, "a0", None, None, at=10),
+        touch("U", 0b010, None, "b0", None, at=12),
+    ]
+    assert times(touches, ["a1", "b1", "c"]) == (12, {"a": 10})
+    assert times([*touches, touch("U", 0b001, "a1", None, None, at=13)], ["a2", "b1", "c"]) == (
+        13,
+        {"b": 12},
+    )
+
+
+def test_the_order_of_touches_counts_where_the_clock_goes_back():
+    touches = [
+        touch("U", 0b001, "a0", None, None, at=12),
+        touch("U", 0b010, None, "b0", None, at=10),
+    ]
+    assert times(touches, ["a1", "b1", "c"]) == (10, {"a": 12})
+
+
+def test_touches_of_one_moment_are_one_time_and_nothing_is_kept_to_tell_them_apart():
+    touches = [touch("U", 0b001, "a0", None, None), touch("U", 0b010, None, "b0", None)]
+    assert fold(touches).touches == ()
+    assert times(touches, ["a1", "b1", "c"]) == (1, {})
+    assert fold(touches[:1]).touches == ()
+
+
+def test_a_column_that_was_set_back_does_not_date_the_row():
+    touches = [
+        touch("U", 0b001, "a0", None, None, at=10),
+        touch("U", 0b010, None, "b0", None, at=11),
+        touch("U", 0b010, None, "b1", None, at=12),
+    ]
+    assert times(touches, ["a1", "b0", "c"]) == (10, {})
+
+
+def test_an_insert_that_was_ignored_dates_nothing():
+    touches = [
+        touch("U", 0b001, "a0", None, None, at=10),
+        touch("X", ALL, "a1", "b", "c", at=12),
+    ]
+    assert times(touches, ["a1", "b", "c"]) == (10, {})
+
+
+def test_a_replace_dates_the_columns_in_which_it_differs_from_what_it_displaced():
+    touches = [
+        touch("U", 0b001, "a0", None, None, at=10),
+        touch("X", ALL, "a1", "b0", "c", at=12),
+        touch("I", 0, None, None, None, at=12),
+    ]
+    assert times(touches, ["a1", "b1", "c"]) == (12, {"a": 10})
+
+
+def test_a_row_that_was_deleted_and_inserted_again_is_dated_by_the_insert():
+    touches = [
+        touch("D", ALL, "a0", "b0", "c", at=10),
+        touch("I", 0, None, None, None, at=12),
+        touch("U", 0b010, None, "b1", None, at=14),
+    ]
+    assert times(touches, ["a1", "b2", "c"]) == (14, {"a": 12})
+
+
+def test_a_new_row_is_as_old_as_its_insert_but_for_what_was_touched_since():
+    touches = [
+        touch("I", 0, None, None, None, at=10),
+        touch("U", 0b010, None, "b0", None, at=12),
+    ]
+    assert times(touches, ["a", "b1", "c"], mask=ALL) == (12, {"a": 10, "c": 10})
+
+
+def test_columns_of_a_group_have_the_time_of_the_one_that_was_touched_last():
+    touches = [
+        touch("U", 0b001, "a0", None, None, at=10),
+        touch("U", 0b010, None, "b0", None, at=11),
+        touch("U", 0b100, None, None, "c0", at=12),
+    ]
+    assert times(touches, ["a1", "b1", "c1"], groups=(0b011, 0b100)) == (12, {"a": 11, "b": 11})
+    untouched = touches[::2]
+    assert times(untouched, ["a1", "b", "c1"], mask=ALL, groups=(0b011, 0b100)) == (
+        12,
+        {"a": 10, "b": 10},
+    )
+
+
+def test_a_column_that_only_goes_along_has_the_time_of_the_row():
+    touches = [
+        touch("U", 0b001, "a0", None, None, at=10),
+        touch("U", 0b010, None, "b0", None, at=12),
+    ]
+    assert times(touches, ["a1", "b1", "c"], mask=ALL) == (12, {"a": 10})
+
+
 values = st.lists(st.sampled_from([None, 0, 1, "", "a", b"a", 1.0]), min_size=3, max_size=3)
 
 
@@ -105,3 +213,21 @@ def test_folding_updates_gives_the_difference_of_first_and_last(versions):
     for bit in range(3):
         if expected >> bit & 1:
             assert not differs(folded.old[bit], first[bit])
+
+
+@given(st.lists(st.tuples(values, st.integers(0, 5)), min_size=2, max_size=6))
+def test_folding_updates_dates_each_column_by_its_last_update(versions):
+    touches, last = [], {}
+    for (before, _), (after, at) in pairwise(versions):
+        changed = [bit for bit in range(3) if differs(before[bit], after[bit])]
+        if changed:
+            old = [before[bit] if bit in changed else None for bit in range(3)]
+            touches.append(touch("U", sum(1 << bit for bit in changed), *old, at=at))
+            last |= dict.fromkeys(changed, at)
+    outcome = decide(fold(touches), versions[-1][0], existed=True) if touches else None
+    if outcome is None:
+        return
+    at_ms, own = times(touches, versions[-1][0], mask=outcome.mask)
+    for bit, name in enumerate("abc"):
+        if outcome.mask >> bit & 1:
+            assert own.get(name, at_ms) == last[bit]
