@@ -85,8 +85,9 @@ async def run_feed(settings: CentralSettings, catalog: Catalog) -> None:
         )
         await stack.enter_async_context(pool)
         control = Control(
-            pool, catalog, lambda site: _waiting(link, site), fact_days=settings.fact_days
-        )
+            pool, catalog, lambda site: _waiting(link, site),
+            fact_days=settings.fact_days, backup_hours=settings.backup_hours,
+        )  # fmt: skip
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(control.serve(link), name="control")
             for work in (_relay, _declare_streams, _upkeep, _make_partitions):

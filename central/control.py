@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg.types.json import Jsonb
 
 from central import snapshot
+from central.backups import LATE_HOURS, told_to_site
 from central.feed import entries_after, feed_position
 from central.store.finish import stop
 from shared.changes import GENESIS, SHARED
@@ -56,8 +57,10 @@ class Control:
     def __init__(
         self, pool: AsyncConnectionPool[AsyncConnection[Any]], catalog: Catalog,
         waiting: Waiting, *, fact_days: int = snapshot.FACT_DAYS,
+        backup_hours: float = LATE_HOURS,
     ) -> None:  # fmt: skip
         self._fact_days = fact_days
+        self._backup_hours = backup_hours
         self._pool = pool
         self._catalog = catalog
         #: Tells how many messages of a site the broker still holds for the ingest.
@@ -81,7 +84,16 @@ class Control:
         }
         if verb not in verbs:
             raise MalformedMessage(f"no question is called {verb!r}")
-        return codec.encode_control(await verbs[verb](site, codec.decode_control(payload)))
+        answer = await verbs[verb](site, codec.decode_control(payload))
+        if verb == "hello":
+            answer["protected"] = await self._protected(site)
+        return codec.encode_control(answer)
+
+    async def _protected(self, site: str) -> Fields:
+        async with self._pool.connection() as connection:
+            return await told_to_site(
+                connection, site, late_hours=self._backup_hours, now_ms=now_ms()
+            )
 
     # --- hello ------------------------------------------------------------------------------
 

@@ -40,6 +40,10 @@ class CentralSettings:
         default=86_400.0,
         metadata={"help": "with no backup marked: edges keep what was applied for this long, s"},
     )
+    backup_hours: float = field(
+        default=26.0,
+        metadata={"help": "once backups are marked: the newest is not to be older than this, h"},
+    )
     feed_days: int = field(default=14, metadata={"help": "days that feed entries are kept"})
     fact_days: int = field(
         default=31, metadata={"help": "days of facts that a new store gets with its snapshot"}
@@ -52,7 +56,9 @@ class CentralSettings:
     log_level: str = field(default="info", metadata={"help": "debug, info, warning or error"})
 
     def __post_init__(self) -> None:
-        """Refuse what the sites could not follow."""
+        """Refuse what can't be kept, or what the sites could not follow."""
+        if not self.backup_hours > 0:
+            raise BadSetting(f"MES_BACKUP_HOURS={self.backup_hours} is not above 0")
         if not 1 <= self.feed_days < TOMBSTONE_DAYS:
             raise BadSetting(
                 f"MES_FEED_DAYS={self.feed_days} is not from 1 to {TOMBSTONE_DAYS - 1}: sites"

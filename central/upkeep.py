@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+from central.backups import MARK_LOCK, read_summary
 from shared.observe import note
 
 if TYPE_CHECKING:
@@ -25,32 +26,61 @@ REFUSED_DAYS = 90
 
 
 async def advance_safe(connection: AsyncConnection[Any], safe_after_s: float) -> int:
-    """Declare safe what was applied longer ago than this; return the number of sites that moved.
+    """Declare safe what is inside the oldest backup; return the number of chains that moved.
 
-    ``safe`` means: inside the oldest backup that might still be restored. While no backup has
-    ever been marked, age stands for it (protocol, rule 8). A chain that is being applied to has
-    its turn the next time: to wait for it, with the others locked, would stop them all.
+    That is the oldest one marked that might still be restored (protocol, rule 8). While none was
+    ever finished, what was applied longer ago than ``safe_after_s`` is safe, but never beyond one
+    that is being taken. A chain that is being applied to has its turn the next time: to wait for
+    it, with the others locked, would stop them all.
     """
-    # Numbers and times grow together along a chain: what has come of age is read, and one more.
-    cursor = await connection.execute(
-        """WITH free AS MATERIALIZED (
-               SELECT site, epoch, safe_n FROM sync.epoch FOR NO KEY UPDATE SKIP LOCKED
-           ), aged AS (
-               SELECT f.site, f.epoch, f.safe_n, (
-                   SELECT max(a.n) FROM sync.applied a
-                   WHERE a.site = f.site AND a.epoch = f.epoch AND a.n > f.safe_n
-                     AND a.n < coalesce(young.n, 9223372036854775807)) AS n
-               FROM free f LEFT JOIN LATERAL (
-                   SELECT a.n FROM sync.applied a
-                   WHERE a.site = f.site AND a.epoch = f.epoch AND a.n > f.safe_n
-                     AND a.applied_at > now() - make_interval(secs => %s)
-                   ORDER BY a.n LIMIT 1) AS young ON true
-           )
-           UPDATE sync.epoch e SET safe_n = a.n FROM aged a
-           WHERE a.site = e.site AND a.epoch = e.epoch AND a.n > e.safe_n""",
-        [safe_after_s],
-    )
-    return cursor.rowcount
+    async with connection.transaction():
+        cursor = await connection.execute(
+            "SELECT pg_try_advisory_xact_lock_shared(%s)", [MARK_LOCK]
+        )
+        if not (await cursor.fetchone() or [False])[0]:
+            return 0  # a backup is being marked: what counts is about to change
+        backups = await read_summary(connection)
+        if backups.restorable:
+            return (await connection.execute(_SAFE_BY_BACKUP)).rowcount
+        if backups.ever_finished:
+            return 0
+        return (await connection.execute(_SAFE_BY_AGE, {"after": safe_after_s})).rowcount
+
+
+# How far a chain was applied when each backup began that is, or may yet be, there to be restored;
+# of a chain that was opened since, nothing is in it.
+_HELD: Final = """
+SELECT min(coalesce(p.last_n, 0)) FROM sync.backup AS b LEFT JOIN sync.backup_position AS p
+    ON p.backup = b.name AND p.site = f.site AND p.epoch = f.epoch
+WHERE b.failed_at IS NULL AND b.gone_at IS NULL"""
+
+_SAFE_BY_BACKUP: Final = f"""
+WITH free AS MATERIALIZED (
+    SELECT site, epoch, last_n FROM sync.epoch FOR NO KEY UPDATE SKIP LOCKED
+), held AS (
+    SELECT f.site, f.epoch, least(({_HELD}), f.last_n) AS n FROM free AS f
+)
+UPDATE sync.epoch AS e SET safe_n = h.n FROM held AS h
+WHERE h.site = e.site AND h.epoch = e.epoch AND h.n > e.safe_n"""
+
+# Numbers and times grow together along a chain: what has come of age is read, and one more.
+_SAFE_BY_AGE: Final = f"""
+WITH free AS MATERIALIZED (
+    SELECT site, epoch, safe_n FROM sync.epoch FOR NO KEY UPDATE SKIP LOCKED
+), aged AS (
+    SELECT f.site, f.epoch, ({_HELD}) AS held, (
+        SELECT max(a.n) FROM sync.applied AS a
+        WHERE a.site = f.site AND a.epoch = f.epoch AND a.n > f.safe_n
+          AND a.n < coalesce(young.n, 9223372036854775807)) AS n
+    FROM free AS f LEFT JOIN LATERAL (
+        SELECT a.n FROM sync.applied AS a
+        WHERE a.site = f.site AND a.epoch = f.epoch AND a.n > f.safe_n
+          AND a.applied_at > now() - make_interval(secs => %(after)s)
+        ORDER BY a.n LIMIT 1) AS young ON true
+)
+UPDATE sync.epoch AS e SET safe_n = least(a.n, a.held) FROM aged AS a
+WHERE a.site = e.site AND a.epoch = e.epoch AND a.n > e.safe_n
+  AND coalesce(a.held, a.n) > e.safe_n"""
 
 
 _FEED: Final = """
