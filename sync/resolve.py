@@ -383,20 +383,16 @@ def _clash(
     others = theirs or [v for v in wrote if v.id not in own]
     stands = {column: v.id for v in wrote for column in v.columns - v.overruled}
     here = write.author_of([column for column in group.columns if column in write.new])
-    names = frozenset(group.columns)
+    dated = {v.id: v.author_of(v.columns.intersection(group.columns)) for v in wrote}
     return Clash(
         columns=tuple(table.column(name) for name in group.columns),
         head=head,
         new=write.new,
         old=write.old,
         here=here,
-        here_clock=max(
-            [here.clock, *(v.author_of(names & v.columns).clock for v in wrote if v.id in own)]
-        ),
-        there=others[-1].author_of(names & others[-1].columns) if others else None,
-        there_clock=max(
-            (v.author_of(names & v.columns - v.overruled).clock for v in theirs), default=None
-        ),
+        here_clock=max([here.clock, *(dated[each].clock for each in own)]),
+        there=dated[others[-1].id] if others else None,
+        there_clock=max((dated[v.id].clock for v in theirs), default=None),
         known=since is not None,
         own_stands=all(stands.get(c) in own for c in group.columns if c in write.new),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
     from shared.catalog import Column, Table
     from shared.changes import ChangeBlock, Op, SyncTransaction, Value
+    from sync.decisions import Moment
+
+    #: Columns of one row by masks of the catalogue's bits, and when they were touched.
+    RowTimes = tuple[tuple[int, Moment], ...]
 
 _SCHEMA_MAX: Final = (1 << 31) - 1
 _HLC_MAX: Final = (1 << 63) - 1
@@ -194,6 +198,8 @@ class Rows:
     new: list[list[Value]] = field(default_factory=list)
     old: list[list[Value]] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list, repr=False)
+    #: Columns that were touched at another time than ``at``; empty where no row has any.
+    times: list[RowTimes | None] = field(default_factory=list)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -255,16 +261,16 @@ class Rows:
         """Return all lists that have one element a row."""
         return [
             self.ids, self.created, self.tx_ids, self.hlc, self.at, self.clamped,
-            self.base, self.after, *self.new, *self.old,
+            self.base, self.after, self.times, *self.new, *self.old,
         ]  # fmt: skip
 
     def like(self, lists: list[list[Any]]) -> Rows:
         """Return other rows of the same kind, given their ``lists``."""
-        ids, created, tx_ids, hlc, at, clamped, base, after, *values = lists
+        ids, created, tx_ids, hlc, at, clamped, base, after, times, *values = lists
         width = len(self.new)
         return Rows(
             self.table, self.op, self.columns, ids, created, tx_ids, hlc, at, clamped, base, after,
-            values[:width], values[width:],
+            values[:width], values[width:], times=times,
         )  # fmt: skip
 
 
@@ -272,6 +278,8 @@ def joined(pieces: Sequence[Rows]) -> Rows:
     """Return rows of the same table, operation and columns as one."""
     if len(pieces) == 1:
         return pieces[0]
+    if any(piece.times for piece in pieces):
+        pieces = [replace(p, times=p.times or [None] * len(p)) for p in pieces]
     whole = pieces[0].like(
         [
             [value for piece in column for value in piece]

@@ -16,6 +16,7 @@ from central.store.decision import Decision
 from central.store.later import later_of_site, yielded
 from central.store.overwrite import overwrite
 from central.store.standing import Parked, Standing, read_standing
+from central.store.times import by_columns
 from shared.changes import Op
 from shared.errors import InvalidValue
 from sync.decisions import Author, Conflict, Resolution, Write
@@ -146,4 +147,5 @@ def write_of(rows: Rows, row: int, relaxed: frozenset[str] = frozenset()) -> Wri
             clamped=rows.clamped[row],
         ),
         relaxed=relaxed,
+        times=by_columns(rows.table, rows.times[row] if rows.times else None),
     )

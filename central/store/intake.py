@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from central.partitions import month_refused
 from central.store.changeset import Extra, Origin, Reason, Refusal, Rows, Source
 from central.store.statements import looked_at
+from central.store.times import taken_in
 from shared.catalog import CREATED_AT, ID, Catalog, Column, Direction, Table
 from shared.changes import ChangeBlock, Op
 from shared.clock import touch_ms
@@ -160,6 +161,8 @@ def _rows(table: Table, block: ChangeBlock, origin: Origin, columns: _Columns) -
         rows.hlc = [origin.hlc] * size
         rows.at = [at for at, _ in moments]
         rows.clamped = [clamped for _, clamped in moments]
+        bits = {at: table.bit(c.name) for c, at in columns.known if at is not None}
+        rows.times = taken_in(block.times, origin, moments, bits)
         rows.base = block.base
         rows.after = block.after
     rows.came_from(block, origin, range(size))
@@ -227,6 +230,9 @@ def _out_of_months(block: ChangeBlock, origin: Origin) -> dict[int, _Why]:
 
 
 def _timeless(block: ChangeBlock, origin: Origin) -> Iterable[int]:
+    for row, times in enumerate(block.times):
+        if times and any(abs(at) > _MS_MAX for _, at in times):
+            yield row
     if max(map(abs, (*block.at, origin.offset_ms)), default=0) <= _MS_MAX:
         return
     for row, at in enumerate(block.at):

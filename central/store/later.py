@@ -37,18 +37,19 @@ def yielded(
     """Return what is left of the write, if anything, and the record of what is not."""
     if not later:
         return write, ()
-    author = later[-1].author
-    taken = {column for version in later for column in version.columns}
     if head is None or not write.new:
+        author = later[-1].author
         return None, (_record(write, write.new, group=None, stands=head or {}, author=author),)
     conflicts = []
     left = dict(write.new)
     for group in table.groups:
         lost = {name: left.pop(name) for name in group.columns if name in left}
-        if taken.isdisjoint(group.columns):
+        wrote = [version for version in later if not version.columns.isdisjoint(group.columns)]
+        if not wrote:
             left |= lost
         elif any(head.get(name) != value for name, value in lost.items()):
             stands = {name: head.get(name) for name in group.columns}
+            author = wrote[-1].author_of(wrote[-1].columns & set(group.columns))
             record = _record(write, lost, group=group, stands=stands, author=author)
             conflicts.append(record)
     return (replace(write, new=left) if left else None), tuple(conflicts)
@@ -72,5 +73,5 @@ def _record(
         central=stands,
         result=stands,
         central_author=author,
-        here_author=write.author,
+        here_author=write.author_of(lost) if group else write.author,
     )

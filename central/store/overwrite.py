@@ -18,6 +18,7 @@ from central.store.fixed import fixed
 from central.store.literals import array
 from central.store.records import keep_conflicts, queue_touched
 from central.store.rows import key_columns
+from central.store.times import as_json
 from shared.catalog import Column, Kind, Table
 from shared.changes import Op
 from shared.errors import StoreBusy
@@ -82,7 +83,8 @@ def recorded(table: Table, decision: Decision) -> Decision:
 def _displaced(
     table: Table, column: str, decision: Decision, values: Mapping[str, Value]
 ) -> Conflict:
-    group, since = table.group_of(column), decision.standing.since
+    group = table.group_of(column)
+    wrote = [version for version in decision.standing.since or () if column in version.columns]
     return Conflict(
         columns=(column,),
         group=group.name,
@@ -92,8 +94,8 @@ def _displaced(
         here={column: decision.write.new.get(column)},
         central={column: values.get(column)},
         result={column: decision.resolution.values[column]},
-        central_author=since[-1].author if since else None,
-        here_author=decision.write.author,
+        central_author=wrote[-1].author_of((column,)) if wrote else None,
+        here_author=decision.write.author_of((column,)),
     )
 
 
@@ -263,6 +265,10 @@ async def _keep_versions(
         "hlc": (Kind.INTEGER, [rows.hlc[d.row] for d in done]),
         "clamped": (Kind.BOOLEAN, [d.write.author.clamped for d in done]),
         "replaced": (Kind.TEXT, [replaced.get(each) for each in ids]),
+        "times": (
+            Kind.TEXT,
+            [as_json(rows.times[d.row] if rows.times else None) for d in done],
+        ),
     }
     given = {name: array(kind, values) for name, (kind, values) in lists.items()}
     await applying.connection.execute(fixed("insert_versions"), _place(applying, table) | given)

@@ -13,6 +13,7 @@ from central.schema import natural_key
 from central.store import statements
 from central.store.applying import Setback
 from central.store.literals import array
+from central.store.times import as_json
 from shared.catalog import Policy, Table
 from shared.changes import Op
 from sync.policies import goes_back
@@ -93,10 +94,13 @@ async def _move(applying: Applying, rows: Rows) -> set[str]:
     into = statements.target(table, applying.site, rows.months)
     given = parameters(applying, rows)
     if op is Op.INSERT:
-        text = statements.insert_statement(table, rows.columns, into)
+        text = statements.insert_statement(table, rows.columns, into, timed=bool(rows.times))
+    elif op is Op.UPDATE:
+        text = statements.update_statement(
+            table, rows.columns, into, _bounds(rows), timed=bool(rows.times)
+        )
     else:
-        make = statements.update_statement if op is Op.UPDATE else _delete_statement
-        text = make(table, rows.columns, into, _bounds(rows))
+        text = statements.delete_statement(table, into, _bounds(rows))
     async with (
         applying.connection.pipeline()
     ):  # one round trip, also where it has to be planned for
@@ -111,10 +115,6 @@ async def _move(applying: Applying, rows: Rows) -> set[str]:
     if op is Op.INSERT:
         applying.brought(table, (each for each in rows.ids if each not in left))
     return left
-
-
-def _delete_statement(table: Table, _: object, into: str, bounds: str) -> str:
-    return statements.delete_statement(table, into, bounds)
 
 
 def _bounds(rows: Rows) -> str:
@@ -137,12 +137,14 @@ def parameters(applying: Applying, rows: Rows, origin: str | None = None) -> dic
     }
     if rows.op is not Op.INSERT:
         lists["expected"] = rows.expected()
+    if rows.times:
+        lists["times"] = [as_json(each) for each in rows.times]
     lists |= {f"n_{c.name}": v for c, v in zip(rows.columns, rows.new, strict=True)}
     if rows.op is Op.INSERT:
         lists |= {f"k_{number}": keys for number, keys in enumerate(natural_keys(rows))}
     else:
         lists |= {f"o_{c.name}": v for c, v in zip(rows.columns, rows.old, strict=False)}
-    kinds = statements.parameters(rows.op, rows.table, rows.columns)
+    kinds = statements.parameters(rows.op, rows.table, rows.columns, timed=bool(rows.times))
     given: dict[str, Any] = {name: array(kind, lists[name]) for name, kind in kinds}
     return given | {
         "site": applying.site,

@@ -10,6 +10,7 @@ from central.canonical import column_expressions
 from central.store.fixed import fixed
 from central.store.literals import array
 from central.store.statements import target
+from central.store.times import by_columns, from_json
 from shared.catalog import Column, Kind, Table
 from shared.changes import SHARED, Op, Value
 from sync.decisions import CENTRE, Author, Version
@@ -102,7 +103,7 @@ async def _read_versions(applying: Applying, rows: Rows, found: dict[str, Standi
 
 
 def _version(table: Table, version: str, fields: list[Any]) -> Version:
-    op, mask, overruled, contested, origin, writer, at_ms, clamped, _ = fields
+    op, mask, overruled, contested, origin, writer, at_ms, clamped, times, _ = fields
     every = (1 << len(table.columns)) - 1
     return Version(
         id=version,
@@ -111,6 +112,7 @@ def _version(table: Table, version: str, fields: list[Any]) -> Version:
         author=Author(CENTRE if origin == SHARED else origin, writer, at_ms, clamped),
         overruled=frozenset(table.names_of(overruled & every)),
         contested=frozenset(table.names_of(contested & every)),
+        times=by_columns(table, from_json(times)),
     )
 
 

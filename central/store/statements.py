@@ -31,6 +31,7 @@ _STAMP: Final = (
     ("clamped", Kind.BOOLEAN),
 )
 _EXPECTED: Final = ("expected", Kind.UUID)
+_TIMES: Final = ("times", Kind.JSON)
 
 
 def target(table: Table, site: str, months: Iterable[str]) -> str:
@@ -60,9 +61,12 @@ def looked_at(table: Table, columns: Sequence[Column]) -> list[Column]:
     ]
 
 
-def parameters(op: Op, table: Table, columns: Sequence[Column]) -> list[tuple[str, Kind]]:
+def parameters(
+    op: Op, table: Table, columns: Sequence[Column], *, timed: bool = False
+) -> list[tuple[str, Kind]]:
     """Return name and kind of each array that the statement takes."""
     names = [*_KEY, *_STAMP, *([_EXPECTED] if op is not Op.INSERT else [])]
+    names += [_TIMES] if timed else []
     if op is Op.DELETE:
         return names
     names += [(f"n_{column.name}", column.type.kind) for column in columns]
@@ -77,15 +81,20 @@ def rows_of(named: Sequence[tuple[str, Kind]]) -> str:
     return f"unnest({arrays}) AS i ({', '.join(name for name, _ in named)})"
 
 
-def _given(op: Op, table: Table, columns: Sequence[Column]) -> str:
-    return rows_of(parameters(op, table, columns))
+def _given(op: Op, table: Table, columns: Sequence[Column], *, timed: bool = False) -> str:
+    return rows_of(parameters(op, table, columns, timed=timed))
 
 
 # --- updates and deletes -----------------------------------------------------------------------
 
 
-def update_statement(table: Table, columns: Sequence[Column], into: str, bounds: str = "") -> str:
-    """Return the statement that updates rows whose head is the version that the writer expects."""
+def update_statement(
+    table: Table, columns: Sequence[Column], into: str, bounds: str = "", *, timed: bool = False
+) -> str:
+    """Return the statement that updates rows whose head is the version that the writer expects.
+
+    ``timed`` where some of their columns have times of their own.
+    """
     mask = table.mask(column.name for column in columns)
     sets = ", ".join(f"{c.name} = m.n_{c.name}" for c in columns)
     seen = "".join(
@@ -98,9 +107,9 @@ def update_statement(table: Table, columns: Sequence[Column], into: str, bounds:
         f"    RETURNING t.id, t.created_at{shares and f', {shares} AS scopes'}"
     )
     return _moving(
-        _given(Op.UPDATE, table, columns),
+        _given(Op.UPDATE, table, columns, timed=timed),
         "",
-        _noted("U", str(mask), _writer(table, columns), "moved"),
+        _noted("U", str(mask), _writer(table, columns), timed=timed),
         f"done AS (\n    {done}\n)",
         *_told(table),
     )
@@ -157,12 +166,15 @@ def _same_row(bounds: str) -> str:
 # --- inserts -------------------------------------------------------------------------------------
 
 
-def insert_statement(table: Table, columns: Sequence[Column], into: str) -> str:
-    """Return the statement that inserts rows of which there was never one."""
+def insert_statement(
+    table: Table, columns: Sequence[Column], into: str, *, timed: bool = False
+) -> str:
+    """Return the statement that inserts rows of which there was never one; ``timed`` as above."""
     names = "".join(f", {c.name}" for c in columns)
     values = "".join(f", m.n_{c.name}" for c in columns)
     every = (1 << len(table.columns)) - 1
     shares = _shares(table, "t")
+    given = _given(Op.INSERT, table, columns, timed=timed)
     headed = (
         "INSERT INTO sync.head AS h (site_id, table_no, id, created_at, version, ord)\n"
         "    SELECT %(site)s, %(table_no)s, i.id, i.created_at, i.version,\n"
@@ -175,10 +187,10 @@ def insert_statement(table: Table, columns: Sequence[Column], into: str) -> str:
         f"    RETURNING t.id, t.created_at{shares and f', {shares} AS scopes'}"
     )
     steps = [
-        f"i AS MATERIALIZED (\n    SELECT * FROM {_given(Op.INSERT, table, columns)}\n)",
+        f"i AS MATERIALIZED (\n    SELECT * FROM {given}\n)",
         f"headed AS (\n    {headed}\n)",
         "moved AS (\n    SELECT i.*, h.ord FROM headed AS h JOIN i USING (id)\n)",
-        _noted("I", str(every), _writer(table, columns), "moved"),
+        _noted("I", str(every), _writer(table, columns), timed=timed),
         _keyed(table),
         f"done AS (\n    {done}\n)",
         *_told(table),
@@ -211,13 +223,17 @@ def _keyed(table: Table) -> str:
 # --- what goes with each -------------------------------------------------------------------------
 
 
-def _noted(op: str, mask: str, writer: str, rows: str, replaced: str = "NULL") -> str:
+def _noted(
+    op: str, mask: str, writer: str, rows: str = "moved", *,
+    replaced: str = "NULL", timed: bool = False,
+) -> str:  # fmt: skip
+    names, values = (", times", ", m.times::jsonb") if timed else ("", "")
     return (
         "noted AS (\n"
         "    INSERT INTO sync.version (site_id, table_no, id, ord, version, op, mask, origin,\n"
-        "        writer, hlc, at_ms, clamped, replaced)\n"
+        f"        writer, hlc, at_ms, clamped, replaced{names})\n"
         f"    SELECT %(site)s, %(table_no)s, m.id, m.ord, m.version, '{op}', {mask}, %(origin)s,\n"
-        f"        {writer}, m.hlc, m.at_ms, m.clamped, {replaced} FROM {rows} AS m\n)"
+        f"        {writer}, m.hlc, m.at_ms, m.clamped, {replaced}{values} FROM {rows} AS m\n)"
     )
 
 

@@ -93,6 +93,8 @@ def transactions(site: Site, plan: Plan, key: str) -> list[SyncTransaction]:
             else:
                 block = site.delete("work_orders", ids[row], base=None, after=last[row])
             block.at = [NOON_MS + number]
+            if row % 2 and len(block.columns) >= 3:
+                block.times = [((0b001, NOON_MS - number), (0b110, NOON_MS - 1))]
             last[row] = tx_id
             blocks.append(block)
         sent.append(site.sends(*blocks, tx_id=tx_id))
@@ -123,8 +125,8 @@ ROWS = (
     " ORDER BY order_no"
 )
 VERSIONS = (
-    "SELECT v.id, v.op::text, v.mask, v.overruled, v.writer, v.at_ms, v.replaced - 'site_id',"
-    " v.version = h.version, h.deleted FROM sync.version v JOIN sync.head h"
+    "SELECT v.id, v.op::text, v.mask, v.overruled, v.writer, v.at_ms, v.times,"
+    " v.replaced - 'site_id', v.version = h.version, h.deleted FROM sync.version v JOIN sync.head h"
     " ON (h.site_id, h.table_no, h.id) = (v.site_id, v.table_no, v.id)"
     " WHERE v.site_id = %s AND v.id = ANY(%s::uuid[]) ORDER BY v.id, v.ord"
 )

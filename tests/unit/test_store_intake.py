@@ -12,6 +12,7 @@ from central.store.intake import Intake, take_in
 from shared.catalog import Catalog
 from shared.catalog_file import load_catalog
 from shared.changes import ChangeBlock, Op, Value
+from shared.clock import DRIFT_MAX_MS
 
 CATALOG = load_catalog()
 #: Near the time when the broker stored it.
@@ -187,3 +188,52 @@ def test_portions_of_rows_are_all_rows_in_order() -> None:
     assert [len(portion) for portion in portions] == [3, 3, 1]
     assert [each for portion in portions for each in portion.ids] == rows.ids
     assert list(rows.take([]).slices(3)) == []
+
+
+# --- times of columns -----------------------------------------------------------------------------
+
+
+def test_rows_whose_columns_are_all_of_one_time_carry_no_times() -> None:
+    assert rows_of(holds()).times == []
+    assert rows_of(replace(holds(2), times=[None, None])).times == []
+
+
+def test_times_of_columns_are_corrected_held_and_told_by_the_catalogues_own_bits() -> None:
+    block = holds(2, target_type=["LOT"] * 2, comment=["x"] * 2)
+    place = {name: 1 << at for at, name in enumerate(block.columns)}
+    late = ORIGIN.stored_at_ms + 10**6
+    told = ((place["comment"], 400), (place["target_type"], late))
+    rows = rows_of(replace(block, times=[None, told]))
+    mask = CATALOG.table("holds").mask
+    held = (ORIGIN.stored_at_ms + DRIFT_MAX_MS, True)
+    assert rows.times == [None, ((mask(["comment"]), (1400, False)), (mask(["target_type"]), held))]
+
+
+def test_a_column_whose_corrected_time_is_that_of_its_row_has_none_of_its_own() -> None:
+    late = ORIGIN.stored_at_ms + 10**6
+    rows = rows_of(replace(holds(1), at=[late], times=[((1, late + 1),)]))
+    assert (rows.clamped, rows.times) == ([True], [None])
+
+
+def test_the_time_of_a_column_that_we_do_not_have_is_dropped() -> None:
+    block = replace(holds(1, colour=["red"]), times=[((0b1000, 7), (0b0001, 8))])
+    rows = rows_of(block)
+    assert rows.times == [((CATALOG.table("holds").mask(["target_type"]), (1008, False)),)]
+
+
+def test_a_column_time_beyond_all_years_parks_its_row() -> None:
+    intake = taken(replace(holds(2), times=[None, ((1, 1 << 60),)]))
+    assert intake.rows is not None
+    assert len(intake.rows) == 1
+    (refusal,) = intake.refused
+    assert (refusal.reason, refusal.message) == (Reason.MALFORMED, "no such time")
+
+
+def test_rows_that_are_joined_and_picked_keep_their_times_wherever_others_have_none() -> None:
+    timed = rows_of(replace(holds(2), times=[None, ((1, 7),)]))
+    told = timed.times[1]
+    assert joined([rows_of(holds(2)), rows_of(holds(1))]).times == []
+    whole = joined([rows_of(holds(2)), timed, rows_of(holds(1))])
+    assert whole.times == [None, None, None, told, None]
+    assert whole.take([3, 0]).times == [told, None]
+    assert [portion.times for portion in whole.slices(3)] == [[None] * 3, [told, None]]

@@ -38,6 +38,13 @@ def test_the_statements_of_orders_are_those_that_were_read() -> None:
     assert f"{made}\n" == golden("central_apply_work_orders")
 
 
+def test_rows_without_times_of_their_columns_are_not_asked_for_any() -> None:
+    columns, into = [ORDERS.column("notes")], target(ORDERS, "SITE_001", ["2026-11"])
+    for make in (insert_statement, update_statement):
+        assert "%(times)s" not in make(ORDERS, columns, into)
+        assert "m.times::jsonb" in make(ORDERS, columns, into, timed=True)
+
+
 def test_rows_that_other_sites_share_are_told_to_them_by_the_same_statement() -> None:
     columns = [PERSONS.column("assigned_sites")]
     made = update_statement(PERSONS, columns, target(PERSONS, "SITE_001", ["2026-11"]))
