@@ -29,6 +29,11 @@ TRIES_MAX: Final = 5
 #: Before the second attempt; each further one is preceded by that much more.
 PAUSE_S: Final = 0.05
 
+#: A worker that stands still in the middle of a transaction (its machine is frozen, its line cut)
+#: holds the site's chain, and no other could go on from where its lease ran out: so PostgreSQL ends
+#: its session. Of one transaction, not of the session: a pooler may stand before us.
+ABANDONED: Final = b"SET LOCAL idle_in_transaction_session_timeout = '10s'"
+
 #: What passes when a transaction is tried again.
 _PASSING: Final = (
     psycopg.errors.DeadlockDetected,
@@ -46,8 +51,12 @@ class Session:
         connection: AsyncConnection[Any],
         catalog: Catalog,
         reconnect: Connect | None,
+        *,
+        asks_hello: bool = False,
     ) -> None:
+        """Take a connection; ``asks_hello`` as for ``CentralStore.open``."""
         self.catalog = catalog
+        self.asks_hello = asks_hello
         self._connection = connection
         self._reconnect = reconnect
         self._parents = parent_tables(catalog)
@@ -89,6 +98,7 @@ class Session:
     ) -> Result:
         connection = await self.ready()
         try:
+            await connection.execute(ABANDONED)
             result = await work(connection)
             await connection.commit()
         except BaseException as why:
@@ -99,6 +109,8 @@ class Session:
                 raise StoreBusy(f"a partition is not there: {why}") from why
             if isinstance(why, psycopg.errors.ReadOnlySqlTransaction):
                 raise StoreBusy(f"PostgreSQL takes no writes at the moment: {why}") from why
+            if isinstance(why, psycopg.errors.IdleInTransactionSessionTimeout):
+                raise StoreBusy(f"we stood still for too long: {why}") from why
             raise
         return result
 

@@ -1,4 +1,5 @@
-"""A whole system of one site for each fault."""
+"""A whole system for each fault: of one site within this process, or of two with all its programs
+as processes of their own."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import pytest
 from central.agent import run_feed, run_ingest
 from central.roles import as_role
 from central.settings import CentralSettings
+from tests.faults.system import System, running_system
 from tests.integration.central_world import CATALOG
 from tests.integration.conftest import centre, centre_template
 from tests.integration.whole_world import whole_world
@@ -18,7 +20,7 @@ from tests.integration.whole_world import whole_world
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
-__all__ = ["centre", "centre_template", "fed", "ingesting", "world"]
+__all__ = ["centre", "centre_template", "fed", "ingesting", "system", "world"]
 
 SITE = "SITE_001"
 
@@ -39,6 +41,13 @@ async def fed(world):
     )
     async with _running(run_feed(settings, CATALOG)):
         yield world
+
+
+@pytest.fixture
+async def system(centre, nats_server, tmp_path) -> AsyncIterator[System]:
+    """Two sites, one ingest and the feed as processes, settled."""
+    async with running_system(centre, nats_server.url, tmp_path) as system:
+        yield system
 
 
 @asynccontextmanager

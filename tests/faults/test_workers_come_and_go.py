@@ -1,0 +1,105 @@
+"""Ingest workers are killed, stand still beyond their leases, and join, while sites write."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import psutil
+import pytest
+
+from tests.faults.programs import LEASE_S
+from tests.faults.system import running_system
+from tests.integration.central_world import SITES
+
+pytestmark = pytest.mark.slow
+
+HOLDERS = "SELECT site, lease_holder, lease_token FROM sync.site WHERE lease_until > now()"
+
+
+@pytest.fixture
+async def system(centre, nats_server, tmp_path):
+    async with running_system(centre, nats_server.url, tmp_path, workers=3) as system:
+        yield system
+
+
+async def holders(system) -> dict[str, int]:
+    """Return the number of the process that holds each site, as far as one does."""
+    found = await system.world.central(HOLDERS)
+    return {site: int(holder.split("-")[-2]) for site, holder, _ in found}
+
+
+async def test_each_transaction_counts_once_while_workers_are_killed_and_join(system, seed):
+    chance, programs = random.Random(seed), system.programs
+    names = [f"ingest {n}" for n in (1, 2, 3)]
+    async with system.sessions() as sessions:
+        for turn in range(6):
+            for name in chance.sample(names, 1 + turn % 3):  # also all of them at once
+                await programs.kill(name)
+                await programs.start(name)
+            if turn % 2:  # else they are killed before they have a lease
+                await system.all_crosses(sessions)
+        await system.world.eventually(lambda: _shared_out(system))
+
+
+async def _shared_out(system) -> bool:
+    """Tell whether all registered sites are held, and not all by the same worker."""
+    held = await holders(system)
+    return len(held) == len(SITES) and len(set(held.values())) > 1
+
+
+async def test_a_worker_that_slept_through_its_lease_changes_nothing_when_it_wakes(system):
+    programs = system.programs
+    pids = {programs.running[f"ingest {n}"].pid: f"ingest {n}" for n in (1, 2, 3)}
+    async with system.sessions() as sessions:
+        for _ in range(3):
+            held = await system.world.eventually(lambda: holders(system))
+            site, pid = next(iter(held.items()))
+            sleeper = pids[pid]
+            programs.pause(sleeper)
+            await system.world.eventually(
+                lambda site=site, pid=pid: _is_held_by_another(system, site, pid),
+                timeout_s=10 * LEASE_S,
+            )
+            await system.all_crosses(sessions)
+            said = len(programs.log(sleeper))
+            programs.go_on(sleeper)
+            await system.world.eventually(
+                lambda name=sleeper, said=said: len(programs.log(name)) > said
+            )
+
+
+async def _is_held_by_another(system, site: str, pid: int) -> bool:
+    return (await holders(system)).get(site, pid) != pid
+
+
+async def test_a_worker_frozen_within_a_transaction_gives_its_site_up_to_another(system):
+    programs = system.programs
+    pids = {programs.running[f"ingest {n}"].pid: f"ingest {n}" for n in (1, 2, 3)}
+    async with system.sessions() as sessions:
+        site, pid = next(iter((await system.world.eventually(lambda: holders(system))).items()))
+        sleeper = pids[pid]
+        await _frozen_within_a_transaction(system, sleeper)
+        await system.world.eventually(lambda: _is_held_by_another(system, site, pid))
+        assert await _holds_a_lock(system, sleeper), "the window was not hit"
+        await system.all_crosses(sessions)
+        programs.go_on(sleeper)
+
+
+async def _frozen_within_a_transaction(system, name: str) -> None:
+    while True:
+        system.programs.pause(name)
+        if await _holds_a_lock(system, name):
+            return
+        system.programs.go_on(name)
+        await asyncio.sleep(0.005)
+
+
+async def _holds_a_lock(system, name: str) -> bool:
+    """Tell whether a worker is within a transaction that holds the chain of a site."""
+    process = psutil.Process(system.programs.running[name].pid)
+    ports = [each.laddr.port for each in process.net_connections("tcp") if each.laddr]
+    holding = """SELECT 1 FROM pg_stat_activity AS a JOIN pg_locks AS l USING (pid)
+                 WHERE a.client_port = ANY(%s) AND a.state = 'idle in transaction'
+                   AND l.relation = 'sync.epoch'::regclass AND l.mode = 'RowShareLock'"""
+    return bool(await system.world.central(holding, ports))
