@@ -27,6 +27,7 @@ from central.ingest import Stores, Worker
 from central.layout import keep_refusals, layout
 from central.partitions import make_ahead
 from central.relay import Relay
+from central.retention import Kept
 from central.store import CentralStore
 from central.upkeep import keep_up
 from shared.errors import ConsumerGone, Fatal, Transient
@@ -159,7 +160,12 @@ async def _purge(link: Link, site: str) -> None:
 async def _upkeep(settings: CentralSettings, catalog: Catalog, link: Link) -> None:
     del catalog, link
     async with _connection(settings, autocommit=True) as connection:
-        await keep_up(connection, safe_after_s=settings.safe_after_s, feed_days=settings.feed_days)
+        await keep_up(
+            connection,
+            safe_after_s=settings.safe_after_s,
+            feed_days=settings.feed_days,
+            kept=Kept(version_days=settings.version_days, history_days=settings.history_days),
+        )
 
 
 async def _make_partitions(settings: CentralSettings, catalog: Catalog, link: Link) -> None:

@@ -15,6 +15,7 @@ SKIPPED = Counter("mes_central_skipped_total", "Transactions that came again", [
 PARKED = Counter("mes_central_parked_total", "Rows parked", ["site"])
 REFUSED = Counter("mes_central_refused_total", "Messages refused", ["site", "why"])
 APPLY_SECONDS = Histogram("mes_central_apply_seconds", "Time of one apply", ["site"])
+PRUNED = Counter("mes_central_pruned_total", "Rows of bookkeeping past their time", ["what"])
 FEED_ENTRIES = Counter("mes_central_feed_entries_total", "Feed entries made", ["scope"])
 
 

@@ -44,7 +44,15 @@ class CentralSettings:
         default=26.0,
         metadata={"help": "once backups are marked: the newest is not to be older than this, h"},
     )
-    feed_days: int = field(default=14, metadata={"help": "days that feed entries are kept"})
+    feed_days: float = field(default=14, metadata={"help": "days that feed entries are kept"})
+    version_days: float = field(
+        default=90,
+        metadata={"help": "days that versions which a write may be based on are kept; 0 for ever"},
+    )
+    history_days: float = field(
+        default=3650,
+        metadata={"help": "days that conflicts and parked rows are kept once settled; 0 for ever"},
+    )
     fact_days: int = field(
         default=31, metadata={"help": "days of facts that a new store gets with its snapshot"}
     )
@@ -59,8 +67,13 @@ class CentralSettings:
         """Refuse what can't be kept, or what the sites could not follow."""
         if not self.backup_hours > 0:
             raise BadSetting(f"MES_BACKUP_HOURS={self.backup_hours} is not above 0")
-        if not 1 <= self.feed_days < TOMBSTONE_DAYS:
+        if not 0 < self.feed_days < TOMBSTONE_DAYS:
             raise BadSetting(
-                f"MES_FEED_DAYS={self.feed_days} is not from 1 to {TOMBSTONE_DAYS - 1}: sites"
-                f" remember a deletion for {TOMBSTONE_DAYS} days"
+                f"MES_FEED_DAYS={self.feed_days:g} is not above 0 and below {TOMBSTONE_DAYS}:"
+                f" sites remember a deletion for {TOMBSTONE_DAYS} days"
+            )
+        if min(self.version_days, self.history_days) < 0:
+            raise BadSetting(
+                f"MES_VERSION_DAYS={self.version_days:g} and MES_HISTORY_DAYS="
+                f"{self.history_days:g} must not be negative; 0 keeps for ever"
             )

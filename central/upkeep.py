@@ -6,7 +6,9 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+from central import metrics
 from central.backups import MARK_LOCK, read_summary
+from central.retention import Kept, forget
 from shared.observe import note
 
 if TYPE_CHECKING:
@@ -88,7 +90,7 @@ DELETE FROM sync.feed AS f USING (
     SELECT o.scope, o.pos FROM sync.feed_head AS h CROSS JOIN LATERAL (
         SELECT scope, pos, made_at FROM sync.feed
         WHERE scope = h.scope AND pos < h.pos ORDER BY pos LIMIT %(slice)s) AS o
-    WHERE o.made_at < now() - make_interval(days => %(days)s)) AS o
+    WHERE o.made_at < now() - %(days)s * interval '1 day') AS o
 WHERE f.scope = o.scope AND f.pos = o.pos"""
 
 # Remembered twice as long as entries: a late copy of a transaction must still be known.
@@ -98,7 +100,7 @@ DELETE FROM sync.applied AS a USING (
         SELECT tx_id, applied_at FROM sync.applied
         WHERE site = e.site AND epoch = e.epoch AND n < least(e.safe_n, e.last_n)
         ORDER BY n LIMIT %(slice)s) AS o
-    WHERE o.applied_at < now() - make_interval(days => 2 * %(days)s)) AS o
+    WHERE o.applied_at < now() - 2 * %(days)s * interval '1 day') AS o
 WHERE a.tx_id = o.tx_id"""
 
 # Parts that nobody will ask for again: their transaction came whole another way, or never can.
@@ -126,7 +128,7 @@ _PRUNED: Final = {
 }  # fmt: skip
 
 
-async def prune(connection: AsyncConnection[Any], feed_days: int) -> dict[str, int]:
+async def prune(connection: AsyncConnection[Any], feed_days: float) -> dict[str, int]:
     """Delete what is past its time, slice by slice; return the counts.
 
     An edge that was away for longer than its feed's entries are kept takes a snapshot.
@@ -146,11 +148,15 @@ async def prune(connection: AsyncConnection[Any], feed_days: int) -> dict[str, i
     return pruned
 
 
-async def keep_up(connection: AsyncConnection[Any], *, safe_after_s: float, feed_days: int) -> None:
+async def keep_up(
+    connection: AsyncConnection[Any], *, safe_after_s: float, feed_days: float, kept: Kept
+) -> None:
     """Do the upkeep every minute until cancelled; ``connection`` must be in autocommit mode."""
     while True:
         moved = await advance_safe(connection, safe_after_s)
-        pruned = await prune(connection, feed_days)
+        pruned = await prune(connection, feed_days) | await forget(connection, kept)
+        for what, count in pruned.items():
+            metrics.PRUNED.labels(what).inc(count)
         if moved or any(pruned.values()):
             note(_log, "upkeep", safe_moved=moved, **pruned)
         await asyncio.sleep(UPKEEP_EVERY_S)

@@ -14,6 +14,7 @@ from edge.store import (
     position,
     setup,
     snapshot,
+    spent,
     tombstones,
 )
 from edge.store.apply import FeedOutcome
@@ -123,9 +124,10 @@ class EdgeStore:
     def prune(self, now_ms: int) -> int:
         """Remove what is safe from the outbox, never more; return the number of parts.
 
-        A few of the deletions that are long past are forgotten, too.
+        Some of what is long past beside it is forgotten, too.
         """
         tombstones.prune(self.opened, now_ms)
+        spent.prune(self.opened, now_ms)
         with writing(self.opened.connection):
             return outbox.prune(self.opened.connection)
 

@@ -13,5 +13,17 @@ from shared.settings import read_settings
 @pytest.mark.parametrize("days", [0, TOMBSTONE_DAYS])
 def test_a_feed_reaches_back_no_further_than_sites_remember_deletions(days):
     given = {"MES_DATABASE_URL": "postgresql://centre", "MES_FEED_DAYS": str(days)}
-    with pytest.raises(BadSetting, match=f"MES_FEED_DAYS={days} is not from 1 to 89"):
+    with pytest.raises(BadSetting, match=f"MES_FEED_DAYS={days} is not above 0 and below 90"):
         read_settings(CentralSettings, given)
+
+
+@pytest.mark.parametrize("name", ["MES_VERSION_DAYS", "MES_HISTORY_DAYS"])
+def test_a_negative_time_to_keep_things_is_refused_by_name(name):
+    given = {"MES_DATABASE_URL": "postgresql://centre", name: "-1"}
+    with pytest.raises(BadSetting, match=f"{name}=-1"):
+        read_settings(CentralSettings, given)
+
+
+def test_times_may_be_parts_of_a_day():
+    given = {"MES_DATABASE_URL": "postgresql://centre", "MES_FEED_DAYS": "0.5"}
+    assert read_settings(CentralSettings, given).feed_days == 0.5
