@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from shared.changes import Ack, ChangeBlock, Fate, HeadBlock, Op, Part, PartBody
 from shared.errors import MalformedMessage, Poison, UnknownWireVersion
 from sync import codec, protocol
+from sync.frames import frame
 
 ID = "018f4b7e-0000-7000-8000-000000000001"
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -249,6 +250,47 @@ def test_well_formed_msgpack_of_another_shape_is_refused(shape):
         codec.decode_body(msgpack.packb(shape))
 
 
+def test_numbers_that_compare_equal_are_not_packed_as_one():
+    column = [1, 1.0, 1]
+    block = ChangeBlock(
+        "t", Op.INSERT, ("c",), ["S"] * 3, ["now"] * 3, ["a", "b", "c"], new=[column]
+    )
+    body = PartBody(1, 2, 3, (block,))
+    assert same_types(codec.decode_body(codec.encode_body(body)), body)
+
+
+TWO_ROWS = {
+    "table": "t", "op": Op.UPDATE, "columns": ("c",), "sites": ["S", "T"],
+    "created": ["now", "then"], "ids": ["a", "b"], "at": [1, 2], "base": [ID, None],
+    "after": [None, ID], "new": [[1, 2]], "old": [[0, 1]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("name", ["sites", "created", "at", "base", "after", "new", "old"])
+def test_a_column_of_more_or_fewer_values_than_rows_is_refused(name, rows):
+    whole = TWO_ROWS[name][0] if name in ("new", "old") else TWO_ROWS[name]
+    column = (whole * 2)[:rows]
+    block = ChangeBlock(**TWO_ROWS | {name: [column] if name in ("new", "old") else column})
+    assert codec.decode_body(codec.encode_body(PartBody(1, 2, 3, (ChangeBlock(**TWO_ROWS),))))
+    with pytest.raises(MalformedMessage):
+        codec.decode_body(codec.encode_body(PartBody(1, 2, 3, (block,))))
+
+
+@pytest.mark.parametrize("value", [True, [1], {"a": 1}, msgpack.ExtType(7, b"x")])
+def test_a_value_of_a_type_that_no_column_has_is_refused(value):
+    for name in ("new", "old"):
+        block = ChangeBlock(**TWO_ROWS | {name: [[1, value]]})
+        with pytest.raises(MalformedMessage):
+            codec.decode_body(codec.encode_body(PartBody(1, 2, 3, (block,))))
+
+
+def test_a_message_of_another_kind_is_refused_though_its_fields_would_fit():
+    assert codec.decode_control(frame("C", ({"n": 1},))) == {"n": 1}
+    with pytest.raises(MalformedMessage, match="kind 'C'"):
+        codec.decode_control(frame("Q", ({"n": 1},)))
+
+
 @pytest.mark.parametrize("n", [-1, 0, 2**63, 2**64 - 1])
 def test_a_number_that_no_position_can_have_is_refused(n):
     with pytest.raises(MalformedMessage, match=f"n is {n}"):
@@ -314,8 +356,9 @@ def test_a_bomb_is_refused_before_it_is_unpacked():
 def test_a_body_that_does_not_tell_its_size_is_refused():
     stream = zstandard.ZstdCompressor(write_content_size=False).compressobj()
     packed = stream.compress(b"x" * 100) + stream.flush()
-    with pytest.raises(MalformedMessage):
-        codec.decompress(packed)
+    for look in (codec.decompress, codec.body_size):
+        with pytest.raises(MalformedMessage):
+            look(packed)
 
 
 @pytest.mark.parametrize("size", [0, 10, codec.FRAME_BYTES_MAX, codec.FRAME_BYTES_MAX * 3 + 1])

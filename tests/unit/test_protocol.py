@@ -131,6 +131,14 @@ def test_each_part_of_a_transaction_goes_into_its_hash(part, one, other):
     assert (transaction_hash(**one) == transaction_hash(**changed)) == (one == changed)
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_every_single_digest_of_a_transaction_goes_into_its_hash(place):
+    digests = [digest(b"a"), digest(b"b"), digest(b"c")]
+    changed = [*digests[:place], digest(b"x"), *digests[place + 1 :]]
+    one, other = (transaction_hash(GENESIS, EPOCH, 1, tx_id(1), d) for d in (digests, changed))
+    assert one != other
+
+
 def test_the_hash_of_a_transaction_does_not_depend_on_how_its_digests_are_handed_over():
     digests = [digest(b"a"), digest(b"b")]
     as_list = transaction_hash(GENESIS, EPOCH, 1, tx_id(1), digests)

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from shared.errors import BrokerUnreachable, Poison, StoreBusy
+from shared.errors import BrokerUnreachable, MalformedMessage, Poison, StoreBusy
 from sync import codec
+from sync.frames import frame
 from sync.protocol import Verdict
 from sync.pump import Message, Receiver, Sender
 from tests.contract.fakes import FakeOutbox, FakeStream
@@ -43,6 +44,26 @@ async def test_a_sender_that_starts_anew_learns_the_tail_from_the_broker():
     stream = FakeStream(messages=[b"old"] * 5)
     await drain(Sender(FakeOutbox(), stream))
     assert stream.messages[5:] == NUMBERS
+
+
+async def test_a_tail_that_is_ahead_of_us_is_no_loss_and_rewinds_nothing():
+    outbox = FakeOutbox()
+    await drain(Sender(outbox, FakeStream(messages=[b"old"] * 5)))
+    assert outbox.rewinds == 0
+
+
+async def test_a_message_in_pieces_counts_as_one_and_the_next_is_not_left_out():
+    large = bytes(codec.FRAME_BYTES_MAX + 1)
+    messages = [large, *NUMBERS]
+    outbox, stream, inbox = FakeOutbox(count=len(messages)), FakeStream(), FakeInbox()
+
+    async def next_one(bytes_max):
+        return messages[outbox.at : outbox.at + 1]
+
+    outbox.next = next_one
+    await drain(Sender(outbox, stream))
+    await Receiver(inbox).receive_next([Message(m, 1) for m in stream.messages])
+    assert [m.payload for m in inbox.taken] == messages
 
 
 async def test_a_lost_ack_doubles_a_batch_but_loses_nothing():
@@ -111,6 +132,25 @@ async def test_after_a_gap_the_missing_messages_are_asked_for():
     inbox = FakeInbox(verdicts=[Verdict.GAP])
     assert await Receiver(inbox).receive_next([Message(b"9", 1)]) is Verdict.GAP
     assert inbox.asked == 1
+
+
+async def test_after_a_fork_nothing_of_what_follows_is_handed_on():
+    inbox = FakeInbox(verdicts=[Verdict.FORK])
+    piece = codec.fragments(bytes(codec.FRAME_BYTES_MAX + 1))[0]
+    deliveries = [Message(b"1", 1), Message(piece[:-5], 1), Message(b"2", 1)]
+    assert await Receiver(inbox).receive_next(deliveries) is Verdict.FORK
+    assert ([m.payload for m in inbox.taken], inbox.refused) == ([b"1"], [])
+
+
+async def test_pieces_that_make_another_message_than_they_name_are_refused():
+    inbox = FakeInbox()
+    whole, other = codec.fragments(LARGE), codec.fragments(LARGE[::-1])
+    name = codec.decode_fragment(whole[0])[0]
+    forged = frame("X", (name, *codec.decode_fragment(other[1])[1:]))
+    pieces = [whole[0], forged, *whole[2:]]
+    await Receiver(inbox).receive_next([Message(piece, 1) for piece in pieces])
+    assert [type(why) for why in inbox.refused] == [MalformedMessage]
+    assert inbox.taken == []
 
 
 async def test_a_damaged_fragment_is_refused_and_what_follows_goes_on():

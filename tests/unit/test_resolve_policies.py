@@ -11,7 +11,18 @@ from shared.clock import DRIFT_MAX_MS, touch_ms
 from shared.errors import InvalidValue, UnknownColumn
 from sync.policies import _RULES
 from sync.resolve import CENTRE, Outcome, resolve
-from tests.unit.resolve_cases import TABLE, Row, after, author, contest, head, seeing, update, wrote
+from tests.unit.resolve_cases import (
+    TABLE,
+    Row,
+    after,
+    author,
+    contest,
+    head,
+    seeing,
+    set_of,
+    update,
+    wrote,
+)
 
 HOUR_MS = 3_600_000
 
@@ -164,6 +175,22 @@ def test_both_differences_of_a_sum_count():
     row, conflict = contest(write, count=8)
     assert (row["count"], conflict.outcome) == (10, Outcome.MERGED)
     assert conflict.result == {"count": 10}
+
+
+@pytest.mark.parametrize(
+    ("column", "head", "seen", "wrote", "stands"),
+    [
+        ("count", 8, 10, 12, 10),
+        ("stock", "8", "10", "12.5", "10.5"),
+        ("tags", set_of("a"), set_of("ab"), set_of("abc"), set_of("ac")),
+    ],
+)
+def test_a_sum_or_set_takes_the_difference_also_where_nothing_is_concurrent(
+    column, head, seen, wrote, stands
+):
+    asked = update("S1", 1, old={column: seen}, **{column: wrote})
+    done = resolve(TABLE, {column: head}, None, (), asked)
+    assert done.values == {column: stands}
 
 
 def test_two_who_both_count_from_five_to_seven_have_counted_four():

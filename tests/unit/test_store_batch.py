@@ -310,6 +310,11 @@ def test_links_beyond_the_closing_are_settled_without_effect() -> None:
     assert (found.verdict, found.accepted, found.skipped) == (Verdict.APPLY, [], 2)
 
 
+def test_the_last_link_before_the_closing_is_taken() -> None:
+    found = judged([link(1, GENESIS, A), link(2, A, B)], gate(closed_at_n=1))
+    assert ([each.n for each in found.accepted], found.skipped) == ([1], 1)
+
+
 def test_nothing_is_taken_of_a_site_that_was_stopped() -> None:
     found = judged([link(1, GENESIS, A)], gate(stopped_because="a clone"))
     assert (found.verdict, found.accepted) == (Verdict.FORK, [])
