@@ -91,6 +91,15 @@ async def test_both_counts_count_exactly_once(world: World) -> None:
     assert (await row.holds("cycle_count"), outcome.conflicts) == (("9",), {"sum": 1})
 
 
+async def test_a_difference_is_added_though_the_row_has_the_version_that_was_seen(
+    world: World,
+) -> None:
+    row = await shared_row(world, "equipment", equipment_code="E1", cycle_count=8)
+    # What the site showed held two more of its own, of which the centre knows nothing.
+    await row.here(cycle_count=(10, 13))
+    assert await row.holds("cycle_count") == ("11",)
+
+
 async def test_the_larger_severity_stands_whoever_wrote_it(world: World) -> None:
     row = await shared_row(world, "quality_alerts", alert_type="x", severity=1)
     await row.central(severity=4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -142,6 +143,15 @@ async def test_the_worker_before_is_fenced_when_it_wakes_up_late(centre: str) ->
         with pytest.raises(LeaseLost, match="other has SITE_001"):
             await site.apply(site.sends(site.insert("job_responses", site.report())))
         assert await world.value("SELECT count(*) FROM mes.job_responses") == 1
+
+
+async def test_an_older_token_is_fenced_though_the_name_of_its_worker_is_right(centre: str) -> None:
+    async with open_world(centre) as world:
+        lease, site = world.leases["SITE_001"], world.site()
+        world.leases["SITE_001"] = replace(lease, token=lease.token - 1)
+        with pytest.raises(LeaseLost):
+            await site.apply(site.sends(site.insert("job_responses", site.report())))
+        assert await world.value("SELECT count(*) FROM mes.job_responses") == 0
 
 
 async def test_two_workers_that_both_believe_in_their_lease_apply_each_transaction_once(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
+from central.roles import as_role
 from shared.catalog import Catalog
 from tests.integration.apply_world import CREATED, Site, World, open_world
+from tests.integration.test_central_conflicts_rows import waits_for_a_lock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -110,6 +114,30 @@ async def test_a_retry_never_beats_a_later_write_of_the_same_site(world: World) 
         assert await mended.store.retry(ticket) is True
     assert await world.one("SELECT notes, priority FROM mes.work_orders") == ("newer", 1000)
     assert await world.conflicts() == [("notes", "last_write", "central", {"notes": "newer"})]
+
+
+async def test_a_row_that_the_centre_makes_at_the_moment_of_its_retry_is_not_overwritten_unseen(
+    world: World,
+) -> None:
+    site = world.site()
+    first, second = site.order(order_no="WO-1"), site.order(order_no="WO-1", notes="site")
+    await site.writes(site.insert("work_orders", first))
+    assert (await site.apply(site.sends(site.insert("work_orders", second)))).parked == 1
+    ticket = await world.value("SELECT ticket::text FROM sync.waiting")
+    await world.client("UPDATE mes.work_orders SET order_no = 'WO-2' WHERE id = %s", first["id"])
+    async with await psycopg.AsyncConnection.connect(as_role(world.url, "mes_app")) as program:
+        await program.execute(b"SELECT set_config('app.current_site_id', 'SITE_001', true)")
+        await program.execute(
+            b"INSERT INTO mes.work_orders (id, created_at, order_no, notes)"
+            b" VALUES (%s, %s, 'WO-9', 'centre')",
+            [second["id"], CREATED],
+        )
+        retrying = asyncio.create_task(world.store.retry(ticket))
+        await waits_for_a_lock(world)
+        await program.commit()
+    assert await retrying is True
+    kept = "SELECT central_value->>'notes', here_value->>'notes' FROM mes.sync_conflicts"
+    assert ("centre", "site") in await world.rows(kept)
 
 
 async def test_a_retry_is_in_conflict_with_what_the_centre_wrote_meanwhile(

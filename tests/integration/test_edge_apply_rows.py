@@ -104,6 +104,15 @@ def test_what_is_safe_is_never_more_than_what_is_decided_and_never_goes_back(pla
         assert plant.store.position().safe_n == expected
 
 
+def test_what_is_decided_and_not_yet_safe_stays_in_the_outbox(plant):
+    plant.insert("orders", id=ROW)
+    n = plant.drain()
+    plant.take(ack=plant.ack(n, safe_n=n - 1))
+    assert (plant.store.position().acked_n, plant.store.position().safe_n) == (n, n - 1)
+    plant.store.prune(next(plant.clock))
+    assert plant.tx_id(n)
+
+
 def test_an_ack_of_a_clean_write_does_not_forget_the_order_of_the_last_head(plant):
     plant.take(order(at=7, notes="theirs"))
     plant.update("orders", ROW, notes="mine")

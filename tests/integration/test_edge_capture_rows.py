@@ -69,6 +69,14 @@ def test_an_update_sends_the_touched_columns_and_what_stood_in_them(site):
     assert row.after is None
 
 
+def test_columns_that_are_edited_as_one_thing_travel_as_one(site):
+    row_id = site.order(qty_ordered="5", uom="pcs", planned_start=CREATED)
+    site.update("work_orders", row_id, qty_ordered="6")
+    (row,) = site.sent()
+    assert row.what == ("U", "qty_ordered", "uom")
+    assert (row.old["uom"], row.new["uom"]) == ("pcs", "pcs")
+
+
 def test_a_write_on_an_undecided_one_names_it_and_keeps_the_base(site):
     row_id = site.order(1)
     site.update("work_orders", row_id, notes="a")

@@ -202,6 +202,18 @@ def test_an_old_value_that_is_no_utf8_travels_too(odd):
     assert (row.old, row.new) == ({"t": b"\xffA"}, {"t": "mended"})
 
 
+def test_a_drain_that_meets_a_text_that_is_no_utf8_sends_what_it_had_begun_with_once(odd):
+    odd.insert("odd", id=uid(1), t="good")
+    odd.write(
+        "INSERT INTO odd_facts (id, created_at, t) VALUES (?, ?, CAST(x'ff41' AS TEXT))",
+        uid(2),
+        CREATED,
+    )
+    sent = [(row.table, row.id, row.new["t"]) for row in odd.sent()]
+    assert sorted(sent) == [("odd", uid(1), "good"), ("odd_facts", uid(2), b"\xffA")]
+    assert odd.owed() == [("odd", uid(1), "I")]
+
+
 def test_a_fact_whose_key_is_no_utf8_is_sent_so_that_the_centre_can_name_it(odd):
     odd.write("INSERT INTO odd_facts (id, i) VALUES (CAST(x'ff41' AS TEXT), 1)")
     (row,) = odd.sent()
