@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 
 from central import snapshot
 from central.backups import LATE_HOURS, told_to_site
+from central.compare import Comparing
 from central.feed import entries_after, feed_position
 from central.store.finish import stop
 from shared.changes import GENESIS, SHARED
@@ -65,6 +66,7 @@ class Control:
         self._catalog = catalog
         #: Tells how many messages of a site the broker still holds for the ingest.
         self._waiting = waiting
+        self._comparing = Comparing(pool, catalog)
         self._spools: dict[str, asyncio.Task[str]] = {}
         self._starts: dict[str, asyncio.Future[tuple[str, Fields]]] = {}
         self._turns = asyncio.Semaphore(_SPOOLS_MAX)
@@ -81,6 +83,7 @@ class Control:
             "feed": self._feed,
             "snapshot": self._snapshot,
             "chunk": self._chunk,
+            "compare": self._comparing.answer,
         }
         if verb not in verbs:
             raise MalformedMessage(f"no question is called {verb!r}")

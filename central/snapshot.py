@@ -135,7 +135,7 @@ def share_query(table: Table, site: str, fact_days: int) -> sql.Composed:
              AND h.table_no = (SELECT no FROM sync.table_no WHERE name = {name})"""
         where = "true"
     text = f"""COPY (SELECT {key_expressions()}, {version}{listed}
-        FROM mes.{{table}} t {join} WHERE {where} AND ({_in_share(table)})) TO STDOUT"""
+        FROM mes.{{table}} t {join} WHERE {where} AND ({in_share(table)})) TO STDOUT"""
     return sql.SQL(text).format(
         table=sql.Identifier(table.name),
         name=sql.Literal(table.name),
@@ -146,7 +146,7 @@ def share_query(table: Table, site: str, fact_days: int) -> sql.Composed:
     )
 
 
-def _in_share(table: Table) -> str:
+def in_share(table: Table) -> str:
     tests = []
     for name in table.share:
         if name != "site_id" and table.column(name).type.kind is Kind.SET:

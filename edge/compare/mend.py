@@ -1,0 +1,86 @@
+"""Repairs rows that differ: the centre is asked to send them, or they are sent to it again."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Final
+
+from edge.compare.confirm import confirm
+from edge.differences import State
+from edge.store import mend
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+
+    from edge.compare.confirm import Judged
+    from edge.compare.scope import Scope
+    from edge.store.open import Opened
+
+    #: Calls a function that writes the store, in the thread that does so.
+    Write = Callable[..., Awaitable[Any]]
+
+#: Rows, and bytes of their values, about, that are repaired by one question.
+_ROWS_MAX: Final = 200
+_BYTES_MAX: Final = 400_000
+#: What the centre says of rows that are on their way now, to here or to there.
+UNDER_WAY: Final = ("sent", "resend", "revive", "keys")
+
+
+async def repair(
+    scope: Scope, judged: Mapping[str, Judged], run: tuple[str, str], opened: Opened,
+    write: Write, now_ms: int,
+) -> dict[str, str]:  # fmt: skip
+    """Repair rows and wait for what comes of it; return for each row what was done.
+
+    Safe to repeat, and to interrupt: what was asked for goes on by itself.
+    """
+    done: dict[str, str] = {}
+    for some in _batches(judged):
+        items = [_item(row_id, judged[row_id]) for row_id in some]
+        answers = await scope.centre.repair(scope.table.name, items, run=run[0], began_at=run[1])
+        again: dict[str, str | None] = {}
+        keys: dict[str, tuple[str, str]] = {}
+        for row_id, (action, version) in zip(some, answers, strict=True):
+            done[row_id] = action
+            if action in ("resend", "revive"):
+                again[row_id] = version
+            elif action in UNDER_WAY and _has_other_keys(judged[row_id]):
+                there = judged[row_id].there
+                keys[row_id] = (there.site_id, there.created_at)
+        await write(mend.put_keys, opened, scope.table, keys)
+        await write(mend.resend, opened, scope.table, again, now_ms)
+    return done
+
+
+async def settled(scope: Scope, done: Mapping[str, str]) -> int:
+    """Return how many of the rows that are being repaired are no difference any more."""
+    under_way = [row_id for row_id, action in done.items() if action in UNDER_WAY]
+    states = await confirm(scope, under_way)
+    counts: dict[State, int] = defaultdict(int)
+    for each in states.values():
+        counts[each.state] += 1
+    return counts[State.EQUAL] + counts[State.PARKED] + counts[State.ASIDE]
+
+
+def _has_other_keys(judged: Judged) -> bool:
+    there = judged.there
+    return judged.state is State.DIFFERENT and judged.here.key != (there.site_id, there.created_at)
+
+
+def _item(row_id: str, judged: Judged) -> list[Any]:
+    here, there = judged.here, judged.there
+    return [there.site_id, there.created_at, row_id, there.version, here.values, here.key]
+
+
+def _batches(judged: Mapping[str, Judged]) -> Iterator[Sequence[str]]:
+    batch: list[str] = []
+    size = 0
+    for row_id, each in judged.items():
+        own = sum(len(v) if isinstance(v, str | bytes) else 9 for v in each.here.values or ())
+        if batch and (len(batch) == _ROWS_MAX or size + own > _BYTES_MAX):
+            yield batch
+            batch, size = [], 0
+        batch.append(row_id)
+        size += own
+    if batch:
+        yield batch

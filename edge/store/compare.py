@@ -1,0 +1,294 @@
+"""The store's side of a comparison: sums, hashes and contents of its rows.
+
+It reads over a connection of its own, beside whoever writes. ``shared.sums`` says what is summed
+up: SQLite makes the text of a row, in one pass over a table, and Python hashes it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from edge import capture
+from edge.differences import Here
+from edge.sql_text import of_row, quoted
+from edge.store import aside, position
+from edge.store.canon import as_instant
+from edge.store.open import connect_to_read, lenient
+from shared.catalog import COMMON, CREATED_AT, ID, SITE_ID, Column, Kind, Table
+from shared.errors import InvalidValue
+from shared.sums import (
+    BYTES_MARK,
+    DAY_CHARACTERS,
+    FREE,
+    MINUTE_CHARACTERS,
+    SEPARATOR,
+    Cut,
+    Sum,
+    Sums,
+    float_text,
+    folded,
+    hash_of,
+)
+from shared.values import canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from edge.store.open import Opened
+    from edge.store.position import EdgePosition
+    from shared.changes import Value
+
+#: Rows hashed between two looks at the clock.
+PAGE_ROWS: Final = 500
+_INSTANT: Final = "_sync_instant"
+_FLOAT: Final = "_sync_float"
+#: Why a row aside is no difference: it is listed already.
+_ASIDE: Final = (aside.UNIQUE, aside.REFUSED, aside.TOO_LARGE)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The rows of a table that are asked for, and the columns that both ends have."""
+
+    table: Table
+    columns: tuple[Column, ...]
+    cut: Cut = field(default_factory=Cut)
+
+
+class Looker:
+    """Reads a store for a comparison, from one thread.
+
+    ``rest`` is the share of the time that it leaves to others: 0 to be fast, 0.5 for half of it.
+    """
+
+    def __init__(self, opened: Opened, *, rest: float = 0.0) -> None:
+        self._opened = opened
+        self._rest = rest
+        self._connection = connect_to_read(opened.path)
+        self._connection.create_function(_FLOAT, 1, _float, deterministic=True)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def position(self) -> EdgePosition:
+        """Return where the store stands."""
+        return position.read(self._connection)
+
+    # --- what there is ------------------------------------------------------------------------
+
+    def count(self, table: Table) -> int:
+        """Return the number of rows."""
+        (count,) = self._connection.execute(f"SELECT count(*) FROM {quoted(table.name)}").fetchone()
+        return int(count)
+
+    def days(self, table: Table) -> list[tuple[str, int]]:
+        """Return the days on which facts were created, with the rows of each."""
+        day = f"substr({self._created(table)}, 1, {DAY_CHARACTERS})"
+        with lenient(self._connection):
+            rows = self._connection.execute(
+                f"SELECT {day}, count(*) FROM {quoted(table.name)} d GROUP BY 1 ORDER BY 1"
+            ).fetchall()
+        return [(str(day), count) for day, count in rows]
+
+    def kept_from(self, table: Table) -> str:
+        """Return the day before which facts may be missing here; "" for none."""
+        row = self._connection.execute(
+            "SELECT kept_from FROM _sync_table WHERE name = ?", (table.name,)
+        ).fetchone()
+        return row[0] or "" if row else ""
+
+    # --- sums and hashes ----------------------------------------------------------------------
+
+    def sums(self, part: Part) -> Sums:
+        """Return the sums of the buckets."""
+        rows: dict[bytes, int] = {}
+        totals: dict[bytes, int] = {}
+        bucket, given = self._bucket(part)
+        for name, text in self._read(part, bucket, given):
+            rows[name] = rows.get(name, 0) + 1
+            totals[name] = totals.get(name, 0) + hash_of(text)
+        return {
+            name.decode(errors="replace"): Sum(count, folded(totals[name]))
+            for name, count in rows.items()
+        }
+
+    def hashes(self, part: Part) -> dict[str, int]:
+        """Return the hash of each row by its id."""
+        read = self._read(part, of_row("id"), [])
+        return {row_id.decode(errors="replace"): hash_of(text) for row_id, text in read}
+
+    def _read(
+        self, part: Part, first: str, given: Sequence[object]
+    ) -> Iterator[tuple[bytes, bytes]]:
+        where, more = self._where(part)
+        query = (
+            f"SELECT CAST({first} AS BLOB), CAST({self._text(part)} AS BLOB)"
+            f" FROM {quoted(part.table.name)} d{where}"
+        )
+        cursor = self._connection.execute(query, (*given, *more))
+        while True:
+            started = time.perf_counter()
+            page = cursor.fetchmany(PAGE_ROWS)
+            yield from page
+            if len(page) < PAGE_ROWS:
+                return
+            if self._rest:
+                took = time.perf_counter() - started
+                time.sleep(took * self._rest / (1 - self._rest))
+
+    def _text(self, part: Part) -> str:
+        columns = (ID, SITE_ID, CREATED_AT, *part.columns)
+        forms = (_form(c.type.kind, self._value(part.table, c)) for c in columns)
+        return f" || '{SEPARATOR}' || ".join(forms)
+
+    def _value(self, table: Table, column: Column) -> str:
+        return self._created(table) if column is CREATED_AT else of_row(column.name)
+
+    def _created(self, table: Table) -> str:
+        zone = self._opened.forms[table.name].created_zone
+        if zone is None:
+            return of_row("created_at")
+        name = f"{_INSTANT}_{self._opened.numbers[table.name]}"
+        self._connection.create_function(
+            name, 1, lambda value: _instant(value, zone), deterministic=True
+        )
+        return f"{name}({of_row('created_at')})"
+
+    def _bucket(self, part: Part) -> tuple[str, list[object]]:
+        if part.cut.digits:
+            return f"substr({of_row('id')}, {-part.cut.digits:d})", []
+        created = self._created(part.table)
+        day = f"substr({created}, 1, {DAY_CHARACTERS})"
+        if not part.cut.minutes_from:
+            return day, []
+        minute = f"substr({created}, 1, {MINUTE_CHARACTERS})"
+        return f"CASE WHEN {created} < ? THEN {day} ELSE {minute} END", [part.cut.minutes_from]
+
+    def _where(self, part: Part) -> tuple[str, list[object]]:
+        cut, created = part.cut, self._created(part.table)
+        tests: list[str] = []
+        given: list[object] = []
+        for bound, test in ((cut.since, f"{created} >= ?"), (cut.before, f"{created} < ?")):
+            if bound:
+                tests.append(test)
+                given.append(bound)
+        if cut.endings:
+            tests.append(
+                f"substr({of_row('id')}, {-len(cut.endings[0]):d})"
+                " IN (SELECT value FROM json_each(?))"
+            )
+            given.append(json.dumps(cut.endings))
+        return (f" WHERE {' AND '.join(tests)}" if tests else ""), given
+
+    # --- rows ---------------------------------------------------------------------------------
+
+    def look(self, part: Part, ids: Sequence[str]) -> tuple[EdgePosition, dict[str, Here]]:
+        """Return rows by their ids, and where the store stood, all as of one moment."""
+        connection = self._connection
+        connection.execute("BEGIN")
+        try:
+            at = position.read(connection)
+            with lenient(connection):
+                rows = self._rows(part, ids)
+            versions, moving = self._versions(part.table, ids), self._moving(part.table, ids)
+            asides = self._asides(part.table, ids)
+        finally:
+            connection.execute("COMMIT")
+        found = {}
+        for row_id in ids:
+            key, values = rows.get(row_id, (None, None))
+            found[row_id] = Here(
+                values=values,
+                key=key,
+                version=versions.get(row_id),
+                moving=row_id in moving,
+                aside=asides.get(row_id, ""),
+            )
+        return at, found
+
+    def _rows(
+        self, part: Part, ids: Sequence[str]
+    ) -> dict[str, tuple[tuple[str, str], tuple[Value, ...]]]:
+        listed = "".join(f", {of_row(column.name)}" for column in part.columns)
+        rows = self._connection.execute(
+            f"SELECT d.id, d.site_id, {self._created(part.table)}{listed}"
+            f" FROM {quoted(part.table.name)} d WHERE d.id IN (SELECT value FROM json_each(?))",
+            (json.dumps(ids),),
+        )
+        return {
+            str(row_id): (
+                (str(site), str(_canonical(CREATED_AT, created))),
+                tuple(map(_canonical, part.columns, values)),
+            )
+            for row_id, site, created, *values in rows
+        }
+
+    def _versions(self, table: Table, ids: Sequence[str]) -> dict[str, str]:
+        return dict(
+            self._connection.execute(
+                "SELECT id, version FROM _sync_row WHERE table_no = ?"
+                " AND id IN (SELECT value FROM json_each(?))",
+                (self._opened.numbers[table.name], json.dumps(ids)),
+            )
+        )
+
+    def _moving(self, table: Table, ids: Sequence[str]) -> set[str]:
+        """Return the rows of which something is not drained, or not decided."""
+        given = {"no": self._opened.numbers[table.name], "ids": json.dumps(ids)}
+        wanted = "id IN (SELECT value FROM json_each(:ids))"
+        queries = [
+            f"SELECT id FROM {each} WHERE table_no = :no AND {wanted}"
+            for each in ("_sync_pending", "_sync_shadow")
+        ]
+        if capture.has_log(table, self._opened.forms[table.name]):
+            queries.append(f"SELECT id FROM {quoted(capture.log_name(table))} WHERE {wanted}")
+        elif table.fact:
+            queries.append(
+                f"SELECT id FROM {quoted(table.name)} WHERE {wanted} AND {capture.JOURNAL} >"
+                " (SELECT journal_mark FROM _sync_table WHERE no = :no)"
+            )
+        return {row_id for query in queries for (row_id,) in self._connection.execute(query, given)}
+
+    def _asides(self, table: Table, ids: Sequence[str]) -> dict[str, str]:
+        marks = ", ".join("?" * len(_ASIDE))
+        return dict(
+            self._connection.execute(
+                f"SELECT id, code FROM _sync_aside WHERE table_name = ? AND code IN ({marks})"
+                " AND id IN (SELECT value FROM json_each(?))",
+                (table.name, *_ASIDE, json.dumps(ids)),
+            )
+        )
+
+
+def _form(kind: Kind, value: str) -> str:
+    """Return the SQL expression of a value as it stands in a row's text."""
+    if kind in FREE:
+        value = f"length({value}) || ':' || {value}"
+    elif kind is Kind.BYTES:
+        return f"CASE WHEN {value} IS NULL THEN '' ELSE '{BYTES_MARK}' || lower(hex({value})) END"
+    elif kind is Kind.FLOAT:
+        value = f"{_FLOAT}({value})"
+    return f"coalesce({value}, '')"
+
+
+def _float(value: Any) -> Any:
+    return float_text(float(value)) if isinstance(value, int | float) else value
+
+
+def _instant(value: Any, zone: str) -> Any:
+    return as_instant(value, zone)
+
+
+def _canonical(column: Column, value: Value) -> Value:
+    """Return the canonical form of what stands in a row; as it is where it has none."""
+    try:
+        return canonical(column.type, value)
+    except InvalidValue:
+        return value
+
+
+assert COMMON == (ID, SITE_ID, CREATED_AT)

@@ -1,0 +1,110 @@
+"""What a comparison leaves in the store: rows that are sent again, keys put right, its report."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from edge import capture
+from edge.sql_text import NOW_MS, quoted
+from edge.store.open import silent, writing
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Mapping
+
+    from edge.store.open import Opened
+    from shared.catalog import Table
+
+#: Comparisons whose reports are kept.
+REPORTS_MAX: Final = 30
+
+
+def resend(opened: Opened, table: Table, rows: Mapping[str, str | None], now_ms: int) -> int:
+    """Have rows drained and sent once more, as if they had just been inserted; return how many.
+
+    Of each row that changes comes the version of a deletion that it is sent on, None where the
+    centre never had it. Safe to repeat: the centre knows facts by their ids, and rows by theirs.
+    """
+    if not rows:
+        return 0
+    logged = capture.has_log(table, opened.forms[table.name])
+    connection = opened.connection
+    with writing(connection):
+        if not table.fact:
+            _forget_versions(opened, table, rows, now_ms)
+        if logged:
+            return _log_again(connection, table, rows)
+        with silent(connection):
+            return _renumber(connection, table, rows)
+
+
+def _forget_versions(
+    opened: Opened, table: Table, rows: Mapping[str, str | None], now_ms: int
+) -> None:
+    """Take the versions of rows for deletions, so that what stands is drained as an insert."""
+    number = opened.numbers[table.name]
+    for row_id, version in rows.items():
+        opened.connection.execute(
+            "DELETE FROM _sync_row WHERE table_no = ? AND id = ?", (number, row_id)
+        )
+        if version is not None:
+            opened.connection.execute(
+                "INSERT INTO _sync_row (table_no, id, version, ord, gone) VALUES (?, ?, ?, 0, ?)",
+                (number, row_id, version, now_ms),
+            )
+
+
+def _log_again(connection: sqlite3.Connection, table: Table, ids: Iterable[str]) -> int:
+    """Note rows in their table's log, as its trigger notes an insert."""
+    return connection.execute(
+        f"INSERT INTO {quoted(capture.log_name(table))} (op, id, site_id, created_at, mask, at_ms)"
+        f" SELECT 'I', d.id, d.site_id, d.created_at, 0, {NOW_MS} FROM {quoted(table.name)} d"
+        " WHERE d.id IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(ids)),),
+    ).rowcount
+
+
+def _renumber(connection: sqlite3.Connection, table: Table, ids: Iterable[str]) -> int:
+    """Put facts at the end of their journal, above the mark of what is drained."""
+    moved = 0
+    for row_id in ids:
+        moved += connection.execute(
+            f"UPDATE {quoted(table.name)} SET {capture.JOURNAL} ="
+            f" (SELECT max({capture.JOURNAL}) + 1 FROM {quoted(table.name)}) WHERE id = ?",
+            (row_id,),
+        ).rowcount
+    return moved
+
+
+def put_keys(opened: Opened, table: Table, keys: Mapping[str, tuple[str, str]]) -> int:
+    """Give rows, by id, the site_id and created_at that the centre has; return how many.
+
+    Neither ever changes in a row, so no head brings them. Where an adopted table keeps the plant's
+    own form of created_at, nothing is done.
+    """
+    if not keys or opened.forms[table.name].created_zone is not None:
+        return 0
+    with writing(opened.connection), silent(opened.connection):
+        return opened.connection.executemany(
+            f"UPDATE {quoted(table.name)} SET site_id = ?, created_at = ? WHERE id = ?",
+            [(*key, row_id) for row_id, key in keys.items()],
+        ).rowcount
+
+
+def keep_report(connection: sqlite3.Connection, report: Mapping[str, Any], at_ms: int) -> None:
+    """Keep what a comparison came to; the oldest are forgotten."""
+    with writing(connection):
+        connection.execute(
+            "INSERT OR REPLACE INTO _sync_compare (run, at_ms, differing, whole, report)"
+            " VALUES (?, ?, ?, ?, ?)",
+            (
+                report["run"], at_ms, report["differing"], report["whole"],
+                json.dumps(report, ensure_ascii=False),
+            ),
+        )  # fmt: skip
+        connection.execute(
+            "DELETE FROM _sync_compare WHERE run NOT IN"
+            " (SELECT run FROM _sync_compare ORDER BY at_ms DESC LIMIT ?)",
+            (REPORTS_MAX,),
+        )
