@@ -1,0 +1,59 @@
+"""What campaigns found in the product, each as short as it can be told. Seeds stand in the commits."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.changes import HeadBlock
+from tests.integration.edge_world import SITE, Plant, put, uid
+
+ORDER = {"order_no": "A1", "due": None, "state": "CREATED", "made": 0, "tags": "[]", "line": None, "slot": None}  # fmt: skip
+
+
+@pytest.fixture
+def plant(tmp_path):
+    plant = Plant(tmp_path / "store.db")
+    yield plant
+    plant.close()
+
+
+def own_head(plant, n, order, **values) -> HeadBlock:
+    """The row as the centre has it, at the version that the site's transaction n made."""
+    block = put("orders", {"id": uid(1), **ORDER, **values}, order=order, site=SITE)
+    block.version = [plant.tx_id(n)]
+    return block
+
+
+def test_a_write_on_an_own_version_stands_when_that_version_comes_with_its_ack(plant):
+    plant.insert("orders", id=uid(1), order_no="A1", notes="first")
+    plant.drain()
+    plant.update("orders", uid(1), notes="second")
+    plant.drain()
+    # The centre took n 1 as it was, and was asked for the row: its head is the site's own version.
+    plant.take(own_head(plant, 1, 5, notes="first"), ack=plant.ack(1))
+    plant.take(ack=plant.ack(2))  # n 2 was taken as it was, so no head comes
+    assert plant.row("orders", uid(1))["notes"] == "second"
+
+
+def test_a_write_on_an_own_version_stands_when_that_version_comes_once_more(plant):
+    plant.insert("orders", id=uid(1), order_no="A1", notes="first")
+    plant.drain()
+    plant.update("orders", uid(1), notes="second")
+    plant.drain()
+    first = own_head(plant, 1, 5, notes="first")
+    plant.take(ack=plant.ack(1, safe_n=1))
+    plant.store.prune(1_700_000_000_000)
+    plant.take(first)
+    plant.take(ack=plant.ack(2))
+    assert plant.row("orders", uid(1))["notes"] == "second"
+
+
+def test_a_result_of_the_centres_on_an_own_version_is_still_shown(plant):
+    plant.insert("orders", id=uid(1), order_no="A1", notes="first")
+    plant.drain()
+    plant.update("orders", uid(1), notes="second")
+    plant.drain()
+    plant.take(own_head(plant, 1, 5, notes="first"), ack=plant.ack(1))
+    plant.take(put("orders", {"id": uid(1), **ORDER, "notes": "the centre's"}, order=9))
+    plant.take(ack=plant.ack(2))
+    assert plant.row("orders", uid(1))["notes"] == "the centre's"
