@@ -1,7 +1,7 @@
 # One command to set up, one to see it work, one to test it. `make help` lists them.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check sim bench test-system lock clean rebuild
+.PHONY: help setup demo up test check sim bench mutants test-system lock clean rebuild
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -44,6 +44,9 @@ sim: $(STAMP) ## the seeded campaign: RUNS=20 worlds; SEED=4711 repeats one run
 
 bench: $(STAMP) ## the measurements of BENCHMARKS.md; ONLY=name runs one
 	@$(PYTHON) -m tests.bench $(if $(ONLY),--only "$(ONLY)")
+
+mutants: $(STAMP) ## break the product by hand, rule by rule: a test must fail; ONLY="a name" for one
+	@$(PYTHON) -m tests.mutants $(if $(ONLY),--only "$(ONLY)")
 
 # Distribution packages that `test-system` installs; a missing one fails, it does not skip.
 SYSTEM_PACKAGES :=

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from queue import Queue
 from tempfile import TemporaryDirectory
@@ -18,15 +18,18 @@ from typing import TYPE_CHECKING
 
 from deploy.local.servers import NatsServer, PostgresServer
 from tests.mutants import report
-from tests.mutants.mutant import stale
+from tests.mutants.mutant import missing
 from tests.mutants.mutants import MUTANTS
 from tests.mutants.running import WHOLE_S, Finding, pytest_on, run_on
 from tests.mutants.trees import Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tests.mutants.mutant import Mutant
+
+    Place = tuple[Tree, Mapping[str, str]]
+    Free = Queue[Place]
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,12 +37,13 @@ ROOT = Path(__file__).parents[2]
 def main() -> int:
     """Run what was asked for."""
     arguments = argparse.ArgumentParser(prog="python -m tests.mutants")
-    arguments.add_argument("--only", action="append", help="mutants whose name has this in it")
+    arguments.add_argument("--only", action="append", help="those with this in name or file")
     arguments.add_argument("--list", action="store_true", help="name them, and run nothing")
     arguments.add_argument("--at", help="a commit to break, in place of the checkout as it is")
     arguments.add_argument("--jobs", type=int, default=2, help="how many at a time")
     given = arguments.parse_args()
-    chosen = [m for m in MUTANTS if any(part in m.name for part in given.only or [""])]
+    wanted = given.only or [""]
+    chosen = [m for m in MUTANTS if any(part in m.name or part in m.file for part in wanted)]
     if given.list or not chosen:
         print("\n".join(f"{mutant.name}  ({mutant.file})" for mutant in chosen))
         return 0 if chosen else 1
@@ -55,21 +59,18 @@ def main() -> int:
 def _run(chosen: Sequence[Mutant], jobs: int, commit: str | None) -> list[Finding]:
     """Try the mutants, each job on a copy and with servers of its own."""
     with TemporaryDirectory(prefix="mutants-") as folder, ExitStack() as servers:
-        free: Queue[tuple[Tree, Mapping[str, str]]] = Queue()
+        free: Free = Queue()
         for job in range(jobs):
             place = Path(folder) / str(job)
             place.mkdir()
             tree = Tree.copied(ROOT, place / "tree", commit=commit)
             free.put((tree, _servers(place, servers)))
-        if not _pass_unmutated(chosen, free):
+        if not _pass_unmutated(chosen, free, jobs):
             return []
 
         def attempt(mutant: Mutant) -> Finding:
-            tree, environment = free.get()
-            try:
+            with taken(free) as (tree, environment):
                 finding = run_on(tree, mutant, environment)
-            finally:
-                free.put((tree, environment))
             print(report.line(finding), flush=True)
             return finding
 
@@ -85,21 +86,44 @@ def _servers(place: Path, servers: ExitStack) -> dict[str, str]:
     return {**os.environ, "MES_DATABASE_URL": database, "MES_NATS_URL": broker}
 
 
-def _pass_unmutated(chosen: Sequence[Mutant], free: Queue[tuple[Tree, Mapping[str, str]]]) -> bool:
+def _pass_unmutated(chosen: Sequence[Mutant], free: Free, jobs: int) -> bool:
     """Return whether the tests pass on the tree as it is: else they would kill anything."""
-    tree, environment = free.get()
-    named = {test for m in chosen if not stale(tree.root, m) for test in m.tests}
+    tests = named(chosen)
+
+    def passes(share: Sequence[str]) -> bool:
+        with taken(free) as (tree, environment):
+            there = [test for test in share if not missing(tree.root, [test])]
+            if not there:
+                return True
+            said = pytest_on(tree.root, there, environment, limit_s=WHOLE_S)
+        if said.code != 0:
+            print(said.output[-6_000:], file=sys.stderr)
+        return said.code == 0
+
+    started = time.monotonic()
+    shares = [share for k in range(jobs) if (share := tests[k::jobs])]
+    with ThreadPoolExecutor(jobs) as pool:
+        good = all(list(pool.map(passes, shares)))
+    told = "pass" if good else "do not all pass on the tree as it is; mend that first"
+    seconds = time.monotonic() - started
+    print(f"unmutated: {len(tests)} tests and files of tests {told}; {seconds:.0f} s", flush=True)
+    return good
+
+
+def named(mutants: Iterable[Mutant]) -> list[str]:
+    """Return the tests that mutants name; those of a file that is named as a whole once."""
+    tests = {test for mutant in mutants for test in mutant.tests}
+    return sorted(test for test in tests if "::" not in test or test.split("::")[0] not in tests)
+
+
+@contextmanager
+def taken(free: Free) -> Iterator[Place]:
+    """Have a tree and its servers for the time of the block."""
+    place = free.get()
     try:
-        said = pytest_on(tree.root, sorted(named), environment, limit_s=WHOLE_S) if named else None
+        yield place
     finally:
-        free.put((tree, environment))
-    if said is None or said.code == 0:
-        seconds = said.seconds if said else 0.0
-        print(f"unmutated: {len(named)} tests or files pass; {seconds:.0f} s", flush=True)
-        return True
-    print(said.output[-6_000:], file=sys.stderr)
-    print("the tests fail on the tree as it is; mend that first", file=sys.stderr)
-    return False
+        free.put(place)
 
 
 if __name__ == "__main__":

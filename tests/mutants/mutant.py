@@ -53,10 +53,10 @@ def stale(root: Path, mutant: Mutant) -> str:
             return f"the new text is no Python: {error}"
     if mutant.old == mutant.new:
         return "it changes nothing"
-    return "; ".join(_missing(root, mutant.tests))
+    return "; ".join(missing(root, mutant.tests))
 
 
-def _missing(root: Path, tests: Iterable[str]) -> list[str]:
+def missing(root: Path, tests: Iterable[str]) -> list[str]:
     """Return what is wrong with the tests that are named."""
     wrong = [] if tests else ["no test is named"]
     for test in tests:

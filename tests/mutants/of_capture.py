@@ -164,9 +164,9 @@ OF_CAPTURE: Final[tuple[Mutant, ...]] = (
     of(
         "the base of a write is forgotten",
         TOUCHES,
-        "changes.append(Change(decided, touched, live, base, after_n))",
-        "changes.append(Change(decided, touched, live, None, after_n))",
-        f"{HEADS}::test_a_head_names_the_base_of_the_next_write",
+        "Change(decided, touched, live, base, after_n)",
+        "Change(decided, touched, live, None, after_n)",
+        f"{HEADS}::test_a_write_of_a_program_before_the_entry_is_based_on_what_it_saw",
     ),
     of(
         "a write on an undecided one does not name it",

@@ -138,8 +138,8 @@ OF_RULES: Final[tuple[Mutant, ...]] = (
     of(
         "a clock that went back loses to its own earlier write",
         RESOLVE,
-        "for v in wrote if v.id in own)]",
-        "for v in wrote if v.id in own and not v.id)]",
+        "*(dated[each].clock for each in own)",
+        "*()",
         BY_POLICY,
     ),
     of(
