@@ -20,7 +20,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from tenacity.wait import wait_random_exponential
 
 from edge import metrics
-from edge.beat import read_limit, write_state
+from edge.beat import read_limit, read_state, write_state
 from edge.gauges import measure
 from edge.lanes import DownLane, StoreThread, UpLane, now_ms
 from edge.loading import load_snapshot
@@ -90,7 +90,12 @@ class Agent:
         self._decided = (0, time.monotonic())
         self._limit = settings.bytes_per_s_max
         self._limits = Limits(stop=settings.facts_stop_bytes, go=settings.facts_go_bytes)
-        self._state: dict[str, Any] = {"pid": os.getpid(), "version": VERSION}
+        self._state: dict[str, Any] = {
+            "pid": os.getpid(),
+            "version": VERSION,
+            # What the centre told an earlier agent of its backups still is the last that is known.
+            "protected": read_state(settings.store).get("protected"),
+        }
 
     async def run(self) -> None:
         """Keep the store in step until cancelled; what was committed by then is drained."""
@@ -281,6 +286,7 @@ class Agent:
         if answer["verdict"] == "snapshot":
             await self._thread.run(self._store.want_snapshot, str(answer["why"]), answered_at)
         self._check_progress(int(answer["applied_n"]), int(answer["waiting"]))
+        self._state["protected"] = answer.get("protected")
         await self._check_level(answer.get("ends", (0, 0)))
 
     async def _was_overtaken(self, said_n: int, applied_n: int) -> bool:

@@ -22,6 +22,15 @@ def write_state(store: Path, state: dict[str, Any]) -> None:
     _replace(state_path(store), json.dumps(state))
 
 
+def read_state(store: Path) -> dict[str, Any]:
+    """Return what the agent last said of itself, running or not; nothing where nothing is told."""
+    try:
+        told = json.loads(state_path(store).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
 def read_limit(store: Path) -> int | None:
     """Return the bandwidth limit that an operator set, in bytes/s, 0 for none; None if nobody did.
 

@@ -6,6 +6,13 @@ from prometheus_client import Counter, Gauge, Histogram
 
 BACKLOG = Gauge("mes_edge_backlog_transactions", "Sync transactions not yet decided", ["site"])
 BACKLOG_AGE = Gauge("mes_edge_backlog_age_seconds", "Age of the oldest undecided one", ["site"])
+KEPT = Gauge("mes_edge_kept_transactions", "Kept here, since no backup has them for sure", ["site"])
+KEPT_AGE = Gauge("mes_edge_kept_age_seconds", "Age of the oldest of them", ["site"])
+PROTECTED_AGE = Gauge(
+    "mes_edge_protected_age_seconds", "Since when writes are not in each backup of the centre's",
+    ["site"],
+)  # fmt: skip
+BACKUP_LATE = Gauge("mes_edge_backup_late", "1 while the centre warns of its backups", ["site"])
 LAG = Gauge("mes_edge_feed_lag_seconds", "Age of the last feed entry when it was applied", ["site"])
 CONNECTED = Gauge("mes_edge_connected", "1 while the link to the broker stands", ["site"])
 OFFSET = Gauge("mes_edge_clock_offset_seconds", "The centre's clock minus ours", ["site"])

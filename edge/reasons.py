@@ -171,12 +171,22 @@ _PAGES: Final = (
         "critical: while it lasts",
     ),
     Page(
+        "MES-BACKUP-OLD",
+        "the centre warns of its backups",
+        "Everything that the newest backup of the centre lacks is only at the centre and here, and"
+        " what the oldest lacks is kept here. The newest is too old, none is left, or nobody said"
+        " how one ended: more and more is kept, and fills the disk.",
+        "Tell whoever runs the centre: `mes-central backup list` shows it there. Don't restore or"
+        " throw away this store meanwhile.",
+        "degraded: at the centre's word, while connected",
+    ),
+    Page(
         "MES-KEPT-LONG",
         "transactions are kept for very long",
         "Transactions are kept until they are within the oldest backup that the centre might be"
-        " restored from. The oldest is more than 14 days old: no backup is being marked there.",
+        " restored from. The oldest is more than 14 days old, and no backup is being marked there.",
         "Ask whoever runs the centre when its last backup was marked.",
-        "degraded: 14 days while connected",
+        "degraded: 14 days while connected; not where backups are marked",
     ),
     Page(
         "MES-STORE-UNREADABLE",

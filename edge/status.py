@@ -7,16 +7,15 @@ takes a twentieth of a second. Every query is bounded, whatever the store holds.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import sqlite3
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from edge.beat import state_path
-from edge.verdict import (
+from edge.beat import read_state
+from edge.picture import (
     Agent,
     Backlog,
     Centre,
@@ -25,6 +24,7 @@ from edge.verdict import (
     Feed,
     Kept,
     Picture,
+    Protected,
     Space,
     Unapplied,
 )
@@ -70,6 +70,7 @@ def read_picture(store: Path, now_ms: int) -> Picture:
                 decided_at_ms=site["acked_at_ms"],
             ),
             kept=_kept(connection, site),
+            protected=read_protected(store),
             conflicts=_conflicts(connection, now_ms),
             unapplied=_unapplied(connection),
             clock=Clock(offset_ms=site["offset_ms"], measured_at_ms=site["offset_at_ms"]),
@@ -269,7 +270,7 @@ def _unapplied(connection: sqlite3.Connection) -> Unapplied:
 def read_agent(store: Path) -> Agent:
     """Return how the agent is: whether one holds the store, and what it last told of its link."""
     running = is_held(store)
-    told = _told(store)
+    told = read_state(store)
     # A file of a process that has ended says nothing of the one that runs now.
     fresh = running and not told.get("stopped")
     failure = told.get("failure") or {}
@@ -291,6 +292,17 @@ def read_agent(store: Path) -> Agent:
     )
 
 
+def read_protected(store: Path) -> Protected:
+    """Return what the centre last told of its backups, also where no agent runs."""
+    told = read_state(store).get("protected") or {}
+    return Protected(
+        marked=bool(told.get("marked")),
+        through_ms=told.get("through_ms"),
+        newest_ms=told.get("newest_ms"),
+        why=str(told.get("why") or ""),
+    )
+
+
 def is_held(store: Path) -> bool:
     """Return whether an agent holds the store, also one in another container."""
     store = store.resolve()
@@ -307,14 +319,6 @@ def is_held(store: Path) -> bool:
         return False
     finally:
         os.close(lock)
-
-
-def _told(store: Path) -> dict[str, Any]:
-    try:
-        told = json.loads(state_path(store).read_bytes())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return told if isinstance(told, dict) else {}
 
 
 def _space(connection: sqlite3.Connection, store: Path) -> Space:

@@ -12,21 +12,15 @@ import click
 
 from edge.cli import exits, given, look
 from edge.status import read_picture
-from edge.verdict import (
-    SCHEMA,
-    Picture,
-    Reason,
-    Verdict,
-    counted,
-    document,
-    judge,
-)
+from edge.verdict import SCHEMA, Reason, Verdict, counted, document, judge
 from shared.clock import DRIFT_MAX_MS
 from shared.errors import SchemaMismatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from edge.picture import Picture
 
 WATCH_S: Final = 2.0
 _UNREADABLE: Final = "MES-STORE-UNREADABLE"
@@ -210,15 +204,22 @@ def _parked(picture: Picture) -> str:
 
 
 def _protected(picture: Picture) -> str:
-    kept, centre = picture.kept, picture.centre
+    kept, centre, protected = picture.kept, picture.centre, picture.protected
     if not centre.last_n:
         return "nothing was sent yet"
     if kept.oldest_ms is None:
         return f"everything up to transaction {look.number(kept.safe_n)} is safe"
-    return (
-        f"safe up to {look.number(kept.safe_n)}; {look.number(kept.transactions)} kept here until"
-        f" they are, the oldest of {look.local(kept.oldest_ms)}"
+    safe, number = look.number(kept.safe_n), look.number(kept.transactions)
+    if not protected.marked:
+        return (
+            f"safe up to {safe}; {number} kept here until they are, the oldest of"
+            f" {look.local(kept.oldest_ms)}"
+        )
+    through = (
+        f"until {look.local(protected.through_ms)}" if protected.through_ms else "by no backup"
     )
+    oldest = look.age(picture.age(kept.oldest_ms))
+    return f"{through}, safe up to {safe}; {number} kept, the oldest {oldest}"
 
 
 def _clock(picture: Picture) -> str:

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from edge.cli.status import lines
-from edge.reasons import PAGES
-from edge.verdict import (
+from edge.picture import (
     Agent,
     Backlog,
     Centre,
@@ -18,13 +17,13 @@ from edge.verdict import (
     Conflicts,
     Feed,
     Kept,
-    Level,
     Picture,
+    Protected,
     Space,
     Unapplied,
-    document,
-    judge,
 )
+from edge.reasons import PAGES
+from edge.verdict import Level, document, judge
 
 ROOT = Path(__file__).parents[2]
 NOW = 1_700_000_000_000
@@ -120,6 +119,11 @@ CASES: dict[str, tuple[dict[str, Any], Level, str]] = {
         "needs a look",
     ),
     "MES-DISK-FULL": ({"space": replace(WELL.space, facts_refused=True)}, Level.CRITICAL, "look"),
+    "MES-BACKUP-OLD": (
+        {"protected": Protected(marked=True, why="the newest backup, tue, is 27 h old")},
+        Level.DEGRADED,
+        "needs a look",
+    ),
     "MES-KEPT-LONG": (
         {"kept": Kept(oldest_n=1, oldest_ms=NOW - 15 * 1440 * MINUTE)},
         Level.DEGRADED,
@@ -167,6 +171,10 @@ def test_what_grows_worse_becomes_critical(changed: dict[str, Any]):
         {"unapplied": Unapplied(waiting=3, aside={"parked": 4, "left": 1})},
         {"conflicts": Conflicts(decided_today={"last_write": 41})},
         {"kept": Kept(oldest_n=1, oldest_ms=NOW - 13 * 1440 * MINUTE)},
+        {
+            "kept": Kept(oldest_n=1, oldest_ms=NOW - 30 * 1440 * MINUTE),
+            "protected": Protected(marked=True),
+        },
         {"space": Space()},
     ],
 )
@@ -182,6 +190,11 @@ def test_a_site_that_is_cut_off_is_not_blamed_for_its_backlog():
         kept=Kept(oldest_n=1, oldest_ms=NOW - 99 * 1440 * MINUTE),
     )
     assert (judge(offline).level, codes(offline)) == (Level.DEGRADED, ["MES-OFFLINE"])
+
+
+def test_a_site_that_is_cut_off_does_not_warn_of_backups_that_it_hears_nothing_of():
+    told = Protected(marked=True, why="the newest backup, tue, is 27 h old")
+    assert codes(replace(WELL, agent=agent(connected=False), protected=told)) == ["MES-OFFLINE"]
 
 
 def test_a_dead_agent_is_not_blamed_for_what_it_does_not_take_up():
@@ -223,6 +236,16 @@ def test_the_status_shows_what_is_protected_and_until_when():
     )
 
 
+@pytest.mark.parametrize("through_ms", [NOW - 400 * MINUTE, None])
+def test_where_backups_are_marked_the_status_shows_until_when_the_oldest_protects(through_ms):
+    kept = Kept(safe_n=1_188_002, transactions=12_343, oldest_n=5, oldest_ms=NOW - 399 * MINUTE)
+    told = Protected(marked=True, through_ms=through_ms, newest_ms=NOW)
+    line = [*lines(judge(replace(WELL, kept=kept, protected=told)))][7]
+    assert ("until 2023-11-14 " in line) is (through_ms is not None)
+    assert ", safe up to 1 188 002; 12 343 kept, the oldest 6 h 39 min" in line
+    assert len(line) <= 100
+
+
 def test_the_clock_line_shows_offset_and_drift_bound():
     text = [*lines(judge(replace(WELL, clock=Clock(offset_ms=-7200, measured_at_ms=NOW))))]
     assert "7.2 s ahead of the centre's" in text[8]
@@ -236,6 +259,7 @@ def test_the_document_for_programs_holds_all_of_it():
     assert found["reasons"][0]["code"] == "MES-REVIEWS"
     assert found["agent"]["connected"] is True
     assert found["kept"]["safe_n"] == 7
+    assert found["protected"] == {"marked": False, "through_ms": None, "newest_ms": None, "why": ""}
 
 
 def test_every_code_that_the_edge_may_show_is_explained():
