@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
+from central.backups import LATE_HOURS, Backups, read_summary
 from shared.changes import SHARED
 from shared.errors import SchemaMismatch, SyncError
 from sync.streams import APPLY, DOWN, site_durable, up_stream
@@ -91,6 +92,8 @@ class SitePicture:
     backlog: Backlog | None
     #: Why the broker does not make its stream as it must be; empty where it does.
     stream_refused: str = ""
+    #: Everything that it committed until then is in each backup that may be restored.
+    protected_through: datetime | None = None
 
     def feed_lag(self, shared_pos: int) -> int | None:
         """Return how many entries the edge had not passed at its last hello, of those there are."""
@@ -120,6 +123,7 @@ class CentrePicture:
     broker_away_because: str
     #: Why the broker does not make the stream that all sites follow; empty where it does.
     stream_refused: str = ""
+    backups: Backups = field(default_factory=Backups)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,13 +141,22 @@ _SITES: Final = """
 SELECT s.site, s.registered_at, s.stopped_because, s.verified, s.hello, s.hello_at,
        s.clock_offset_ms, CASE WHEN s.lease_until > now() THEN s.lease_holder END AS worker,
        e.epoch::text AS epoch, coalesce(e.last_n, 0) AS last_n, coalesce(e.safe_n, 0) AS safe_n,
-       e.decided_at, e.through_ms, coalesce(f.pos, 0) AS feed_pos
+       e.decided_at, e.through_ms, coalesce(f.pos, 0) AS feed_pos,
+       p.n AS protected_n, p.through_ms AS protected_through_ms
 FROM sync.site AS s
 LEFT JOIN LATERAL (
     SELECT * FROM sync.epoch AS e WHERE e.site = s.site
     ORDER BY e.closed_at_n IS NOT NULL, e.opened_at DESC LIMIT 1
 ) AS e ON true
 LEFT JOIN sync.feed_head AS f ON f.scope = s.site
+LEFT JOIN LATERAL (
+    SELECT min(coalesce(c.last_n, 0)) AS n, min(coalesce(c.through_ms, 0)) AS through_ms
+    FROM sync.backup AS b LEFT JOIN LATERAL (
+        SELECT max(last_n) FILTER (WHERE epoch = e.epoch) AS last_n, max(through_ms) AS through_ms
+        FROM sync.backup_position WHERE backup = b.name AND site = s.site
+    ) AS c ON true
+    WHERE b.finished_at IS NOT NULL AND b.failed_at IS NULL AND b.gone_at IS NULL
+) AS p ON true
 WHERE %(sites)s::text[] IS NULL OR s.site = ANY(%(sites)s)
 ORDER BY s.site"""
 
@@ -169,14 +182,17 @@ SELECT now(),
 
 async def read_picture(
     connection: AsyncConnection[Any], catalog: Catalog, link: Link | None,
-    sites: Sequence[str] | None = None,
+    sites: Sequence[str] | None = None, *, late_hours: float = LATE_HOURS,
 ) -> Picture:  # fmt: skip
     """Return the picture; ``link`` is one that connects, or None where the broker is not asked.
+
+    ``late_hours`` is how old the newest backup may become.
 
     Raise SchemaMismatch where the database was not migrated to this release.
     """
     try:
         now, centre = await _read_centre(connection, catalog)
+        backups = await read_summary(connection, late_hours)
         rows = await _read_sites(connection, sites)
         counts = await _read_counts(connection)
         refusals = await _read_refusals(connection)
@@ -186,7 +202,10 @@ async def read_picture(
     return Picture(
         at=now,
         centre=CentrePicture(
-            **centre, broker_away_because=away, stream_refused=refusals.get(DOWN, "")
+            **centre,
+            broker_away_because=away,
+            stream_refused=refusals.get(DOWN, ""),
+            backups=backups,
         ),
         sites=tuple(
             replace(
@@ -256,10 +275,12 @@ def _site(
         return counts[what][0] if what in counts else 0
 
     hello = _hello(row["hello"], row["hello_at"])
+    complete_through = _complete_through(row, hello)
     return SitePicture(
         **{name: row[name] for name in _TAKEN},
         hello=hello,
-        complete_through=_complete_through(row, hello),
+        complete_through=complete_through,
+        protected_through=_protected_through(row, complete_through),
         reviews_open=count("reviews_open"),
         reviews_oldest_at=counts["reviews_open"][1] if "reviews_open" in counts else None,
         parked=count("parked"),
@@ -303,6 +324,21 @@ def _complete_through(row: Mapping[str, Any], hello: Hello | None) -> datetime |
     if hello and row["epoch"] in (None, hello.epoch) and hello.n <= row["last_n"]:
         known.append(hello.at)
     return max(known, default=None)
+
+
+def _protected_through(
+    row: Mapping[str, Any], complete_through: datetime | None
+) -> datetime | None:
+    """Return until when all of a site is in each backup that may be restored.
+
+    None where nothing is; until when nothing is missing here, where they hold all that there is.
+    """
+    if row["protected_n"] is None:
+        return None
+    if row["protected_n"] >= row["last_n"]:
+        return complete_through
+    through_ms = row["protected_through_ms"]
+    return datetime.fromtimestamp(through_ms / 1000, UTC) if through_ms else None
 
 
 # --- the broker ------------------------------------------------------------------------------

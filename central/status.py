@@ -12,6 +12,7 @@ from enum import IntEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
+from central.backups import why_late, why_unended
 from central.picture import TOUCHED_MAX
 from shared.clock import DRIFT_MAX_MS
 from sync.streams import DOWN
@@ -88,7 +89,7 @@ def judge(picture: Picture) -> Verdict:
     """Return the verdict on the centre and each site."""
     sites = [judge_site(site, picture) for site in picture.sites]
     sites.sort(key=lambda each: (-each.level, -len(each.reasons), each.picture.site))
-    reasons = tuple(_centre_reasons(picture.centre))
+    reasons = (*_centre_reasons(picture.centre), *_backup_reasons(picture))
     level = max([Level.OK, *(r.level for r in reasons), *(s.level for s in sites)])
     return Verdict(picture, level, _words(reasons, sites), reasons, tuple(sites))
 
@@ -164,6 +165,14 @@ def _centre_reasons(centre: CentrePicture) -> Iterator[Reason]:
             f"the database has catalogue {centre.catalogue}, this program another one",
             "mes-central migrate --dry-run",
         )  # fmt: skip
+
+
+def _backup_reasons(picture: Picture) -> Iterator[Reason]:
+    backups, listed = picture.centre.backups, "mes-central backup list"
+    if late := why_late(backups, picture.at):
+        yield Reason("MES-BACKUP-OLD", Level.DEGRADED, late, listed)
+    if unended := why_unended(backups, picture.at):
+        yield Reason("MES-BACKUP-UNENDED", Level.DEGRADED, unended, listed)
 
 
 # --- reasons of a site -----------------------------------------------------------------------

@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field
 
 from central import reviews
 from central.api.measures import measure
+from central.backups import LATE_HOURS
 from central.conflicts import (
     LISTED_MAX,
     STATES,
@@ -66,6 +67,8 @@ class Reach:
     token: str
     #: Only programs of this machine reach the port.
     is_local: bool
+    #: How old the newest backup may become.
+    backup_hours: float = LATE_HOURS
 
 
 class Decision(BaseModel):
@@ -167,7 +170,10 @@ async def _database_answers(reach: Reach) -> bool:
 
 async def _verdict(reach: Reach) -> Verdict:
     async with reach.pool.connection(timeout=5) as connection:
-        return judge(await read_picture(connection, reach.catalog, reach.link))
+        picture = await read_picture(
+            connection, reach.catalog, reach.link, late_hours=reach.backup_hours
+        )
+        return judge(picture)
 
 
 # --- sites -----------------------------------------------------------------------------------

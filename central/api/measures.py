@@ -27,6 +27,16 @@ REVIEWS: Final = Gauge("mes_central_reviews_open", "Conflicts that wait for a pe
 PARKED_ROWS: Final = Gauge("mes_central_parked_rows", "Rows not applied", ["site", "state"])
 CLOCK: Final = Gauge("mes_central_clock_offset_seconds", "Centre's clock minus ours", ["site"])
 UNSAFE: Final = Gauge("mes_central_unsafe_transactions", "Kept at the edge for a restore", ["site"])
+PROTECTED: Final = Gauge(
+    "mes_central_protected_age_seconds",
+    "Since when a site's writes are not in each backup that may be restored",
+    ["site"],
+)
+BACKUPS: Final = Gauge("mes_central_backups_restorable", "Backups marked that may be restored")
+BACKUP_AGE: Final = Gauge(
+    "mes_central_backup_age_seconds", "Age of backups that may be restored", ["which"]
+)
+BACKUP_LATE: Final = Gauge("mes_central_backup_late", "1 while the status warns of the backups")
 STREAM: Final = Gauge("mes_central_stream_filled_ratio", "Room taken in the stream", ["site"])
 
 
@@ -41,9 +51,21 @@ def measure(verdict: Verdict | None) -> None:
     BROKER.set(float(not picture.centre.broker_away_because))
     TOUCHED.set(picture.centre.touched)
     UNPUBLISHED.set(picture.centre.unpublished)
+    _measure_backups(verdict)
     for each in verdict.sites:
         SITE_LEVEL.labels(each.picture.site).set(int(each.level))
         _measure_site(each.picture, picture.centre.shared_pos, picture.at)
+
+
+def _measure_backups(verdict: Verdict) -> None:
+    backups, now = verdict.picture.centre.backups, verdict.picture.at
+    BACKUPS.set(backups.restorable)
+    BACKUP_LATE.set(float(any(r.code.startswith("MES-BACKUP-") for r in verdict.reasons)))
+    BACKUP_AGE.clear()  # there may be none any more
+    PROTECTED.clear()
+    for which, each in (("newest", backups.newest), ("oldest", backups.oldest)):
+        if each is not None:
+            BACKUP_AGE.labels(which).set((now - each.begun_at).total_seconds())
 
 
 def _measure_site(site: SitePicture, shared_pos: int, now: datetime) -> None:
@@ -56,6 +78,8 @@ def _measure_site(site: SitePicture, shared_pos: int, now: datetime) -> None:
     if site.hello is not None:
         HELLO_AGE.labels(name).set((now - site.hello.at).total_seconds())
         FEED_LAG.labels(name).set(site.feed_lag(shared_pos) or 0)
+    if site.protected_through is not None:
+        PROTECTED.labels(name).set((now - site.protected_through).total_seconds())
     if site.complete_through is not None:
         metrics.LAG.labels(name).set((now - site.complete_through).total_seconds())
     if site.backlog is not None:

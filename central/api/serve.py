@@ -48,7 +48,7 @@ async def serve_api(settings: CentralSettings, catalog: Catalog) -> None:
             await stack.enter_async_context(pool)
             reach = Reach(
                 pool=pool, catalog=catalog, link=link, token=read_token(settings),
-                is_local=is_loopback(settings.api_host),
+                is_local=is_loopback(settings.api_host), backup_hours=settings.backup_hours,
             )  # fmt: skip
             await serve(build(reach), listener)
 

@@ -41,6 +41,19 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
         "Rows that changed at the centre wait to be put into the feeds. It passes by itself"
         " after a large import; else look at the log of the feed process.",
     ),
+    "MES-BACKUP-OLD": (
+        "degraded: newest older than MES_BACKUP_HOURS",
+        "Once backups are marked, sites keep what the oldest one lacks, and what is newer than the"
+        " newest is only here and at them. Look why none was taken or marked since; `mes-central"
+        " backup run` does both. With none left that may be restored sites keep all that they"
+        " send, and their disks fill.",
+    ),
+    "MES-BACKUP-UNENDED": (
+        "degraded: begun more than MES_BACKUP_HOURS ago",
+        "Nobody said how a backup ended, so sites keep what it lacks, for it may be restored."
+        " Is it complete, or is this centre restored from it: `mes-central backup mark NAME"
+        " --finished`. Did it fail: `mes-central backup mark NAME --failed`.",
+    ),
     "MES-CATALOGUE": (
         "degraded: at once",
         "The database was migrated to another catalogue than this program has: run `mes-central"

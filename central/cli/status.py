@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
+    from central.picture import SitePicture
     from central.settings import CentralSettings
     from central.status import Reason, SiteVerdict, Verdict
 
@@ -52,7 +53,9 @@ async def _look(read: CentralSettings, sites: Sequence[str]) -> Verdict:
         link_of(read, "mes-central status") as link,
         await psycopg.AsyncConnection.connect(read.database_url, autocommit=True) as connection,
     ):
-        picture = await read_picture(connection, catalogue(read), link, sites or None)
+        picture = await read_picture(
+            connection, catalogue(read), link, sites or None, late_hours=read.backup_hours
+        )
     if missing := set(sites) - {each.site for each in picture.sites}:
         raise UnknownSite(
             f"{', '.join(sorted(missing))}: not registered; see mes-central sites list"
@@ -97,6 +100,17 @@ def _centre(verdict: Verdict) -> Iterator[str]:
         f"  feed      {number(centre.touched)} changed rows to be sequenced, "
         f"{number(centre.unpublished)} entries to be sent"
     )
+    yield f"  backups   {_backups(verdict)}"
+
+
+def _backups(verdict: Verdict) -> str:
+    backups, at = verdict.picture.centre.backups, verdict.picture.at
+    if backups.newest is None or backups.oldest is None:
+        if backups.ever_finished:
+            return "none is left that may be restored"
+        return "none was ever marked: sites keep what they sent for MES_SAFE_AFTER_S"
+    newest, oldest = (_roughly(each.begun_at, at) for each in (backups.newest, backups.oldest))
+    return f"{backups.restorable} may be restored, begun {newest} to {oldest} ago"
 
 
 def _why(reasons: Sequence[Reason]) -> Iterator[str]:
@@ -124,8 +138,8 @@ def _overview(verdict: Verdict) -> list[str]:
     at, shared = verdict.picture.at, verdict.picture.centre.shared_pos
     rows = [_row(each, at, shared) for each in verdict.sites]
     titles = (
-        "SITE", "VERDICT", "HELLO", "WAITING", "DECIDED", "COMPLETE", "FEED", "OPEN", "PARKED",
-        "CLOCK",
+        "SITE", "VERDICT", "HELLO", "WAITING", "DECIDED", "COMPLETE", "SAFE", "FEED", "OPEN",
+        "PARKED", "CLOCK",
     )  # fmt: skip
     return table(titles, rows, shrink=("SITE",))
 
@@ -136,7 +150,8 @@ def _row(each: SiteVerdict, at: datetime, shared_pos: int) -> Sequence[object]:
     return (
         site.site, painted(each.words, each.level.word), _roughly(hello, at),
         site.backlog.messages if site.backlog else "?", _roughly(site.decided_at, at),
-        _roughly(site.complete_through, at), site.feed_lag(shared_pos), site.reviews_open,
+        _roughly(site.complete_through, at), _roughly(site.protected_through, at),
+        site.feed_lag(shared_pos), site.reviews_open,
         f"{number(site.parked)}+{number(site.waiting)}", _clock(site.clock_offset_ms),
     )  # fmt: skip
 
@@ -167,7 +182,7 @@ def _in_full(each: SiteVerdict, verdict: Verdict) -> Iterator[str]:
         yield "  link      never seen"
     yield f"  decided   {number(site.last_n)} transactions, the last {_since(site.decided_at, at)}"
     yield f"  complete  through {local(site.complete_through)}"
-    yield f"  protected {number(site.safe_n)} of {number(site.last_n)}; the edge keeps the rest"
+    yield f"  protected {_protected(site)}"
     yield f"  waiting   {_backlog(each)}"
     yield f"  feed      at {number(site.feed_pos)}, {_lag(each, verdict)}"
     yield f"  conflicts {number(site.reviews_open)} wait for a person{_oldest(each, at)}"
@@ -178,6 +193,15 @@ def _in_full(each: SiteVerdict, verdict: Verdict) -> Iterator[str]:
     yield f"  clock     {_clock(site.clock_offset_ms)} against the centre, at the last hello"
     yield f"  epoch     {site.epoch or '-'}  worker {site.worker or '-'}"
     yield from _why(each.reasons)
+
+
+def _protected(site: SitePicture) -> str:
+    through = site.protected_through
+    until = f"through {local(through)}" if through else "by no backup"
+    return (
+        f"{until}; {number(site.safe_n)} of {number(site.last_n)} transactions are safe, the edge"
+        " keeps the rest"
+    )
 
 
 def _since(instant: datetime | None, now: datetime) -> str:

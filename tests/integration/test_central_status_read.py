@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from central.backups import Mark, set_mark
 from central.picture import FEED_APPLICATION, read_picture
 from central.roles import as_role
 from central.sites import NotStopped, UnknownSite, register, release
@@ -91,6 +92,38 @@ async def test_what_waits_for_a_person_is_counted_by_site(world: World):
     assert found.reviews_oldest_at is not None
     other = await site_of(world, "SITE_001")
     assert (other.reviews_open, other.parked, other.waiting, other.refused) == (0, 0, 0, 0)
+
+
+async def test_a_site_is_protected_through_what_the_oldest_backup_holds_of_it(world: World):
+    site = world.site()
+    await site.writes(site.insert("work_orders", site.order()))
+    assert (await site_of(world)).protected_through is None
+    through = datetime.fromtimestamp(site.at_ms / 1000, UTC)
+    await set_mark(world.admin, "mon", Mark.BEGUN)
+    await set_mark(world.admin, "mon", Mark.FINISHED)
+    await site.writes(site.insert("work_orders", site.order()))
+    found = await site_of(world)
+    assert (found.protected_through, found.complete_through) == (
+        through, datetime.fromtimestamp(site.at_ms / 1000, UTC),
+    )  # fmt: skip
+    await set_mark(world.admin, "tue", Mark.BEGUN)
+    await set_mark(world.admin, "tue", Mark.FINISHED)
+    assert (await site_of(world)).protected_through == through
+    await set_mark(world.admin, "mon", Mark.GONE)
+    found = await site_of(world)
+    assert found.protected_through == found.complete_through
+    assert (await site_of(world, "SITE_002")).protected_through is None
+    backups = (await picture_of(world)).centre.backups
+    assert (backups.restorable, backups.oldest, backups.ever_finished) == (1, backups.newest, True)
+
+
+async def test_a_backup_that_is_being_taken_or_failed_protects_nobody(world: World):
+    site = world.site()
+    await site.writes(site.insert("work_orders", site.order()))
+    for marks in ([Mark.BEGUN], [Mark.FAILED]):
+        for mark in marks:
+            await set_mark(world.admin, "mon", mark)
+        assert (await site_of(world)).protected_through is None
 
 
 async def test_data_are_complete_through_the_last_drain_that_was_applied(world: World):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from central.backups import Backup, summary
 from central.documents import to_json
 from central.picture import TOUCHED_MAX, Backlog, CentrePicture, Hello, Picture, SitePicture
 from central.status import (
@@ -93,6 +94,50 @@ def test_a_stream_that_the_broker_refuses_needs_a_person_of_one_site_or_of_all()
     assert (reason.code, reason.level, reason.message) == ("MES-STREAMS", Level.CRITICAL, refused)
     verdict = verdict_on(SITE, centre=replace(CENTRE, stream_refused="no room"))
     assert [r.message for r in verdict.reasons if r.code == "MES-STREAMS"] == ["DOWN: no room"]
+
+
+# --- backups ---------------------------------------------------------------------------------
+
+
+def taken(name: str, hours_ago: float, **ended: bool) -> Backup:
+    at = NOW - timedelta(hours=hours_ago)
+    return Backup(name=name, begun_at=at, **{f"{mark}_at": at for mark in ended})
+
+
+def about_backups(*backups: Backup) -> dict[str, str]:
+    seen = replace(CENTRE, backups=summary(backups, late_hours=26))
+    return {reason.code: reason.message for reason in verdict_on(SITE, centre=seen).reasons}
+
+
+def test_backups_that_are_marked_in_time_need_no_word():
+    assert not about_backups()
+    old, new = taken("old", 99, finished=True), taken("new", 26, finished=True)
+    assert not about_backups(old, new, taken("next", 0.5), taken("broken", 99, failed=True))
+
+
+def test_while_no_backup_was_ever_finished_none_is_late():
+    assert not about_backups(taken("first", 1))
+    assert not about_backups(taken("first", 99, failed=True))
+
+
+def test_the_newest_backup_is_named_when_it_gets_too_old():
+    seen = about_backups(taken("a", 99, finished=True), taken("b", 26.1, finished=True))
+    assert seen == {"MES-BACKUP-OLD": "the newest backup, b, is 26 h old"}
+
+
+def test_it_is_said_that_all_backups_are_gone():
+    gone = taken("a", 1, finished=True, gone=True)
+    assert about_backups(gone) == {
+        "MES-BACKUP-OLD": "no backup is left that may be restored: sites keep all that they send"
+    }
+
+
+def test_a_backup_of_which_nobody_said_how_it_ended_is_named():
+    new = taken("b", 2, finished=True)
+    seen = about_backups(taken("a", 30), new, taken("c", 29))
+    assert seen == {
+        "MES-BACKUP-UNENDED": "backup a was begun 30 h ago, and nobody said how it ended"
+    }
 
 
 # --- all is well -----------------------------------------------------------------------------
@@ -243,9 +288,10 @@ def test_the_document_names_what_programs_rely_on():
     assert {
         "site", "verdict", "status", "hello", "backlog", "decided_at", "complete_through",
         "feed_lag", "reviews_open", "parked", "waiting", "clock_offset_ms", "safe_n", "last_n",
-        "unsafe", "epoch", "reasons",
+        "unsafe", "epoch", "reasons", "protected_through",
     } <= set(site)  # fmt: skip
     assert (site["unsafe"], site["feed_lag"]) == (20, 0)
+    assert found["centre"]["backups"]["restorable"] == 0
 
 
 @given(st.integers(0, 10**8))
