@@ -2,11 +2,11 @@
 
 Each end has its database write a row as one text, in which equal rows of canonical values are equal
 and others differ: the values one after the other, parted by ``|``. Null is nothing; a text has its
-length before it, ``5:hello``; bytes are ``x`` and hexadecimal digits; a float is the bits of its
-IEEE form; all else is the value as ``shared.values`` has it. The hash of a row is the first 64 bits
-of the MD5 of that text, which both databases' languages have built in, and the sum of a bucket is
-that of its rows' hashes, modulo 2^64: no order has to be agreed upon. None of it is meant against
-an enemy, who may as well send rows.
+length in bytes before it, ``5:hello``; bytes are ``x`` and hexadecimal digits; a float is the bits
+of its IEEE form; all else is the value as ``shared.values`` has it. The hash of a row is the first
+64 bits of the MD5 of that text, which PostgreSQL and Python have built in, and the sum of a bucket
+is that of its rows' hashes, modulo 2^64: no order has to be agreed upon. None of it is meant
+against an enemy, who may as well send rows.
 
 Rows are cut into buckets by what never changes in them. Those of tables whose rows change go by the
 last digits of their ids, which are chance. Facts go by the day on which they were created, and

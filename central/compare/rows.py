@@ -107,7 +107,7 @@ def row_expression(columns: Sequence[Column], alias: str = "t") -> str:
 def _text(kind: Kind, column: str) -> str:
     form = expression(kind, column)
     if kind in FREE:
-        form = f"length({form}) || ':' || {form}"
+        form = f"octet_length({form}) || ':' || {form}"
     elif kind is Kind.BYTES:
         form = f"'{BYTES_MARK}' || encode({form}, 'hex')"
     elif kind is Kind.FLOAT:

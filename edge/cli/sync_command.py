@@ -25,6 +25,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "check": ("check", "The same for monitoring: one line for Nagios or Checkmk."),
     "conflicts": ("conflicts", "What two sides wrote at once; decide where a person has to."),
     "parked": ("parked", "Rows that could not be applied, and why."),
+    "verify": ("verify", "Compare the store with the centre; repair the rows that differ."),
     "events": ("events", "What an operator should know of: clamps, refusals, resyncs."),
     "tables": ("tables", "Tables of the catalogue: direction, rows, what waits to be sent."),
     "explain": ("explain", "What a code such as MES-BACKLOG-OLD means, and what to do."),

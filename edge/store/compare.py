@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 #: Rows hashed between two looks at the clock.
 PAGE_ROWS: Final = 500
+#: Columns that are written by one call: SQLite's functions take 127 arguments, or 100.
+_TOGETHER: Final = 40
 _INSTANT: Final = "_sync_instant"
 _FLOAT: Final = "_sync_float"
 #: Why a row aside is no difference: it is listed already.
@@ -142,8 +144,13 @@ class Looker:
 
     def _text(self, part: Part) -> str:
         columns = (ID, SITE_ID, CREATED_AT, *part.columns)
-        forms = (_form(c.type.kind, self._value(part.table, c)) for c in columns)
-        return f" || '{SEPARATOR}' || ".join(forms)
+        texts = [
+            _joined(
+                [(c.type.kind, self._value(part.table, c)) for c in columns[start:][:_TOGETHER]]
+            )
+            for start in range(0, len(columns), _TOGETHER)
+        ]
+        return f" || '{SEPARATOR}' || ".join(texts)
 
     def _value(self, table: Table, column: Column) -> str:
         return self._created(table) if column is CREATED_AT else of_row(column.name)
@@ -264,15 +271,27 @@ class Looker:
         )
 
 
-def _form(kind: Kind, value: str) -> str:
-    """Return the SQL expression of a value as it stands in a row's text."""
-    if kind in FREE:
-        value = f"length({value}) || ':' || {value}"
-    elif kind is Kind.BYTES:
-        return f"CASE WHEN {value} IS NULL THEN '' ELSE '{BYTES_MARK}' || lower(hex({value})) END"
-    elif kind is Kind.FLOAT:
-        value = f"{_FLOAT}({value})"
-    return f"coalesce({value}, '')"
+def _joined(values: Sequence[tuple[Kind, str]]) -> str:
+    """Return the SQL expression of values as they stand in a row's text.
+
+    By printf, which writes null as nothing: half the time of as many concatenations.
+    """
+    shapes, given = [], []
+    for kind, value in values:
+        if kind in FREE:
+            # Of bytes: the length of a text ends at a NUL, which a fault may put there.
+            given += [f"length(CAST({value} AS BLOB)) || ':'", value]
+        elif kind is Kind.BYTES:
+            given += [
+                f"CASE WHEN {value} IS NOT NULL THEN '{BYTES_MARK}' END",
+                f"lower(hex({value}))",
+            ]
+        elif kind is Kind.FLOAT:
+            given.append(f"{_FLOAT}({value})")
+        else:
+            given.append(value)
+        shapes.append("%s%s" if kind in FREE or kind is Kind.BYTES else "%s")
+    return f"printf('{SEPARATOR.join(shapes)}', {', '.join(given)})"
 
 
 def _float(value: Any) -> Any:

@@ -8,7 +8,7 @@ import time
 import traceback
 from pathlib import Path
 
-from tests.bench import agent, edge_writes, facts, frame, latency, snapshots, two_way
+from tests.bench import agent, compare, edge_writes, facts, frame, latency, snapshots, two_way
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,6 +21,7 @@ MEASURES = {
     "facts_vs_logical_replication": facts.facts_vs_logical_replication,
     "two_way_updates_vs_logical_replication": two_way.two_way_updates_vs_logical_replication,
     "snapshot_rows_per_s": snapshots.snapshot_rows_per_s,
+    "compare": compare.compare,
     "latency_idle": latency.latency_idle,
     "latency_30_sites": latency.latency_30_sites,
     "bytes_per_fact": agent.bytes_per_fact,

@@ -70,7 +70,7 @@ def in_words(key, values):
         if value is None:
             found.append("")
         elif kind in (Kind.TEXT, Kind.JSON, Kind.SET):
-            found.append(f"{len(value)}:{value}")
+            found.append(f"{len(value.encode())}:{value}")
         elif kind is Kind.BYTES:
             found.append(f"x{value.hex()}")
         elif kind is Kind.FLOAT:
