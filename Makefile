@@ -1,7 +1,7 @@
 # One command to set up, one to see it work, one to test it. `make help` lists them.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check sim bench mutants test-system lock clean rebuild
+.PHONY: help setup demo up test check sim soak bench mutants test-system lock clean rebuild
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -41,6 +41,10 @@ check: $(STAMP) ## format, lint, types, import contracts, fast tests (no server)
 sim: $(STAMP) ## the seeded campaign: RUNS=20 worlds; SEED=4711 repeats one run
 	@for run in $$(seq $(if $(SEED),1,$(or $(RUNS),20))); do \
 	  $(PYTEST) tests/sim $(if $(SEED),--seed $(SEED)) || exit 1; done
+
+soak: $(STAMP) ## load and faults on a whole system: MINUTES=30 SITES=30 SEED=4711 REPORT=folder
+	@$(PYTHON) -m tests.soak --minutes $(or $(MINUTES),30) --sites $(or $(SITES),30) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(REPORT),--report "$(REPORT)")
 
 bench: $(STAMP) ## the measurements of BENCHMARKS.md; ONLY=name runs one
 	@$(PYTHON) -m tests.bench $(if $(ONLY),--only "$(ONLY)")
