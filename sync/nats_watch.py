@@ -22,9 +22,11 @@ _TICK_S: Final = 1.0
 async def watch(session: Session, *, ping_every_s: float, silence_max_s: float) -> str:
     """Return the reason when the session has ended; end it when it shows no sign of life."""
     while not session.lost.done():
+        asked_at = asyncio.get_running_loop().time()
         ping = asyncio.ensure_future(session.nc.rtt(timeout=_NEVER_S))
         try:
             why = await _await_pong(session, ping, silence_max_s)
+            session.pong_of = session.pong_of if why else asked_at
         finally:
             # Only now that the session is over, or the pong is there, may the ping be cancelled.
             ping.cancel()

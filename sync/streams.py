@@ -34,6 +34,8 @@ _FIXED: Final = frozenset(
     {"storage", "ack_policy", "deliver_policy", "replay_policy", "durable_name", "max_waiting"}
 )
 
+_NAME_IN_USE: Final = 10058
+
 Config = dict[str, Any]
 
 
@@ -357,7 +359,8 @@ async def _api(asker: Asker, subject: str, order: Config) -> Config:
 
 def _refused(subject: str, refusal: Config) -> Fatal | Transient:
     code, text = refusal.get("err_code"), refusal.get("description")
-    if refusal.get("code") == 503:
+    # 10058: a stream that it has, and did not list: a cluster that has just lost a node does so.
+    if refusal.get("code") == 503 or code == _NAME_IN_USE:
         return StreamUnavailable(f"{subject}: {text}")
     if refusal.get("code") == 404:
         return ConsumerGone(f"{subject}: {text}")

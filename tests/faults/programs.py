@@ -91,6 +91,11 @@ class Programs:
         path = self.folder / f"{name}.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
+    def ends_of_logs(self) -> str:
+        """Return what each program logged last, for the one who reads a failed test."""
+        logs = (f"--- {name}\n{log_tail(self.folder / f'{name}.log')}" for name in self.running)
+        return "\n".join(logs)
+
     def all_run(self) -> bool:
         """Tell whether every program that was started runs; raises with the log of one that not."""
         for name, each in self.running.items():

@@ -85,9 +85,7 @@ class System:
             f"{each.name}: {each.events[-1:]} {each.refusals} refusals, {each.last_refusal}"
             for each in sessions.all
         ]
-        for name in self.programs.running:
-            lines += [f"--- {name}", *self.programs.log(name).splitlines()[-12:]]
-        return "\n".join(lines)
+        return "\n".join([*lines, self.programs.ends_of_logs()])
 
 
 def _listed(violations: list[Violation]) -> str:
@@ -112,7 +110,10 @@ async def running_system(
     system = System(world, Programs(world, folder, **given))
     try:
         await system.programs.start_all(workers)
-        await world.settle(60)
+        try:
+            await world.settle(60)
+        except AssertionError as why:
+            raise AssertionError(f"{why}\n{system.programs.ends_of_logs()}") from None
         yield system
     finally:
         await system.programs.end()

@@ -172,8 +172,9 @@ async def test_a_cancelled_pull_leaves_no_request_that_swallows_messages(link, s
     assert not any(delivery.redelivered for delivery in got)
 
 
+@pytest.mark.parametrize("others", ["silent", "busy"])
 async def test_requests_that_fall_on_deaf_ears_are_given_up_and_the_durable_is_looked_for(
-    broker, link, monkeypatch
+    broker, link, monkeypatch, others
 ):
     monkeypatch.setattr("sync.nats_pull._SILENCE_MAX_S", 0.4)
     asked: list[str] = []
@@ -185,8 +186,18 @@ async def test_requests_that_fall_on_deaf_ears_are_given_up_and_the_durable_is_l
     async def look(subject: str, question: bytes) -> bytes:
         return b'{"error":{"code":404,"err_code":10014}}' if len(asked) > 2 else b"{}"
 
+    async def talk() -> None:
+        while others == "busy":
+            await link.publish("busy", bytes(1000))
+            await asyncio.sleep(0.01)
+
+    async def hear(other: Link) -> None:
+        async for _ in other.listen("busy"):
+            pass
+
     tasks = [
         asyncio.create_task(swallow()),
+        asyncio.create_task(talk()),
         asyncio.create_task(link.serve("DEAF.CONSUMER.INFO.>", look, queue="q")),
     ]
     async with asyncio.timeout(10):
@@ -195,9 +206,10 @@ async def test_requests_that_fall_on_deaf_ears_are_given_up_and_the_durable_is_l
             await asyncio.sleep(0.01)
     await served(link, "DEAF.CONSUMER.INFO.begun")
     asked.clear()
-    deaf = LinkSettings(servers=(broker.url,), name="test", prefix="DEAF")
+    deaf = LinkSettings(servers=(broker.url,), name="test", prefix="DEAF", ping_every_s=0.1)
     async with Link(deaf) as other:
         await other.wait_connected(5)
+        tasks.append(asyncio.create_task(hear(other)))
         with pytest.raises(ConsumerGone, match="no heartbeat"):
             await asyncio.wait_for(anext(other.pull("UP_X", "apply")), 5)
     assert len(asked) == 4, "two requests each time, and a new pair after the first silence"

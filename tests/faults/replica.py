@@ -1,0 +1,71 @@
+"""A standby of a PostgreSQL server: a copy of it that follows by streaming, and may take over."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+
+from deploy.local.pginstall import programs, server_account
+from deploy.local.servers import PostgresServer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+NAME = "standby"
+#: A commit is told to the client when the standby has it on its disk.
+SYNCHRONOUS = f"ALTER SYSTEM SET synchronous_standby_names = '{NAME}'"
+
+
+def standby_of(
+    primary: PostgresServer, root: Path, parameters: Mapping[str, str] | None = None
+) -> PostgresServer:
+    """Return a standby with a copy of what the primary holds, not started yet."""
+    root.mkdir(parents=True)
+    data = root / "data"
+    data.mkdir(mode=0o700)
+    shutil.copy2(primary.root / "password", root / "password")
+    account = server_account(primary.root / "data")
+    if account is not None:
+        for path in (data, root / "password"):
+            os.chown(path, account.uid, account.gid)
+    subprocess.run(
+        [
+            programs(account) / "pg_basebackup", "--pgdata=.", "--wal-method=stream",
+            "--write-recovery-conf", "--checkpoint=fast",
+            f"--dbname={primary.url()}?application_name={NAME}",
+        ],
+        cwd=data,
+        user=account.uid if account else None,
+        group=account.gid if account else None,
+        extra_groups=[] if account else None,
+        env={"LC_ALL": "C", "TZ": "UTC"},
+        check=True,
+        timeout=60,
+    )  # fmt: skip
+    return PostgresServer(root, parameters=parameters)
+
+
+def either(first: str, second: str) -> str:
+    """Return the address of whichever of two servers is the primary."""
+    one, other = urlsplit(first), urlsplit(second)
+    netloc = f"{one.netloc},{other.netloc.rpartition('@')[2]}"
+    return urlunsplit(one._replace(netloc=netloc, query="target_session_attrs=read-write"))
+
+
+def follows(primary: PostgresServer) -> bool:
+    """Tell whether the primary waits for a standby with each commit."""
+    with psycopg.connect(primary.url(), autocommit=True) as connection:
+        states = connection.execute("SELECT sync_state FROM pg_stat_replication").fetchall()
+    return states == [("sync",)]
+
+
+def promote(standby: PostgresServer) -> None:
+    """Make the standby a primary, and wait until it is."""
+    with psycopg.connect(standby.url(), autocommit=True) as connection:
+        assert connection.execute("SELECT pg_promote(true, 60)").fetchone() == (True,)
