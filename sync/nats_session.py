@@ -75,8 +75,8 @@ class Session:
         self.nc = Client()
         self.lost: asyncio.Future[str] = self._loop.create_future()
         self.rtt_ms: float | None = None
-        #: When the last ping was sent that was answered, on the loop's clock: whatever the broker had
-        #: for us before the answer has come.
+        #: When the last ping was sent that was answered, on the loop's clock: whatever the broker
+        #: had for us before the answer has come.
         self.pong_of = float("-inf")
         self.opened_at = self._loop.time()
         self.last_error = ""

@@ -68,7 +68,7 @@ class WiredCluster:
     async def ready(self) -> None:
         """Wait until all servers follow one leader."""
         async with asyncio.timeout(_READY_S):
-            while not await asyncio.to_thread(self._follow_one):
+            while not await asyncio.to_thread(self._follow_one):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
 
     def _follow_one(self) -> bool:

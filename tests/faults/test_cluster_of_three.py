@@ -1,4 +1,4 @@
-"""The whole system on a cluster of three brokers that loses a leader, its majority, and its lines."""
+"""The whole system on a cluster of three brokers: it loses a leader, its majority, its lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program or a server stands still (SIGSTOP) for longer than its lease or its beat, and goes on."""
+"""A program or a server stands still (SIGSTOP) for longer than its lease or beat, and goes on."""
 
 from __future__ import annotations
 
