@@ -21,8 +21,9 @@ from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception
 from tenacity.wait import wait_random_exponential
 
 from central import metrics
-from central.control import Control, now_ms
+from central.control import Control
 from central.feed import Sequencer
+from central.handshake import now_ms
 from central.ingest import Stores, Worker
 from central.layout import keep_refusals, layout
 from central.partitions import make_ahead
@@ -70,7 +71,9 @@ async def run_ingest(settings: CentralSettings, catalog: Catalog) -> None:
     async with AsyncExitStack() as stack:
         link = await stack.enter_async_context(link_of(settings, f"ingest {name}"))
         leases, *stores = [
-            await stack.enter_async_context(CentralStore.open(settings.database_url, catalog))
+            await stack.enter_async_context(
+                CentralStore.open(settings.database_url, catalog, asks_hello=True)
+            )
             for _ in range(1 + settings.connections)
         ]
         lent = Stores(stores, catalog)

@@ -12,14 +12,12 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from psycopg.types.json import Jsonb
-
 from central import snapshot
 from central.backups import LATE_HOURS, told_to_site
 from central.compare import Comparing
-from central.feed import entries_after, feed_position
-from central.store.finish import stop
-from shared.changes import GENESIS, SHARED
+from central.feed import entries_after
+from central.handshake import Handshake, is_gone, now_ms
+from shared.changes import SHARED
 from shared.errors import MalformedMessage, SyncError
 from shared.observe import note
 from sync import codec
@@ -35,8 +33,6 @@ _log = logging.getLogger(__name__)
 
 #: Bytes in one answer; the broker takes 1 MiB.
 PIECE_BYTES_MAX = 700 << 10
-#: Two stores that say hello for one site within this time are clones, both alive.
-_CLONE_S = 60
 #: Snapshots made at once. Each takes two connections, one of them after the other: as many as the
 #: pool has would wait for one another, and hellos for all of them.
 _SPOOLS_MAX = 3
@@ -45,11 +41,6 @@ _TURN_S = 2.0
 
 Fields = dict[str, Any]
 Waiting = Callable[[str], Awaitable[int]]
-
-
-def now_ms() -> int:
-    """Return the wall clock in milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
 
 
 class Control:
@@ -64,8 +55,8 @@ class Control:
         self._backup_hours = backup_hours
         self._pool = pool
         self._catalog = catalog
-        #: Tells how many messages of a site the broker still holds for the ingest.
-        self._waiting = waiting
+        #: ``waiting`` tells how many messages of a site the broker still holds for the ingest.
+        self._handshake = Handshake(pool, catalog, waiting)
         self._comparing = Comparing(pool, catalog)
         self._spools: dict[str, asyncio.Task[str]] = {}
         self._starts: dict[str, asyncio.Future[tuple[str, Fields]]] = {}
@@ -79,7 +70,11 @@ class Control:
         """Return the answer to one question; an error goes back as text to the one who asked."""
         _, site, verb = subject.split(".")
         verbs: dict[str, Callable[[str, Fields], Awaitable[Fields]]] = {
-            "hello": self._hello,
+            "hello": self._handshake.hello,
+            "link": self._handshake.link,
+            "close": self._handshake.close,
+            "life": self._handshake.life,
+            "home": self._handshake.home,
             "feed": self._feed,
             "snapshot": self._snapshot,
             "chunk": self._chunk,
@@ -98,79 +93,6 @@ class Control:
                 connection, site, late_hours=self._backup_hours, now_ms=now_ms()
             )
 
-    # --- hello ------------------------------------------------------------------------------
-
-    async def _hello(self, site: str, asked: Fields) -> Fields:
-        waiting = await self._waiting(site)
-        async with self._pool.connection() as connection:
-            known = await _one(
-                connection,
-                """SELECT s.instance, s.stopped_because,
-                          s.seen_at > now() - make_interval(secs => %s) AS fresh,
-                          e.last_n, e.last_hash, e.safe_n
-                   FROM sync.site s
-                   LEFT JOIN sync.epoch e ON e.site = s.site AND e.epoch = %s
-                   WHERE s.site = %s""",
-                [_CLONE_S, asked["epoch"], site],
-            )
-            if known is None:
-                hint = f"run `mes-central sites add {site}`"
-                raise SyncError(f"site {site} is not registered; {hint}")
-            instance, stopped, fresh, last_n, last_hash, safe_n = known
-            why = stopped or await self._contradiction(connection, site, asked, last_n, last_hash)
-            # A store behind us may only have sent meanwhile; it says so once it has looked again.
-            if why and not stopped and (asked["n"] >= last_n or asked.get("sure")):
-                await stop(connection, site, why)
-                note(_log, "stopped", level=logging.ERROR, site=site, why=why)
-            if not why and instance not in (None, asked["instance"]) and fresh:
-                why = f"two stores speak for {site}: {instance} and {asked['instance']}"
-            if not why:
-                await _remember(connection, site, asked)
-            outdated = "" if why else await self._outdated(connection, site, asked)
-            ends = [(await feed_position(connection, scope)).n for scope in (site, SHARED)]
-        return {
-            "now_ms": now_ms(),
-            "verdict": "stop" if why else "snapshot" if outdated else "ok",
-            "why": why or outdated,
-            "applied_n": last_n or 0,
-            "safe_n": safe_n or 0,
-            "waiting": waiting,
-            "ends": ends,
-            "schema": self._catalog.version,
-        }
-
-    async def _contradiction(
-        self, connection: AsyncConnection[Any], site: str, asked: Fields, last_n: int | None,
-        last_hash: bytes | None,
-    ) -> str:  # fmt: skip
-        """Return why the site's chain and ours can't both be right; "" when they can.
-
-        Healing it (closing the epoch, taking home what the other side has) is a later feature;
-        until then both sides stop here, and nothing is overwritten.
-        """
-        if last_n is None:
-            return ""
-        if asked["n"] < last_n:
-            return f"the store of {site} is at {asked['n']}, the centre applied {last_n}: restored?"
-        if asked["n"] == last_n and bytes(last_hash or GENESIS) != asked["hash"]:
-            return f"the store of {site} has another transaction {last_n} than the centre applied"
-        for scope, (pos, own) in ((site, asked["own"]), (SHARED, asked["shared"])):
-            position = await feed_position(connection, scope)
-            if pos > position.n:
-                return f"{site} followed feed {scope} to {pos}, it ends at {position.n}: restored?"
-            entry = await _one(
-                connection, "SELECT hash FROM sync.feed WHERE scope = %s AND pos = %s", [scope, pos]
-            )
-            if entry is not None and bytes(entry[0]) != own:
-                return f"{site} followed another feed {scope} up to {pos}"
-        return ""
-
-    async def _outdated(self, connection: AsyncConnection[Any], site: str, asked: Fields) -> str:
-        for scope, (pos, _) in ((site, asked["own"]), (SHARED, asked["shared"])):
-            if await _gone(connection, scope, pos):
-                return f"feed {scope} no longer goes back to {pos}"
-        return ""
-
     # --- feed and snapshots -------------------------------------------------------------------
 
     async def _feed(self, site: str, asked: Fields) -> Fields:
@@ -178,7 +100,7 @@ class Control:
         if scope not in (site, SHARED):
             raise MalformedMessage(f"{site} may not follow feed {scope!r}")
         async with self._pool.connection() as connection:
-            if await _gone(connection, scope, after):
+            if await is_gone(connection, scope, after):
                 return {"snapshot": f"feed {scope} no longer goes back to {after}", "entries": []}
             messages = await entries_after(connection, scope, after, bytes_max=PIECE_BYTES_MAX)
         if not messages:
@@ -254,25 +176,3 @@ async def _one(
     cursor = await connection.execute(query, given)
     row: tuple[Any, ...] | None = await cursor.fetchone()
     return row
-
-
-async def _gone(connection: AsyncConnection[Any], scope: str, after: int) -> bool:
-    """Return whether the entry after a position was pruned."""
-    position = await feed_position(connection, scope)
-    if after >= position.n:
-        return False
-    entry = await _one(
-        connection, "SELECT 1 FROM sync.feed WHERE scope = %s AND pos = %s", [scope, after + 1]
-    )
-    return entry is None
-
-
-async def _remember(connection: AsyncConnection[Any], site: str, asked: Fields) -> None:
-    """Keep what the agent said of itself, for the status of the centre."""
-    said = {k: (v.hex() if isinstance(v, bytes) else v) for k, v in asked.items()}
-    said |= {key: [asked[key][0], asked[key][1].hex()] for key in ("own", "shared") if key in asked}
-    await connection.execute(
-        """UPDATE sync.site SET instance = %s, hello = %s, hello_at = now(), seen_at = now(),
-                  clock_offset_ms = %s WHERE site = %s""",
-        [asked["instance"], Jsonb(said), now_ms() - int(asked["now_ms"]), site],
-    )

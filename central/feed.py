@@ -224,24 +224,9 @@ def halves(blocks: Sequence[HeadBlock]) -> tuple[list[HeadBlock], list[HeadBlock
     second: list[HeadBlock] = []
     for block in blocks:
         cut = max(0, min(len(block), middle - sum(map(len, first))))
-        first += [rows_of(block, slice(0, cut))] if cut else []
-        second += [rows_of(block, slice(cut, None))] if cut < len(block) else []
+        first += [block.part(slice(0, cut))] if cut else []
+        second += [block.part(slice(cut, None))] if cut < len(block) else []
     return first, second
-
-
-def rows_of(block: HeadBlock, part: slice) -> HeadBlock:
-    """Return some rows of a block."""
-    return HeadBlock(
-        table=block.table,
-        fate=block.fate,
-        columns=block.columns,
-        sites=block.sites[part],
-        created=block.created[part],
-        ids=block.ids[part],
-        version=block.version[part],
-        order=block.order[part],
-        new=[column[part] for column in block.new],
-    )
 
 
 def _head_row(opened: _Open) -> tuple[object, ...]:

@@ -13,7 +13,7 @@ import logging
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg
 from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception
@@ -21,9 +21,18 @@ from tenacity.wait import wait_random_exponential
 
 from central import metrics
 from central.runs import FIRST_RUN_ROWS, PARTS_MAX, Runs, continued, fits, groups_of
-from shared.changes import GENESIS, Position
+from shared.changes import GENESIS, Part, PartBody, Position, SyncTransaction
 from shared.clock import wall_ms
-from shared.errors import ConsumerGone, ForeignSite, LeaseLost, MalformedMessage, Poison, Transient
+from shared.errors import (
+    ConsumerGone,
+    Fenced,
+    ForeignSite,
+    LeaseLost,
+    MalformedMessage,
+    Poison,
+    Transient,
+    Unverified,
+)
 from shared.observe import note, span
 from sync import codec
 from sync.protocol import Verdict, transaction_hash
@@ -38,7 +47,6 @@ if TYPE_CHECKING:
     from central.store.leases import Lease
     from central.store.outcome import RunOutcome
     from shared.catalog import Catalog
-    from shared.changes import Part
     from sync.nats_pull import Delivery
     from sync.transport import Link
 
@@ -46,6 +54,8 @@ _log = logging.getLogger(__name__)
 
 _REWIND_EVERY_S = 1.0
 _RETRY_DUE_EVERY_S = 10.0
+#: How long a site has to say hello before what it sent is tried again.
+_HELLO_PAUSE_S = 0.3
 
 
 class Stores:
@@ -79,9 +89,23 @@ class SiteInbox:
     _position: tuple[str, Position] | None = None
     #: The beginning of a transaction whose other parts come with the next delivery, most likely.
     _beginning: Group = ()
+    #: A person has to look before anything more is taken.
+    is_stopped: bool = False
 
     async def take(self, messages: Sequence[Message]) -> Verdict:
-        """Apply the transactions that are whole, in order; keep parts of those that are not."""
+        """Apply the transactions that are whole, in order; keep parts of those that are not.
+
+        What a site sends is held until it has said hello since the server was started.
+        """
+        while True:
+            try:
+                return await self._take(messages)
+            except Unverified as why:
+                note(_log, "held", site=self.site, why=str(why))
+                await self.ask_hello()
+                await asyncio.sleep(_HELLO_PAUSE_S)
+
+    async def _take(self, messages: Sequence[Message]) -> Verdict:
         verdict = Verdict.APPLY
         parts = [(part, message) for message in messages if (part := await self._read(message))]
         groups = groups_of(continued(self._beginning, parts))
@@ -144,16 +168,19 @@ class SiteInbox:
     async def _take_part(self, part: Part, message: Message) -> Verdict:
         try:
             async with self.stores.lend() as store:
-                await store.spool_part(part, message.payload, message.stored_at_ms)
+                kept = await store.spool_part(part, message.payload, message.stored_at_ms)
         except Poison as why:
             await self.refuse(message, why)
             return Verdict.APPLY
         async with self.stores.lend() as store:
+            if not kept:
+                await self._refuse_fenced([part])
+                return Verdict.APPLY
             if part.part < part.parts - 1:
                 return Verdict.APPLY
             outcome = await store.apply_spooled(part, self.lease)
         self._note_applied(part.epoch, [(part.n, part.tx_id)], outcome)
-        return self._tell(part.epoch, outcome)
+        return await self._tell(part.epoch, outcome, [part])
 
     async def _apply(self, run: Sequence[Incoming]) -> Verdict:
         if not run:
@@ -164,7 +191,7 @@ class SiteInbox:
         self._note_applied(last.epoch, [(each.sent.n, each.sent.tx_id) for each in run], outcome)
         lag_ms = time.time_ns() // 1_000_000 - wall_ms(last.hlc) - last.offset_ms
         metrics.LAG.labels(self.site).set(max(0, lag_ms) / 1000)
-        return self._tell(last.epoch, outcome)
+        return await self._tell(last.epoch, outcome, [each.sent for each in run])
 
     def _note_applied(
         self, epoch: str, given: Sequence[tuple[int, str]], outcome: RunOutcome
@@ -177,11 +204,30 @@ class SiteInbox:
                 skipped=outcome.skipped, parked=outcome.parked,
             )  # fmt: skip
 
-    def _tell(self, epoch: str, outcome: Any) -> Verdict:
+    async def _tell(
+        self, epoch: str, outcome: RunOutcome, links: Sequence[Part | SyncTransaction]
+    ) -> Verdict:
         self._position = (epoch, outcome.position)
         metrics.count(self.site, outcome)
-        verdict: Verdict = outcome.verdict
-        return verdict
+        await self._refuse_fenced([link for link in links if link.tx_id in outcome.fenced])
+        self.is_stopped = outcome.is_stopped
+        if outcome.verdict is Verdict.FORK and not self.is_stopped:
+            # It is the site's own to say how far we agree; it sends all again then.
+            note(_log, "fork", level=logging.WARNING, site=self.site, n=outcome.position.n)
+            await self.ask_hello()
+        return outcome.verdict
+
+    async def _refuse_fenced(self, links: Sequence[Part | SyncTransaction]) -> None:
+        """Keep what a store had sent that is no more, and that came after its epoch was closed."""
+        for link in links:
+            why = Fenced(f"n {link.n} of epoch {link.epoch}, transaction {link.tx_id}")
+            if isinstance(link, Part):
+                message = Message(link.body, 0)
+            else:
+                body = PartBody(link.schema, link.hlc, link.offset_ms, link.blocks)
+                packed = codec.compress(codec.encode_body(body))
+                message = Message(packed, link.stored_at_ms)
+            await self.refuse(message, why)
 
     async def refuse(self, message: Message, why: Poison) -> None:
         """Keep the message in quarantine, where ``mes-central parked`` lists it."""
@@ -189,6 +235,10 @@ class SiteInbox:
         metrics.REFUSED.labels(self.site, type(why).__name__).inc()
         async with self.stores.lend() as store:
             await store.quarantine(self.site, message.payload, why, message.stored_at_ms)
+
+    async def ask_hello(self) -> None:
+        """Have the edge say hello: what it then says decides how it goes on."""
+        await self.link.publish(f"cmd.{self.site}.hello", codec.encode_control({}))
 
     async def ask_again(self) -> None:
         """Have the edge send everything after our position again, at most once a second."""
@@ -284,8 +334,8 @@ class Worker:
             settled = min(inbox.settled(unsettled), receiver.settled(unsettled))
             await self._link.ack(unsettled[:settled])
             unsettled = unsettled[settled:]
-            if verdict is Verdict.FORK:
-                note(_log, "fork: stopped", level=logging.ERROR, site=site)
+            if verdict is Verdict.FORK and inbox.is_stopped:
+                note(_log, "stopped", level=logging.ERROR, site=site)
                 await asyncio.get_running_loop().create_future()  # until a person releases the site
         raise ConsumerGone
 

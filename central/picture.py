@@ -138,7 +138,8 @@ class Picture:
 # --- reading it ------------------------------------------------------------------------------
 
 _SITES: Final = """
-SELECT s.site, s.registered_at, s.stopped_because, s.verified, s.hello, s.hello_at,
+SELECT s.site, s.registered_at, s.stopped_because, sync.is_verified(s.site) AS verified, s.hello,
+       s.hello_at,
        s.clock_offset_ms, CASE WHEN s.lease_until > now() THEN s.lease_holder END AS worker,
        e.epoch::text AS epoch, coalesce(e.last_n, 0) AS last_n, coalesce(e.safe_n, 0) AS safe_n,
        e.decided_at, e.through_ms, coalesce(f.pos, 0) AS feed_pos,

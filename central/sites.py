@@ -42,14 +42,16 @@ async def register(
 
 
 async def release(connection: AsyncConnection[Any], site: str) -> str:
-    """Let a stopped site go on, and return why it was stopped.
+    """Let a site go on that was stopped or is claimed by another store; return why it was.
 
     Whoever says hello next is taken for the right store. The lease gets another token, so that the
     worker that stands still at the fork begins anew. Raise UnknownSite, NotStopped.
     """
     async with connection.transaction():
         cursor = await connection.execute(
-            "SELECT stopped_because FROM sync.site WHERE site = %s FOR UPDATE", [site]
+            """SELECT coalesce(stopped_because, 'another store claims it: ' || claimed_by)
+               FROM sync.site WHERE site = %s FOR UPDATE""",
+            [site],
         )
         row = await cursor.fetchone()
         if row is None:
@@ -57,8 +59,9 @@ async def release(connection: AsyncConnection[Any], site: str) -> str:
         if row[0] is None:
             raise NotStopped(f"site {site} is not stopped; see `mes-central status {site}`")
         await connection.execute(
-            """UPDATE sync.site SET stopped_because = NULL, instance = NULL, lease_holder = NULL,
-                      lease_token = lease_token + 1, lease_until = '-infinity' WHERE site = %s""",
+            """UPDATE sync.site SET stopped_because = NULL, instance = NULL, claimed_by = NULL,
+                      claimed_at = NULL, lease_holder = NULL, lease_token = lease_token + 1,
+                      lease_until = '-infinity' WHERE site = %s""",
             [site],
         )
     return str(row[0])

@@ -22,12 +22,12 @@ from tenacity.wait import wait_random_exponential
 from edge import metrics
 from edge.beat import read_limit, read_state, write_state
 from edge.gauges import measure
+from edge.handshake import Handshake
 from edge.lanes import DownLane, StoreThread, UpLane, now_ms
 from edge.loading import load_snapshot
 from edge.status import read_picture
 from edge.store.fullness import Limits
 from edge.wake import Wake
-from shared.clock import clock_offset_ms
 from shared.errors import (
     BrokerUnreachable,
     ConsumerGone,
@@ -78,13 +78,21 @@ class Agent:
         store.on_drained = self._tell_drained
         self._wake = Wake(settings.store)
         self._news = asyncio.Event()
+        #: Both ends agree; before, nothing is sent or received.
         self._met = asyncio.Event()
+        #: Why the feed did not go on from where the store stands, until a hello has mended it.
+        self._forked = ""
+        #: Somebody asks for a hello before its time.
+        self._again = asyncio.Event()
         #: Set where the stream alone will not bring the feeds to their ends.
         self._behind = asyncio.Event()
         #: Where the feeds stood at the last hello, if that was not their end.
         self._stood_at: tuple[int, int] | None = None
         self._up = UpLane(store, self._thread, self._reading, settings.site)
         self._down = DownLane(store, self._thread, link, settings.site)
+        self._handshake = Handshake(
+            settings.site, store, self._thread, link, {"version": VERSION}, self._met
+        )
         self._sender = Sender(self._up, link)
         self._receiver = Receiver(self._down)
         self._decided = (0, time.monotonic())
@@ -209,6 +217,17 @@ class Agent:
     async def _receive(self) -> None:
         """Catch up from PostgreSQL, then follow the stream until that is not enough any more."""
         await self._met.wait()
+        try:
+            await self._catch_up_and_follow()
+        except ForkedHistory as why:
+            if self._forked == str(why):  # a hello found nothing to mend
+                raise
+            note(_log, "apart", level=logging.WARNING, why=str(why))
+            self._forked = str(why)
+            self._met.clear()
+            self._again.set()
+
+    async def _catch_up_and_follow(self) -> None:
         self._behind.clear()
         if await self._needs_snapshot():
             await load_snapshot(self._link, self._store, self._thread, self._settings.site)
@@ -245,54 +264,35 @@ class Agent:
     # --- hello ------------------------------------------------------------------------------
 
     async def _meet(self) -> None:
-        """Say hello at once after each connect, and then every ``beat_s``."""
+        """Say hello at once after each connect, then every ``beat_s`` and when it is asked for."""
         await self._link.wait_connected(timeout_s=3600)
+        self._again.clear()
         await self._hello()
-        self._met.set()
         self._write_state(connected=True, met_ms=now_ms())
         lost = self._link.disconnects
         until = time.monotonic() + self._settings.beat_s
-        while time.monotonic() < until:
-            await asyncio.sleep(0.2)
+        while time.monotonic() < until and not self._again.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await self._again.wait()
             if self._link.disconnects != lost or not self._link.connected:
                 self._write_state(connected=False)
                 return
 
-    async def _hello(self, *, sure: bool = False) -> None:
-        """Say where we stand, and do what the answer asks for.
-
-        ``sure`` says that the store is behind what the centre applied, and not by being late.
-        """
-        position = await self._thread.run(self._store.position)
-        asked_at = now_ms()
-        answer = codec.decode_control(
-            await self._link.request(
-                f"ctl.{self._settings.site}.hello",
-                codec.encode_control(
-                    _introduction(position, asked_at, self._up.sent_n) | {"sure": sure}
-                ),
-            )
-        )
-        answered_at = now_ms()
-        offset = clock_offset_ms(asked_at, int(answer["now_ms"]), answered_at)
-        await self._thread.run(self._store.set_offset, offset, answered_at)
-        metrics.OFFSET.labels(self._settings.site).set(offset / 1000)
-        if answer["verdict"] == "stop":
-            if sure:
-                raise ForkedHistory(str(answer["why"]))
-            late = await self._was_overtaken(position.last_n, int(answer["applied_n"]))
-            await self._hello(sure=not late)
-            return
-        if answer["verdict"] == "snapshot":
-            await self._thread.run(self._store.want_snapshot, str(answer["why"]), answered_at)
-        self._check_progress(int(answer["applied_n"]), int(answer["waiting"]))
+    async def _hello(self) -> None:
+        """Say where we stand until both ends agree, and do what the answer asks for."""
+        agreed = await self._handshake.agree(self._up.sent_n)
+        answer = agreed.answer
+        metrics.OFFSET.labels(self._settings.site).set(agreed.offset_ms / 1000)
+        applied_n = int(answer["applied_n"])
+        if agreed.healed:
+            self._forked = ""
+            self._up.go_back_to(applied_n)
+            self._behind.set()
+        self._news.set()
+        self._check_progress(applied_n, int(answer["waiting"]))
         self._state["protected"] = answer.get("protected")
         await self._check_level(answer.get("ends", (0, 0)))
-
-    async def _was_overtaken(self, said_n: int, applied_n: int) -> bool:
-        """Tell whether the centre only had more than a hello said because we sent it meanwhile."""
-        position = await self._thread.run(self._store.position)
-        return said_n < applied_n <= position.last_n
 
     def _check_progress(self, applied_n: int, waiting: int) -> None:
         """Send again what neither the centre has applied nor the stream still holds."""
@@ -329,6 +329,8 @@ class Agent:
                 self._news.set()
             elif order == "catch-up":
                 self._behind.set()
+            elif order == "hello":
+                self._again.set()
 
     # --- the rest -----------------------------------------------------------------------------
 
@@ -380,20 +382,3 @@ class Agent:
 
 def _may_pass(why: BaseException) -> bool:
     return isinstance(why, _OF_LINK) or (isinstance(why, Exception) and not isinstance(why, Fatal))
-
-
-def _introduction(position: Any, asked_at: int, sent_n: int) -> dict[str, Any]:
-    return {
-        "now_ms": asked_at,
-        "version": VERSION,
-        "instance": position.instance,
-        "epoch": position.epoch,
-        "n": position.last_n,
-        "hash": position.last_hash,
-        "sent_n": sent_n,
-        "acked_n": position.acked_n,
-        "own": [position.own.n, position.own.hash],
-        "shared": [position.shared.n, position.shared.hash],
-        "schema": position.schema,
-        "needs_snapshot": bool(position.needs_snapshot),
-    }

@@ -123,7 +123,13 @@ class DownLane:
                 await self.refuse(message, why)
         if not entries:
             return Verdict.SKIP
-        return await self.apply(entries)
+        try:
+            return await self.apply(entries)
+        except ForkedHistory as why:
+            # The stream may hold what a centre published that went back since: PostgreSQL knows.
+            note(_log, "not of this feed", level=logging.WARNING, why=str(why))
+            await self.ask_again()
+            return Verdict.SKIP
 
     async def apply(self, entries: Sequence[tuple[FeedEntry, bytes]]) -> Verdict:
         """Apply decoded entries, in a few transactions where they are many; tell how it went.

@@ -266,6 +266,21 @@ _PAGES: Final = (
         "`mes-sync parked list`",
     ),
     Page(
+        "MES-RESTORED",
+        "the store went back to an older copy of itself, and goes on",
+        "Somebody put an older copy of the file in its place, or began with a new one. What the"
+        " centre had of the time in between came home; what was written then and never sent is lost"
+        " with the file.",
+        "Nothing is to be done. Ask who restored it, and why. docs/restores.md",
+    ),
+    Page(
+        "MES-CENTRE-RESTORED",
+        "the centre went back to an older backup, and goes on",
+        "What this store knew of the time in between was brought home to it; where somebody at the"
+        " centre wrote the same rows before that, the conflict history holds both values.",
+        "Nothing is to be done here; `mes-sync conflicts list` shows what was decided.",
+    ),
+    Page(
         "MES-SNAPSHOT-WANTED",
         "the store asks for the centre's state as a whole",
         "It is new, or the feed no longer reaches back to where it was.",

@@ -55,7 +55,7 @@ class ChangeBlock:
     sites: list[str]
     created: list[str]
     ids: list[str]
-    #: Wall time of the last touch, by the edge's own clock, uncorrected.
+    #: Wall time of the last touch that changed anything, by the edge's own clock, uncorrected.
     at: list[int] = field(default_factory=list)
     #: The version decided by the centre that stood in the row before the first touch.
     base: list[str | None] = field(default_factory=list)
@@ -108,6 +108,18 @@ class HeadBlock:
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.ids)
+
+    def part(self, rows: slice) -> HeadBlock:
+        """Return consecutive rows as a block of their own."""
+        return replace(
+            self,
+            sites=self.sites[rows],
+            created=self.created[rows],
+            ids=self.ids[rows],
+            version=self.version[rows],
+            order=self.order[rows],
+            new=[column[rows] for column in self.new],
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,10 @@ class StoreFull(Transient):
     """The store's disk is nearly full; facts are taken again when there is room."""
 
 
+class Unverified(Transient):
+    """The site has not said hello since the server was started; it is asked to."""
+
+
 class LeaseLost(Transient):
     """Another worker has taken this site; this one must let go of it."""
 
@@ -95,6 +99,10 @@ class UnknownWireVersion(Poison):
 
 class ForeignSite(Poison):
     """The message speaks for a site other than the one whose subject it came on."""
+
+
+class Fenced(Poison):
+    """It was sent before the site's store went back to an older copy, and came after that."""
 
 
 class PayloadTooLarge(Poison):

@@ -91,6 +91,8 @@ class Version:
     #: ``Resolution.contested`` of its write.
     contested: frozenset[str] = frozenset()
     times: ColumnTimes = ()
+    #: Made by a store of which its site went back to an older copy: nobody there has seen it.
+    lost: bool = False
 
     def author_of(self, columns: Collection[str]) -> Author:
         """Return who wrote these columns, some of the version's, and when."""

@@ -3,10 +3,11 @@
 Pure: the same arguments give the same resolution, at whatever time and on whichever side.
 
 A version is *concurrent* with a write when it came after the write's base and its author is not the
-write's site; of a site's own versions only the columns count in which they were overruled, or left
-to a verdict that the site had not seen. At the centre no version is one's own: people there write
-from what they saw, too. A group of columns is in conflict when both sides touched any of it; then
-``sync.policies`` decides the group as one thing. All else merges and is no conflict.
+write's site; so is one of the site's own that it has lost since, with the store that made it. Of a
+site's other versions only the columns count in which they were overruled, or left to a verdict that
+the site had not seen. At the centre no version is one's own: people there write from what they saw,
+too. A group of columns is in conflict when both sides touched any of it; then ``sync.policies``
+decides the group as one thing. All else merges and is no conflict.
 
 ==========================  =======================  ======================
 write, onto                 not concurrent           concurrent
@@ -341,7 +342,7 @@ def _record(part: _Part, write: Write) -> Conflict:
 
 
 def _is_own(version: Version, write: Write) -> bool:
-    return version.author.site == write.author.site != CENTRE
+    return version.author.site == write.author.site != CENTRE and not version.lost
 
 
 def _concurrent(table: Table, since: Sequence[Version] | None, write: Write) -> frozenset[str]:

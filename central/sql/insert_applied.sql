@@ -1,5 +1,6 @@
 -- Remembers which transactions had their effect, beyond any backup that may be restored.
-INSERT INTO sync.applied (tx_id, site, epoch, n, hash)
-SELECT i.tx_id, %(site)s, %(epoch)s, i.n, i.hash
-FROM unnest(%(tx_id)s::uuid[], %(n)s::bigint[], %(hash)s::bytea[]) AS i (tx_id, n, hash)
+INSERT INTO sync.applied (tx_id, site, epoch, n, hash, hlc)
+SELECT i.tx_id, %(site)s, %(epoch)s, i.n, i.hash, i.hlc
+FROM unnest(%(tx_id)s::uuid[], %(n)s::bigint[], %(hash)s::bytea[],
+            %(hlc)s::bigint[]) AS i (tx_id, n, hash, hlc)
 ON CONFLICT DO NOTHING

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import psycopg
 
-from central.store import apply, leases, parking, retrying, spool
+from central.store import apply, leases, parking, retrying, salvage, spool
 from central.store.batch import Incoming
 from central.store.leases import Lease
 from central.store.outcome import RunOutcome
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from central.store.session import Connect
     from shared.catalog import Catalog
-    from shared.changes import Part
+    from shared.changes import HeadBlock, Part
     from shared.errors import Poison
 
 __all__ = ["CentralStore", "Incoming", "Lease", "RunOutcome"]
@@ -49,16 +49,23 @@ class CentralStore:
         catalog: Catalog,
         *,
         reconnect: Connect | None = None,
+        asks_hello: bool = False,
     ) -> None:
         """Take a connection that nobody else uses; autocommit must be off."""
-        self._session = Session(connection, catalog, reconnect)
+        self._session = Session(connection, catalog, reconnect, asks_hello=asks_hello)
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str, catalog: Catalog) -> AsyncIterator[Self]:
-        """Open a store by its address, and close it at the end."""
+    async def open(
+        cls, url: str, catalog: Catalog, *, asks_hello: bool = False
+    ) -> AsyncIterator[Self]:
+        """Open a store by its address, and close it at the end.
+
+        One that ``asks_hello`` raises ``Unverified`` for a site that has not said hello since the
+        server was started: it may have been started as an older copy of itself.
+        """
         reconnect = partial(psycopg.AsyncConnection.connect, url)
-        store = cls(await reconnect(), catalog, reconnect=reconnect)
+        store = cls(await reconnect(), catalog, reconnect=reconnect, asks_hello=asks_hello)
         try:
             yield store
         finally:
@@ -78,12 +85,14 @@ class CentralStore:
         """
         return await apply.apply_run(self._session, run, lease)
 
-    async def spool_part(self, part: Part, message: bytes, stored_at_ms: int) -> None:
-        """Keep a part of a large transaction; raises MalformedMessage for a damaged one.
+    async def spool_part(self, part: Part, message: bytes, stored_at_ms: int) -> bool:
+        """Keep a part of a large transaction; return whether its epoch still takes it.
+
+        Raises MalformedMessage for a damaged one.
 
         No lease is asked for: a part that is kept twice, or by two workers, is the same part.
         """
-        await self._session.transaction(
+        return await self._session.transaction(
             lambda connection: spool.keep(connection, part, message, stored_at_ms)
         )
 
@@ -102,6 +111,10 @@ class CentralStore:
                 reason=type(why).__name__, message=str(why), stored_at_ms=stored_at_ms,
             )
         )  # fmt: skip
+
+    async def take_home(self, site: str, blocks: Sequence[HeadBlock]) -> dict[str, int]:
+        """Take in rows of a history that the centre lost, as a site knows them; count them."""
+        return await salvage.take_home(self._session, site, blocks)
 
     async def position(self, site: str, epoch: str) -> Position | None:
         """Return how far a site's chain is decided, None where the epoch is not known."""

@@ -85,7 +85,7 @@ async def _apply_fresh(
         for sent in todo.accepted
         if sent.tx_id not in gate.applied and first[sent.tx_id] == sent.hash
     ]
-    await apply_transactions(applying, fresh)
+    await apply_transactions(applying, fresh, gate.included_n)
     return replace(todo, skipped=todo.skipped + len(todo.accepted) - len(fresh))
 
 
@@ -104,7 +104,7 @@ async def apply_spooled(session: Session, part: Part, lease: Lease) -> RunOutcom
             return Judged([], Verdict.GAP, gate.position, 0)
         if part.tx_id in gate.applied:
             return replace(todo, skipped=1)
-        await apply_parts(applying, whole)
+        await apply_parts(applying, whole, gate.included_n)
         return todo
 
     try:

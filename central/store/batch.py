@@ -92,6 +92,21 @@ class Batch:
         for table, ids in later.touched():
             self._ids[table].update(ids)
 
+    def again(self, rows: set[tuple[str, str]]) -> Batch:
+        """Return what of a transaction takes effect that came home with a salvage.
+
+        Its facts, which know one another by their ids, and the ``rows`` that were parked.
+        """
+        some = Batch(releases=self.releases, facts=self.facts)
+        for each in self.two_way:
+            kept = [row for row, own in enumerate(each.ids) if (each.table.name, own) in rows]
+            some.two_way += [each.take(kept)] if kept else []
+        some.refused = [each for each in self.refused if each.source.key in rows]
+        some.extras = list(self.extras)
+        for table, own in rows:
+            some._ids[table].add(own)
+        return some
+
     def touched(self) -> Iterator[tuple[str, Sequence[str]]]:
         """Give the ids of all rows but facts, by table."""
         for rows in self.two_way:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from central.store.applying import Applying
     from central.store.gate import Judged
+    from shared.changes import SyncTransaction
 
 
 async def finish(applying: Applying, epoch: str, judged: Judged) -> None:
@@ -29,6 +30,7 @@ async def finish(applying: Applying, epoch: str, judged: Judged) -> None:
             "tx_id": array(Kind.UUID, [link.tx_id for link in links]),
             "n": array(Kind.INTEGER, [link.n for link in links]),
             "hash": array(Kind.BYTES, [link.hash for link in links]),
+            "hlc": array(Kind.INTEGER, [_clock(link, applying.tally.hlc) for link in links]),
         }
         await execute(fixed("insert_applied"), site | given)
         watermark = {
@@ -40,6 +42,11 @@ async def finish(applying: Applying, epoch: str, judged: Judged) -> None:
         if isinstance(links[-1], Part):  # however it was applied
             await spool.forget(applying.connection, applying.site, epoch, judged.position.n)
         await applying.connection.commit()
+
+
+def _clock(link: SyncTransaction | Part, of_parts: int) -> int:
+    """Return the clock of a transaction's drain; that of one in parts stands in their bodies."""
+    return of_parts if isinstance(link, Part) else link.hlc
 
 
 async def finish_alone(applying: Applying) -> None:

@@ -30,7 +30,13 @@ class Gate:
     position: Position
     #: Later transactions of this epoch have no effect.
     closed_at_n: int | None
+    #: Of those up to here only the facts have: rows came home with a salvage.
+    included_n: int
     stopped_because: str | None
+    #: The epoch is known, or is the site's first.
+    is_known: bool
+    #: The site has said hello since the server was started.
+    is_verified: bool
     #: Those of the run that had their effect already, in whatever epoch.
     applied: frozenset[str]
     is_waiting: bool
@@ -62,7 +68,7 @@ async def open_gate(
         tx_ids = frozenset(row[0] for row in await applied.fetchall())
     if known is None:
         raise WrongSite(f"site {site} is not registered; run `mes-central sites add {site}`")
-    holder, token, stopped, epochs, is_waiting, has_extras, now, _ = known
+    holder, token, stopped, epochs, is_waiting, has_extras, now, is_verified, _ = known
     if (holder, token) != (lease.holder, lease.token):
         raise LeaseLost(f"{holder or 'nobody'} has {site} by now")
     if held is None:
@@ -70,10 +76,11 @@ async def open_gate(
             await connection.execute(fixed("open_epoch"), given)
         # Where there are some by now, another worker may just have opened this one.
         held = await (await connection.execute(fixed("lock_epoch"), given)).fetchone()
-        if held is None:
-            stopped = stopped or f"{site} speaks of an epoch {epoch} that nobody has opened"
-    n, own, closed = held or (START.n, START.hash, None)
-    return Gate(Position(n, bytes(own)), closed, stopped, tx_ids, is_waiting, has_extras, now)
+    n, own, closed, included_n = held or (START.n, START.hash, None, 0)
+    return Gate(
+        Position(n, bytes(own)), closed, included_n, stopped, held is not None, is_verified,
+        tx_ids, is_waiting, has_extras, now,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,26 +93,31 @@ class Judged:
     verdict: Verdict
     position: Position
     skipped: int
+    #: Ids of transactions that came after their epoch was closed, and had no effect before.
+    fenced: tuple[str, ...] = ()
 
 
 def judged(run: Sequence[Link], gate: Gate) -> Judged:
     """Decide on the links of a run, one after the other."""
-    if gate.stopped_because:
+    if gate.stopped_because or not gate.is_known:
         return Judged([], Verdict.FORK, gate.position, 0)
     accepted: list[Link] = []
+    fenced: list[str] = []
     position, skipped = gate.position, 0
     for link in run:
         verdict = judge(position, link.n, link.previous, link.hash)
         if verdict is not Verdict.SKIP and _is_fenced(link, gate):
             verdict = Verdict.SKIP
+            if link.tx_id not in gate.applied:
+                fenced.append(link.tx_id)
         if verdict is Verdict.SKIP:
             skipped += 1
         elif verdict is Verdict.APPLY:
             accepted.append(link)
             position = Position(link.n, link.hash)
         else:
-            return Judged(accepted, verdict, position, skipped)
-    return Judged(accepted, Verdict.APPLY, position, skipped)
+            return Judged(accepted, verdict, position, skipped, tuple(fenced))
+    return Judged(accepted, Verdict.APPLY, position, skipped, tuple(fenced))
 
 
 def _is_fenced(link: Link, gate: Gate) -> bool:

@@ -31,6 +31,10 @@ class RunOutcome:
     skipped: int
     #: From begin to commit.
     apply_ms: float
+    #: Ids of transactions that came after their epoch was closed; they had no effect anywhere.
+    fenced: tuple[str, ...] = ()
+    #: FORK: a person has stopped the site, or is asked to look.
+    is_stopped: bool = False
 
 
 def added(before: RunOutcome | None, after: RunOutcome) -> RunOutcome:
@@ -45,4 +49,6 @@ def added(before: RunOutcome | None, after: RunOutcome) -> RunOutcome:
         parked=before.parked + after.parked,
         skipped=before.skipped + after.skipped,
         apply_ms=before.apply_ms + after.apply_ms,
+        fenced=before.fenced + after.fenced,
+        is_stopped=after.is_stopped,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from central.store import retry
@@ -47,7 +48,12 @@ async def discard_ticket(session: Session, ticket: str, by: str) -> bool:
 
 
 async def retry_due(session: Session, site: str) -> int:
-    """Try the rows whose turn has come; return how many were applied."""
+    """Try the rows whose turn has come; return how many were applied.
+
+    None before the site has said hello, where that is asked for: what it knows of us comes first.
+    """
+    if session.asks_hello and not await session.transaction(partial(_is_verified, site)):
+        return 0
 
     async def work(applying: Applying) -> list[str]:
         return await retry.due(applying)
@@ -62,6 +68,12 @@ async def retry_due(session: Session, site: str) -> int:
             # It stays where it is, and those after it have their turn.
             _log.exception("a parked row can't be tried", extra={"fields": {"ticket": ticket}})
     return applied
+
+
+async def _is_verified(site: str, connection: AsyncConnection[Any]) -> bool:
+    cursor = await connection.execute(b"SELECT sync.is_verified(%s)", [site])
+    row = await cursor.fetchone()
+    return bool(row and row[0])
 
 
 async def _site_of(session: Session, ticket: str) -> str | None:

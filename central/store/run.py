@@ -25,12 +25,16 @@ if TYPE_CHECKING:
     from shared.changes import ChangeBlock
 
 
-async def apply_transactions(applying: Applying, run: Iterable[Incoming]) -> None:
-    """Apply transactions in their order."""
+async def apply_transactions(
+    applying: Applying, run: Iterable[Incoming], included_n: int = 0
+) -> None:
+    """Apply transactions in their order; of those up to ``included_n`` only what is to be again."""
     gathered, facts = Batch(), Batch()
     for each in run:
         applying.tally.through_ms = max(applying.tally.through_ms, each.origin.through_ms)
         batch = each.batch
+        if each.sent.n <= included_n:
+            batch = batch.again(await rows_again(applying, each.origin))
         facts.facts += batch.facts
         if batch.stands_alone or not gathered.goes_with(batch):
             await _apply_batch(applying, gathered)
@@ -44,14 +48,15 @@ async def apply_transactions(applying: Applying, run: Iterable[Incoming]) -> Non
     await wake(applying)
 
 
-async def apply_parts(applying: Applying, whole: Whole) -> None:
+async def apply_parts(applying: Applying, whole: Whole, included_n: int = 0) -> None:
     """Apply one transaction of any size, going over its parts once for each step.
 
     The memory is that of a part. Rows are tied to one another within a part only. Once a part was
     seen, it is unpacked again only for the steps that it has rows for.
     """
     origin = whole.origin
-    applying.tally.through_ms = origin.through_ms
+    applying.tally.through_ms, applying.tally.hlc = origin.through_ms, origin.hlc
+    again = await rows_again(applying, origin) if origin.n <= included_n else None
     seen: dict[int, set[int]] = {}
     for step in range(_FACTS + 1):
         wanted = partial(_has_rows, seen, step)
@@ -60,9 +65,19 @@ async def apply_parts(applying: Applying, whole: Whole) -> None:
             seen[number] = set(ranks)
             some = [block for block, rank in zip(blocks, ranks, strict=True) if rank == step]
             if some:
-                await _apply_batch(applying, sorted_batch(some, origin, applying.catalog))
+                batch = sorted_batch(some, origin, applying.catalog)
+                await _apply_batch(applying, batch if again is None else batch.again(again))
                 await wake(applying)
                 applying.forget()
+
+
+async def rows_again(applying: Applying, origin: Origin) -> set[tuple[str, str]]:
+    """Return table and id of the rows that had not taken effect when the others came home."""
+    cursor = await applying.connection.execute(
+        b"SELECT table_name, row_id FROM sync.again WHERE site = %s AND tx_id = %s",
+        [origin.site, origin.tx_id],
+    )
+    return set(await cursor.fetchall())
 
 
 async def apply_blocks(applying: Applying, origin: Origin, blocks: Sequence[ChangeBlock]) -> None:

@@ -27,6 +27,11 @@ _KEEP = b"""INSERT INTO sync.part (site, epoch, n, part, hash, message, stored_a
     SET hash = excluded.hash, message = excluded.message, stored_at_ms = excluded.stored_at_ms"""
 
 
+_FENCED = b"""SELECT FROM sync.epoch AS e
+    WHERE e.site = %(site)s AND e.epoch = %(epoch)s AND e.closed_at_n < %(n)s
+      AND NOT EXISTS (SELECT FROM sync.applied WHERE tx_id = %(tx_id)s)"""
+
+
 @dataclass(frozen=True, slots=True)
 class Whole:
     """A transaction of which all parts are here; each is read and opened when it is its turn."""
@@ -62,11 +67,18 @@ class Whole:
 
 async def keep(
     connection: AsyncConnection[Any], part: Part, message: bytes, stored_at_ms: int
-) -> None:
-    """Keep a part, unless its transaction is decided; raises MalformedMessage for a damaged one."""
+) -> bool:
+    """Keep a part, unless its transaction is decided; raises MalformedMessage for a damaged one.
+
+    False where its epoch was closed before it, and nobody knows it.
+    """
     codec.open_body(part)
+    fenced = await connection.execute(_FENCED, _key(part, part.part) | {"tx_id": part.tx_id})
+    if await fenced.fetchone():
+        return False
     given = _key(part, part.part) | {"message": message, "stored_at_ms": stored_at_ms}
     await connection.execute(_KEEP, given)
+    return True
 
 
 async def whole(connection: AsyncConnection[Any], part: Part) -> Whole | None:

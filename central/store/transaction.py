@@ -8,10 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from central.store.applying import TooBold
-from central.store.finish import finish, stop
+from central.store.finish import finish
 from central.store.gate import Gate, Judged, open_gate
 from central.store.outcome import RunOutcome
-from sync.protocol import Verdict
+from shared.errors import Unverified
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from central.store.applying import Applying, Tally
     from central.store.leases import Lease
     from central.store.session import Session
-    from shared.changes import Position
 
     Work = Callable[[Applying, Gate], Awaitable[Judged]]
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 class _Done:
     tally: Tally
     judged: Judged
-    stopped_because: str | None
+    is_stopped: bool
 
 
 async def in_one_transaction(
@@ -45,6 +44,8 @@ async def in_one_transaction(
 
     async def transaction(connection: AsyncConnection[Any], *, is_bold: bool) -> _Done:
         gate = await open_gate(connection, site, links, lease)
+        if session.asks_hello and not gate.is_verified:
+            raise Unverified(f"{site} has not said hello since the server was started")
         applying = await session.applying(
             connection, site, now=gate.now, is_waiting=gate.is_waiting
         )
@@ -54,16 +55,13 @@ async def in_one_transaction(
             await finish(applying, epoch, done)
         else:
             await connection.rollback()  # of an epoch that nothing came of, too
-        return _Done(applying.tally, done, gate.stopped_because)
+        return _Done(applying.tally, done, bool(gate.stopped_because))
 
     try:
         done = await session.transaction(partial(transaction, is_bold=is_bold))
     except TooBold:
         done = await session.transaction(partial(transaction, is_bold=False))
     session.learn(site, done.tally)
-    if done.judged.verdict is Verdict.FORK:
-        why = done.stopped_because or fork_at(links, done.judged.position)
-        await session.transaction(lambda connection: stop(connection, site, why))
     return RunOutcome(
         position=done.judged.position,
         verdict=done.judged.verdict,
@@ -71,12 +69,7 @@ async def in_one_transaction(
         conflicts=dict(done.tally.conflicts),
         parked=done.tally.parked,
         skipped=done.judged.skipped,
+        fenced=done.judged.fenced,
+        is_stopped=done.is_stopped,
         apply_ms=(time.perf_counter() - started) * 1000,
     )
-
-
-def fork_at(links: Sequence[Any], position: Position) -> str:
-    """Return what a person reads of a chain that is not the one we know."""
-    known = f"{position.n} with hash {position.hash.hex()[:12]}"
-    sent = ", ".join(str(link.n) for link in links[:3])
-    return f"fork: the centre knows n {known}, the site sent n {sent} of another history"

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from edge.store import (
     apply,
     drain,
+    epochs,
     fullness,
+    homecoming,
     materialise,
     outbox,
     position,
@@ -24,14 +26,15 @@ from edge.store.position import EdgePosition
 from edge.store.snapshot import SnapshotState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
     from random import Random
 
     from edge.store.open import Opened
     from shared.catalog import Catalog
-    from shared.changes import FeedEntry, HeadBlock, Part
+    from shared.changes import FeedEntry, HeadBlock, Part, Position
+    from sync.handshake import Closed, Hello
 
 __all__ = ["Drained", "EdgePosition", "EdgeStore", "FeedOutcome", "SnapshotState"]
 
@@ -88,6 +91,34 @@ class EdgeStore:
     def position(self) -> EdgePosition:
         """Return where the store stands."""
         return position.read(self.opened.connection)
+
+    def hello(self) -> Hello:
+        """Return what the store says of itself on each connect."""
+        return epochs.hello(self.opened.connection)
+
+    def link_hash(self, n: int) -> bytes | None:
+        """Return the hash of an own transaction; None where it is not kept any more."""
+        return epochs.link_hash(self.opened.connection, n)
+
+    def begin_epoch(self, closed: Closed, now_ms: int) -> epochs.Begun:
+        """Go on in a new epoch: the store went back to an older copy of itself."""
+        return epochs.begin(self.opened, closed, now_ms=now_ms, drained=self._drained(now_ms))
+
+    def tips(self, lost: homecoming.Lost, now_ms: int) -> Iterator[list[HeadBlock]]:
+        """Give what the store knows of a history that the centre lost."""
+        return homecoming.tips(self.opened, lost, self._drained(now_ms))
+
+    def parked_again(self, lost: homecoming.Lost) -> list[tuple[str, str, str]]:
+        """Return tx_id, table and id of the rows that are to be tried again with it."""
+        return homecoming.parked_again(self.opened, lost)
+
+    def before_first(self) -> Position:
+        """Return the link before the first transaction that can still be sent."""
+        return homecoming.before_first(self.opened.connection)
+
+    def begin_anew(self, why: str, now_ms: int) -> None:
+        """Follow the centre from the beginning: it went back, and has been told all."""
+        homecoming.begin_anew(self.opened, why, now_ms=now_ms, drained=self._drained(now_ms))
 
     def set_offset(self, offset_ms: int, now_ms: int) -> None:
         """Remember the centre's clock minus ours, measured at ``now_ms``."""

@@ -38,6 +38,8 @@ class EdgePosition:
     offset_at_ms: int | None
     needs_snapshot: bool
     stopped_because: str | None
+    #: Where the file was before a person said that it had been moved.
+    moved_from: str | None
     #: Version of the catalogue that the tables stand at.
     schema: int
 

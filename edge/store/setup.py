@@ -149,7 +149,7 @@ def accept_instance(opened: Opened, host: str) -> None:
     """Take the file as moved, not copied: a person has said that the other one is gone."""
     with writing(opened.connection):
         opened.connection.execute(
-            "UPDATE _sync_site SET instance = ?, stopped_because = NULL",
+            "UPDATE _sync_site SET moved_from = instance, instance = ?, stopped_because = NULL",
             (instance_of(opened.path, host),),
         )
 

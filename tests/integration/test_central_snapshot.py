@@ -152,7 +152,7 @@ def hello(**changed):
     fields = {
         "now_ms": 1, "version": "1", "instance": "host:/a", "epoch": EPOCH, "n": 0, "hash": ZERO,
         "sent_n": 0, "acked_n": 0, "own": [0, ZERO], "shared": [0, ZERO], "schema": 1,
-        "needs_snapshot": True,
+        "needs_snapshot": True, "moved_from": None, "acked_hash": None, "lineage": [],
     }  # fmt: skip
     return fields | changed
 
@@ -165,49 +165,56 @@ async def test_hello_tells_how_far_the_centre_is_and_what_the_broker_still_holds
     assert (answer["verdict"], answer["applied_n"], answer["waiting"]) == ("ok", 4, 3)
 
 
-async def test_hello_of_a_store_behind_the_centre_stops_it_and_says_why(control, centre):
+async def test_hello_of_a_store_behind_the_centre_says_so_and_stops_nobody(control, centre):
     await execute(
         centre, f"INSERT INTO sync.epoch (site, epoch, last_n) VALUES ('SITE_001', '{EPOCH}', 4)"
     )
     answer = await ask(control, "SITE_001", "hello", **hello(n=3))
-    assert answer["verdict"] == "stop"
-    assert "restored" in answer["why"]
-    assert await stopped(centre) is None  # it may have sent meanwhile
-    answer = await ask(control, "SITE_001", "hello", **hello(n=3, sure=True))
-    assert await stopped(centre) == answer["why"]
+    assert (answer["verdict"], answer["applied_n"]) == ("behind", 4)
+    assert "is at 3, the centre applied 4" in answer["why"]
+    assert await stopped(centre) is None
 
 
-async def test_a_site_that_a_hello_stopped_stays_so_until_a_person_releases_it(control, centre):
-    await execute(
-        centre, f"INSERT INTO sync.epoch (site, epoch, last_n) VALUES ('SITE_001', '{EPOCH}', 4)"
-    )
-    why = (await ask(control, "SITE_001", "hello", **hello(n=4, own=[7, ZERO])))["why"]
-    assert await stopped(centre) == why
-    answer = await ask(control, "SITE_001", "hello", **hello(n=5))
-    assert (answer["verdict"], answer["why"]) == ("stop", why)
-    async with connect(centre) as connection:
-        picture = await read_picture(connection, CATALOG, None, ["SITE_001"])
-        assert judge(picture).sites[0].reasons[0].code == "MES-STOPPED"
-        assert await release(connection, "SITE_001") == why
-    assert (await ask(control, "SITE_001", "hello", **hello(n=5)))["verdict"] == "ok"
-
-
-async def test_hello_of_another_transaction_with_a_known_number_stops_it(control, centre):
+async def test_hello_of_another_transaction_with_a_known_number_says_so(control, centre):
     await execute(
         centre, f"INSERT INTO sync.epoch (site, epoch, last_n) VALUES ('SITE_001', '{EPOCH}', 4)"
     )
     answer = await ask(control, "SITE_001", "hello", **hello(n=4, hash=b"x" * 32))
-    assert answer["verdict"] == "stop"
-    assert await stopped(centre) == answer["why"]
+    assert answer["verdict"] == "behind"
 
 
-async def test_a_second_store_of_a_site_that_is_alive_is_stopped(control, centre):
+async def test_hello_of_a_store_that_followed_a_feed_further_than_it_goes_says_so(control, centre):
+    answer = await ask(control, "SITE_001", "hello", **hello(own=[7, ZERO], needs_snapshot=False))
+    assert (answer["verdict"], await stopped(centre)) == ("lost", None)
+    assert await fetch(centre, "SELECT sync.is_verified('SITE_001')") == [(False,)]
+
+
+async def test_a_site_that_was_stopped_stays_so_until_a_person_releases_it(control, centre):
+    await execute(centre, "UPDATE sync.site SET stopped_because = 'two' WHERE site = 'SITE_001'")
+    answer = await ask(control, "SITE_001", "hello", **hello(n=5))
+    assert (answer["verdict"], answer["why"]) == ("stop", "two")
+    async with connect(centre) as connection:
+        picture = await read_picture(connection, CATALOG, None, ["SITE_001"])
+        assert judge(picture).sites[0].reasons[0].code == "MES-STOPPED"
+        assert await release(connection, "SITE_001") == "two"
+    assert (await ask(control, "SITE_001", "hello", **hello(n=5)))["verdict"] == "ok"
+
+
+async def test_a_second_store_of_a_site_is_sent_away_until_a_person_says_that_it_moved(
+    control, centre
+):
     assert (await ask(control, "SITE_001", "hello", **hello()))["verdict"] == "ok"
     answer = await ask(control, "SITE_001", "hello", **hello(instance="other:/b"))
     assert answer["verdict"] == "stop"
     assert "host:/a" in answer["why"]
     assert await stopped(centre) is None
+    claimed = await fetch(centre, "SELECT claimed_by FROM sync.site WHERE site = 'SITE_001'")
+    assert claimed == [("other:/b",)]
     assert (await ask(control, "SITE_001", "hello", **hello()))["verdict"] == "ok"
+    moved = hello(instance="other:/b", moved_from="host:/a")
+    assert (await ask(control, "SITE_001", "hello", **moved))["verdict"] == "ok"
+    # From here on the first one is the copy.
+    assert (await ask(control, "SITE_001", "hello", **hello()))["verdict"] == "stop"
 
 
 async def test_an_unknown_site_is_told_what_to_do(control):

@@ -87,12 +87,16 @@ async def test_what_is_fetched_before_an_unreadable_entry_is_applied(plant, down
     assert orders(plant) == ["WO-1"]
 
 
-async def test_another_history_is_told_with_its_reason(plant, down):
-    await down.take([Message(made(plant.own, 1), 1)])
+async def test_what_the_stream_kept_of_another_history_is_dropped_and_the_centre_is_asked(
+    plant, down, centre
+):
+    first = made(plant.own, 1)
+    await down.take([Message(first, 1)])
     other = Feed(SITE)
     made(other, 7)
-    with pytest.raises(ForkedHistory, match="entry 2 of SITE_001 has another history"):
-        await down.take([Message(made(other, 8), 1)])
+    centre.feeds[SITE] = [first, made(plant.own, 2)]
+    assert await down.take([Message(made(other, 8), 1)]) is Verdict.SKIP
+    assert orders(plant) == ["WO-1", "WO-2"]
 
 
 async def test_another_history_is_noticed_when_entries_are_fetched(plant, down, centre):

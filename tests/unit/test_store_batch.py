@@ -282,6 +282,7 @@ def link(n: int, previous: bytes, own: bytes) -> Any:
 def gate(**given: Any) -> Gate:
     usual: dict[str, Any] = {
         "position": Position(0, GENESIS), "closed_at_n": None, "stopped_because": None,
+        "included_n": 0, "is_known": True, "is_verified": True,
         "applied": frozenset(), "is_waiting": False, "has_extras": False,
         "now": CREATED,
     }  # fmt: skip
@@ -308,6 +309,19 @@ def test_links_beyond_the_closing_are_settled_without_effect() -> None:
     closed = gate(position=Position(1, A), closed_at_n=1)
     found = judged([link(2, A, B), link(3, B, C)], closed)
     assert (found.verdict, found.accepted, found.skipped) == (Verdict.APPLY, [], 2)
+    assert len(found.fenced) == 2  # kept by the ingest: nobody else has them any more
+
+
+def test_a_late_original_of_a_transaction_that_moved_is_skipped_and_not_kept() -> None:
+    late = link(2, A, B)
+    closed = gate(position=Position(1, A), closed_at_n=1, applied=frozenset({late.tx_id}))
+    found = judged([late], closed)
+    assert (found.verdict, found.skipped, found.fenced) == (Verdict.APPLY, 1, ())
+
+
+def test_nothing_is_taken_of_an_epoch_that_no_handshake_has_opened() -> None:
+    found = judged([link(1, GENESIS, A)], gate(is_known=False))
+    assert (found.verdict, found.accepted) == (Verdict.FORK, [])
 
 
 def test_the_last_link_before_the_closing_is_taken() -> None:

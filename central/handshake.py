@@ -1,0 +1,246 @@
+"""What the centre answers to a hello, and how either side is healed that went back.
+
+``sync.handshake`` judges; this reads what it judges by, and does what follows. A site that has said
+hello and agrees with us is *verified*: only then the ingest takes what it sends. Who is verified is
+forgotten with every start of the server, since any start may be that of an older copy.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from psycopg.types.json import Jsonb
+
+from central.feed import feed_position
+from central.store import CentralStore, epochs
+from central.store.finish import stop
+from central.store.salvage import life_of
+from shared.changes import GENESIS, SHARED, Position
+from shared.errors import ForkedHistory, SyncError
+from shared.observe import note
+from sync import codec
+from sync.handshake import Hello, Known, KnownChain, KnownFeed, Welcome, judge, read_lineage
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from psycopg import AsyncConnection
+    from psycopg_pool import AsyncConnectionPool
+
+    from shared.catalog import Catalog
+
+    Fields = dict[str, Any]
+
+_log = logging.getLogger(__name__)
+
+
+def now_ms() -> int:
+    """Return the wall clock in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """Answers what a site asks before anything is sent, and when it or the centre went back."""
+
+    pool: AsyncConnectionPool[AsyncConnection[Any]]
+    catalog: Catalog
+    #: Tells how many messages of a site the broker still holds for the ingest.
+    waiting: Callable[[str], Awaitable[int]]
+
+    async def hello(self, site: str, asked: Fields) -> Fields:
+        """Say whether the two agree, and where the centre stands."""
+        waiting = await self.waiting(site)
+        said = Hello.read(asked)
+        async with self.pool.connection() as connection:
+            known, safe_n = await _known(connection, site, said)
+            welcome, why = judge(site, said, known)
+            if welcome in (Welcome.OK, Welcome.BEHIND):
+                # Of one that is behind, what is under way is applied before its epoch is closed.
+                await _verify(connection, site)
+            if welcome is Welcome.OK:
+                await _remember(connection, site, said, asked)
+                why = await _outdated(connection, site, said)
+                welcome = Welcome.SNAPSHOT if why else welcome
+            elif welcome is Welcome.STOP and not known.stopped_because:
+                await _claim(connection, site, said.instance)
+        if welcome in (Welcome.BEHIND, Welcome.LOST):
+            note(_log, "restored", level=logging.WARNING, site=site, welcome=welcome, why=why)
+        chain = known.chains.get(said.epoch, KnownChain(Position(0, GENESIS)))
+        return {
+            "now_ms": now_ms(),
+            "verdict": welcome.value,
+            "why": why,
+            "applied_n": chain.last.n,
+            "applied_hash": chain.last.hash,
+            "safe_n": safe_n,
+            "waiting": waiting,
+            "ends": [known.own.end.n, known.shared.end.n],
+            "schema": self.catalog.version,
+        }
+
+    async def link(self, site: str, asked: Fields) -> Fields:
+        """Return the hash of one transaction of the site: so it finds how far the two agree."""
+        async with self.pool.connection() as connection:
+            found = await epochs.link_hash(connection, site, str(asked["epoch"]), int(asked["n"]))
+        return {"hash": found}
+
+    async def close(self, site: str, asked: Fields) -> Fields:
+        """Close the epoch of a store that went back; nothing of it may be under way any more."""
+        if waiting := await self.waiting(site):
+            return {"wait": waiting}
+        fork = epochs.Fork(
+            site, str(asked["epoch"]), int(asked["n"]), asked["hash"], str(asked["next"])
+        )
+        why = str(asked["why"])
+        async with self.pool.connection() as connection:
+            try:
+                closed = await epochs.close(connection, fork, why)
+            except ForkedHistory as error:
+                await connection.rollback()
+                await stop(connection, site, str(error))
+                note(_log, "stopped", level=logging.ERROR, site=site, why=str(error))
+                return {"stop": str(error)}
+            await _verify(connection, site)
+        closure = closed.closure
+        note(
+            _log, "epoch closed", site=site, epoch=closure.epoch, fork_n=closure.fork_n,
+            closed_n=closure.closed_n, next=closed.next_epoch,
+        )  # fmt: skip
+        return closed.fields()
+
+    async def life(self, site: str, asked: Fields) -> Fields:
+        """Tell a site that knows more than we do which versions we can't know: any later one."""
+        del site, asked
+        async with self.pool.connection() as connection:
+            return {"max_order": (await life_of(connection)).max_order}
+
+    async def home(self, site: str, asked: Fields) -> Fields:
+        """Take in some of what the site knows of our lost history; at the end, agree with it."""
+        async with self.pool.connection() as connection:
+            if "chunk" in asked:
+                blocks = codec.decode_chunk(bytes(asked["chunk"]))
+                store = CentralStore(connection, self.catalog)
+                return dict(await store.take_home(site, blocks))
+            n, before = asked["before_first"]
+            known = epochs.Known(
+                site, str(asked["epoch"]), int(asked["included_n"]),
+                Position(int(n), bytes(before)), read_lineage(asked["lineage"]),
+            )  # fmt: skip
+            missing = await epochs.take_up(connection, known, str(asked["why"]))
+            await epochs.try_again(connection, site, asked["again"])
+            await _verify(connection, site)
+        note(
+            _log, "history came home", level=logging.WARNING, site=site, rows=asked["rows"],
+            included_n=known.included_n, missing=missing,
+        )  # fmt: skip
+        return {"missing": missing}
+
+
+# --- what the centre knows -----------------------------------------------------------------------
+
+
+async def _known(connection: AsyncConnection[Any], site: str, said: Hello) -> tuple[Known, int]:
+    """Return what a hello is judged by, and up to where the site may prune."""
+    row = await _one(
+        connection, "SELECT instance, stopped_because FROM sync.site WHERE site = %s", [site]
+    )
+    if row is None:
+        raise SyncError(f"site {site} is not registered; run `mes-central sites add {site}`")
+    cursor = await connection.execute(
+        """SELECT epoch::text, last_n, last_hash, included_n, closed_at_n IS NOT NULL, safe_n
+           FROM sync.epoch WHERE site = %s""",
+        [site],
+    )
+    chains, safe_n = {}, 0
+    for epoch, n, own, included_n, is_closed, safe in await cursor.fetchall():
+        acked = None
+        if epoch == said.epoch:
+            safe_n = safe
+            acked = await epochs.link_hash(connection, site, epoch, said.acked_n)
+        chains[epoch] = KnownChain(Position(n, bytes(own)), included_n, is_closed, acked)
+    feeds = [
+        await _known_feed(connection, scope, at)
+        for scope, at in ((site, said.own), (SHARED, said.shared))
+    ]
+    return Known(row[0], row[1], chains, *feeds), safe_n
+
+
+async def _known_feed(connection: AsyncConnection[Any], scope: str, at: Position) -> KnownFeed:
+    end = await feed_position(connection, scope)
+    if at.n == end.n:
+        return KnownFeed(end, end.hash)
+    entry = await _one(
+        connection, "SELECT hash FROM sync.feed WHERE scope = %s AND pos = %s", [scope, at.n]
+    )
+    return KnownFeed(end, bytes(entry[0]) if entry else None)
+
+
+async def _outdated(connection: AsyncConnection[Any], site: str, said: Hello) -> str:
+    for scope, at in ((site, said.own), (SHARED, said.shared)):
+        if await is_gone(connection, scope, at.n):
+            return f"feed {scope} no longer goes back to {at.n}"
+    return ""
+
+
+async def is_gone(connection: AsyncConnection[Any], scope: str, after: int) -> bool:
+    """Return whether the entry after a position was pruned."""
+    position = await feed_position(connection, scope)
+    if after >= position.n:
+        return False
+    entry = await _one(
+        connection, "SELECT 1 FROM sync.feed WHERE scope = %s AND pos = %s", [scope, after + 1]
+    )
+    return entry is None
+
+
+async def _one(
+    connection: AsyncConnection[Any], query: Any, given: list[Any]
+) -> tuple[Any, ...] | None:
+    cursor = await connection.execute(query, given)
+    row: tuple[Any, ...] | None = await cursor.fetchone()
+    return row
+
+
+# --- what it keeps -------------------------------------------------------------------------------
+
+
+async def _verify(connection: AsyncConnection[Any], site: str) -> None:
+    """Let the ingest take what the site sends, until the server starts again."""
+    await connection.execute(
+        """INSERT INTO sync.verified (site) VALUES (%s) ON CONFLICT (site) DO UPDATE
+           SET started_at = excluded.started_at
+           WHERE verified.started_at <> excluded.started_at""",
+        [site],
+    )
+
+
+async def _remember(
+    connection: AsyncConnection[Any], site: str, said: Hello, asked: Mapping[str, Any]
+) -> None:
+    """Keep what the agent said of itself, for the status of the centre."""
+    kept = dict(asked) | said.fields()
+    await connection.execute(
+        """UPDATE sync.site SET instance = %s, hello = %s, hello_at = now(), seen_at = now(),
+                  clock_offset_ms = %s, claimed_by = NULL, claimed_at = NULL WHERE site = %s""",
+        [said.instance, Jsonb(_as_json(kept)), now_ms() - int(asked["now_ms"]), site],
+    )
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _as_json(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json(each) for each in value]
+    return value.hex() if isinstance(value, bytes) else value
+
+
+async def _claim(connection: AsyncConnection[Any], site: str, instance: str) -> None:
+    """Note for the status that another store wants to speak for the site."""
+    await connection.execute(
+        "UPDATE sync.site SET claimed_by = %s, claimed_at = now() WHERE site = %s",
+        [instance, site],
+    )

@@ -1,0 +1,270 @@
+"""Epochs: a site's chain ends where its store went back to an older copy, and goes on in a new one.
+
+The old epoch is closed before anything of the new one is taken, so whatever of the store's lost
+life arrives later is fenced (protocol, rule 19). What that life had sent stays and counts; but the
+store has not seen it, so its versions are no longer the site's own: they are marked as lost.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shared.changes import GENESIS, Position
+from shared.clock import wall_ms
+from shared.errors import ForkedHistory, SyncError
+from sync.handshake import Closed, Closure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from psycopg import AsyncConnection
+
+#: A store that goes back this often within an hour is two stores that take turns.
+_CLOSURES_MAX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Up to where a store has what the centre knows of its epoch."""
+
+    site: str
+    epoch: str
+    n: int
+    #: None where the store keeps it no more: it was safe.
+    hash: bytes | None
+    #: Where the store means to go on, should the centre have no epoch for it yet.
+    next_epoch: str
+
+
+async def close(connection: AsyncConnection[Any], fork: Fork, why: str) -> Closed:
+    """Close the epoch of a store that went back, and any later one; open its next one.
+
+    In a transaction of the caller's. Repeated, it returns the same. Raises ForkedHistory where a
+    person has to look: the fork is not what the centre remembers, or it is closed too often.
+    """
+    epochs = await _hold(connection, fork.site)
+    old = next((each for each in epochs if each["epoch"] == fork.epoch), None)
+    if old is None:
+        return await _begin_anew(connection, fork, epochs, why)
+    newest = epochs[-1]
+    if newest is not old and old["fork_n"] == fork.n and not newest["last_n"]:
+        return await _closed(connection, fork, old, newest["epoch"])
+    await _check(connection, fork, old)
+    later = epochs[epochs.index(old) + 1 :]
+    await close_chain(connection, fork.site, Closure(fork.epoch, fork.n, old["last_n"]))
+    for each in later:
+        await close_chain(connection, fork.site, Closure(each["epoch"], 0, each["last_n"]))
+    await _open(connection, fork.site, fork.next_epoch)
+    closed = await _closed(connection, fork, old, fork.next_epoch)
+    await _tell(connection, fork, why, [(old, fork.n), *((each, 0) for each in later)])
+    return closed
+
+
+async def close_chain(connection: AsyncConnection[Any], site: str, closure: Closure) -> None:
+    """Close one epoch where it stands; what lies beyond the fork is the site's own no more."""
+    await connection.execute(
+        """UPDATE sync.epoch SET closed_at_n = coalesce(closed_at_n, last_n),
+                  fork_n = least(fork_n, %s) WHERE site = %s AND epoch = %s""",
+        [closure.fork_n, site, closure.epoch],
+    )
+    # All that a site drained later than this lies beyond the fork: its clocks never go back.
+    await connection.execute(
+        """UPDATE sync.version SET lost = true
+           WHERE origin = %(site)s AND NOT lost AND hlc >= (
+               SELECT min(hlc) FROM sync.applied
+               WHERE site = %(site)s AND epoch = %(epoch)s AND n > %(n)s)""",
+        {"site": site, "epoch": closure.epoch, "n": closure.fork_n},
+    )
+
+
+async def link_hash(
+    connection: AsyncConnection[Any], site: str, epoch: str, n: int
+) -> bytes | None:
+    """Return the hash of a transaction that was applied; None where it is not remembered."""
+    if n == 0:
+        return GENESIS
+    cursor = await connection.execute(
+        """SELECT hash FROM sync.applied WHERE site = %(site)s AND epoch = %(epoch)s AND n = %(n)s
+           UNION ALL SELECT last_hash FROM sync.epoch
+           WHERE site = %(site)s AND epoch = %(epoch)s AND last_n = %(n)s LIMIT 1""",
+        {"site": site, "epoch": epoch, "n": n},
+    )
+    row = await cursor.fetchone()
+    return bytes(row[0]) if row else None
+
+
+# --- the steps -------------------------------------------------------------------------------
+
+
+async def _hold(connection: AsyncConnection[Any], site: str) -> list[dict[str, Any]]:
+    """Hold all epochs of a site until the commit, and return them, oldest first."""
+    cursor = await connection.execute(
+        """SELECT epoch::text, last_n, last_hash, safe_n, closed_at_n, fork_n FROM sync.epoch
+           WHERE site = %s ORDER BY opened_at, epoch FOR UPDATE""",
+        [site],
+    )
+    names = ("epoch", "last_n", "last_hash", "safe_n", "closed_at_n", "fork_n")
+    return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
+
+
+async def _check(connection: AsyncConnection[Any], fork: Fork, old: dict[str, Any]) -> None:
+    known = await link_hash(connection, fork.site, fork.epoch, fork.n)
+    # What is pruned was safe, and that the store has it from us.
+    if None in (known, fork.hash) and fork.n > old["safe_n"]:
+        raise ForkedHistory(f"n {fork.n} of {fork.site} is not remembered, and was not safe")
+    if None is not known != fork.hash is not None:
+        raise ForkedHistory(f"n {fork.n} of {fork.site} is another one at the centre")
+    if old["last_n"] > fork.n and await _drained(connection, fork) is None:
+        raise ForkedHistory(
+            f"the store of {fork.site} is older than what the centre remembers of its numbers;"
+            " put it aside and begin with a new one (docs/restores.md)"
+        )
+    cursor = await connection.execute(
+        """SELECT count(*) FROM sync.restore WHERE site = %s AND who = 'edge'
+           AND at > now() - interval '1 hour'""",
+        [fork.site],
+    )
+    row = await cursor.fetchone()
+    if row and row[0] >= _CLOSURES_MAX:
+        raise ForkedHistory(
+            f"the store of {fork.site} went back {row[0]} times within an hour: two stores seem to"
+            f" take turns; stop one of them, then run `mes-central sites release {fork.site}`"
+        )
+
+
+async def _open(connection: AsyncConnection[Any], site: str, epoch: str) -> None:
+    # Not now(): an epoch that is opened in the same transaction would be as old as this one.
+    cursor = await connection.execute(
+        """INSERT INTO sync.epoch (site, epoch, opened_at) VALUES (%s, %s, clock_timestamp())
+           ON CONFLICT (site, epoch) DO NOTHING""",
+        [site, epoch],
+    )
+    if not cursor.rowcount:
+        raise SyncError(f"epoch {epoch} of {site} is there already")
+
+
+async def _begin_anew(
+    connection: AsyncConnection[Any], fork: Fork, epochs: list[dict[str, Any]], why: str
+) -> Closed:
+    """Take in a store that was made anew: it has nothing of what the site's former one sent."""
+    for each in epochs:
+        await close_chain(connection, fork.site, Closure(each["epoch"], 0, each["last_n"]))
+    await _open(connection, fork.site, fork.epoch)
+    await _tell(connection, fork, why, [(each, 0) for each in epochs])
+    return Closed(Closure(fork.epoch, 0, 0), fork.epoch, None, await _latest(connection, fork.site))
+
+
+async def _closed(
+    connection: AsyncConnection[Any], fork: Fork, old: dict[str, Any], next_epoch: str
+) -> Closed:
+    closed_n = old["last_n"] if old["closed_at_n"] is None else old["closed_at_n"]
+    return Closed(
+        Closure(fork.epoch, fork.n, closed_n),
+        next_epoch,
+        await _drained(connection, fork),
+        await _latest(connection, fork.site),
+    )
+
+
+async def _drained(connection: AsyncConnection[Any], fork: Fork) -> int | None:
+    """Return when the first transaction beyond the fork was drained, by the site's clock."""
+    cursor = await connection.execute(
+        "SELECT hlc FROM sync.applied WHERE site = %s AND epoch = %s AND n = %s",
+        [fork.site, fork.epoch, fork.n + 1],
+    )
+    row = await cursor.fetchone()
+    return wall_ms(row[0]) if row else None
+
+
+async def _latest(connection: AsyncConnection[Any], site: str) -> int:
+    cursor = await connection.execute(
+        "SELECT coalesce(max(hlc), 0) FROM sync.applied WHERE site = %s", [site]
+    )
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+async def _tell(
+    connection: AsyncConnection[Any], fork: Fork, why: str,
+    ended: Iterable[tuple[dict[str, Any], int]],
+) -> None:  # fmt: skip
+    """Keep for people what was found, and how many transactions the store no longer has."""
+    found = {
+        "ended": [
+            {"epoch": each["epoch"], "fork_n": n, "closed_n": each["last_n"]} for each, n in ended
+        ]
+    }
+    await connection.execute(
+        "INSERT INTO sync.restore (site, who, why, found) VALUES (%s, 'edge', %s, %s::jsonb)",
+        [fork.site, why, json.dumps(found)],
+    )
+
+
+# --- the centre went back ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """How far a site knows that the centre had been, before the centre went back."""
+
+    site: str
+    epoch: str
+    #: The last transaction whose effects are in the rows that came home.
+    included_n: int
+    #: The last link before the first one that the site can send again.
+    before_first: Position
+    lineage: tuple[Closure, ...] = ()
+
+
+async def take_up(connection: AsyncConnection[Any], known: Known, why: str) -> int:
+    """Go on with a site's chain from where the site can send again, once its rows are home.
+
+    In a transaction of the caller's. Of transactions up to the included one only the facts take
+    effect when they come again. Returns how many can't come again: the site was told that they
+    were safe, and no backup that was marked held them.
+    """
+    epochs = {each["epoch"]: each for each in await _hold(connection, known.site)}
+    for closure in known.lineage:
+        if closure.epoch not in epochs:
+            await connection.execute(
+                """INSERT INTO sync.epoch (site, epoch, closed_at_n, opened_at)
+                   VALUES (%s, %s, 0, clock_timestamp())""",
+                [known.site, closure.epoch],
+            )
+        await close_chain(connection, known.site, closure)
+    if known.epoch not in epochs:
+        await _open(connection, known.site, known.epoch)
+    last_n: int = epochs.get(known.epoch, {"last_n": 0})["last_n"]
+    missing = max(0, known.before_first.n - last_n)
+    if missing:
+        await connection.execute(
+            "UPDATE sync.epoch SET last_n = %s, last_hash = %s WHERE site = %s AND epoch = %s",
+            [known.before_first.n, known.before_first.hash, known.site, known.epoch],
+        )
+    await connection.execute(
+        """UPDATE sync.epoch SET included_n = greatest(included_n, %s)
+           WHERE site = %s AND epoch = %s""",
+        [known.included_n, known.site, known.epoch],
+    )
+    found = {
+        "epoch": known.epoch, "from_n": last_n, "included_n": known.included_n, "missing": missing,
+    }  # fmt: skip
+    await connection.execute(
+        "INSERT INTO sync.restore (site, who, why, found) VALUES (%s, 'centre', %s, %s::jsonb)",
+        [known.site, why, json.dumps(found)],
+    )
+    return missing
+
+
+async def try_again(
+    connection: AsyncConnection[Any], site: str, rows: Iterable[Sequence[str]]
+) -> None:
+    """Note rows of included transactions, by tx_id, table and id, that had not taken effect."""
+    async with connection.cursor() as cursor:
+        await cursor.executemany(
+            """INSERT INTO sync.again (site, tx_id, table_name, row_id) VALUES (%s, %s, %s, %s)
+               ON CONFLICT DO NOTHING""",
+            [[site, *each] for each in rows],
+        )

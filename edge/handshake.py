@@ -1,0 +1,149 @@
+"""The edge's side of the handshake: say where the store stands, and mend what does not agree.
+
+Nothing is sent before the centre has answered that both agree. Where the store is an older copy of
+itself, it begins a new epoch; where the centre is, it is told what the store knows of the history
+that it lost. All of it may be cut off anywhere and begun again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from random import SystemRandom
+from typing import TYPE_CHECKING, Any
+
+from edge import homecoming
+from edge.lanes import StoreThread, now_ms
+from edge.store.ids import uuid7
+from shared.clock import clock_offset_ms
+from shared.errors import ForkedHistory
+from shared.observe import note
+from sync import codec
+from sync.handshake import Closed, Hello, Welcome
+
+if TYPE_CHECKING:
+    from edge.store import EdgeStore
+    from sync.transport import Link
+
+_log = logging.getLogger(__name__)
+
+#: Pause before the centre is asked again for what is still under way.
+_WAIT_S = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """Both ends agree on what each of them has."""
+
+    answer: dict[str, Any]
+    #: One of them had gone back, and was healed.
+    healed: bool
+    #: Our clock minus the centre's was measured as this, in milliseconds.
+    offset_ms: int
+
+
+@dataclass(slots=True)
+class Handshake:
+    """Says hello for one site."""
+
+    site: str
+    store: EdgeStore
+    thread: StoreThread
+    link: Link
+    #: What else the agent says of itself.
+    about: dict[str, Any]
+    #: Cleared while the two don't agree: nothing may be sent.
+    met: asyncio.Event
+
+    async def agree(self, sent_n: int) -> Agreed:
+        """Say hello until both ends agree, mending what does not.
+
+        Raises ForkedHistory where a person has to look.
+        """
+        healed = False
+        while True:
+            said = await self.thread.run(self.store.hello)
+            answer, offset_ms = await self._say(said, sent_n)
+            welcome, why = Welcome(answer["verdict"]), str(answer["why"])
+            if welcome is Welcome.STOP:
+                raise ForkedHistory(why)
+            if welcome is Welcome.LOST:
+                self.met.clear()
+                await homecoming.bring_home(self.link, self.store, self.thread, self.site, answer)
+                healed = True
+                continue
+            applied_n = int(answer["applied_n"])
+            if welcome is not Welcome.BEHIND and await self._has(answer):
+                if welcome is Welcome.SNAPSHOT:
+                    await self.thread.run(self.store.want_snapshot, why, now_ms())
+                self.met.set()
+                return Agreed(answer, healed, offset_ms)
+            if await self._was_overtaken(said, applied_n):
+                continue
+            self.met.clear()
+            why = why or f"the store of {self.site} has another n {applied_n} than the centre"
+            await self._begin_epoch(said, applied_n, why)
+            healed = True
+
+    async def _say(self, said: Hello, sent_n: int) -> tuple[dict[str, Any], int]:
+        asked_at = now_ms()
+        fields = said.fields() | self.about | {"now_ms": asked_at, "sent_n": sent_n}
+        answer = await self._ask("hello", fields)
+        answered_at = now_ms()
+        offset_ms = clock_offset_ms(asked_at, int(answer["now_ms"]), answered_at)
+        await self.thread.run(self.store.set_offset, offset_ms, answered_at)
+        return answer, offset_ms
+
+    async def _has(self, answer: dict[str, Any]) -> bool:
+        """Return whether the last transaction that was applied is the store's own."""
+        n, applied = int(answer["applied_n"]), bytes(answer["applied_hash"])
+        own = await self.thread.run(self.store.link_hash, n)
+        return own is None or own == applied
+
+    async def _was_overtaken(self, said: Hello, applied_n: int) -> bool:
+        """Tell whether the centre only had more than a hello said because we sent it meanwhile."""
+        position = await self.thread.run(self.store.position)
+        return said.n < applied_n <= position.last_n and said.epoch == position.epoch
+
+    # --- the store went back ---------------------------------------------------------------------
+
+    async def _begin_epoch(self, said: Hello, applied_n: int, why: str) -> None:
+        note(_log, "went back", level=logging.WARNING, why=why)
+        fork_n = await self._fork_n(said, applied_n)
+        asked = {
+            "epoch": said.epoch,
+            "n": fork_n,
+            "hash": await self.thread.run(self.store.link_hash, fork_n),
+            "next": uuid7(now_ms(), SystemRandom()),
+            "why": why,
+        }
+        while "wait" in (answer := await self._ask("close", asked)):
+            note(_log, "waiting for what is under way", messages=answer["wait"])
+            await asyncio.sleep(_WAIT_S)
+        if "stop" in answer:
+            raise ForkedHistory(str(answer["stop"]))
+        begun = await self.thread.run(self.store.begin_epoch, Closed.read(answer), now_ms())
+        note(
+            _log, "new epoch", level=logging.WARNING, fork_n=fork_n, moved=begun.transactions,
+            sent_before=begun.sent_before,
+        )  # fmt: skip
+
+    async def _fork_n(self, said: Hello, applied_n: int) -> int:
+        """Return the last transaction that both have: equal hashes tell that all before are equal.
+
+        What was decided is common: the centre is known not to have gone back.
+        """
+        low, high = said.acked_n, max(said.acked_n, min(said.n, applied_n))
+        while low < high:
+            middle = (low + high + 1) // 2
+            own = await self.thread.run(self.store.link_hash, middle)
+            theirs = (await self._ask("link", {"epoch": said.epoch, "n": middle}))["hash"]
+            if own is not None and theirs is None:
+                raise ForkedHistory(f"the centre no longer remembers n {middle} of {self.site}")
+            low, high = (middle, high) if own in (None, theirs) else (low, middle - 1)
+        return low
+
+    async def _ask(self, verb: str, fields: dict[str, Any]) -> dict[str, Any]:
+        asked = codec.encode_control(fields)
+        return codec.decode_control(await self.link.request(f"ctl.{self.site}.{verb}", asked))

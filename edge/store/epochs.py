@@ -1,0 +1,279 @@
+"""A store that went back to an older copy of itself goes on in a new epoch.
+
+The centre has closed the old one (protocol, rule 19). All that the outbox holds moves to the new
+epoch with its transaction ids, so whatever of it had its effect has no second one. Bodies stay as
+they are frozen, but for one thing: the copy may have held writes that its lost life drained after
+it was taken. Those are at the centre already, under an id that this store never saw, so they are
+taken out.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from edge.store import position, snapshot
+from edge.store.packing import Packer
+from shared.changes import GENESIS
+from shared.errors import ForkedHistory
+from sync import codec
+from sync.handshake import Closure, Hello
+from sync.protocol import transaction_hash
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+
+    from edge.store.apply import DrainedFirst
+    from edge.store.open import Opened
+    from shared.changes import ChangeBlock, PartBody
+    from sync.handshake import Closed
+
+_HASH = 32
+#: A transaction of the outbox: n, parts, tx_id, digests.
+_Sent = tuple[int, int, str, bytes]
+
+
+@dataclass(slots=True)
+class Begun:
+    """What moved to the new epoch."""
+
+    transactions: int = 0
+    #: Rows that were taken out, by table: the lost life of the store had sent them.
+    sent_before: dict[str, int] = field(default_factory=dict)
+
+
+def hello(connection: sqlite3.Connection) -> Hello:
+    """Return what the store says of itself on each connect."""
+    at = position.read(connection)
+    lineage = connection.execute("SELECT epoch, fork_n, closed_n FROM _sync_epoch ORDER BY no")
+    return Hello(
+        instance=at.instance,
+        moved_from=at.moved_from,
+        epoch=at.epoch,
+        n=at.last_n,
+        hash=at.last_hash,
+        acked_n=at.acked_n,
+        acked_hash=link_hash(connection, at.acked_n),
+        own=at.own,
+        shared=at.shared,
+        lineage=tuple(Closure(*each) for each in lineage),
+        needs_snapshot=at.needs_snapshot,
+    )
+
+
+def link_hash(connection: sqlite3.Connection, n: int) -> bytes | None:
+    """Return the hash of an own transaction of this epoch; None where it is not kept any more."""
+    if n == 0:
+        return GENESIS
+    row = connection.execute(
+        "SELECT o.hash FROM _sync_out o, _sync_site s WHERE o.epoch = s.epoch AND o.n = ?"
+        " AND o.part = 0 UNION ALL SELECT last_hash FROM _sync_site WHERE last_n = ? LIMIT 1",
+        (n, n),
+    ).fetchone()
+    return row[0] if row else None
+
+
+def begin(opened: Opened, closed: Closed, *, now_ms: int, drained: DrainedFirst) -> Begun:
+    """Go on in the epoch that the centre opened; all in one transaction, after a drain.
+
+    Raises ForkedHistory where the centre closed another epoch than the one that the store is in.
+    """
+    connection = opened.connection
+    with drained():
+        at = position.read(connection)
+        if closed.closure.epoch != at.epoch:
+            message = f"the centre closed epoch {closed.closure.epoch}, this store is in {at.epoch}"
+            raise ForkedHistory(message)
+        begun = Begun()
+        if closed.next_epoch != at.epoch:
+            _take_out(opened, closed, begun)
+            _move(connection, closed, begun)
+            _remember(connection, closed.closure, now_ms)
+        connection.execute("UPDATE _sync_site SET hlc = max(hlc, ?)", (closed.hlc,))
+        snapshot.want(connection, "the store went back to an older copy of itself", now_ms)
+        position.note(connection, "MES-RESTORED", _told(closed, begun), now_ms)
+    return begun
+
+
+def _move(connection: sqlite3.Connection, closed: Closed, begun: Begun) -> None:
+    """Chain what the outbox holds anew, from 1, and let undecided writes follow."""
+    old, new = closed.closure.epoch, closed.next_epoch
+    previous, n = GENESIS, 0
+    connection.execute("CREATE TEMP TABLE moved (n INTEGER PRIMARY KEY, to_n INTEGER NOT NULL)")
+    for old_n, _, tx_id, digests in _transactions(connection, old):
+        n += 1
+        own = transaction_hash(previous, new, n, tx_id, _split(digests))
+        connection.execute(
+            "UPDATE _sync_out SET epoch = ?, n = ?, previous = ?, hash = ?"
+            " WHERE epoch = ? AND n = ?",
+            (new, n, previous, own, old, old_n),
+        )
+        connection.execute("INSERT INTO temp.moved VALUES (?, ?)", (old_n, n))
+        previous = own
+    # By way of negative numbers: none may meet one that has not moved yet.
+    connection.execute(
+        "UPDATE _sync_pending SET n ="
+        " -(SELECT m.to_n FROM temp.moved m WHERE m.n = _sync_pending.n)"
+    )
+    connection.execute("UPDATE _sync_pending SET n = -n")
+    connection.execute("DROP TABLE temp.moved")
+    connection.execute(
+        "UPDATE _sync_site SET epoch = ?, last_n = ?, last_hash = ?, acked_n = 0, safe_n = 0",
+        (new, n, previous),
+    )
+    begun.transactions = n
+
+
+def _transactions(connection: sqlite3.Connection, epoch: str, after: int = 0) -> Iterator[_Sent]:
+    # One at a time by its number: what is read must not be what is being moved.
+    while True:
+        row = connection.execute(
+            "SELECT n, parts, tx_id, digests FROM _sync_out WHERE epoch = ? AND n > ? AND part = 0"
+            " ORDER BY n LIMIT 1",
+            (epoch, after),
+        ).fetchone()
+        if row is None:
+            return
+        yield row
+        after = row[0]
+
+
+def _remember(connection: sqlite3.Connection, closure: Closure, now_ms: int) -> None:
+    connection.execute(
+        "INSERT INTO _sync_epoch (epoch, fork_n, closed_n, at_ms) VALUES (?, ?, ?, ?)",
+        (closure.epoch, closure.fork_n, closure.closed_n, now_ms),
+    )
+
+
+def _told(closed: Closed, begun: Begun) -> str:
+    """Return what a person reads of it."""
+    lost = closed.closure.closed_n - closed.closure.fork_n
+    parts = [f"the store went back to n {closed.closure.fork_n}"]
+    if lost > 0:
+        parts.append(f"{lost} transactions after it are taken home from the centre")
+    parts.append(f"{begun.transactions} of its own go on in a new epoch")
+    parts += [f"{n} rows of {table} had been sent before" for table, n in begun.sent_before.items()]
+    return "; ".join(parts)
+
+
+def _split(digests: bytes) -> tuple[bytes, ...]:
+    return tuple(digests[at : at + _HASH] for at in range(0, len(digests), _HASH))
+
+
+# --- what the lost life had drained --------------------------------------------------------------
+
+
+def _take_out(opened: Opened, closed: Closed, begun: Begun) -> None:
+    """Take out of the first transaction beyond the fork what was touched before the drain.
+
+    All that the copy's logs held is in the first one that brings changes: a drain takes the logs
+    whole. Facts may stay, since the centre knows them by their ids.
+    """
+    if closed.drained_ms is None:
+        return
+    connection, epoch = opened.connection, closed.closure.epoch
+    for sent in _transactions(connection, epoch, closed.closure.fork_n):
+        n, parts, *_ = sent
+        bodies = [_body(connection, epoch, n, part) for part in range(parts)]
+        if not any(block.at for body in bodies for block in body.blocks):
+            continue
+        kept = [_without(opened, n, body, closed.drained_ms, begun) for body in bodies]
+        if kept != bodies:
+            _replace(connection, epoch, sent, kept)
+        return
+
+
+def _body(connection: sqlite3.Connection, epoch: str, n: int, part: int) -> PartBody:
+    (body,) = connection.execute(
+        "SELECT body FROM _sync_out WHERE epoch = ? AND n = ? AND part = ?", (epoch, n, part)
+    ).fetchone()
+    return codec.decode_body(codec.decompress(body))
+
+
+def _without(opened: Opened, n: int, body: PartBody, until_ms: int, begun: Begun) -> PartBody:
+    blocks: list[ChangeBlock] = []
+    for block in body.blocks:
+        if not block.at or (min(block.at) > until_ms and not block.times):
+            blocks.append(block)
+            continue
+        for row in range(len(block)):
+            one = block.part(slice(row, row + 1))
+            left = _later(one, until_ms)
+            if left is not one:
+                begun.sent_before[block.table] = begun.sent_before.get(block.table, 0) + 1
+                _forget(opened, n, one, left)
+            if left is not None:
+                blocks.append(left)
+    return replace(body, blocks=tuple(blocks))
+
+
+def _later(one: ChangeBlock, until_ms: int) -> ChangeBlock | None:
+    """Return what of a row was touched after a time; None where nothing was."""
+    if one.at[0] <= until_ms:
+        return None
+    times: Any = one.times[0] if one.times else None
+    early = 0
+    for mask, at_ms in times or ():
+        early |= mask if at_ms <= until_ms else 0
+    if not early or not one.old:  # an insertion is one thing
+        return one
+    kept = [place for place in range(len(one.columns)) if not early >> place & 1]
+    if not kept:
+        return None
+    later = [
+        (sum(1 << at for at, place in enumerate(kept) if mask >> place & 1), at_ms)
+        for mask, at_ms in times
+    ]
+    return replace(
+        one,
+        columns=tuple(one.columns[place] for place in kept),
+        new=[one.new[place] for place in kept],
+        old=[one.old[place] for place in kept],
+        times=[tuple(each for each in later if each[0])] if any(m for m, _ in later) else [],
+    )
+
+
+def _forget(opened: Opened, n: int, one: ChangeBlock, left: ChangeBlock | None) -> None:
+    """Take from the undecided writes what the centre has already."""
+    key = (opened.numbers[one.table], one.ids[0], n)
+    where = "WHERE table_no = ? AND id = ? AND n = ?"
+    if left is None:
+        opened.connection.execute(f"DELETE FROM _sync_pending {where}", key)
+        return
+    table = opened.catalog.table(one.table)
+    row = opened.connection.execute(f"SELECT deltas FROM _sync_pending {where}", key).fetchone()
+    deltas = json.loads(row[0]) if row and row[0] else {}
+    kept = {name: pair for name, pair in deltas.items() if name in left.columns}
+    opened.connection.execute(
+        f"UPDATE _sync_pending SET mask = ?, deltas = ? {where}",
+        (table.mask(left.columns), json.dumps(kept) if kept else None, *key),
+    )
+
+
+def _replace(
+    connection: sqlite3.Connection, epoch: str, sent: _Sent, bodies: list[PartBody]
+) -> None:
+    """Put other bodies into a transaction; one that has nothing left is taken away."""
+    n, _, tx_id, _ = sent
+    (made_at_ms,) = connection.execute(
+        "SELECT made_at_ms FROM _sync_out WHERE epoch = ? AND n = ? AND part = 0", (epoch, n)
+    ).fetchone()
+    connection.execute("DELETE FROM _sync_out WHERE epoch = ? AND n = ?", (epoch, n))
+    first = bodies[0]
+    with Packer(first.schema, first.hlc, first.offset_ms) as packer:
+        for body in bodies:
+            for block in body.blocks:
+                packer.add(block)
+        packer.flush()
+        parts = len(packer.digests)
+        connection.executemany(
+            "INSERT INTO _sync_out (epoch, n, part, parts, tx_id, previous, hash, digests, rows,"
+            " made_at_ms, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                (epoch, n, part, parts, tx_id, GENESIS, GENESIS, b"".join(packer.digests), rows,
+                 made_at_ms, body)
+                for part, (rows, body) in enumerate(packer.bodies())
+            ),
+        )  # fmt: skip

@@ -1,0 +1,239 @@
+"""What this store knows of a history that the centre lost, read for the way home.
+
+The centre went back to an older backup (protocol, rule 20). Each row here shows the last word of
+the lost history on it, its *tip*, wherever its version came after what the backup held: by the
+order that the centre gave it, or since it is the site's own transaction that the backup lacks.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import msgpack
+
+from edge.sql_text import quoted
+from edge.store import position, snapshot
+from edge.store.open import lenient
+from shared.changes import GENESIS, ChangeBlock, Fate, HeadBlock, Op, Position
+from sync import codec
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from edge.store.apply import DrainedFirst
+    from edge.store.open import Opened
+    from shared.catalog import Table
+    from shared.changes import Value
+
+#: Rows in one chunk.
+ROWS_MAX: Final = 500
+_KEYS: Final = ("site_id", "created_at")
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Where the backup ends that the centre went back to."""
+
+    #: Highest order of its versions.
+    max_order: int
+    #: The last of our transactions that it holds.
+    applied_n: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Tip:
+    id: str
+    version: str
+    #: 0 for a version of our own.
+    order: int
+    fate: Fate
+    values: Mapping[str, Value]
+
+
+def tips(opened: Opened, lost: Lost, drained: DrainedFirst) -> Iterator[list[HeadBlock]]:
+    """Give the tips in blocks, a page at a time; programs may write between two pages."""
+    for table in opened.catalog.parents_first():
+        if table.fact:  # its facts are sent again by the outbox
+            continue
+        after = ""
+        while True:
+            with drained():  # what is not drained yet would be taken for what was decided
+                page = _page(opened, table, lost, after)
+                known = [tip for tip in _with_values(opened, table, page) if _travels(table, tip)]
+            if known:
+                yield _blocks(table, known)
+            if not page:
+                break
+            after = page[-1][0]
+
+
+def parked_again(opened: Opened, lost: Lost) -> list[tuple[str, str, str]]:
+    """Return tx_id, table and id of own rows that had not taken effect: they are tried again."""
+    return opened.connection.execute(
+        """SELECT p.tx_id, p.table_name, p.row_id FROM sync_parked p
+           WHERE p.state IN ('parked', 'waiting') AND p.tx_id IN (
+               SELECT o.tx_id FROM _sync_out o JOIN _sync_site s ON s.epoch = o.epoch
+               WHERE o.part = 0 AND o.n > ?)""",
+        (lost.applied_n,),
+    ).fetchall()
+
+
+def before_first(connection: sqlite3.Connection) -> Position:
+    """Return the link before the first transaction that can still be sent."""
+    row = connection.execute(
+        "SELECT o.n - 1, o.previous FROM _sync_out o JOIN _sync_site s ON s.epoch = o.epoch"
+        " WHERE o.part = 0 ORDER BY o.n LIMIT 1"
+    ).fetchone()
+    row = row or connection.execute("SELECT last_n, last_hash FROM _sync_site").fetchone()
+    return Position(*row)
+
+
+def begin_anew(opened: Opened, why: str, *, now_ms: int, drained: DrainedFirst) -> None:
+    """Follow the centre from the beginning: positions and orders of the lost history are void."""
+    connection = opened.connection
+    with drained():
+        connection.execute("UPDATE _sync_row SET ord = 0")
+        connection.execute(
+            "UPDATE _sync_site SET own_pos = 0, own_hash = ?, shared_pos = 0, shared_hash = ?,"
+            " waits_since_ms = NULL",
+            (GENESIS, GENESIS),
+        )
+        for table in ("_sync_in", "_sync_seen", "_sync_snapshot"):
+            connection.execute(f"DELETE FROM {table}")
+        snapshot.want(connection, "the centre went back to an older backup", now_ms)
+        position.note(connection, "MES-CENTRE-RESTORED", why, now_ms)
+
+
+# --- reading tips ----------------------------------------------------------------------------
+
+
+def _page(opened: Opened, table: Table, lost: Lost, after: str) -> Sequence[tuple[Any, ...]]:
+    """Return id, version, order, whether it is our own, and whether it is gone, of some tips."""
+    return opened.connection.execute(
+        """SELECT r.id, r.version, r.ord, o.n IS NOT NULL, r.gone
+           FROM _sync_row r
+           LEFT JOIN _sync_out o ON o.tx_id = r.version AND o.part = 0
+               AND o.epoch = (SELECT epoch FROM _sync_site) AND o.n > :applied_n
+           WHERE r.table_no = :table_no AND r.id > :after
+             AND (o.n IS NOT NULL OR r.ord > :max_order)
+           ORDER BY r.id LIMIT :some""",
+        {
+            "table_no": opened.numbers[table.name], "after": after, "some": ROWS_MAX,
+            "max_order": lost.max_order, "applied_n": lost.applied_n,
+        },
+    ).fetchall()  # fmt: skip
+
+
+def _with_values(opened: Opened, table: Table, page: Sequence[tuple[Any, ...]]) -> Iterator[_Tip]:
+    live = _live(opened, table, [row[0] for row in page])
+    shadows = _shadows(opened, table, [row[0] for row in page])
+    for row_id, version, given, own, gone in page:
+        order = 0 if own else given
+        if row_id in shadows:
+            fate, head = shadows[row_id]
+            yield _Tip(row_id, version, order, fate, head)
+        elif gone:
+            yield _Tip(row_id, version, order, Fate.GONE, {})
+        elif row_id in live:
+            values = _undone(opened, table, row_id, live[row_id])
+            if values:
+                yield _Tip(row_id, version, order, Fate.PUT, values)
+
+
+def _travels(table: Table, tip: _Tip) -> bool:
+    """Return whether a tip is this site's to tell.
+
+    Of a row that several sites share, one that is gone here may only have left our share. What was
+    parked and is sent again is decided again.
+    """
+    if tip.fate is Fate.LEFT or (tip.fate is Fate.GONE and table.share != ("site_id",)):
+        return False
+    return not (table.name == "sync_parked" and tip.values.get("state") in ("parked", "waiting"))
+
+
+def _live(opened: Opened, table: Table, ids: Sequence[str]) -> dict[str, dict[str, Value]]:
+    names = ("id", *_KEYS, *table.names)
+    listed = ", ".join(map(quoted, names))
+    with lenient(opened.connection):
+        rows = opened.connection.execute(
+            f"SELECT {listed} FROM {quoted(table.name)}"
+            " WHERE id IN (SELECT value FROM json_each(?))",
+            (json.dumps(ids),),
+        ).fetchall()
+    aside = opened.connection.execute(
+        "SELECT id, content FROM _sync_aside WHERE table_name = ? AND code = 'unique'"
+        " AND id IN (SELECT value FROM json_each(?))",
+        (table.name, json.dumps(ids)),
+    ).fetchall()
+    found = {row_id: json.loads(content) for row_id, content in aside}
+    return found | {row[0]: dict(zip(names, row, strict=True)) for row in rows}
+
+
+def _shadows(
+    opened: Opened, table: Table, ids: Sequence[str]
+) -> dict[str, tuple[Fate, dict[str, Value]]]:
+    rows = opened.connection.execute(
+        "SELECT id, fate, head FROM _sync_shadow WHERE table_no = ?"
+        " AND id IN (SELECT value FROM json_each(?))",
+        (opened.numbers[table.name], json.dumps(ids)),
+    )
+    return {row_id: (Fate(fate), msgpack.unpackb(head)) for row_id, fate, head in rows}
+
+
+def _undone(
+    opened: Opened, table: Table, row_id: str, row: dict[str, Value]
+) -> dict[str, Value] | None:
+    """Return a row without the site's own writes that are not decided; None where none was there.
+
+    What they replaced travels with them, in the outbox.
+    """
+    pending = opened.connection.execute(
+        "SELECT n FROM _sync_pending WHERE table_no = ? AND id = ? ORDER BY n DESC",
+        (opened.numbers[table.name], row_id),
+    ).fetchall()
+    before = dict(row)
+    for (n,) in pending:
+        for block in _blocks_of(opened, n):
+            if block.table != table.name or row_id not in block.ids:
+                continue
+            if block.op is not Op.UPDATE:
+                return None
+            place = block.ids.index(row_id)
+            before |= {c: old[place] for c, old in zip(block.columns, block.old, strict=True)}
+    return before
+
+
+def _blocks_of(opened: Opened, n: int) -> Iterator[ChangeBlock]:
+    rows = opened.connection.execute(
+        "SELECT body FROM _sync_out WHERE epoch = (SELECT epoch FROM _sync_site) AND n = ?"
+        " ORDER BY part",
+        (n,),
+    )
+    for (body,) in rows:
+        yield from codec.decode_body(codec.decompress(body)).blocks
+
+
+def _blocks(table: Table, known: Sequence[_Tip]) -> list[HeadBlock]:
+    blocks = []
+    for fate in (Fate.PUT, Fate.GONE):
+        some = [tip for tip in known if tip.fate is fate]
+        if not some:
+            continue
+        names = table.names if fate is Fate.PUT else ()
+        blocks.append(
+            HeadBlock(
+                table.name,
+                fate,
+                names,
+                sites=[str(tip.values.get("site_id") or "") for tip in some],
+                created=[str(tip.values.get("created_at") or "") for tip in some],
+                ids=[tip.id for tip in some],
+                version=[tip.version for tip in some],
+                order=[tip.order for tip in some],
+                new=[[tip.values.get(name) for tip in some] for name in names],
+            )
+        )
+    return blocks

@@ -1,0 +1,223 @@
+"""The handshake: what an edge says on each connect, and what follows from it.
+
+Both sides show a position with its hash (protocol, rules 19 and 20). ``judge`` is pure: from what
+the edge says and what the centre knows it tells which of the two went back to an older state of
+itself, if any. Nothing is sent or taken between the two until it says that they agree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Self
+
+from shared.changes import SHARED, Position
+from shared.errors import MalformedMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Welcome(StrEnum):
+    """What the centre answers to a hello."""
+
+    OK = "ok"
+    SNAPSHOT = "snapshot"  #: the feed no longer goes back to where the edge stands
+    BEHIND = "behind"  #: the edge is an older copy of itself, or a new store: it begins a new epoch
+    LOST = "lost"  #: the centre is an older copy of itself: the edge brings home what it knows
+    STOP = "stop"  #: a person has to look
+
+
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """An epoch that ended, since the store went back to an older copy of itself."""
+
+    epoch: str
+    #: The last transaction of it that the store still has.
+    fork_n: int
+    #: The last that had its effect at the centre; any later one is fenced.
+    closed_n: int
+
+
+def read_lineage(listed: Any) -> tuple[Closure, ...]:
+    """Return the closures that a control message lists, oldest first."""
+    try:
+        return tuple(Closure(str(epoch), int(fork), int(end)) for epoch, fork, end in listed)
+    except (TypeError, ValueError) as error:
+        raise MalformedMessage(f"the lineage can't be read: {error!r}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """What a store has to know of its epoch that the centre closed."""
+
+    closure: Closure
+    #: Where it goes on.
+    next_epoch: str
+    #: What was touched until then, by the site's clock, its lost life has drained; None: that has
+    #: drained nothing that the store lacks.
+    drained_ms: int | None
+    #: The highest clock of any drain; the store goes on above it.
+    hlc: int
+
+    @classmethod
+    def read(cls, said: Mapping[str, Any]) -> Self:
+        """Return what a control message holds; MalformedMessage where it holds none."""
+        try:
+            closure = Closure(str(said["epoch"]), int(said["fork_n"]), int(said["closed_n"]))
+            drained = said["drained_ms"]
+            drained_ms = None if drained is None else int(drained)
+            return cls(closure, str(said["next"]), drained_ms, int(said["hlc"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise MalformedMessage(f"the closure can't be read: {error!r}") from error
+
+    def fields(self) -> dict[str, Any]:
+        """Return it as the fields of a control message."""
+        return {
+            "epoch": self.closure.epoch,
+            "fork_n": self.closure.fork_n,
+            "closed_n": self.closure.closed_n,
+            "next": self.next_epoch,
+            "drained_ms": self.drained_ms,
+            "hlc": self.hlc,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Where an edge stands."""
+
+    #: Host and path of the file, and where it was before a person said that it had been moved.
+    instance: str
+    moved_from: str | None
+    epoch: str
+    n: int
+    hash: bytes
+    #: The last own transaction that the centre decided on; its hash, where it is still known.
+    acked_n: int
+    acked_hash: bytes | None
+    own: Position
+    shared: Position
+    lineage: tuple[Closure, ...] = ()
+    needs_snapshot: bool = False
+
+    @classmethod
+    def read(cls, said: Mapping[str, Any]) -> Self:
+        """Return the hello that a control message holds; MalformedMessage where it holds none."""
+        try:
+            return cls(
+                instance=str(said["instance"]),
+                moved_from=said.get("moved_from"),
+                epoch=str(said["epoch"]),
+                n=int(said["n"]),
+                hash=bytes(said["hash"]),
+                acked_n=int(said["acked_n"]),
+                acked_hash=said.get("acked_hash"),
+                own=Position(int(said["own"][0]), bytes(said["own"][1])),
+                shared=Position(int(said["shared"][0]), bytes(said["shared"][1])),
+                lineage=read_lineage(said["lineage"]),
+                needs_snapshot=bool(said["needs_snapshot"]),
+            )
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise MalformedMessage(f"the hello can't be read: {error!r}") from error
+
+    def fields(self) -> dict[str, Any]:
+        """Return it as the fields of a control message."""
+        return {
+            "instance": self.instance,
+            "moved_from": self.moved_from,
+            "epoch": self.epoch,
+            "n": self.n,
+            "hash": self.hash,
+            "acked_n": self.acked_n,
+            "acked_hash": self.acked_hash,
+            "own": [self.own.n, self.own.hash],
+            "shared": [self.shared.n, self.shared.hash],
+            "lineage": [[each.epoch, each.fork_n, each.closed_n] for each in self.lineage],
+            "needs_snapshot": self.needs_snapshot,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class KnownChain:
+    """What the centre knows of one epoch of a site."""
+
+    last: Position
+    #: Transactions up to here had their effect on rows by way of a salvage.
+    included_n: int = 0
+    is_closed: bool = False
+    #: Hash of the transaction that the edge names as decided; None where it is not remembered.
+    acked_hash: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFeed:
+    """What the centre knows of a feed."""
+
+    end: Position
+    #: Hash of the entry at which the edge stands; None where it is not remembered.
+    hash_there: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the centre knows of a site."""
+
+    instance: str | None = None
+    stopped_because: str | None = None
+    #: By epoch; of others than the edge's own only whether they are closed counts.
+    chains: Mapping[str, KnownChain] = field(default_factory=dict)
+    own: KnownFeed = KnownFeed(Position(0, b""))
+    shared: KnownFeed = KnownFeed(Position(0, b""))
+
+
+def judge(site: str, said: Hello, known: Known) -> tuple[Welcome, str]:
+    """Return what follows from a hello, and why; OK also where the feed has gaps to fill."""
+    if known.stopped_because:
+        return Welcome.STOP, known.stopped_because
+    if known.instance not in (None, said.instance, said.moved_from):
+        return Welcome.STOP, (
+            f"the store of {site} is {known.instance}, this one is {said.instance}: if it takes"
+            f" the other's place, run `mes-edge moved` there, or `mes-central sites release {site}`"
+        )
+    if why := _centre_went_back(site, said, known):
+        return Welcome.LOST, why
+    if why := _edge_went_back(site, said, known):
+        return Welcome.BEHIND, why
+    return Welcome.OK, ""
+
+
+def _centre_went_back(site: str, said: Hello, known: Known) -> str:
+    chain = known.chains.get(said.epoch)
+    decided_n = max(chain.last.n, chain.included_n) if chain else 0
+    if said.acked_n > decided_n:
+        return f"the centre decided on n {said.acked_n} of {site} and knows {decided_n} only"
+    if chain and None is not chain.acked_hash != said.acked_hash is not None:
+        return f"the centre knows another n {said.acked_n} of {site} than it decided on"
+    before = [known.chains.get(each.epoch) for each in said.lineage]
+    if not all(each and each.is_closed for each in before):
+        return f"the centre closed an epoch of {site} and no longer knows it"
+    # What a store followed counts no more where it needs a snapshot.
+    return "" if said.needs_snapshot else _feeds_went_back(site, said, known)
+
+
+def _feeds_went_back(site: str, said: Hello, known: Known) -> str:
+    for scope, at, feed in ((site, said.own, known.own), (SHARED, said.shared, known.shared)):
+        if at.n > feed.end.n:
+            return f"{site} followed feed {scope} to {at.n}, it ends at {feed.end.n}"
+        if feed.hash_there not in (None, at.hash):
+            return f"{site} followed another feed {scope} up to {at.n}"
+    return ""
+
+
+def _edge_went_back(site: str, said: Hello, known: Known) -> str:
+    chain = known.chains.get(said.epoch)
+    if chain is None:
+        return f"a new store speaks for {site}" if known.chains else ""
+    if chain.is_closed:
+        return f"the store of {site} is in an epoch that is closed"
+    if said.n < chain.last.n:
+        return f"the store of {site} is at {said.n}, the centre applied {chain.last.n}"
+    if said.n == chain.last.n and said.hash != chain.last.hash:
+        return f"the store of {site} has another transaction {said.n} than the centre applied"
+    return ""
