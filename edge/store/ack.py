@@ -36,15 +36,6 @@ _OWN_VERSIONS: Final = """
     WHERE true
     ON CONFLICT (table_no, id) DO UPDATE SET version = excluded.version, gone = excluded.gone"""
 
-#: What was written on one that is decided now was written on that version.
-_OWN_BASES: Final = """
-    UPDATE _sync_pending AS p
-    SET base = (SELECT o.tx_id FROM _sync_out o WHERE o.epoch = :epoch AND o.part = 0
-                AND o.n = (SELECT max(d.n) FROM _sync_pending d
-                           WHERE d.table_no = p.table_no AND d.id = p.id AND d.n <= :n))
-    WHERE p.n > :n AND EXISTS (SELECT 1 FROM _sync_pending d
-                               WHERE d.table_no = p.table_no AND d.id = p.id AND d.n <= :n)"""
-
 #: Shadows of rows on which nothing is undecided any more.
 _SPENT_SHADOWS: Final = """
     DELETE FROM _sync_shadow WHERE (table_no, id) IN
@@ -72,7 +63,6 @@ def settle_own(applying: Applying) -> None:
         elif len(decided) < len(writes):
             _take_in(applying, target, head, decided)
     applying.connection.execute(_OWN_VERSIONS, given)
-    applying.connection.execute(_OWN_BASES, given)
     applying.connection.execute(_SPENT_SHADOWS, given)
     applying.connection.execute("DELETE FROM _sync_pending WHERE n <= :n", given)
 
@@ -93,15 +83,17 @@ def _take_in(applying: Applying, target: Target, head: Head, decided: Sequence[O
     own = "(SELECT tx_id FROM _sync_out WHERE epoch = :epoch AND n = :n AND part = 0)"
     local = read(applying, target, head.id)
     row = shown(target.table, head.fate, head.row, local=local, undecided=decided)
-    applying.connection.execute(
+    given = {
+        "fate": Fate.GONE if row is None else Fate.PUT,
+        "head": msgpack.packb(row or {}),
+        "epoch": applying.epoch,
+        "n": decided[-1].n,
+        "table_no": target.no,
+        "id": head.id,
+    }
+    for statement in (
         f"UPDATE _sync_shadow SET fate = :fate, head = :head, version = {own}"
         " WHERE table_no = :table_no AND id = :id",
-        {
-            "fate": Fate.GONE if row is None else Fate.PUT,
-            "head": msgpack.packb(row or {}),
-            "epoch": applying.epoch,
-            "n": decided[-1].n,
-            "table_no": target.no,
-            "id": head.id,
-        },
-    )
+        f"UPDATE _sync_pending SET base = {own} WHERE table_no = :table_no AND id = :id AND n > :n",
+    ):
+        applying.connection.execute(statement, given)

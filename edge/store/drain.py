@@ -341,7 +341,9 @@ class _Batch:
                     op.value,
                     mask,
                     _deltas(change, counted) if counted and op is Op.UPDATE else None,
-                    change.base,
+                    # What stood under it: also where the site's own write before it is decided
+                    # first, and its version comes down while this one is not.
+                    self._tx_id(change.after_n) or change.base,
                 )
                 for change in group
             ),

@@ -260,8 +260,6 @@ def settle_row(applying: Applying, target: Target, head: Head) -> Put | None:
         (target.no, head.id, decided_n),
     )
     _keep_shadow(applying, target, head, keep=bool(undecided))
-    if decided and undecided:
-        _build_on_own(applying, target, head, decided[-1].n)
     live = read(applying, target, head.id)
     local = live or aside.own_row(applying, target, head.id)
     row = shown(target.table, head.fate, head.row, local=local, undecided=undecided)
@@ -346,19 +344,6 @@ def _decided_n(applying: Applying, head: Head, writes: Sequence[OwnWrite]) -> in
         (applying.epoch, writes[0].n, writes[-1].n, head.version),
     ).fetchone()
     return max(applying.decided_n, own[0]) if own else applying.decided_n
-
-
-def _build_on_own(applying: Applying, target: Target, head: Head, n: int) -> None:
-    """Note what later writes of ours saw under them, where the head is our own write ``n``."""
-    applying.connection.execute(
-        "UPDATE _sync_pending SET base = :version WHERE table_no = :table_no AND id = :id"
-        " AND EXISTS (SELECT 1 FROM _sync_out WHERE epoch = :epoch AND n = :n AND part = 0"
-        " AND tx_id = :version)",
-        {
-            "version": head.version, "table_no": target.no, "id": head.id,
-            "epoch": applying.epoch, "n": n,
-        },
-    )  # fmt: skip
 
 
 def _keep_shadow(applying: Applying, target: Target, head: Head, *, keep: bool) -> None:

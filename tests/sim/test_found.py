@@ -1,13 +1,20 @@
-"""What campaigns found in the product, each as short as it can be told. Seeds stand in the commits."""
+"""What campaigns found in the product, each as short as it can be told."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from shared.changes import HeadBlock
-from tests.integration.edge_world import SITE, Plant, put, uid
+from tests.integration.edge_world import SITE, Plant, away, put, uid
 
-ORDER = {"order_no": "A1", "due": None, "state": "CREATED", "made": 0, "tags": "[]", "line": None, "slot": None}  # fmt: skip
+if TYPE_CHECKING:
+    from shared.changes import HeadBlock
+
+ORDER = {
+    "order_no": "A1", "due": None, "state": "CREATED", "made": 0, "tags": "[]", "line": None,
+    "slot": None,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -44,6 +51,18 @@ def test_a_write_on_an_own_version_stands_when_that_version_comes_once_more(plan
     plant.take(ack=plant.ack(1, safe_n=1))
     plant.store.prune(1_700_000_000_000)
     plant.take(first)
+    plant.take(ack=plant.ack(2))
+    assert plant.row("orders", uid(1))["notes"] == "second"
+
+
+def test_a_write_on_a_parked_one_stands_when_both_are_applied_after_all(plant):
+    plant.insert("orders", id=uid(1), order_no="A1", notes="first")
+    plant.drain()
+    first = own_head(plant, 1, 5, notes="first")
+    plant.update("orders", uid(1), notes="second")
+    plant.drain()
+    plant.take(away("orders", uid(1), order=0), ack=plant.ack(1))  # n 1 was parked
+    plant.take(first)  # and then applied, before n 2 came
     plant.take(ack=plant.ack(2))
     assert plant.row("orders", uid(1))["notes"] == "second"
 
