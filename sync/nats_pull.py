@@ -33,8 +33,8 @@ _REQUESTS_MAX: Final = 4
 _EXPIRES_S: Final = 30.0
 _HEARTBEAT_S: Final = 5.0
 #: Heartbeats come every 5 s. Where a ping is answered that was sent after this long a silence, and
-#: none has come before the answer, the requests are lost. Bytes prove nothing: they may be of others
-#: on the same link. And on a slow line heartbeat and answer come late, but in order.
+#: none has come before the answer, the requests are lost. Bytes prove nothing: they may be of
+#: others on the same link. And on a slow line heartbeat and answer come late, but in order.
 _SILENCE_MAX_S: Final = 12.5
 #: Seconds' worth of bytes that one request asks for where a limit is set.
 _LIMIT_S: Final = 0.1

@@ -181,8 +181,12 @@ class Session:
 
     def has_seen(self, written: Mapping[str, int]) -> bool:
         """Tell whether its last look showed so many transactions of each session it can see."""
+        return self.shows({who: written[who] for who in self.sees})
+
+    def shows(self, written: Mapping[str, int]) -> bool:
+        """Tell whether its last look showed so many transactions of these sessions."""
         saw = next((each for each in reversed(self.events) if isinstance(each, Saw)), Saw({}))
-        return all(newest(saw.pairs.get(who, ())) >= written[who] for who in self.sees)
+        return all(newest(saw.pairs.get(who, ())) >= k for who, k in written.items())
 
     def look(self) -> Saw:
         """Look, and remember it."""

@@ -92,7 +92,7 @@ def _listed(violations: list[Violation]) -> str:
     return "\n".join(map(str, violations[:40]))
 
 
-def stores_of(folder: Path, nats_url: str, sites: tuple[str, ...] = SITES) -> dict[str, Edge]:
+def stores_of(folder: Path, nats_url: str, sites: tuple[str, ...]) -> dict[str, Edge]:
     """Return the sites, each with a store that programs can write before there is an agent."""
     edges = {site: Edge(site, folder / f"{site}.db", nats_url) for site in sites}
     for edge in edges.values():
@@ -102,10 +102,11 @@ def stores_of(folder: Path, nats_url: str, sites: tuple[str, ...] = SITES) -> di
 
 @asynccontextmanager
 async def running_system(
-    centre: str, nats_url: str, folder: Path, *, workers: int = 1, **given: Any
-) -> AsyncIterator[System]:
+    centre: str, nats_url: str, folder: Path, *, workers: int = 1,
+    sites: tuple[str, ...] = SITES, **given: Any,
+) -> AsyncIterator[System]:  # fmt: skip
     """Run a system until the end of the block; ``given`` are fields of ``Programs``."""
-    edges = await asyncio.to_thread(stores_of, folder, nats_url)
+    edges = await asyncio.to_thread(stores_of, folder, nats_url, sites)
     world = World(centre, nats_url, edges)
     system = System(world, Programs(world, folder, **given))
     try:

@@ -1,0 +1,59 @@
+"""A site on a line of 200 ms, 256 kbit/s and 1 % loss sends a backlog while changes come down."""
+
+from __future__ import annotations
+
+import random
+from contextlib import AsyncExitStack
+
+import pytest
+
+from tests.faults.system import SITES, running_system
+from tests.faults.wire import Wire
+
+pytestmark = pytest.mark.slow
+
+SITE = SITES[0]
+RTT_S = 0.2
+BYTES_PER_S = 256_000 / 8
+LOSS = 0.01
+#: Some 300 KB on the line: they are random, so nothing packs them.
+BACKLOG = 8_000
+_BACKLOG_ROWS = f"""WITH RECURSIVE k(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM k WHERE n < {BACKLOG})
+    INSERT INTO user_sessions (session_id, event, terminal)
+    SELECT lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-7' ||
+                 substr(hex(randomblob(2)), 2) || '-a' || substr(hex(randomblob(2)), 2) || '-' ||
+                 hex(randomblob(6))), 'LOGIN', hex(randomblob(16)) FROM k"""
+
+
+@pytest.fixture
+async def system(centre, nats_server, tmp_path, seed):
+    """The first site on the slow line, the other on none."""
+    async with AsyncExitStack() as stack:
+        wire = await stack.enter_async_context(Wire(nats_server.url))
+        system = await stack.enter_async_context(
+            running_system(centre, nats_server.url, tmp_path, nats_urls={SITE: wire.url})
+        )
+        for number, way in enumerate((wire.up, wire.down)):
+            way.delay_s, way.bytes_per_s, way.loss = RTT_S / 2, BYTES_PER_S, LOSS
+            way.chance = random.Random(seed + number)
+        yield system, wire
+
+
+async def test_a_backlog_crosses_a_slow_and_lossy_line_while_changes_come_down(system):
+    system, _ = system
+    world = system.world
+    async with system.sessions(pause_s=0.4) as sessions:
+        world.edges[SITE].write(_BACKLOG_ROWS)
+        here = next(each for each in sessions.all if each.name == f"{SITE} 1")
+        seen = 0
+        while await arrived(world) < BACKLOG:
+            # What planners write comes down all the while, however much still goes up.
+            planned = {f"planner of {SITE}": sessions.written[f"planner of {SITE}"] + 1}
+            await world.eventually(lambda planned=planned: here.shows(planned), timeout_s=15)
+            seen += await arrived(world) < BACKLOG
+        assert seen > 1, "the window was not hit: the backlog was there at once"
+    assert system.programs.log(SITE).count("lost ") == 0, "a slow line was taken for a dead one"
+
+
+async def arrived(world) -> int:
+    return (await world.central("SELECT count(*) FROM mes.user_sessions"))[0][0]
