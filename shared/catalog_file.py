@@ -7,7 +7,6 @@ the column, the rule and what to do. ``docs/catalogue.md`` tells how to write a 
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
@@ -17,13 +16,18 @@ from typing import Any, Final, TypeVar
 from shared.catalog import Catalog, Column, ColumnType, Direction, Group, Kind, Policy, Table
 from shared.catalog_rules import TableFile, broken_rules
 from shared.errors import CatalogError, InvalidValue
+from shared.toml_text import parse_toml
 from shared.values import canonical
 
 #: Mistakes that one message lists.
 SHOWN_MAX: Final = 50
 PACKAGED: Final = Path(__file__).parent / "catalog"
 
-_TYPE = re.compile(r"([a-z]+)(?:\(([0-9]+)(?: *, *([0-9]+))?\))?", re.ASCII)
+_TYPE = re.compile(r"([a-z]+)(?:\(([0-9]{1,9})(?: *, *([0-9]{1,9}))?\))?", re.ASCII)
+#: Messages carry the sum of all files' versions, which has to stay below 2^31.
+_VERSION_MAX: Final = 1_000_000
+#: Digits of a limit, before and after the point: a float has no more.
+_LIMIT_DIGITS_MAX: Final = 350
 #: Marks of the shape check: a list of texts, and a list of such lists.
 TEXTS: Final = object()
 KEYS: Final = object()
@@ -106,12 +110,14 @@ def _files(extra_dirs: Sequence[Path], errors: list[str]) -> list[Path]:
 def _read_file(path: Path, errors: list[str]) -> tuple[int, list[Table]]:
     report = _reporter(errors, path.name)
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        document = parse_toml(path.read_bytes())
+    except (OSError, ValueError) as error:
         report(f"can't be read as TOML: {error}; mend that line")
         return 1, []
     if not _shape_holds(document, _FILE_KEYS, ("version", "tables"), report):
         return 1, []
+    if not 1 <= document["version"] <= _VERSION_MAX:
+        report(f"version is {document['version']}; it counts the file's releases, from 1 on")
     return document["version"], [
         table
         for name, raw in document["tables"].items()
@@ -252,7 +258,7 @@ def _limit(raw: dict[str, Any], end: str, report: Report) -> Decimal | None:
         limit = Decimal(str(raw[end]))
     except ArithmeticError:
         limit = Decimal("nan")
-    if limit.is_finite():
+    if limit.is_finite() and len(f"{limit:e}") + abs(limit.adjusted()) <= _LIMIT_DIGITS_MAX:
         return limit
     report(f'{end} is {raw[end]!r}; a number such as 0 or "0.5" is expected')
     return None

@@ -65,6 +65,8 @@ _RESERVED_PREFIXES: Final = ("sync_", "sqlite_", "pg_")
 SYSTEM_FILE: Final = "system.toml"
 #: Bytes of a natural key's values. PostgreSQL's indexes hold 2,704 bytes an entry, site included.
 KEY_BYTES_MAX: Final = 2_000
+#: Characters of a text: no site writes a longer one, and PostgreSQL knows no much longer type.
+TEXT_CHARACTERS_MAX: Final = 4_000_000
 #: UTF-8 needs as many for a character.
 _CHARACTER_BYTES: Final = 4
 #: Bytes that the value of a kind without a length takes as text, at most.
@@ -276,6 +278,8 @@ def _of_type(column: Column) -> Iterator[str]:
     type_ = column.type
     if type_.kind is Kind.TEXT and type_.length == 0:
         yield "text(0) holds nothing; give the characters that are allowed"
+    if type_.length is not None and type_.length > TEXT_CHARACTERS_MAX:
+        yield f"{type_}: at most {TEXT_CHARACTERS_MAX} characters; leave the length out"
     if type_.kind is Kind.DECIMAL and not 0 <= (type_.scale or 0) <= (type_.precision or 0) <= 38:
         yield f"{type_}: write decimal(digits,after the point), 38 digits at most"
     if type_.kind not in NUMBERS and not (type_.low is None and type_.high is None):
@@ -291,6 +295,8 @@ def _of_codes(column: Column) -> Iterator[str]:
     for value in column.allowed:
         if type_.length is not None and len(value) > type_.length:
             yield f"the value {value!r} is longer than {type_}; lengthen the type"
+        if "\x00" in value:
+            yield f"the value {value!r} holds a NUL, which no text does; take it out"
     for value in _repeated(column.allowed):
         yield f"the value {value!r} is listed twice; drop one"
 

@@ -60,7 +60,8 @@ class CsvLines:
         self._quote = dialect.quote.encode(dialect.encoding)
         self._encoding = dialect.encoding
         for _ in range(dialect.skip_lines):
-            self._lines.next()
+            if self._lines.next() is None:
+                break
         self.header = self._header()
 
     @property
@@ -98,7 +99,7 @@ class CsvLines:
             original, fields, reason = raw, [], ""
             try:
                 fields = raw.decode(self._encoding).rstrip("\r\n").split(self._delimiter)
-            except UnicodeDecodeError as error:
+            except UnicodeError as error:
                 reason = _undecodable(error)
         if not reason and width and len(fields) != width and any(fields):
             reason = f"{len(fields)} fields, the header has {width}"
@@ -118,7 +119,7 @@ class CsvLines:
             fields = next(reader)
             whole = not width or len(fields) == width
             reason = "" if whole or len(used) == 1 else "a quote is opened and closed lines later"
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
             reason = _undecodable(error) if len(used) == 1 else _left_open(len(used))
         except csv.Error as error:
             end = "unexpected end of data" in str(error)
@@ -178,7 +179,9 @@ class _Lines:
             self.bytes_read += len(raw)
 
 
-def _undecodable(error: UnicodeDecodeError) -> str:
+def _undecodable(error: UnicodeError) -> str:
+    if not isinstance(error, UnicodeDecodeError):  # of the few encodings that are rules for names
+        return f"it can't be read in this encoding: {error}"
     wrong = error.object[error.start : error.start + 1].hex()
     return f"not {error.encoding}: byte {error.start + 1} is 0x{wrong}"
 

@@ -7,13 +7,12 @@ is looked at.
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
 from edge.csv_import.lines import Dialect
-from edge.csv_import.map_rules import READERS, block_rules, reading_rules
+from edge.csv_import.map_rules import READERS, block_rules, dialect_rules, reading_rules
 from edge.csv_import.mapping import (
     Block,
     Condition,
@@ -30,6 +29,7 @@ from edge.csv_import.mapping import (
 from edge.csv_import.values import Reading, fitting
 from shared.catalog import CREATED_AT, ID, Catalog, Column, Kind, Table
 from shared.errors import BadImport, InvalidValue
+from shared.toml_text import parse_toml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -63,8 +63,8 @@ def read_map(path: Path, catalog: Catalog, *, site: str) -> ImportMap:
     """Return the map in the file; raise BadImport that names every mistake."""
     try:
         content = path.read_bytes()
-        plain = tomllib.loads(content.decode("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        plain = parse_toml(content)
+    except (OSError, ValueError) as error:
         raise BadImport(f"the map {path} can't be read: {error}") from error
     errors: list[str] = []
     reader = _MapReader(catalog, site, _Place(errors, path.name))
@@ -147,16 +147,8 @@ class _MapReader:
 
     def _dialect(self, written: dict[str, Any]) -> Dialect:
         place, dialect = self._place.at("csv"), Dialect(**written)
-        for name in ("delimiter", "quote"):
-            if len(getattr(dialect, name)) != 1 or not getattr(dialect, name).isascii():
-                place.wrong(f"{name}: one character is expected")
-        try:
-            plain = "\n,;\"'\t|".encode(dialect.encoding) == b"\n,;\"'\t|"
-        except LookupError:
-            place.wrong(f"encoding = {dialect.encoding!r}: Python knows no such encoding")
-            return Dialect()
-        if not plain:
-            place.wrong(f"encoding = {dialect.encoding!r} can't be read; save the file as UTF-8")
+        for rule in dialect_rules(dialect):
+            place.wrong(rule)
         return dialect
 
     # --- blocks -----------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
@@ -15,6 +15,31 @@ from shared.errors import InvalidValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from edge.csv_import.lines import Dialect
+
+
+#: Lines before the header that may be passed over.
+_SKIP_LINES_MAX: Final = 10_000
+
+
+def dialect_rules(dialect: Dialect) -> Iterator[str]:
+    """Yield what is wrong with how the file is said to be written."""
+    marks = {"delimiter": dialect.delimiter, "quote": dialect.quote}
+    for name, mark in marks.items():
+        if len(mark) != 1 or not (mark == "\t" or " " <= mark <= "~"):
+            yield f"{name}: one character of the keyboard, or a tab, is expected"
+    if dialect.delimiter == dialect.quote:
+        yield "delimiter and quote are the same character; each needs one of its own"
+    if not 0 <= dialect.skip_lines <= _SKIP_LINES_MAX:
+        yield f"skip_lines = {dialect.skip_lines}: 0 to {_SKIP_LINES_MAX} are expected"
+    try:
+        plain = "\n,;\"'\t|".encode(dialect.encoding) == b"\n,;\"'\t|"
+    except (LookupError, ValueError):  # there are names that Python can't even look up
+        yield f"encoding = {dialect.encoding!r}: Python knows no such encoding"
+    else:
+        if not plain:
+            yield f"encoding = {dialect.encoding!r} can't be read; save the file as UTF-8"
 
 
 def reading_rules(column: Column, reading: Reading) -> Iterator[str]:
@@ -96,8 +121,17 @@ def _texts(written: Iterable[object]) -> tuple[str, ...]:
 
 
 def _format(written: str) -> str:
-    if written not in FORMATS and "%" not in written:
+    if written in FORMATS:
+        return written
+    if "%" not in written:
         raise ValueError(f'such as "%Y-%m-%d %H:%M", or one of {", ".join(FORMATS)}, is expected')
+    try:
+        datetime.strptime("", written)  # noqa: DTZ007 - only whether it is a format
+    except re.error as error:
+        raise ValueError("each part of a date may stand in it once") from error
+    except ValueError as error:
+        if "does not match format" not in str(error):
+            raise
     return written
 
 
@@ -110,12 +144,16 @@ def _zone(name: str) -> Any:
         raise ValueError("an IANA zone such as Europe/Budapest is expected") from error
 
 
+#: No number that a column holds has more digits before or after its point.
+_FACTOR_DIGITS_MAX: Final = 38
+
+
 def _factor(written: int | str) -> Decimal:
     try:
         number = Decimal(written)
     except InvalidOperation:
         number = Decimal("NaN")
-    if not number.is_finite():
+    if not (number.is_finite() and abs(number.adjusted()) <= _FACTOR_DIGITS_MAX):
         raise ValueError("a number, in quotes where it has a point, is expected")
     return number
 
@@ -123,7 +161,7 @@ def _factor(written: int | str) -> Decimal:
 def _patterns(written: list[Any]) -> tuple[tuple[re.Pattern[str], Any], ...]:
     try:
         return tuple((re.compile(pattern), value) for pattern, value in written)
-    except (re.error, TypeError, ValueError) as error:
+    except (re.error, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f'a list of ["pattern", value] is expected: {error}') from error
 
 

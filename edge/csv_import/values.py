@@ -173,7 +173,10 @@ def _decimal(text: str) -> Decimal:
 
 
 def _exact(number: Decimal, times: Decimal) -> Decimal:
-    return _EXACT.multiply(number, times)
+    try:
+        return _EXACT.multiply(number, times)
+    except ArithmeticError:
+        raise InvalidValue("more digits than any column holds") from None
 
 
 def _duration(text: str, reading: Reading) -> Decimal:
@@ -234,7 +237,7 @@ def _iso(text: str) -> datetime:
 
 def _since_1970(text: str, ms: int) -> datetime:
     try:
-        span = timedelta(milliseconds=int(_EXACT.multiply(_decimal(text), Decimal(ms))))
+        span = timedelta(milliseconds=int(_exact(_decimal(text), Decimal(ms))))
         return datetime(1970, 1, 1, tzinfo=UTC) + span
     except OverflowError:
         raise InvalidValue("beyond the year 9999") from None
@@ -276,10 +279,13 @@ def _by_digits(format_: str) -> Callable[[str], datetime]:
 
 def _utc(moment: datetime, reading: Reading) -> str:
     """Return the instant in canonical form; refuse a time that the zone's clocks never showed."""
-    if moment.tzinfo is None:
-        moment = moment if reading.zone is UTC else _of_zone(moment, reading)
-    if moment.tzinfo not in (None, UTC):
-        moment = moment.astimezone(UTC)
+    try:
+        if moment.tzinfo is None:
+            moment = moment if reading.zone is UTC else _of_zone(moment, reading)
+        if moment.tzinfo not in (None, UTC):
+            moment = moment.astimezone(UTC)
+    except OverflowError:
+        raise InvalidValue("before the year 1 or beyond the year 9999 in UTC") from None
     return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 

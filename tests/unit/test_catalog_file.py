@@ -139,6 +139,12 @@ A = '{ name = "a", type = "text(9)", policy = "site" }'
     ("text", "place", "rule"),
     [
         ("version = 1\ntables = [", "acme.toml", "can't be read as TOML"),
+        pytest.param("version = " + "[" * 5000, "acme.toml", "nested too deep", id="deep"),
+        pytest.param("a" + ".a" * 100_000 + " = 1", "acme.toml", "more parts than 32", id="key"),
+        pytest.param("version = " + "9" * 5000, "acme.toml", "too many digits", id="digits"),
+        pytest.param("version = 0x" + "f" * 5000, "acme.toml", "20000 bits", id="bits"),
+        ("version = 0\n[tables]", "acme.toml", "version is 0"),
+        ("version = 4294967296\n[tables]", "acme.toml", "version is 4294967296"),
         ("[tables.acme_t]", "acme.toml", "'version' is missing"),
         ("version = true\n[tables]", "acme.toml", "version = True is of the wrong type"),
         ("version = 1\n[table.acme_t]", "acme.toml", "'table' is not known"),
@@ -154,6 +160,12 @@ A = '{ name = "a", type = "text(9)", policy = "site" }'
         (table('{ name = "a", type = "text(9,2)" }'), "column a", "without brackets"),
         (table('{ name = "a", type = "decimal(9)" }'), "column a", "decimal(18,6)"),
         (table('{ name = "a", type = "date(9)" }'), "column a", "without brackets"),
+        (table('{ name = "a", type = "text(9999999999)" }'), "column a", "type is 'text(99"),
+        (
+            table('{ name = "a", type = "integer", policy = "site", low = "1e999999999" }'),
+            "column a",
+            "low is '1e999999999'; a number such as",
+        ),
         (table('{ name = "a", type = "Text 9" }'), "column a", "'Text 9'"),
         (table('{ name = "a", type = "text", policy = "best" }'), "column a", "one of last_write"),
         (

@@ -136,6 +136,8 @@ def test_the_writer_goes_with_any_write_and_so_with_no_group():
         (replace(A, name="select"), "a word of SQL"),
         (replace(A, name="sync_note"), "are kept"),
         (replace(A, type=ColumnType(Kind.TEXT, length=0)), "text(0) holds nothing"),
+        (replace(A, type=ColumnType(Kind.TEXT, length=4_000_001)), "leave the length out"),
+        (replace(A, values=("a\0",)), "holds a NUL"),
         (replace(A, type=ColumnType(Kind.DECIMAL, None, 3, 4)), "decimal(3,4): write"),
         (replace(A, type=ColumnType(Kind.DECIMAL, None, 39, 4)), "38 digits at most"),
         (replace(A, type=replace(TEXT, low=Decimal(1))), "low and high are for numbers"),

@@ -34,6 +34,16 @@ def test_lines_before_the_header_are_passed_over_but_counted():
     assert read(b"exported 2012\n\na,b\n1,2\n", Dialect(skip_lines=2)) == [(4, ["1", "2"], "")]
 
 
+def test_more_lines_to_pass_over_than_there_are_end_with_the_file():
+    with pytest.raises(BadImport, match="the file is empty"):
+        read(b"a,b\n1,2\n", Dialect(skip_lines=10**15))
+
+
+def test_a_line_that_an_encoding_of_names_can_not_read_is_refused():
+    found = read(b"a\nxn--\xff\nok\n", Dialect(encoding="idna"))
+    assert [bool(reason) for _, _, reason in found] == [True, False]
+
+
 def test_another_delimiter_quote_and_encoding_are_read():
     dialect = Dialect(delimiter=";", quote="'", encoding="cp1252")
     assert read("a;b\n'Gy\xf6r;1';2\n".encode("cp1252"), dialect) == [(2, ["Györ;1", "2"], "")]

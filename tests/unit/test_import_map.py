@@ -102,6 +102,10 @@ def test_rows_of_the_centre_may_be_looked_up_but_not_made(tmp_path: Path):
     assert not found.blocks[0].create
 
 
+def pattern(written: str) -> str:
+    return f'columns.notes = {{ column = "N", patterns = [["{written}", "x"]] }}\n'
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -111,7 +115,18 @@ def test_rows_of_the_centre_may_be_looked_up_but_not_made(tmp_path: Path):
         (HEAD + "zones = 1\n" + ORDERS, "no such key: zones; did you mean zone?"),
         (HEAD + 'encoding = "utf-16"\n' + ORDERS, "save the file as UTF-8"),
         (HEAD + 'encoding = "klingon"\n' + ORDERS, "no such encoding"),
-        (HEAD + 'delimiter = ";;"\n' + ORDERS, "delimiter: one character is expected"),
+        (HEAD + 'delimiter = ";;"\n' + ORDERS, "delimiter: one character of the"),
+        (HEAD + 'delimiter = "\\n"\n' + ORDERS, "delimiter: one character of the"),
+        (HEAD + 'quote = "\\u0000"\n' + ORDERS, "quote: one character of the"),
+        (HEAD + "delimiter = '\"'\n" + ORDERS, "delimiter and quote are the same character"),
+        (HEAD + 'encoding = "undefined"\n' + ORDERS, "no such encoding"),
+        (HEAD + 'encoding = "a\\u0000b"\n' + ORDERS, "no such encoding"),
+        (HEAD + "skip_lines = -1\n" + ORDERS, "0 to 10000 are expected"),
+        (HEAD + "skip_lines = 1000000000000\n" + ORDERS, "0 to 10000 are expected"),
+        pytest.param(f"a = {'9' * 5000}\n", "too many digits", id="digits"),
+        pytest.param(f"a = 0x{'f' * 5000}\n", "a number has 20000 bits", id="bits"),
+        pytest.param("version = " + "[" * 5000, "nested too deep", id="deep"),
+        pytest.param("a" + ".a" * 100_000 + " = 1\n", "more parts than 32", id="key"),
         (HEAD + 'zone = "Europe/Atlantis"\n' + ORDERS, "IANA zone"),
         (HEAD + "skip_lines = true\n" + ORDERS, "a number is expected"),
         (HEAD + ORDERS.replace("work_orders", "workorders"), "did you mean work_orders?"),
@@ -129,6 +144,11 @@ def test_rows_of_the_centre_may_be_looked_up_but_not_made(tmp_path: Path):
         (HEAD + ORDERS + 'columns.exec_state = { column = "S", codes = { R = "RUNNING" } }\n',
          "'RUNNING' does not fit the column"),
         (HEAD + ORDERS + 'columns.notes = { column = "N", patterns = [["(", "x"]] }\n', "patterns"),
+        (HEAD + ORDERS + pattern("a{99999999999}"), "patterns"),
+        pytest.param(HEAD + ORDERS + pattern("(" * 5000), "patterns", id="brackets"),
+        (HEAD + ORDERS + 'columns.due_at = { column = "D", format = "%Y %Y" }\n', "in it once"),
+        (HEAD + ORDERS + 'columns.due_at = { column = "D", format = "%Q" }\n', "bad directive"),
+        (HEAD + ORDERS + 'columns.priority = { column = "P", times = "1e999999" }\n', "a number,"),
         (HEAD + ORDERS + 'columns.notes = { column = "N", duration = "H:MM" }\n', "makes a number"),
         (HEAD + ORDERS + 'columns.due_at = { column = "D", format = "date" }\n', "format = 'date'"),
         (HEAD + ORDERS + 'columns.notes = { column = "N", keep = "most" }\n', "keep = 'most'"),

@@ -70,6 +70,26 @@ def test_what_is_no_date_of_the_format_is_refused(text: str):
     assert "date" in refusal(TIMESTAMP, text, format=LOG, nulls=())
 
 
+@pytest.mark.parametrize(
+    ("text", "reading"),
+    [
+        ("0001-01-01T00:00:00+14:00", {"format": "iso"}),
+        ("9999-12-31T23:59:59-14:00", {"format": "iso"}),
+        ("0001-01-01 +2359", {"format": "%Y-%m-%d %z"}),
+        ("0001-01-01", {"format": "%Y-%m-%d", "zone": ZoneInfo("Asia/Tokyo")}),
+        ("9999-12-31 23", {"format": "%Y-%m-%d %H", "zone": ZoneInfo("Pacific/Honolulu")}),
+    ],
+)
+def test_an_instant_that_no_calendar_has_in_utc_is_refused_and_stops_no_import(text, reading):
+    assert "year" in refusal(TIMESTAMP, text, **reading)
+
+
+@pytest.mark.parametrize("form", ["epoch_s", "epoch_ms"])
+@pytest.mark.parametrize("text", ["1" * 200, f"1.{'1' * 200}"])
+def test_a_number_of_two_hundred_digits_is_no_instant_and_stops_no_import(text, form):
+    assert "digits" in refusal(TIMESTAMP, text, format=form)
+
+
 def test_a_local_time_is_brought_to_utc_by_its_zone():
     zone = ZoneInfo("Asia/Jerusalem")
     found = read(TIMESTAMP, "2012/01/29 23:24:00.000", format=LOG, zone=zone)
@@ -171,6 +191,12 @@ def test_a_number_is_read_exactly(text: str, reading: dict[str, Any], expected: 
 )
 def test_a_number_that_could_mean_something_else_is_refused(text: str, reading: dict[str, Any]):
     assert refusal(DECIMAL, text, **reading)
+
+
+@pytest.mark.parametrize("column", [INTEGER, DECIMAL])
+@pytest.mark.parametrize("text", ["1" * 200, f"1.{'1' * 200}"])
+def test_a_number_of_two_hundred_digits_is_not_multiplied_and_stops_no_import(column, text):
+    assert "digits" in refusal(column, text, times=Decimal(3))
 
 
 @pytest.mark.parametrize(
