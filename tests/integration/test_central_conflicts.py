@@ -202,6 +202,30 @@ async def test_a_write_on_a_merged_version_is_clean_once_the_site_has_seen_it(
     assert (outcome.conflicts, await row.holds("notes")) == ({}, ("seen",))
 
 
+async def test_a_write_on_a_merged_version_merges_with_what_the_centre_wrote_upon_it(
+    world: World,
+) -> None:
+    row = await an_order(world, notes="a", assigned_line="L1")
+    await row.central(notes="centre")
+    await row.here(EARLY_MS, notes=("a", "site"))
+    row.base = str(await world.head(row.id))
+    await row.central(assigned_line="L9")
+    outcome = await row.here(EARLY_MS, notes=("centre", "seen"))
+    assert (outcome.conflicts, await row.holds("notes", "assigned_line")) == ({}, ("seen", "L9"))
+
+
+async def test_a_site_whose_share_a_merged_row_leaves_is_told_and_so_is_the_one_it_enters(
+    world: World,
+) -> None:
+    person = {"person_no": "T-1", "home_site_id": "SITE_001", "assigned_sites": '["SITE_002"]'}
+    row = await shared_row(world, "persons", **person)
+    await row.central(name="Ada")
+    await world.admin.execute(b"DELETE FROM sync.touched")
+    await row.here(assigned_sites=('["SITE_002"]', '["SITE_003"]'))
+    told = await world.rows("SELECT unnest(scopes) FROM sync.touched")
+    assert {scope for (scope,) in told} == {"SITE_001", "SITE_002", "SITE_003"}
+
+
 async def test_later_own_writes_on_a_contested_row_are_judged_by_what_they_saw(
     world: World,
 ) -> None:
