@@ -139,7 +139,7 @@ class Comparing:
         part = self._part(site, asked)
         async with self._pool.connection() as connection:
             done = await repair(connection, self._catalog, part, run, items)
-        return {"actions": [[str(action), version] for action, version in done]}
+        return {"actions": [str(action) for action in done]}
 
     async def _done(self, site: str, asked: Fields) -> Fields:
         async with self._pool.connection() as connection:

@@ -2,17 +2,18 @@
 
 The centre decides. Where a row stands, or was deleted, its site gets the head anew, by the feed;
 what the site had instead is kept in the conflict history. What only the site has, and may write, it
-sends again, by its outbox. Nothing is overwritten here: a row that was lost at the centre, though
-its head says that it stands, comes back from its site.
+sends again, by its outbox. No value of the centre's is overwritten: a row that was lost here,
+though its head says that it stands, is put back as its site has it.
 """
 
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from central.compare.lost import put_back
 from central.compare.rows import standing_of
 from central.store.applying import Applying
 from central.store.changeset import name_of
@@ -44,9 +45,9 @@ class Action(StrEnum):
 
     SENT = "sent"  #: its head comes to the site by the feed
     RESEND = "resend"  #: the site is to send it again
-    REVIVE = "revive"  #: the same, on the version that is given: it was lost at the centre
+    RESTORED = "restored"  #: it was lost at the centre, and stands there again as the site has it
     KEYS = "keys"  #: the site is to give it the keys that it has at the centre
-    LOST = "lost"  #: it was lost at the centre, and this site may not write it
+    LOST = "lost"  #: it was lost at the centre, and what the site has can't be put back
     MOVED = "moved"  #: it was written since it was compared: it has to be compared again
 
 
@@ -72,7 +73,6 @@ class _Decided:
     action: Action
     #: Given to the row's head; None where it gets none.
     version: str | None = None
-    deleted: bool = False
 
 
 def decide(table: Table, site: str, item: Item, standing: Standing) -> Action:
@@ -89,7 +89,7 @@ def decide(table: Table, site: str, item: Item, standing: Standing) -> Action:
     may_send = table.two_way and standing.site_id == site
     if standing.version is None:
         return Action.RESEND if may_send else Action.SENT
-    return Action.REVIVE if may_send and item.here is not None else Action.LOST
+    return Action.RESTORED if may_send and item.here is not None else Action.LOST
 
 
 def _keys_apart(item: Item, standing: Standing) -> dict[str, tuple[str, str]]:
@@ -102,8 +102,8 @@ def _keys_apart(item: Item, standing: Standing) -> dict[str, tuple[str, str]]:
 async def repair(
     connection: AsyncConnection[Any], catalog: Catalog, part: Part, run: tuple[str, str],
     items: Sequence[Item],
-) -> list[tuple[Action, str | None]]:  # fmt: skip
-    """Repair rows; return for each what becomes of it, and the version that it is sent again on.
+) -> list[Action]:  # fmt: skip
+    """Repair rows; return what becomes of each.
 
     ``run`` is the comparison's id and when it began: rows that it asks to repair again are not
     recorded again. All of it is one transaction.
@@ -115,14 +115,12 @@ async def repair(
         await _lock(connection, applying.no(part.table), keys)
         rows = await standing_of(connection, part, keys)
         decided = [_decided(part, *each) for each in zip(items, rows, strict=True)]
+        decided = [await _restored(applying, part, each) for each in decided]
         await _renew(applying, part, decided)
-        await _free_keys(applying, part, decided)
         await _send(applying, part, decided)
         await _record(applying, part, run, decided)
         await connection.execute("SELECT pg_notify('mes_feed', '')")
-    return [
-        (each.action, each.version if each.action is Action.REVIVE else None) for each in decided
-    ]
+    return [each.action for each in decided]
 
 
 def _decided(part: Part, item: Item, standing: Standing) -> _Decided:
@@ -131,10 +129,18 @@ def _decided(part: Part, item: Item, standing: Standing) -> _Decided:
     own = standing.values is not None or (
         not standing.left and standing.site_id in (part.site, SHARED)
     )
-    renewed = action in (Action.SENT, Action.REVIVE) and standing.version is not None and own
-    version = str(uuid.uuid4()) if renewed else None
-    deleted = action is Action.REVIVE or standing.deleted
-    return _Decided(item, standing, action, version, deleted)
+    renewed = action in (Action.SENT, Action.RESTORED) and standing.version is not None and own
+    return _Decided(item, standing, action, str(uuid.uuid4()) if renewed else None)
+
+
+async def _restored(applying: Applying, part: Part, each: _Decided) -> _Decided:
+    """Put a row back that is to be restored; LOST where that can't be done."""
+    here = each.item.here
+    if each.action is not Action.RESTORED or here is None:
+        return each
+    if await put_back(applying, part, each.standing, here):
+        return each
+    return replace(each, action=Action.LOST, version=None)
 
 
 async def _applying(connection: AsyncConnection[Any], catalog: Catalog, site: str) -> Applying:
@@ -170,8 +176,6 @@ def _mask(part: Part, each: _Decided) -> int:
 
 def _scopes(part: Part, each: _Decided) -> list[str]:
     """Return whom the row's head is sent to: everybody who may have the version before."""
-    if each.action is Action.REVIVE:
-        return []  # it is no deletion for anybody: it is about to come back
     row = each.standing
     return sorted(row.share) or [SHARED if row.site_id == SHARED else part.site]
 
@@ -188,20 +192,10 @@ async def _renew(applying: Applying, part: Part, decided: Sequence[_Decided]) ->
         "created": array(Kind.TIMESTAMP, [each.standing.created_at for each in some]),
         "versions": array(Kind.UUID, [each.version for each in some]),
         "masks": array(Kind.INTEGER, [_mask(part, each) for each in some]),
-        "deleted": array(Kind.BOOLEAN, [each.deleted for each in some]),
+        "deleted": array(Kind.BOOLEAN, [each.standing.deleted for each in some]),
         "scopes": array(Kind.TEXT, [array(Kind.TEXT, _scopes(part, each)) for each in some]),
     }
     await applying.connection.execute(fixed("renew_heads"), given)
-
-
-async def _free_keys(applying: Applying, part: Part, decided: Sequence[_Decided]) -> None:
-    """Let go of the natural keys of rows that come back: they take them anew."""
-    ids = [each.item.id for each in decided if each.action is Action.REVIVE]
-    if ids and part.table.natural_keys:
-        given = {
-            "site": part.site, "table_no": applying.no(part.table), "ids": array(Kind.UUID, ids)
-        }  # fmt: skip
-        await applying.connection.execute(fixed("delete_keys"), given)
 
 
 async def _send(applying: Applying, part: Part, decided: Sequence[_Decided]) -> None:
@@ -235,7 +229,7 @@ async def _record(
             _values(applying, part, each),
         )
         for each in decided
-        if each.action in (Action.SENT, Action.REVIVE, Action.KEYS)
+        if each.action in (Action.SENT, Action.RESTORED, Action.KEYS)
     ]
     await record(applying, "sync_conflicts", items)
 
@@ -249,16 +243,16 @@ def _values(applying: Applying, part: Part, each: _Decided) -> dict[str, Any]:
         apart = _keys_apart(each.item, each.standing)
         here |= {name: one for name, (one, _) in apart.items()}
         there |= {name: other for name, (_, other) in apart.items()}
-    revived = each.action is Action.REVIVE
+    restored = each.action is Action.RESTORED
     return {
         "table_name": part.table.name,
         "row_id": each.item.id,
         "column_group": WHOLE_ROW,
         "policy": REPAIR,
-        "verdict": str(Outcome.HERE if revived else Outcome.CENTRAL),
+        "verdict": str(Outcome.HERE if restored else Outcome.CENTRAL),
         "here_value": as_json(here),
         "central_value": as_json(there),
-        "result_value": as_json(here if revived else there),
+        "result_value": as_json(here if restored else there),
         "here_site": part.site,
         "central_site": CENTRE,
         "clock_clamped": 0,

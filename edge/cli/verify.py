@@ -31,9 +31,9 @@ _REPAIRS: Final = {
     "": "",
     "sent": "the centre sends its row; what stood here is in `mes-sync conflicts list --all`",
     "resend": "sent to the centre again",
-    "revive": "lost at the centre; sent to it again",
+    "restored": "lost at the centre; put back there as it stands here",
     "keys": "keys put right",
-    "lost": "lost at the centre, which alone may write it: restore it there",
+    "lost": "lost at the centre, and can't be put back from here: restore it there",
     "moved": "written meanwhile; run it again",
 }
 

@@ -9,7 +9,7 @@ are repaired, and by the ways that all rows go; a table is never taken anew.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -54,7 +54,9 @@ class Order:
     tables: tuple[str, ...] = ()
     repair: bool = False
     #: Share of the time that is left to others.
-    rest: float = field(default=0.0, compare=False)
+    rest: float = 0.0
+    #: How long to wait, in all, for what is on its way; and again for what is being repaired.
+    patience_s: float = 60.0
 
 
 async def compare(opened: Opened, link: Link, order: Order, write: Write) -> Report:
@@ -68,13 +70,22 @@ async def compare(opened: Opened, link: Link, order: Order, write: Write) -> Rep
     try:
         at = await thread.run(looker.position)
         _check(at)
-        centre = Centre(link, at.site)
+        centre = Centre(link, at.site, order.patience_s)
         report = Report(order.run, at.site, now_ms(), whole=not order.tables)
-        mending = _Mending(opened, write, order.repair)
+        found = []
         for table in await _begin(centre, opened, order, report):
             scope = await _scope(table, centre, looker, thread, report)
             if scope is not None:
-                await _compare_table(scope, report, mending)
+                found.append((scope, await _differing(scope)))
+        centre.patience_s = order.patience_s
+        # All of it is compared before the first row is repaired: repairs move the feeds.
+        run = (report.run, _instant(report.began_ms))
+        done = [
+            await repair(scope, rows, run, opened, write) if order.repair else {}
+            for scope, rows in found
+        ]
+        for (scope, rows), actions in zip(found, done, strict=True):
+            await _tell(scope, rows, actions, report)
     finally:
         await thread.run(looker.close)
         thread.close()
@@ -135,29 +146,23 @@ async def _scope(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Mending:
-    """How rows are repaired, if they are to be."""
-
-    opened: Opened
-    write: Write
-    wanted: bool
-
-
-async def _compare_table(scope: Scope, report: Report, mending: _Mending) -> None:
+async def _differing(scope: Scope) -> dict[str, Judged]:
+    """Return the rows of a table that differ; count those, and the others that are not the same."""
     await scope.narrow()
     judged = await confirm(scope, list(scope.candidates))
     for each in judged.values():
         scope.report.count(each.state)
-    differing = {row_id: each for row_id, each in judged.items() if each.state.is_difference}
-    done: Mapping[str, str] = {}
-    if differing and mending.wanted:
-        run = (report.run, _instant(report.began_ms))
-        done = await repair(scope, differing, run, mending.opened, mending.write, now_ms())
+    return {row_id: each for row_id, each in judged.items() if each.state.is_difference}
+
+
+async def _tell(
+    scope: Scope, rows: Mapping[str, Judged], done: Mapping[str, str], report: Report
+) -> None:
+    """Wait for what is being repaired, and put the rows into the report."""
+    if done:
         scope.report.repaired = await settled(scope, done)
-    for row_id, each in differing.items():
+    for row_id, each in rows.items():
         report.add(_difference(scope, row_id, each, done.get(row_id, "")))
-    scope.candidates.clear()
 
 
 def _difference(scope: Scope, row_id: str, each: Judged, action: str) -> Difference:

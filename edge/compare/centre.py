@@ -46,6 +46,8 @@ class Centre:
 
     link: Link
     site: str
+    #: How long the comparison goes on waiting for what is on its way, in all.
+    patience_s: float = 60.0
     #: What went over the line, both ways.
     sent_bytes: int = 0
     received_bytes: int = 0
@@ -95,11 +97,11 @@ class Centre:
 
     async def repair(
         self, table: str, items: Sequence[Sequence[Any]], *, run: str, began_at: str
-    ) -> list[tuple[str, str | None]]:
-        """Have rows repaired; return for each what becomes of it, and the version to send it on."""
+    ) -> list[str]:
+        """Have rows repaired; return what becomes of each."""
         given = self._of(table) | {"items": items, "run": run, "began_at": began_at}
         answer = await self._ask("repair", **given)
-        return [(action, version) for action, version in answer["actions"]]
+        return list(answer["actions"])
 
     async def done(self, run: str, report: Mapping[str, Any]) -> None:
         """Tell what the comparison came to."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,11 +19,8 @@ if TYPE_CHECKING:
 #: Rows that are looked at together.
 LOOKED_AT_MAX: Final = 200
 #: How often a row that is on its way is looked at; the pauses between grow.
-ROUNDS_MAX: Final = 6
+ROUNDS_MAX: Final = 5
 _PAUSE_S: Final = 0.5
-_PAUSE_MAX_S: Final = 5.0
-#: How long the feed may take to bring what the centre has decided, and the centre to decide.
-_WAIT_MAX_S: Final = 20.0
 _LOOK_EVERY_S: Final = 0.1
 
 
@@ -43,7 +39,7 @@ async def confirm(scope: Scope, ids: Sequence[str]) -> dict[str, Judged]:
     left = sorted(ids)
     for turn in range(ROUNDS_MAX):
         if turn:
-            await asyncio.sleep(min(_PAUSE_S * 2 ** (turn - 1), _PAUSE_MAX_S))
+            await asyncio.sleep(_PAUSE_S * 2 ** (turn - 1))
         for start in range(0, len(left), LOOKED_AT_MAX):
             judged |= await _look_at(scope, left[start : start + LOOKED_AT_MAX])
         left = [row_id for row_id in left if judged[row_id].state is State.MOVING]
@@ -91,7 +87,8 @@ async def _judge(scope: Scope, keys: Sequence[Key]) -> dict[str, Judged]:
     followed = await _follow(scope, first)
     ids = [row_id for _, _, row_id in some]
     at, here = await scope.run(scope.looker.look, scope.part_of_all, ids)
-    again = await _decided(scope, some, epoch, at.last_n)
+    still = [row_id for row_id in ids if not here[row_id].moving]
+    again = await _decided(scope, some, epoch, at.last_n if still else 0)
     at_rest = followed and at.epoch == epoch and again.applied_n >= at.last_n
     judged = {}
     for row_id in ids:
@@ -105,29 +102,29 @@ async def _judge(scope: Scope, keys: Sequence[Key]) -> dict[str, Judged]:
 
 async def _follow(scope: Scope, look: Look) -> bool:
     """Wait until the store has followed both feeds to where they were at a look."""
-    async for _ in _until():
+    while True:
         at = await scope.run(scope.looker.position)
         if at.own_pos >= look.own and at.shared_pos >= look.shared and not at.needs_snapshot:
             return True
-    return False
+        if not await _waited(scope):
+            return False
 
 
 async def _decided(scope: Scope, keys: Sequence[Key], epoch: str, last_n: int) -> Look:
     """Return a look by which the centre has decided on all that was drained here, if it does."""
-    async for _ in _until():
-        look = await scope.centre.look(scope.table.name, keys, epoch)
-        if look.applied_n >= last_n:
-            return look
-    return await scope.centre.look(scope.table.name, keys, epoch)
-
-
-async def _until() -> Any:
-    until = time.monotonic() + _WAIT_MAX_S
     while True:
-        yield
-        if time.monotonic() > until:
-            return
-        await asyncio.sleep(_LOOK_EVERY_S)
+        look = await scope.centre.look(scope.table.name, keys, epoch)
+        if look.applied_n >= last_n or not await _waited(scope):
+            return look
+
+
+async def _waited(scope: Scope) -> bool:
+    """Wait a little; False where the comparison has waited long enough in all."""
+    if scope.centre.patience_s <= 0:
+        return False
+    scope.centre.patience_s -= _LOOK_EVERY_S
+    await asyncio.sleep(_LOOK_EVERY_S)
+    return True
 
 
 def _same(here: Here, there: There) -> list[bool]:

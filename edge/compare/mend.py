@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 _ROWS_MAX: Final = 200
 _BYTES_MAX: Final = 400_000
 #: What the centre says of rows that are on their way now, to here or to there.
-UNDER_WAY: Final = ("sent", "resend", "revive", "keys")
+UNDER_WAY: Final = ("sent", "resend", "restored", "keys")
 
 
 async def repair(
     scope: Scope, judged: Mapping[str, Judged], run: tuple[str, str], opened: Opened,
-    write: Write, now_ms: int,
+    write: Write,
 ) -> dict[str, str]:  # fmt: skip
     """Repair rows and wait for what comes of it; return for each row what was done.
 
@@ -38,17 +38,15 @@ async def repair(
     for some in _batches(judged):
         items = [_item(row_id, judged[row_id]) for row_id in some]
         answers = await scope.centre.repair(scope.table.name, items, run=run[0], began_at=run[1])
-        again: dict[str, str | None] = {}
-        keys: dict[str, tuple[str, str]] = {}
-        for row_id, (action, version) in zip(some, answers, strict=True):
-            done[row_id] = action
-            if action in ("resend", "revive"):
-                again[row_id] = version
-            elif action in UNDER_WAY and _has_other_keys(judged[row_id]):
-                there = judged[row_id].there
-                keys[row_id] = (there.site_id, there.created_at)
+        done |= dict(zip(some, answers, strict=True))
+        again = [row_id for row_id in some if done[row_id] == "resend"]
+        keys = {
+            row_id: (judged[row_id].there.site_id, judged[row_id].there.created_at)
+            for row_id in some
+            if done[row_id] in ("sent", "keys") and _has_other_keys(judged[row_id])
+        }
         await write(mend.put_keys, opened, scope.table, keys)
-        await write(mend.resend, opened, scope.table, again, now_ms)
+        await write(mend.resend, opened, scope.table, again)
     return done
 
 

@@ -11,7 +11,7 @@ from edge.store.open import silent, writing
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
     from edge.store.open import Opened
     from shared.catalog import Table
@@ -20,52 +20,37 @@ if TYPE_CHECKING:
 REPORTS_MAX: Final = 30
 
 
-def resend(opened: Opened, table: Table, rows: Mapping[str, str | None], now_ms: int) -> int:
+def resend(opened: Opened, table: Table, ids: Sequence[str]) -> int:
     """Have rows drained and sent once more, as if they had just been inserted; return how many.
 
-    Of each row that changes comes the version of a deletion that it is sent on, None where the
-    centre never had it. Safe to repeat: the centre knows facts by their ids, and rows by theirs.
+    The centre knows facts by their ids; of other rows it must have none. Safe to repeat.
     """
-    if not rows:
+    if not ids:
         return 0
-    logged = capture.has_log(table, opened.forms[table.name])
     connection = opened.connection
     with writing(connection):
-        if not table.fact:
-            _forget_versions(opened, table, rows, now_ms)
-        if logged:
-            return _log_again(connection, table, rows)
-        with silent(connection):
-            return _renumber(connection, table, rows)
-
-
-def _forget_versions(
-    opened: Opened, table: Table, rows: Mapping[str, str | None], now_ms: int
-) -> None:
-    """Take the versions of rows for deletions, so that what stands is drained as an insert."""
-    number = opened.numbers[table.name]
-    for row_id, version in rows.items():
-        opened.connection.execute(
-            "DELETE FROM _sync_row WHERE table_no = ? AND id = ?", (number, row_id)
-        )
-        if version is not None:
-            opened.connection.execute(
-                "INSERT INTO _sync_row (table_no, id, version, ord, gone) VALUES (?, ?, ?, 0, ?)",
-                (number, row_id, version, now_ms),
+        if not table.fact:  # what stands is no version of the centre's
+            connection.executemany(
+                "DELETE FROM _sync_row WHERE table_no = ? AND id = ?",
+                [(opened.numbers[table.name], row_id) for row_id in ids],
             )
+        if capture.has_log(table, opened.forms[table.name]):
+            return _log_again(connection, table, ids)
+        with silent(connection):
+            return _renumber(connection, table, ids)
 
 
-def _log_again(connection: sqlite3.Connection, table: Table, ids: Iterable[str]) -> int:
+def _log_again(connection: sqlite3.Connection, table: Table, ids: Sequence[str]) -> int:
     """Note rows in their table's log, as its trigger notes an insert."""
     return connection.execute(
         f"INSERT INTO {quoted(capture.log_name(table))} (op, id, site_id, created_at, mask, at_ms)"
         f" SELECT 'I', d.id, d.site_id, d.created_at, 0, {NOW_MS} FROM {quoted(table.name)} d"
         " WHERE d.id IN (SELECT value FROM json_each(?))",
-        (json.dumps(list(ids)),),
+        (json.dumps(ids),),
     ).rowcount
 
 
-def _renumber(connection: sqlite3.Connection, table: Table, ids: Iterable[str]) -> int:
+def _renumber(connection: sqlite3.Connection, table: Table, ids: Sequence[str]) -> int:
     """Put facts at the end of their journal, above the mark of what is drained."""
     moved = 0
     for row_id in ids:

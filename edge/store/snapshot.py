@@ -49,6 +49,8 @@ class Manifest:
     schema: int
     #: Tables that it holds; of others it says nothing.
     tables: frozenset[str]
+    #: Days of facts that it holds; None where it does not say.
+    fact_days: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ def read_manifest(fields: Mapping[str, Any]) -> Manifest:
             max_order=int(fields["max_order"]),
             schema=int(fields["schema"]),
             tables=frozenset(fields["tables"]),
+            fact_days=fields.get("fact_days"),
         )
     except (KeyError, IndexError, TypeError, ValueError) as error:
         message = f"the snapshot's manifest can't be read: {error!r}"
@@ -173,11 +176,23 @@ def finish(opened: Opened, *, now_ms: int, drained: DrainedFirst) -> None:
                     _take_missing(applying, target, manifest.max_order)
             settle_own(applying)
             bring_back(applying, everywhere=True)
+        _note_kept_from(connection, manifest, now_ms)
         connection.execute("DELETE FROM _sync_snapshot")
         for scope, link in ((at.site, at.own), (SHARED, at.shared)):
             cursor.start_trail(connection, scope, link)
         cursor.save(connection, at)
         _note_asides(connection, now_ms)
+
+
+def _note_kept_from(connection: sqlite3.Connection, manifest: Manifest, now_ms: int) -> None:
+    """Note from which day on a new store has all facts: a first snapshot brings no older ones."""
+    loaded_before = connection.execute("SELECT 1 FROM _sync_seen LIMIT 1").fetchone()
+    if loaded_before is None and manifest.fact_days is not None:
+        # A day later: the centre counted from its own clock, and days here are whole.
+        days = now_ms / 86_400_000 - manifest.fact_days + 1
+        connection.execute(
+            "UPDATE _sync_table SET kept_from = date(?, 'unixepoch')", (int(days) * 86_400,)
+        )
 
 
 def _decided_n(at: Cursor, manifest: Manifest) -> int:

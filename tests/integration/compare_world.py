@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 PAST_THE_TRIGGERS = "SET session_replication_role = replica"
 
 
-async def verify(edge: Edge, *tables: str, repair: bool = False, run: str = "") -> Report:
+async def verify(
+    edge: Edge, *tables: str, repair: bool = False, patience_s: float = 30.0
+) -> Report:
     """Compare a site's store beside its agent; repair where that is asked for."""
     store = EdgeStore.look(edge.path)
-    order = Order(run=run or str(uuid.uuid4()), tables=tables, repair=repair)
+    order = Order(run=str(uuid.uuid4()), tables=tables, repair=repair, patience_s=patience_s)
     link = LinkSettings(servers=(edge.nats_url,), name=f"verify {edge.site}")
     try:
         async with Link(link) as up:
