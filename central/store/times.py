@@ -33,14 +33,15 @@ def taken_in(
     """
     if not any(times):
         return []
+    ours = {mask: _our_mask(mask, bits) for each in times if each for mask, _ in each}
 
     def of_row(told: Times, row: tuple[int, bool]) -> RowTimes | None:
         found = [
-            (_our_mask(mask, bits), Moment(*touch_ms(at, origin.offset_ms, origin.stored_at_ms)))
+            (ours[mask], Moment(*touch_ms(at, origin.offset_ms, origin.stored_at_ms)))
             for mask, at in told
         ]
         # Of a column that we don't have nothing is compared: nobody here can have written it yet.
-        return tuple((mask, each) for mask, each in found if mask and each != row) or None
+        return tuple([(mask, each) for mask, each in found if mask and each != row]) or None
 
     return [of_row(told, row) if told else None for told, row in zip(times, rows, strict=True)]
 

@@ -359,12 +359,12 @@ def _logged_facts(table: Table, group: list[Change]) -> ChangeBlock:
 
 def _times(group: list[Change], places: list[int]) -> list[Times | None]:
     """Return the times of columns by masks of places in the block."""
-
-    def in_block(mask: int) -> int:
-        return sum(1 << at for at, place in enumerate(places) if mask >> place & 1)
-
+    masks = {mask for change in group for mask, _ in change.times}
+    in_block = {
+        mask: sum(1 << at for at, place in enumerate(places) if mask >> place & 1) for mask in masks
+    }
     return [
-        tuple((in_block(mask), at_ms) for mask, at_ms in change.times) if change.times else None
+        tuple((in_block[mask], at_ms) for mask, at_ms in change.times) if change.times else None
         for change in group
     ]
 

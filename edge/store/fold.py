@@ -8,7 +8,6 @@ Each column is as old as the last touch that changed it.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared.changes import Op, Value
@@ -65,7 +64,7 @@ def fold(touches: Sequence[Touch]) -> Touched:
             bit = (fresh & -fresh).bit_length() - 1
             old[bit] = touch[_OLD + bit]
             fresh &= fresh - 1
-    at_once = all(touch[_AT] == first[_AT] for touch in touches)
+    at_once = len({touch[_AT] for touch in touches}) == 1
     return Touched(first[_ID], touches[-1][_AT], mask, old, key, () if at_once else touches)
 
 
@@ -94,52 +93,51 @@ def decide(
     return Decided(Op.UPDATE, mask)
 
 
-def dated(
-    touched: Touched, live: Sequence[Value], mask: int, groups: Iterable[int]
-) -> tuple[Touched, Times]:
+def dated(touched: Touched, live: Sequence[Value], changed: Iterable[int]) -> tuple[Touched, Times]:
     """Return a row with the time of its last change, and the columns that are of another time.
 
-    ``mask`` are the columns that changed, ``groups`` the masks of those that are edited as one
-    thing: the last change of any of them is that of all.
+    ``changed`` are masks of the columns that changed, those that are edited as one thing together:
+    the last change of any of them is that of all.
     """
-    touches = touched.touches
-    if not touches:
-        return touched, ()
-    changed = [group & mask for group in groups if group & mask]
-    last = {columns: _last_change_of_any(touches, columns, live) for columns in changed}
-    newest = max(last.values(), default=-1)
+    row_id, _, mask, old, key, touches = touched
+    last = [(columns, _last_change(touches, columns, live)) for columns in changed]
+    newest = max([place for _, place in last], default=-1)
     if newest < 0:
         return touched, ()
     at_ms = touches[newest][_AT]
-    times: defaultdict[int, int] = defaultdict(int)
-    for columns, place in last.items():
+    times: dict[int, int] = {}
+    for columns, place in last:
         at = at_ms if place < 0 else touches[place][_AT]
         if at != at_ms:
-            times[at] |= columns
-    return touched._replace(at_ms=at_ms), tuple((columns, at) for at, columns in times.items())
+            times[at] = times.get(at, 0) | columns
+    told = tuple([(columns, at) for at, columns in times.items()])
+    return Touched(row_id, at_ms, mask, old, key), told
 
 
-def _last_change_of_any(touches: Sequence[Touch], columns: int, live: Sequence[Value]) -> int:
-    bits = (bit for bit in range(len(live)) if columns >> bit & 1)
-    return max(_last_change(touches, bit, live[bit]) for bit in bits)
+def _last_change(touches: Sequence[Touch], columns: int, live: Sequence[Value]) -> int:
+    """Return the place of the touch that gave any of the columns its value; -1 where none did.
 
-
-def _last_change(touches: Sequence[Touch], bit: int, value: Value) -> int:
-    """Return the place of the touch that gave a column its value; -1 where none did.
-
-    What was displaced or deleted tells by its old value whether the row that took its place was
-    another one in this column.
+    What was displaced or deleted tells by its old values whether the row that took its place was
+    another one in these columns.
     """
     inserted = -1
     for place in range(len(touches) - 1, -1, -1):
         touch = touches[place]
         if touch[_OP] == "I":
             inserted = place
-        elif touch[_MASK] >> bit & 1:
-            if touch[_OP] == "U" or differs(touch[_OLD + bit], value):
+        elif touch[_OP] == "U":
+            if touch[_MASK] & columns:
                 return max(inserted, place)
+        elif _differ(touch, columns, live):
+            return max(inserted, place)
+        else:
             inserted = -1
     return inserted
+
+
+def _differ(touch: Touch, columns: int, live: Sequence[Value]) -> bool:
+    bits = (bit for bit in range(len(live)) if columns >> bit & 1)
+    return any(differs(touch[_OLD + bit], live[bit]) for bit in bits)
 
 
 def differs(before: Value, now: Value) -> bool:

@@ -61,6 +61,8 @@ class Touches:
         #: Masks seen, with their groups whole: a page has one or two of them.
         self._whole: dict[int, int] = {}
         self._groups = [table.mask(group.columns) for group in table.groups]
+        #: Masks seen, parted by groups.
+        self._parted: dict[int, list[int]] = {}
 
     def pages(self) -> Iterator[list[Change]]:
         """Yield the changes in pages; rows that did not change in the end are left out."""
@@ -117,15 +119,19 @@ class Touches:
                     decided = Decided(Op.UPDATE, self._with_groups(decided.mask))
                 after_n = pending[touched.id][0] if touched.id in pending else None
                 base, _ = versions.get(touched.id, (None, True))
-                changes.append(self._dated(Change(decided, touched, live, base, after_n)))
+                change = Change(decided, touched, live, base, after_n)
+                changes.append(self._dated(change) if touched.touches else change)
         return changes
 
     def _dated(self, change: Change) -> Change:
-        """Return the change with the times of its columns, where there are several."""
-        if change.live is None or not change.touched.touches:
+        """Return a change, made by touches of several times, with the times of its columns."""
+        (_, mask), touched, live, base, after_n, _ = change
+        if live is None:
             return change
-        touched, times = dated(change.touched, change.live[2:], change.decided.mask, self._groups)
-        return change._replace(touched=touched, times=times)
+        if mask not in self._parted:
+            self._parted[mask] = [group & mask for group in self._groups if group & mask]
+        touched, times = dated(touched, live[2:], self._parted[mask])
+        return Change(change.decided, touched, live, base, after_n, times)
 
     def _needed(self, page: list[Touched], existed: dict[str, bool]) -> int:
         """Return the mask of the columns whose values a page of changes may hold."""

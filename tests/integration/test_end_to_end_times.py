@@ -71,9 +71,7 @@ async def back_at_one(world, *names):
     return here, records
 
 
-async def test_the_centres_note_of_eleven_stands_over_one_of_ten_that_came_with_a_later_quantity(
-    world, at
-):
+async def test_a_note_of_ten_loses_though_the_rows_quantity_is_of_twelve(world, at):
     await an_order_while_the_agent_is_down(world)
     plant_writes(world, at[10], "notes = 'site'")
     await centre_writes(world, at[11], "notes = 'centre'")
@@ -83,7 +81,7 @@ async def test_the_centres_note_of_eleven_stands_over_one_of_ten_that_came_with_
     assert records == [("notes", "central", "site", "centre", at[10], at[11])]
 
 
-async def test_the_sites_note_of_twelve_stands_though_its_comment_of_ten_does_not(world, at):
+async def test_a_note_of_twelve_stands_though_the_rows_comment_of_ten_does_not(world, at):
     await an_order_while_the_agent_is_down(world)
     plant_writes(world, at[10], "customer_comment = 'site'")
     await centre_writes(world, at[11], "notes = 'centre', customer_comment = 'centre'")

@@ -92,7 +92,7 @@ def times(touches, live, *, mask=None, groups=EACH_ALONE):
     """Return the row's time, and by column that of each which has another."""
     folded = fold(touches)
     mask = decide(folded, live, existed=True).mask if mask is None else mask
-    done, told = dated(folded, live, mask, groups)
+    done, told = dated(folded, live, [group & mask for group in groups if group & mask])
     names = {1: "a", 2: "b", 4: "c"}
     return done.at_ms, {
         name: at for columns, at in told for bit, name in names.items() if columns & bit
