@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shared.changes import GENESIS, ChangeBlock, Part
+from shared.errors import MalformedMessage
 from sync import codec
 from sync.codec import PartBody
 from sync.protocol import Verdict, digest, transaction_hash
@@ -67,6 +68,20 @@ async def send_parts(world: World, parts: list[Part]) -> list[Verdict]:
 def untimed(block: ChangeBlock) -> ChangeBlock:
     block.at = block.base = block.after = []
     return block
+
+
+async def test_a_part_whose_bytes_are_other_ones_is_not_kept_and_the_right_one_is(
+    world: World,
+) -> None:
+    site = world.site()
+    reports = [untimed(site.insert("job_responses", site.report())) for _ in range(2)]
+    first, second = parts_of(site, reports)
+    damaged = replace(first, body=second.body)
+    with pytest.raises(MalformedMessage, match="digest"):
+        await world.store.spool_part(damaged, codec.encode_part(damaged), NOON_MS)
+    assert await world.value("SELECT count(*) FROM sync.part") == 0
+    assert await send_parts(world, [first, second]) == [Verdict.GAP, Verdict.APPLY]
+    assert await world.value(REPORTS) == 2
 
 
 async def test_a_transaction_in_parts_is_applied_when_the_last_has_come(world: World) -> None:

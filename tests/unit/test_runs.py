@@ -49,6 +49,20 @@ async def all_runs(messages) -> list[runs.Run]:
     return found
 
 
+def test_only_parts_that_follow_one_another_go_together():
+    first, second, third = in_messages(1, *[a_body(a_block(text=text)) for text in "abc"])
+    (other,) = in_messages(2, a_body())
+    for delivered, together in (
+        ([first, second, third, other], [[0, 1, 2], [0]]),
+        ([first, third], [[0], [2]]),
+        ([first, first, second], [[0], [0, 1]]),
+        ([second, first], [[1], [0]]),
+        ([first, other, second], [[0], [0], [1]]),
+    ):
+        found = [[part.part for part, _ in group] for group in groups_of(delivered)]
+        assert found == together
+
+
 async def test_a_run_ends_with_the_transaction_that_fills_its_bytes():
     body = a_body(a_block(text="x" * (3 << 20)))
     made = await all_runs([each for n in range(1, 8) for each in in_messages(n, body)])
