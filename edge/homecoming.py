@@ -50,7 +50,7 @@ async def bring_home(
         },
     )  # fmt: skip
     told = f"{why}: {rows} rows were brought home"
-    await thread.run(store.begin_anew, told, now_ms())
+    await thread.run(store.begin_anew, lost, told, now_ms())
     note(_log, "brought home", level=logging.WARNING, rows=rows, included_n=said.acked_n)
 
 

@@ -15,7 +15,7 @@ import msgpack
 
 from edge.sql_text import quoted
 from edge.store import position, snapshot
-from edge.store.open import lenient
+from edge.store.open import lenient, silent
 from shared.changes import GENESIS, ChangeBlock, Fate, HeadBlock, Op, Position
 from sync import codec
 
@@ -73,12 +73,14 @@ def tips(opened: Opened, lost: Lost, drained: DrainedFirst) -> Iterator[list[Hea
 def parked_again(opened: Opened, lost: Lost) -> list[tuple[str, str, str]]:
     """Return tx_id, table and id of own rows that had not taken effect: they are tried again."""
     return opened.connection.execute(
-        """SELECT p.tx_id, p.table_name, p.row_id FROM sync_parked p
-           WHERE p.state IN ('parked', 'waiting') AND p.tx_id IN (
-               SELECT o.tx_id FROM _sync_out o JOIN _sync_site s ON s.epoch = o.epoch
-               WHERE o.part = 0 AND o.n > ?)""",
+        f"SELECT p.tx_id, p.table_name, p.row_id FROM sync_parked p WHERE {_PARKED_AGAIN}",
         (lost.applied_n,),
     ).fetchall()
+
+
+_PARKED_AGAIN: Final = """p.state IN ('parked', 'waiting') AND p.tx_id IN (
+    SELECT o.tx_id FROM _sync_out o JOIN _sync_site s ON s.epoch = o.epoch
+    WHERE o.part = 0 AND o.n > ?)"""
 
 
 def before_first(connection: sqlite3.Connection) -> Position:
@@ -91,10 +93,14 @@ def before_first(connection: sqlite3.Connection) -> Position:
     return Position(*row)
 
 
-def begin_anew(opened: Opened, why: str, *, now_ms: int, drained: DrainedFirst) -> None:
+def begin_anew(opened: Opened, lost: Lost, why: str, *, now_ms: int, drained: DrainedFirst) -> None:
     """Follow the centre from the beginning: positions and orders of the lost history are void."""
     connection = opened.connection
-    with drained():
+    with drained(), silent(connection):
+        # What is parked again comes again, with the time at which that was sent.
+        again = f"SELECT p.id FROM sync_parked p WHERE {_PARKED_AGAIN}"
+        for table in ("_sync_row", "sync_parked"):
+            connection.execute(f"DELETE FROM {table} WHERE id IN ({again})", (lost.applied_n,))
         connection.execute("UPDATE _sync_row SET ord = 0")
         connection.execute(
             "UPDATE _sync_site SET own_pos = 0, own_hash = ?, shared_pos = 0, shared_hash = ?,"

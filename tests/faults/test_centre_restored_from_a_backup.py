@@ -1,0 +1,264 @@
+"""The centre goes back to an older backup: what sites have that it lost comes home."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from central.roles import as_role
+from central.store import CentralStore
+from central.store.salvage import life_of
+from deploy.local.servers import PostgresServer
+from tests.faults.backup import base_backup, file_copy, put_back
+from tests.faults.cases import local_orders, planned_orders, state_events
+from tests.faults.conftest import SITE
+from tests.integration.central_world import CATALOG, execute, make_centre
+from tests.integration.whole_world import World, whole_world
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.integration.whole_world import Edge
+
+pytestmark = pytest.mark.postgres
+OTHER = "SITE_002"
+
+
+@dataclass
+class Restorable:
+    """Two sites and a centre on a server of its own, which may be put back."""
+
+    world: World
+    server: PostgresServer
+    folder: Path
+
+    @property
+    def edge(self) -> Edge:
+        return self.world.edges[SITE]
+
+    async def backup(self, name: str = "backup") -> Path:
+        return base_backup(self.server, self.folder / name)
+
+    async def restore(self, backup: Path) -> None:
+        """Put the server back, and start the centre's processes after it."""
+        await self.world.stop_centre()
+        put_back(self.server, backup)
+
+    async def plan(self, text: str) -> None:
+        await execute(self.world.url, text)
+
+
+@pytest.fixture
+async def plant(nats_server, tmp_path):
+    with PostgresServer(tmp_path / "postgres", parameters={"fsync": "off"}) as server:
+        with psycopg.connect(server.url(), autocommit=True) as connection:
+            connection.execute("CREATE DATABASE mes TEMPLATE template0")
+        url = server.url(dbname="mes")
+        await make_centre(url)
+        async with whole_world(url, nats_server.url, tmp_path, (SITE, OTHER)) as world:
+            await world.settle()
+            yield Restorable(world, server, tmp_path)
+
+
+def notes(edge: Edge) -> dict[str, str]:
+    return dict(edge.read("SELECT order_no, notes FROM work_orders"))
+
+
+def note(number: str, text: str, schema: str = "") -> str:
+    return f"UPDATE {schema}work_orders SET notes = '{text}' WHERE order_no = '{number}'"
+
+
+async def restores(plant: Restorable) -> list[tuple]:
+    return await plant.world.central("SELECT site FROM sync.restore WHERE who = 'centre'")
+
+
+async def test_what_sites_wrote_since_the_backup_comes_again_and_counts_once(plant):
+    world, edge = plant.world, plant.edge
+    edge.write(local_orders("A1"), "INSERT INTO equipment (equipment_code) VALUES ('M1')")
+    await world.settle()
+    backup = await plant.backup()
+    edge.write(local_orders("A2"), note("A1", "since the backup"))
+    edge.write("UPDATE equipment SET cycle_count = cycle_count + 3")
+    edge.write(state_events(30))
+    world.edges[OTHER].write(local_orders("B1"))
+    await world.settle()
+    edge.write("UPDATE equipment SET cycle_count = cycle_count + 4")
+    await world.settle()
+    await plant.restore(backup)
+    assert await world.central("SELECT order_no FROM mes.work_orders") == [("A1",)]
+    edge.write(local_orders("A3"))
+    await world.start_centre()
+    await world.settle(60)
+    found = dict(await world.central("SELECT order_no, notes FROM mes.work_orders"))
+    assert found == {"A1": "since the backup", "A2": None, "A3": None, "B1": None}
+    assert await world.central("SELECT count(*) FROM mes.equipment_state_events") == [(30,)]
+    assert await world.central("SELECT cycle_count FROM mes.equipment") == [(7,)]
+    assert edge.read("SELECT cycle_count FROM equipment") == [(7,)]
+    edge.write("UPDATE equipment SET cycle_count = cycle_count + 5", note("A2", "goes on"))
+    await world.settle()
+    assert await world.central("SELECT cycle_count FROM mes.equipment") == [(12,)]
+    assert await world.central("SELECT count(*) FROM mes.sync_conflicts") == [(0,)]
+
+
+async def test_what_was_written_at_the_centre_alone_is_salvaged_from_the_sites_that_have_it(plant):
+    world, edge = plant.world, plant.edge
+    await plant.plan(planned_orders("P1", "P2"))
+    await world.settle()
+    backup = await plant.backup()
+    await plant.plan(planned_orders("P3"))
+    await plant.plan(note("P1", "by the planner", "mes."))
+    await plant.plan("DELETE FROM mes.work_orders WHERE order_no = 'P2'")
+    await world.settle()
+    edge.write(note("P3", "built on what only the lost centre had"))
+    await world.settle()
+    await plant.restore(backup)
+    await world.start_centre()
+    await world.settle(60)
+    wanted = {"P1": "by the planner", "P3": "built on what only the lost centre had"}
+    assert notes(edge) == wanted
+    assert dict(await world.central("SELECT order_no, notes FROM mes.work_orders")) == wanted
+    assert (SITE,) in await restores(plant)
+    edge.write(note("P1", "and goes on"))
+    await world.settle()
+    assert await world.central("SELECT count(*) FROM mes.sync_conflicts") == [(0,)]
+
+
+async def test_a_write_at_the_restored_centre_meets_what_came_home_by_policy(plant):
+    world, edge = plant.world, plant.edge
+    await plant.plan(planned_orders("P1", "P2"))
+    await world.settle()
+    backup = await plant.backup()
+    await plant.plan(note("P1", "in the lost time", "mes."))
+    await plant.plan("UPDATE mes.work_orders SET priority = 9 WHERE order_no = 'P2'")
+    await world.settle()
+    await plant.restore(backup)
+    async with await psycopg.AsyncConnection.connect(world.url) as connection:
+        await life_of(connection)
+    await plant.plan(note("P1", "after the restore", "mes."))
+    await plant.plan(note("P2", "another column", "mes."))
+    await world.start_centre()
+    await world.settle(60)
+    ((here, there),) = await world.central(
+        "SELECT here_value, central_value FROM mes.sync_conflicts"
+    )
+    assert "in the lost time" in str(here)
+    assert "after the restore" in str(there)
+    assert notes(edge)["P1"] in ("in the lost time", "after the restore")
+    ((priority, text),) = edge.read("SELECT priority, notes FROM work_orders WHERE order_no = 'P2'")
+    assert (priority, text) == (9, "another column")
+
+
+async def test_conflicts_decided_in_the_lost_time_are_still_on_record(plant):
+    world, edge = plant.world, plant.edge
+    edge.write(local_orders("A1"))
+    await world.settle()
+    backup = await plant.backup()
+    await edge.stop()
+    edge.write(note("A1", "at the site"))
+    await plant.plan(note("A1", "at the centre", "mes."))
+    await edge.start()
+    await world.settle()
+    before = await world.central("SELECT id, here_value, central_value FROM mes.sync_conflicts")
+    assert len(before) == 1
+    shown = notes(edge)
+    await plant.restore(backup)
+    assert await world.central("SELECT count(*) FROM mes.sync_conflicts") == [(0,)]
+    await world.start_centre()
+    await world.settle(60)
+    after = await world.central("SELECT id, here_value, central_value FROM mes.sync_conflicts")
+    assert after == before
+    assert notes(edge) == shown
+
+
+async def test_a_row_parked_in_the_lost_time_is_parked_again_and_can_be_retried(plant):
+    world, edge = plant.world, plant.edge
+    backup = await plant.backup()
+    await edge.stop()
+    edge.write(local_orders("N1"))
+    await plant.plan(planned_orders("N1"))
+    await edge.start()
+    await world.settle_counts()
+    parked = "SELECT id::text, state, reason FROM mes.sync_parked"
+    ((ticket, state, reason),) = before = await world.central(parked)
+    assert (state, reason) == ("parked", "key_taken")
+    await plant.restore(backup)
+    await world.start_centre()
+    await world.settle_counts(60)
+    assert await world.central(parked) == before
+    assert await world.central("SELECT ticket::text FROM sync.waiting") == [(ticket,)]
+    await plant.plan("UPDATE mes.work_orders SET order_no = 'N1-P' WHERE order_no = 'N1'")
+    async with CentralStore.open(as_role(world.url, "mes_ingest"), CATALOG) as store:
+        assert await store.retry(ticket)
+    await world.settle()
+    assert set(notes(edge)) == {"N1", "N1-P"}
+
+
+async def test_the_centre_goes_back_while_a_site_is_on_a_new_epoch(plant):
+    world, edge = plant.world, plant.edge
+    edge.write(local_orders("A1"))
+    await world.settle()
+    await edge.stop()
+    copy = plant.folder / "store.copy"
+    shutil.copy(edge.path, copy)
+    await edge.start()
+    edge.write(local_orders("A2"))
+    await world.settle()
+    backup = await plant.backup()
+    await edge.stop()
+    shutil.copy(copy, edge.path)
+    edge.write(local_orders("A3"))
+    await edge.start()
+    await world.settle()
+    edge.write(local_orders("A4"))
+    await world.settle()
+    await plant.restore(backup)
+    await world.start_centre()
+    await world.settle(60)
+    assert set(notes(edge)) == {"A1", "A2", "A3", "A4"}
+    edge.write(local_orders("A5"))
+    await world.settle()
+
+
+async def test_both_ends_go_back_at_once(plant):
+    world, edge = plant.world, plant.edge
+    edge.write(local_orders("A1"))
+    await world.settle()
+    backup = await plant.backup()
+    edge.write(local_orders("A2"))
+    await world.settle()
+    await edge.stop()
+    copy = plant.folder / "store.copy"
+    shutil.copy(edge.path, copy)
+    await edge.start()
+    edge.write(local_orders("A3"))
+    await world.settle()
+    await edge.stop()
+    shutil.copy(copy, edge.path)
+    edge.write(local_orders("A4"))
+    await plant.restore(backup)
+    await plant.plan(planned_orders("P1"))
+    await world.start_centre()
+    await edge.start()
+    await world.settle(60)
+    # A3 was only in the two lives that are gone: nobody has it any more.
+    assert set(notes(edge)) == {"A1", "A2", "A4", "P1"}
+
+
+async def test_a_copy_of_the_files_of_a_server_that_was_shut_down_is_noticed_too(plant):
+    world, edge = plant.world, plant.edge
+    edge.write(local_orders("A1"))
+    await world.settle()
+    await world.stop_centre()
+    backup = file_copy(plant.server, plant.folder / "files")
+    await world.start_centre()
+    edge.write(local_orders("A2"))
+    await world.settle()
+    await plant.restore(backup)
+    await world.start_centre()
+    await world.settle(60)
+    assert set(notes(edge)) == {"A1", "A2"}
+    assert (SITE,) in await restores(plant)
