@@ -21,6 +21,7 @@ from tenacity.wait import wait_random_exponential
 
 from edge import metrics
 from edge.beat import read_limit, read_state, write_state
+from edge.compare.schedule import Comparer
 from edge.gauges import measure
 from edge.handshake import Handshake
 from edge.lanes import DownLane, StoreThread, UpLane, now_ms
@@ -35,6 +36,7 @@ from shared.errors import (
     ForkedHistory,
     NotAuthorised,
     ServerTooOld,
+    StoreDamaged,
     Transient,
 )
 from shared.observe import note
@@ -64,6 +66,10 @@ _UNDECIDED_MAX_S = 20.0
 #: What a broker refuses us for: it may take us in a moment later, and meanwhile the store is
 #: drained. A node of a cluster, say, may not know our account yet.
 _OF_LINK = (NotAuthorised, ServerTooOld)
+#: What SQLite says of a store that somebody else holds, or of a disk that the status tells of.
+_PASSING = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL)
+#: What it says of a file that no further try will make whole; to go on would make it worse.
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class Agent:
@@ -93,6 +99,7 @@ class Agent:
         self._handshake = Handshake(
             settings.site, store, self._thread, link, {"version": VERSION}, self._met
         )
+        self._comparer = Comparer(settings, store, link, self._thread, self._met)
         self._sender = Sender(self._up, link)
         self._receiver = Receiver(self._down)
         self._decided = (0, time.monotonic())
@@ -118,6 +125,7 @@ class Agent:
                     tasks.create_task(self._forever(work), name=work.__name__)
                 for work in (self._prune, self._tell, self._keep_limit, self._keep_room):
                     tasks.create_task(self._forever(work), name=work.__name__)
+                tasks.create_task(self._forever(self._comparer.turn), name="compare")
         finally:
             try:
                 await self._end()
@@ -155,6 +163,9 @@ class Agent:
         while True:
             try:
                 await retrying(work)
+            except (StoreDamaged, sqlite3.DatabaseError) as why:
+                self._state["damaged"] = str(why)
+                raise
             except ForkedHistory as why:
                 await retrying(self._thread.run, self._store.stop, str(why), now_ms())
                 note(_log, "stopped", level=logging.ERROR, why=str(why))
@@ -170,8 +181,10 @@ class Agent:
 
     def _note_failure(self, state: RetryCallState) -> None:
         why = state.outcome.exception() if state.outcome else None
-        foreseen = isinstance(why, (Transient, TimeoutError, sqlite3.OperationalError)) or (
-            isinstance(why, _OF_LINK) and not self._link.connected
+        foreseen = (
+            isinstance(why, (Transient, TimeoutError))
+            or (isinstance(why, _OF_LINK) and not self._link.connected)
+            or getattr(why, "sqlite_errorcode", 0) & 0xFF in _PASSING
         )
         _log.log(
             logging.INFO if foreseen else logging.ERROR,
@@ -329,6 +342,8 @@ class Agent:
                 self._news.set()
             elif order == "catch-up":
                 self._behind.set()
+            elif order == "verify":
+                self._comparer.order(codec.decode_control(payload))
             elif order == "hello":
                 self._again.set()
 
@@ -381,4 +396,6 @@ class Agent:
 
 
 def _may_pass(why: BaseException) -> bool:
+    if getattr(why, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
+        return False
     return isinstance(why, _OF_LINK) or (isinstance(why, Exception) and not isinstance(why, Fatal))

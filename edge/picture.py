@@ -36,6 +36,8 @@ class Agent:
     #: An error of its own that it did not foresee, and when it met it.
     failure: str = ""
     failed_ms: int | None = None
+    #: Why it has ended for good; empty where it has not, or runs again.
+    damaged: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +127,16 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """What comparing the store with the centre came to."""
+
+    #: When every table was compared last.
+    at_ms: int | None = None
+    #: Rows that differed when their table was compared last, and were not repaired.
+    differing: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Space:
     """The store's size, and what is left on its disk."""
 
@@ -154,6 +166,7 @@ class Picture:
     conflicts: Conflicts = field(default_factory=Conflicts)
     unapplied: Unapplied = field(default_factory=Unapplied)
     clock: Clock = field(default_factory=Clock)
+    compared: Compared = field(default_factory=Compared)
     space: Space = field(default_factory=Space)
 
     def age(self, instant_ms: int | None) -> int:

@@ -142,6 +142,16 @@ _PAGES: Final = (
         "degraded: at once",
     ),
     Page(
+        "MES-DIFFERS",
+        "rows of this store are not what the centre has",
+        "The last comparison found rows that both ends had time to agree on and that are not the"
+        " same: somebody wrote past the triggers, at the site or at the centre, or a disk failed.",
+        "`mes-sync verify` names them, with both values. `mes-sync verify --repair` sends the"
+        " centre's rows down and what only this site has up, and keeps what it overwrites in the"
+        " conflict history. Find out who writes past the triggers.",
+        "degraded: at once",
+    ),
+    Page(
         "MES-CLOCK",
         "this machine's clock differs from the centre's",
         "Writes are dated by the local clock and corrected by the offset measured at each hello. A"
@@ -194,6 +204,18 @@ _PAGES: Final = (
         "There is no store at this place, this account may not read it, or the file is damaged.",
         "Check MES_STORE. A damaged file: stop the programs, copy it away, and ask before anything"
         " is restored; what was not sent yet is only in it.",
+        "critical: at once",
+    ),
+    Page(
+        "MES-STORE-DAMAGED",
+        "the store's file is damaged",
+        "The agent has met a page of the file that is no page, or bytes in the outbox that are not"
+        " those that were written, and has ended: nothing wrong was sent, and nothing more is"
+        " written. The cause is the disk, the memory, or somebody who copied over the file.",
+        "Stop the programs and keep a copy of the file with its -wal: what was not sent is only in"
+        " it. Look at the disk. Then put the newest copy of the file in its place and start the"
+        " agent: it takes home what the centre has beyond it. Without a copy, start with a new"
+        " store, which the centre fills.",
         "critical: at once",
     ),
     # --- of events -----------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from edge.picture import (
     Backlog,
     Centre,
     Clock,
+    Compared,
     Conflicts,
     Feed,
     Kept,
@@ -74,6 +75,7 @@ def read_picture(store: Path, now_ms: int) -> Picture:
             conflicts=_conflicts(connection, now_ms),
             unapplied=_unapplied(connection),
             clock=Clock(offset_ms=site["offset_ms"], measured_at_ms=site["offset_at_ms"]),
+            compared=_compared(connection),
             space=_space(connection, store),
         )
 
@@ -264,6 +266,24 @@ def _unapplied(connection: sqlite3.Connection) -> Unapplied:
     )
 
 
+#: Of each table what it was compared with last; the newest report goes first.
+_DIFFERING: Final = """
+SELECT coalesce(sum(differing), 0) FROM (
+    SELECT max(c.at_ms), t.value ->> 'differing' - (t.value ->> 'repaired') AS differing
+    FROM _sync_compare AS c, json_each(c.report, '$.tables') AS t
+    WHERE t.value ->> 'skipped' = '' GROUP BY t.value ->> 'table')"""
+
+
+def _compared(connection: sqlite3.Connection) -> Compared:
+    if not _has(connection, "_sync_compare"):  # a store of an earlier release
+        return Compared()
+    (at_ms,) = connection.execute(
+        "SELECT max(at_ms) FROM _sync_compare WHERE whole"
+    ).fetchone()
+    (differing,) = connection.execute(_DIFFERING).fetchone()
+    return Compared(at_ms=at_ms, differing=differing)
+
+
 # --- beside the store ----------------------------------------------------------------------------
 
 
@@ -289,6 +309,7 @@ def read_agent(store: Path) -> Agent:
         met_ms=told.get("met_ms") if fresh else None,
         failure=str(failure.get("why", "")),
         failed_ms=failure.get("at_ms"),
+        damaged="" if running else str(told.get("damaged") or ""),
     )
 
 

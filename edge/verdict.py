@@ -130,6 +130,14 @@ def _of_agent(picture: Picture) -> Iterator[Reason]:
             "MES-STOPPED", Level.CRITICAL, picture.stopped_because, "mes-sync explain MES-STOPPED"
         )
         return
+    if agent.damaged:
+        yield Reason(
+            "MES-STORE-DAMAGED",
+            Level.CRITICAL,
+            f"the agent has ended: {agent.damaged}",
+            "mes-sync explain MES-STORE-DAMAGED",
+        )
+        return
     if not agent.running:
         yield Reason(
             "MES-AGENT-DOWN",
@@ -217,6 +225,14 @@ def _for_people(picture: Picture) -> Iterator[Reason]:
             Level.DEGRADED,
             counted(unapplied.parked, "row", "rows") + " could not be applied at the centre",
             "mes-sync parked list",
+        )
+    if picture.compared.differing:
+        yield Reason(
+            "MES-DIFFERS",
+            Level.DEGRADED,
+            counted(picture.compared.differing, "row differs", "rows differ")
+            + " from the centre's",
+            "mes-sync verify --repair",
         )
     aside = sum(unapplied.aside.get(code, 0) for code in SEEN_TO)
     if aside:

@@ -124,6 +124,10 @@ class ServerTooOld(Fatal):
     """A server is older than the oldest release that is supported."""
 
 
+class StoreDamaged(Fatal):
+    """The store's file is damaged; stop its programs and keep a copy of it."""
+
+
 class NotAuthorised(Fatal):
     """The server refuses the credentials of this process."""
 

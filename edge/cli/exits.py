@@ -10,6 +10,7 @@ from shared.errors import (
     BrokerUnreachable,
     NoResponder,
     NotAuthorised,
+    StoreDamaged,
     SyncError,
     Transient,
 )
@@ -34,6 +35,7 @@ _BY_ERROR: Final[tuple[tuple[type[SyncError], int], ...]] = (
     (BrokerUnreachable, UNREACHABLE),
     (NoResponder, UNREACHABLE),
     (NotAuthorised, NOT_ALLOWED),
+    (StoreDamaged, CRITICAL),
     (Transient, TRY_LATER),
     (SyncError, FAILED),
 )

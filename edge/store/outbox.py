@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared.changes import Part
+from shared.errors import MalformedMessage, StoreDamaged
 from shared.observe import NAMED_MAX
+from sync import codec
+from sync.protocol import digest, transaction_hash
 from sync.pump import BATCH_PIECES_MAX
 
 if TYPE_CHECKING:
@@ -19,7 +22,9 @@ def parts_after(
 ) -> list[Part]:
     """Return the parts of this epoch after (n, part), in order, at least one where there is one.
 
-    Stops before the bodies exceed ``bytes_max``, or the parts what one batch holds.
+    Stops before the bodies exceed ``bytes_max``, or the parts what one batch holds. Raises
+    StoreDamaged before a part that is not what was drained: SQLite has no checksums, and the centre
+    would refuse it again and again.
     """
     site, epoch = connection.execute("SELECT site, epoch FROM _sync_site").fetchone()
     rows = connection.execute(
@@ -39,8 +44,23 @@ def parts_after(
                 previous=previous, hash=own, digests=_split(digests), body=body,
             )
         )  # fmt: skip
+        _check(found[-1])
     rows.close()
     return found
+
+
+def _check(part: Part) -> None:
+    """Raise StoreDamaged where a part is not what was drained."""
+    try:
+        body = digest(codec.decompress(part.body))
+        link = transaction_hash(part.previous, part.epoch, part.n, part.tx_id, part.digests)
+    except (MalformedMessage, TypeError, ValueError):
+        body = link = b""
+    if link != part.hash or part.digests[part.part] != body:
+        raise StoreDamaged(
+            f"the store's file is damaged: what is kept of transaction {part.n} is not what was"
+            " written. Stop its programs and keep a copy of it"
+        )
 
 
 def transactions(

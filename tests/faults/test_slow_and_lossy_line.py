@@ -18,7 +18,8 @@ BYTES_PER_S = 256_000 / 8
 LOSS = 0.01
 #: Some 300 KB on the line: they are random, so nothing packs them.
 BACKLOG = 8_000
-_BACKLOG_ROWS = f"""WITH RECURSIVE k(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM k WHERE n < {BACKLOG})
+_BACKLOG_ROWS = f"""
+    WITH RECURSIVE k(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM k WHERE n < {BACKLOG})
     INSERT INTO user_sessions (session_id, event, terminal)
     SELECT lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-7' ||
                  substr(hex(randomblob(2)), 2) || '-a' || substr(hex(randomblob(2)), 2) || '-' ||

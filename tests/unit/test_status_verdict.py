@@ -69,6 +69,11 @@ def test_a_site_in_step_is_ok_and_has_nothing_to_say():
 CASES: dict[str, tuple[dict[str, Any], Level, str]] = {
     "MES-STOPPED": ({"stopped_because": "fork at 7"}, Level.CRITICAL, "stopped, a person"),
     "MES-AGENT-DOWN": ({"agent": Agent(running=False)}, Level.CRITICAL, "not running"),
+    "MES-STORE-DAMAGED": (
+        {"agent": Agent(running=False, damaged="the file is damaged")},
+        Level.CRITICAL,
+        "not running",
+    ),
     "MES-AGENT-FAILED": (
         {"agent": agent(failure="KeyError: x", failed_ms=NOW - MINUTE)},
         Level.DEGRADED,
