@@ -137,16 +137,21 @@ def _batch(messages: Sequence[bytes]) -> tuple[Sequence[bytes], list[bytes]]:
     return messages, pieces
 
 
+#: The digest of a message in pieces, and their count: those that count otherwise are of another.
+_Name = tuple[bytes, int]
+
+
 @dataclass(slots=True)
 class Receiver:
     """Hands what was delivered to an inbox, whole messages in order."""
 
     inbox: Inbox
-    _pieces: dict[bytes, dict[int, bytes]] = field(default_factory=dict)
+    #: By the name that the pieces give their message.
+    _pieces: dict[_Name, dict[int, bytes]] = field(default_factory=dict)
     #: Messages of which all pieces are here, kept until the inbox has said something.
-    _joined: set[bytes] = field(default_factory=set)
+    _joined: set[_Name] = field(default_factory=set)
     #: The message whose last pieces are still to come, and how many of it are here.
-    _open: tuple[bytes, int] | None = None
+    _open: tuple[_Name, int] | None = None
     _waits: bool = False
 
     async def receive_next(self, deliveries: Sequence[Delivery]) -> Verdict:
@@ -157,8 +162,8 @@ class Receiver:
         has to look. Where it raises, the same deliveries may be given once more.
         """
         verdict = await self._hand_on(deliveries)
-        for whole in self._joined:
-            self._pieces.pop(whole, None)
+        for name in self._joined:
+            self._pieces.pop(name, None)
         self._joined.clear()
         before, self._open = self._open, self._ends_open(deliveries)
         # Where the same is still missing, its rest was lost: it is asked for as a gap.
@@ -169,7 +174,7 @@ class Receiver:
         """Return how many of these, from the first, need not come again should we be killed."""
         if self._open is None or not self._waits:
             return len(deliveries)
-        places = (at for at, each in enumerate(deliveries) if _whole_of(each) == self._open[0])
+        places = (at for at, each in enumerate(deliveries) if _name_of(each) == self._open[0])
         return next(places, len(deliveries))
 
     async def _hand_on(self, deliveries: Sequence[Delivery]) -> Verdict:
@@ -206,33 +211,35 @@ class Receiver:
     def _join(self, delivery: Delivery) -> Message | None:
         """Return the message when this was the last piece of it that was missing."""
         whole, number, count, piece = codec.decode_fragment(delivery.payload)
-        if whole not in self._pieces and len(self._pieces) >= _OPEN_MAX:
+        name = (whole, count)
+        if name not in self._pieces and len(self._pieces) >= _OPEN_MAX:
             self._pieces.pop(next(iter(self._pieces)))
-        pieces = self._pieces.setdefault(whole, {})
+        pieces = self._pieces.setdefault(name, {})
         pieces[number] = piece
         if len(pieces) < count:
             return None
-        self._joined.add(whole)
+        self._joined.add(name)
         joined = b"".join(pieces[k] for k in range(count))
         if digest(joined) != whole:
             raise MalformedMessage("the fragments don't make the message that they name")
         return Message(joined, delivery.stored_at_ms)
 
-    def _ends_open(self, deliveries: Sequence[Delivery]) -> tuple[bytes, int] | None:
+    def _ends_open(self, deliveries: Sequence[Delivery]) -> tuple[_Name, int] | None:
         """Return the message that the last delivery is a piece of, where its rest is to come."""
-        whole = _whole_of(deliveries[-1]) if deliveries else None
-        pieces = self._pieces.get(whole) if whole is not None else None
-        return (whole, len(pieces)) if whole is not None and pieces is not None else None
+        name = _name_of(deliveries[-1]) if deliveries else None
+        pieces = self._pieces.get(name) if name is not None else None
+        return (name, len(pieces)) if name is not None and pieces is not None else None
 
 
-def _whole_of(delivery: Delivery) -> bytes | None:
-    """Return the digest of the message that this is a readable piece of."""
+def _name_of(delivery: Delivery) -> _Name | None:
+    """Return the name of the message that this is a readable piece of."""
     if not codec.is_fragment(delivery.payload):
         return None
     try:
-        return codec.decode_fragment(delivery.payload)[0]
+        whole, _, count, _ = codec.decode_fragment(delivery.payload)
     except Poison:
         return None
+    return whole, count
 
 
 #: Messages that may be in pieces at the same time; more than one only after a loss.

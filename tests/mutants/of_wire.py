@@ -179,8 +179,8 @@ OF_WIRE: Final[tuple[Mutant, ...]] = (
     of(
         "pieces are forgotten before the store has taken them",
         PUMP,
-        "self._joined.add(whole)",
-        "del self._pieces[whole]",
+        "self._joined.add(name)",
+        "del self._pieces[name]",
         OF_PUMP,
     ),
     of(

@@ -153,6 +153,19 @@ async def test_pieces_that_make_another_message_than_they_name_are_refused():
     assert inbox.taken == []
 
 
+async def test_pieces_that_count_otherwise_are_of_another_message_and_stop_nothing():
+    inbox = FakeInbox()
+    name = codec.decode_fragment(PIECES[0].payload)[0]
+    forged = [frame("X", (name, number, count, b"x")) for number, count in ((4, 5), (0, 2), (0, 1))]
+    deliveries = [*PIECES[:1], *[Message(each, 1) for each in forged], *PIECES[1:]]
+    for each in deliveries:
+        assert await Receiver(inbox).receive_next([each]) is Verdict.APPLY
+    receiver, inbox.refused = Receiver(inbox), []
+    assert await receiver.receive_next(deliveries) is Verdict.APPLY
+    assert len(inbox.refused) == 1
+    assert [m.payload for m in inbox.taken] == [LARGE]
+
+
 async def test_a_damaged_fragment_is_refused_and_what_follows_goes_on():
     inbox = FakeInbox()
     piece = codec.fragments(bytes(codec.FRAME_BYTES_MAX + 1))[0]
