@@ -5,7 +5,9 @@ What was delivered is told by the bytes objects: a redelivery is another object 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import random
+import uuid
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,10 +15,10 @@ import pytest
 from central.ingest import SiteInbox, Stores
 from sync import codec
 from sync.protocol import Verdict
-from sync.pump import Receiver
+from sync.pump import Message, Receiver
 from sync.transport import Link, LinkSettings
 from tests.integration.apply_world import NOON_MS, Site, World, open_world
-from tests.integration.test_central_facts_large import parts_of
+from tests.integration.test_central_facts_large import parts_of, untimed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -84,6 +86,20 @@ async def test_parts_in_several_deliveries_are_applied_unspooled_and_acked_when_
     assert (await applied(world), await spooled(world)) == (0, 0)
     assert await pull.takes(third, before) == 4
     assert (await applied(world), await spooled(world)) == (4, 0)
+
+
+@pytest.mark.parametrize("name", ["hash", "previous", "tx_id", "epoch"])
+async def test_a_part_that_its_own_hash_does_not_follow_from_is_refused_and_stops_nothing(
+    world, name
+):
+    inbox, site = new_inbox(world), world.site()
+    (part,) = parts_of(site, [untimed(site.insert("job_responses", site.report()))])
+    other = str(uuid.uuid4()) if isinstance(getattr(part, name), str) else random.randbytes(32)
+    forged = codec.encode_part(replace(part, **{name: other}))
+    messages = [Message(forged, NOON_MS), Message(codec.encode_part(part), NOON_MS)]
+    assert await inbox.take(messages) is Verdict.APPLY
+    assert await applied(world) == 1
+    assert await world.rows("SELECT reason FROM sync.refused") == [("MalformedMessage",)]
 
 
 async def test_what_came_before_a_beginning_is_acked_without_it(world):

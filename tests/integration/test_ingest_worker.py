@@ -49,6 +49,16 @@ async def retrying(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_a_store_that_came_back_is_lent_to_one_at_a_time(world: World) -> None:
+    stores = Stores([world.store], world.catalog)
+    async with stores.lend() as store:
+        assert store is world.store
+    async with stores.lend():
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2), stores.lend():
+                pass
+
+
 async def two_that_wait(world: World) -> None:
     """Have two reports wait for an order that the centre then makes."""
     site = world.site()
