@@ -1,0 +1,46 @@
+"""What one input may cost: time, and memory of Python's."""
+
+from __future__ import annotations
+
+import signal
+import tracemalloc
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Hung(BaseException):
+    """An input takes longer than any should; no ``except Exception`` swallows it."""
+
+
+class Flooded(AssertionError):
+    """An input takes more memory than any should."""
+
+
+@contextmanager
+def bounded(*, seconds: float, megabytes: float) -> Iterator[None]:
+    """Fail where the block takes longer, or more memory above what there was."""
+
+    def stop(*_: Any) -> None:
+        raise Hung(f"no end within {seconds} s")
+
+    handler = signal.signal(signal.SIGALRM, stop)
+    left, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
+    is_first = not tracemalloc.is_tracing()
+    if is_first:
+        tracemalloc.start()
+    tracemalloc.reset_peak()
+    before, _ = tracemalloc.get_traced_memory()
+    try:
+        yield
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        # A test's own time limit goes by the same clock: it is set back as it was.
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, left)
+        if is_first:
+            tracemalloc.stop()
+    if peak - before > megabytes * (1 << 20):
+        raise Flooded(f"{(peak - before) >> 20} MB, at most {megabytes} are allowed")
