@@ -146,6 +146,8 @@ class Space:
     disk_bytes: int = 0
     #: Programs can't add facts, for want of room.
     facts_refused: bool = False
+    #: Nobody can write anything there.
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -181,6 +181,15 @@ _PAGES: Final = (
         "critical: while it lasts",
     ),
     Page(
+        "MES-DISK-READ-ONLY",
+        "the store's disk is read-only",
+        "Linux makes a file system read-only when it has met errors of the disk. No program can"
+        " write, and the agent neither drains nor applies. What was committed is there.",
+        "`dmesg` tells what was met. Copy the store away with its -wal before the disk is repaired"
+        " (`fsck`) and mounted for writing again; then start the agent.",
+        "critical: while it lasts",
+    ),
+    Page(
         "MES-BACKUP-OLD",
         "the centre warns of its backups",
         "Everything that the newest backup of the centre lacks is only at the centre and here, and"

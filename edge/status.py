@@ -277,9 +277,7 @@ SELECT coalesce(sum(differing), 0) FROM (
 def _compared(connection: sqlite3.Connection) -> Compared:
     if not _has(connection, "_sync_compare"):  # a store of an earlier release
         return Compared()
-    (at_ms,) = connection.execute(
-        "SELECT max(at_ms) FROM _sync_compare WHERE whole"
-    ).fetchone()
+    (at_ms,) = connection.execute("SELECT max(at_ms) FROM _sync_compare WHERE whole").fetchone()
     (differing,) = connection.execute(_DIFFERING).fetchone()
     return Compared(at_ms=at_ms, differing=differing)
 
@@ -352,6 +350,7 @@ def _space(connection: sqlite3.Connection, store: Path) -> Space:
         free_bytes=disk.f_bavail * disk.f_frsize,
         disk_bytes=disk.f_blocks * disk.f_frsize,
         facts_refused=bool(connection.execute(_REFUSING).fetchone()[0]),
+        read_only=bool(disk.f_flag & os.ST_RDONLY),
     )
 
 

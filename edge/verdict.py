@@ -272,6 +272,12 @@ def _of_machine(picture: Picture) -> Iterator[Reason]:
 
 
 def _of_disk(space: Space) -> Iterator[Reason]:
+    if space.read_only:
+        yield Reason(
+            "MES-DISK-READ-ONLY", Level.CRITICAL,
+            "the store's disk is read-only: neither programs nor the agent can write",
+            "mes-sync explain MES-DISK-READ-ONLY",
+        )  # fmt: skip
     if space.facts_refused:
         yield Reason(
             "MES-DISK-FULL", Level.CRITICAL,

@@ -123,6 +123,7 @@ CASES: dict[str, tuple[dict[str, Any], Level, str]] = {
         Level.DEGRADED,
         "needs a look",
     ),
+    "MES-DISK-READ-ONLY": ({"space": replace(WELL.space, read_only=True)}, Level.CRITICAL, "look"),
     "MES-DISK-FULL": ({"space": replace(WELL.space, facts_refused=True)}, Level.CRITICAL, "look"),
     "MES-BACKUP-OLD": (
         {"protected": Protected(marked=True, why="the newest backup, tue, is 27 h old")},
