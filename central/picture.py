@@ -90,6 +90,9 @@ class SitePicture:
     #: Messages of the last day that nobody could read.
     refused: int
     backlog: Backlog | None
+    #: When all its tables were compared last; rows that differed then, or when it was done again.
+    compared_at: datetime | None = None
+    differing: int = 0
     #: Why the broker does not make its stream as it must be; empty where it does.
     stream_refused: str = ""
     #: Everything that it committed until then is in each backup that may be restored.
@@ -142,7 +145,7 @@ SELECT s.site, s.registered_at, s.stopped_because, sync.is_verified(s.site) AS v
        s.hello_at,
        s.clock_offset_ms, CASE WHEN s.lease_until > now() THEN s.lease_holder END AS worker,
        e.epoch::text AS epoch, coalesce(e.last_n, 0) AS last_n, coalesce(e.safe_n, 0) AS safe_n,
-       e.decided_at, e.through_ms, coalesce(f.pos, 0) AS feed_pos,
+       e.decided_at, e.through_ms, coalesce(f.pos, 0) AS feed_pos, w.compared_at, d.differing,
        p.n AS protected_n, p.through_ms AS protected_through_ms
 FROM sync.site AS s
 LEFT JOIN LATERAL (
@@ -150,6 +153,17 @@ LEFT JOIN LATERAL (
     ORDER BY e.closed_at_n IS NOT NULL, e.opened_at DESC LIMIT 1
 ) AS e ON true
 LEFT JOIN sync.feed_head AS f ON f.scope = s.site
+LEFT JOIN LATERAL (
+    SELECT max(c.at) AS compared_at FROM sync.compare AS c WHERE c.site = s.site AND c.whole
+) AS w ON true
+LEFT JOIN LATERAL (  -- of each table what its last comparison came to
+    SELECT coalesce(sum(differing), 0)::integer AS differing FROM (
+        SELECT DISTINCT ON (t ->> 'table')
+               (t ->> 'differing')::integer - (t ->> 'repaired')::integer AS differing
+        FROM sync.compare AS c CROSS JOIN LATERAL jsonb_array_elements(c.report -> 'tables') AS t
+        WHERE c.site = s.site AND t ->> 'skipped' = ''
+        ORDER BY t ->> 'table', c.at DESC) AS t
+) AS d ON true
 LEFT JOIN LATERAL (
     SELECT min(coalesce(c.last_n, 0)) AS n, min(coalesce(c.through_ms, 0)) AS through_ms
     FROM sync.backup AS b LEFT JOIN LATERAL (
@@ -292,6 +306,7 @@ def _site(
 
 
 _TAKEN: Final = (
+    "compared_at", "differing",
     "site", "registered_at", "stopped_because", "verified", "clock_offset_ms", "worker", "epoch",
     "last_n", "safe_n", "decided_at", "feed_pos",
 )  # fmt: skip

@@ -273,6 +273,12 @@ def _left_reasons(site: SitePicture) -> Iterator[Reason]:
             f"{counted(site.parked, 'row', 'rows')} could not be applied",
             f"mes-central parked list --site {name}",
         )  # fmt: skip
+    if site.differing:
+        yield Reason(
+            "MES-DIFFERS", Level.DEGRADED,
+            f"{counted(site.differing, 'row differs', 'rows differ')} from what the centre has",
+            f"mes-central verify --site {name} --repair",
+        )  # fmt: skip
     if site.refused:
         yield Reason(
             "MES-REFUSED", Level.DEGRADED,

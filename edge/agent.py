@@ -63,8 +63,7 @@ _LIMIT_EVERY_S = 1.0
 _ROOM_EVERY_S = 2.0
 #: How long the centre may take to decide before the agent asks whether our messages arrived.
 _UNDECIDED_MAX_S = 20.0
-#: What a broker refuses us for: it may take us in a moment later, and meanwhile the store is
-#: drained. A node of a cluster, say, may not know our account yet.
+#: What a broker refuses us for and may take us in for later: a new node may not know us yet.
 _OF_LINK = (NotAuthorised, ServerTooOld)
 #: What SQLite says of a store that somebody else holds, or of a disk that the status tells of.
 _PASSING = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL)

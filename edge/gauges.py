@@ -20,6 +20,9 @@ def measure(picture: Picture) -> None:
     metrics.REVIEWS.labels(site).set(picture.conflicts.open)
     metrics.PARKED.labels(site).set(picture.unapplied.parked)
     _measure_kept(picture)
+    if picture.compared.at_ms is not None:
+        metrics.COMPARED_AT.labels(site).set(picture.compared.at_ms / 1000)
+    metrics.DIFFERING.labels(site).set(picture.compared.differing)
     metrics.FACTS_REFUSED.labels(site).set(float(picture.space.facts_refused))
     metrics.DISK_FREE.labels(site).set(picture.space.free_bytes)
     for policy in Policy:  # nobody names one that has decided nothing today

@@ -37,6 +37,10 @@ class EdgeSettings:
     facts_go_bytes: int = field(
         default=300_000_000, metadata={"help": "with so much room they are taken again, bytes"}
     )
+    compare_hour: int = field(
+        default=2,
+        metadata={"help": "hour, local time, from which the store is compared nightly; -1 never"},
+    )
     metrics_port: int = field(
         default=0, metadata={"help": "port of the Prometheus metrics on loopback; 0 for none"}
     )

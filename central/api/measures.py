@@ -37,6 +37,8 @@ BACKUP_AGE: Final = Gauge(
     "mes_central_backup_age_seconds", "Age of backups that may be restored", ["which"]
 )
 BACKUP_LATE: Final = Gauge("mes_central_backup_late", "1 while the status warns of the backups")
+COMPARE_AGE: Final = Gauge("mes_central_compare_age_seconds", "Since all was compared", ["site"])
+DIFFERING: Final = Gauge("mes_central_compare_differing_rows", "Rows that differ", ["site"])
 STREAM: Final = Gauge("mes_central_stream_filled_ratio", "Room taken in the stream", ["site"])
 
 
@@ -75,6 +77,9 @@ def _measure_site(site: SitePicture, shared_pos: int, now: datetime) -> None:
     PARKED_ROWS.labels(name, "waiting").set(site.waiting)
     CLOCK.labels(name).set(site.clock_offset_ms / 1000)
     UNSAFE.labels(name).set(site.last_n - site.safe_n)
+    DIFFERING.labels(name).set(site.differing)
+    if site.compared_at is not None:
+        COMPARE_AGE.labels(name).set((now - site.compared_at).total_seconds())
     if site.hello is not None:
         HELLO_AGE.labels(name).set((now - site.hello.at).total_seconds())
         FEED_LAG.labels(name).set(site.feed_lag(shared_pos) or 0)

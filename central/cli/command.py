@@ -24,6 +24,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "conflicts": ("conflicts", "What two sides wrote at once; decide where a person has to."),
     "parked": ("parked", "Rows that could not be applied: look, try again, give up."),
     "refused": ("parked", "Messages that nobody could read."),
+    "verify": ("verify", "Have a site compare its store with the centre; repair what differs."),
     "report": ("report", "Answer a question on production, out of the database."),
     "run": ("run", "Run the centre: the feed here, the ingest in processes of its own."),
     "ingest": ("run", "Run one ingest process."),

@@ -113,6 +113,13 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
         " the cause and run `mes-central parked retry`, or give them up with `parked discard`."
         " Rows that only wait for another row are not counted here.",
     ),
+    "MES-DIFFERS": (
+        "degraded: at once",
+        "The site compared its store with what the centre holds of it, and rows are not the same"
+        " that both ends had time to agree on: somebody wrote past the triggers, at the site or"
+        " here, or a disk failed. `mes-central verify --site SITE` names them, with both values;"
+        " `--repair` sends the centre's rows down and takes what only the site has.",
+    ),
     "MES-REFUSED": (
         "degraded: for a day",
         "Messages that nobody could read: damaged, forged for another site, or of a later"

@@ -190,6 +190,8 @@ def _in_full(each: SiteVerdict, verdict: Verdict) -> Iterator[str]:
         f"  parked    {number(site.parked)} for a person, {number(site.waiting)} wait for others,"
         f" {number(site.refused)} messages refused in a day"
     )
+    same = f"{number(site.differing)} rows differ" if site.differing else "all rows are the same"
+    yield f"  compared  {_since(site.compared_at, at)}{f': {same}' if site.compared_at else ''}"
     yield f"  clock     {_clock(site.clock_offset_ms)} against the centre, at the last hello"
     yield f"  epoch     {site.epoch or '-'}  worker {site.worker or '-'}"
     yield from _why(each.reasons)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
 #: Reports that are kept of a site, the latest.
-REPORTS_MAX: Final = 50
+REPORTS_MAX: Final = 10
 
 
 async def keep(

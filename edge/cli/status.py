@@ -90,6 +90,7 @@ def lines(verdict: Verdict) -> Iterator[str]:
         ("conflicts", _conflicts(picture)),
         ("parked", _parked(picture)),
         ("protected", _protected(picture)),
+        ("compared", _compared(picture)),
         ("clock", _clock(picture)),
         ("store", _store(picture)),
     ):
@@ -220,6 +221,16 @@ def _protected(picture: Picture) -> str:
     )
     oldest = look.age(picture.age(kept.oldest_ms))
     return f"{through}, safe up to {safe}; {number} kept, the oldest {oldest}"
+
+
+def _compared(picture: Picture) -> str:
+    compared = picture.compared
+    if compared.at_ms is None:
+        return "with the centre's rows: not yet"
+    ago = look.age(picture.age(compared.at_ms))
+    differing = counted(compared.differing, "row differs", "rows differ")
+    found = differing if compared.differing else "all the same"
+    return f"with the centre's rows {ago} ago: {found}"
 
 
 def _clock(picture: Picture) -> str:

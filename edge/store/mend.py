@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from shared.catalog import Table
 
 #: Comparisons whose reports are kept.
-REPORTS_MAX: Final = 30
+REPORTS_MAX: Final = 10
 
 
 def resend(opened: Opened, table: Table, ids: Sequence[str]) -> int:

@@ -14,6 +14,7 @@ from edge.picture import (
     Backlog,
     Centre,
     Clock,
+    Compared,
     Conflicts,
     Feed,
     Kept,
@@ -116,6 +117,7 @@ CASES: dict[str, tuple[dict[str, Any], Level, str]] = {
     ),
     "MES-REVIEWS": ({"conflicts": Conflicts(open=1)}, Level.DEGRADED, "needs a look"),
     "MES-PARKED": ({"unapplied": Unapplied(parked=1)}, Level.DEGRADED, "needs a look"),
+    "MES-DIFFERS": ({"compared": Compared(differing=2)}, Level.DEGRADED, "needs a look"),
     "MES-ASIDE": ({"unapplied": Unapplied(aside={"unique": 2})}, Level.DEGRADED, "needs a look"),
     "MES-CLOCK": ({"clock": Clock(offset_ms=-6_000)}, Level.DEGRADED, "needs a look"),
     "MES-DISK-LOW": (
@@ -254,8 +256,8 @@ def test_where_backups_are_marked_the_status_shows_until_when_the_oldest_protect
 
 def test_the_clock_line_shows_offset_and_drift_bound():
     text = [*lines(judge(replace(WELL, clock=Clock(offset_ms=-7200, measured_at_ms=NOW))))]
-    assert "7.2 s ahead of the centre's" in text[8]
-    assert "counts up to 5 min" in text[8]
+    assert "7.2 s ahead of the centre's" in text[9]
+    assert "counts up to 5 min" in text[9]
 
 
 def test_the_document_for_programs_holds_all_of_it():
