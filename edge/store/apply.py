@@ -56,12 +56,6 @@ class FeedOutcome:
     acked_n: int
     #: Rows that came with the entries.
     rows: int = 0
-    #: Conflicts among them, for the operator's counter.
-    conflicts_seen: int = 0
-    #: Rows that had to be set aside.
-    aside: int = 0
-    #: GAP: the position of the shared feed that the entry waits for; 0 where it misses another one.
-    waits_for_shared: int = 0
     #: Why the verdict is GAP or FORK, in words.
     reason: str = ""
 
@@ -76,9 +70,6 @@ class _Step:
     applied: int = 0
     verdict: Verdict = Verdict.SKIP
     rows: int = 0
-    conflicts_seen: int = 0
-    aside: int = 0
-    waits_for_shared: int = 0
     reason: str = ""
     links: dict[str, list[Position]] = field(default_factory=dict)
 
@@ -124,9 +115,6 @@ def _added(before: FeedOutcome | None, step: _Step) -> FeedOutcome:
         verdict=Verdict.APPLY if settled and any_applied else step.verdict,
         acked_n=step.at.acked_n,
         rows=earlier.rows + step.rows,
-        conflicts_seen=earlier.conflicts_seen + step.conflicts_seen,
-        aside=earlier.aside + step.aside,
-        waits_for_shared=step.waits_for_shared,
         reason=step.reason,
     )
 
@@ -184,7 +172,6 @@ def _check(step: _Step, entry: FeedEntry, body: bytes) -> Verdict:
         step.reason = f"the centre decided on n {ack.n}, this store has made {at.last_n} only"
         return Verdict.FORK
     if entry.scope != SHARED and entry.shared_pos > at.shared.n and _may_wait(step, entry):
-        step.waits_for_shared = entry.shared_pos
         step.reason = f"entry {entry.pos} needs the shared feed up to {entry.shared_pos}"
         return Verdict.GAP
     at.waits_since_ms = None if entry.scope != SHARED else at.waits_since_ms
@@ -240,8 +227,6 @@ def _apply_run(step: _Step, last: FeedEntry) -> None:
     bring_back(applying)
     applying.note_asides()
     step.rows += applying.rows
-    step.conflicts_seen += applying.conflicts_seen
-    step.aside += applying.aside
 
 
 def _kept(connection: sqlite3.Connection, scope: str) -> Iterator[FeedEntry]:

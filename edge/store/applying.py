@@ -31,7 +31,6 @@ class Applying:
     #: Number of the snapshot that is being loaded; 0 for a feed.
     snapshot: int = 0
     rows: int = 0
-    conflicts_seen: int = 0
     #: (table, code, reason) -> ids of the rows that were set aside.
     set_aside: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)
     _targets: dict[str, Target | None] = field(default_factory=dict)
@@ -65,11 +64,6 @@ class Applying:
     def touched(self) -> set[str]:
         """Return the tables of which something was applied."""
         return {name for name, target in self._targets.items() if target is not None}
-
-    @property
-    def aside(self) -> int:
-        """Return how many rows were set aside and not brought back."""
-        return sum(map(len, self.set_aside.values()))
 
     def note_asides(self) -> None:
         """Tell the operator what was set aside, one event for each table and reason."""

@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from edge.store.target import Received, Target
     from shared.changes import Value
 
-_CONFLICTS: Final = "sync_conflicts"
-
 
 @dataclass(frozen=True, slots=True)
 class Head:
@@ -67,8 +65,6 @@ def land(applying: Applying, block: HeadBlock, schema: int) -> None:
         extra.keep_rows(applying, block, schema)
         return
     knock_on.drain(applying)
-    if block.table == _CONFLICTS and block.fate is Fate.PUT:
-        applying.conflicts_seen += len(block)
     if target.table.fact and block.fate is Fate.PUT:
         _land_facts(applying, target, block, schema)
         return

@@ -119,7 +119,8 @@ def test_an_entry_waits_for_the_shared_rows_that_it_may_refer_to(plant):
     part = plant.shared.entry(put("parts", {"id": uid(50), "code": "A"}, order=1, site=SHARED))
     entry = plant.own.entry(order(1), shared_pos=1)
     outcome = plant.receive(entry)
-    assert (outcome.applied, outcome.verdict, outcome.waits_for_shared) == (0, Verdict.GAP, 1)
+    assert (outcome.applied, outcome.verdict) == (0, Verdict.GAP)
+    assert outcome.reason == "entry 1 needs the shared feed up to 1"
     assert plant.receive(part, entry).applied == 2
 
 
@@ -193,13 +194,6 @@ def test_a_large_batch_of_entries_lets_programs_write_in_between(plant, monkeypa
     outcome = plant.receive(*(plant.own.entry(order(k)) for k in range(1, 8)))
     assert (outcome.applied, outcome.rows, outcome.verdict) == (7, 7, Verdict.APPLY)
     assert len(begun) == 4
-
-
-def test_the_outcome_counts_the_conflicts_that_an_operator_should_see(plant):
-    outcome = plant.take(
-        put("sync_conflicts", *({"id": uid(k), "policy": "site"} for k in (1, 2)), order=1)
-    )
-    assert outcome.conflicts_seen == 2
 
 
 # --- the trail ----------------------------------------------------------------------------------
