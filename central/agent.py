@@ -30,6 +30,7 @@ from central.partitions import make_ahead
 from central.relay import Relay
 from central.retention import Kept
 from central.store import CentralStore
+from central.store.lives import life_now
 from central.upkeep import keep_up
 from shared.errors import ConsumerGone, Fatal, Transient
 from shared.observe import note
@@ -125,6 +126,7 @@ async def _relay(settings: CentralSettings, catalog: Catalog, link: Link) -> Non
         _connection(settings, autocommit=True) as publishing,
         _connection(settings, autocommit=True) as listening,
     ):
+        await life_now(listening)
         relay = Relay(listening, publishing, Sequencer(sequencing, catalog), link)
         await relay.run(now_ms)
 

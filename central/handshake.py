@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 from central.feed import feed_position
 from central.store import CentralStore, epochs
 from central.store.finish import stop
-from central.store.salvage import life_of
+from central.store.lives import first_unmet, life_now
 from shared.changes import GENESIS, SHARED, Position
 from shared.errors import ForkedHistory, SyncError
 from shared.observe import note
@@ -56,6 +56,7 @@ class Handshake:
         waiting = await self.waiting(site)
         said = Hello.read(asked)
         async with self.pool.connection() as connection:
+            now = await life_now(connection)
             known, safe_n = await _known(connection, site, said)
             welcome, why = judge(site, said, known)
             if welcome in (Welcome.OK, Welcome.BEHIND):
@@ -80,6 +81,7 @@ class Handshake:
             "waiting": waiting,
             "ends": [known.own.end.n, known.shared.end.n],
             "schema": self.catalog.version,
+            "life": now.id,
         }
 
     async def link(self, site: str, asked: Fields) -> Fields:
@@ -113,10 +115,12 @@ class Handshake:
         return closed.fields()
 
     async def life(self, site: str, asked: Fields) -> Fields:
-        """Tell a site that knows more than we do which versions we can't know: any later one."""
-        del site, asked
+        """Tell a site that knows more than we do which versions we may not know: any later one."""
+        del site
         async with self.pool.connection() as connection:
-            return {"max_order": (await life_of(connection)).max_order}
+            now = await life_now(connection)
+            life = await first_unmet(connection, asked["lives"]) or now
+            return {"life": life.id, "held_order": life.held_order}
 
     async def home(self, site: str, asked: Fields) -> Fields:
         """Take in some of what the site knows of our lost history; at the end, agree with it."""
@@ -124,7 +128,7 @@ class Handshake:
             if "chunk" in asked:
                 blocks = codec.decode_chunk(bytes(asked["chunk"]))
                 store = CentralStore(connection, self.catalog)
-                return dict(await store.take_home(site, blocks))
+                return dict(await store.take_home(site, str(asked["life"]), blocks))
             n, before = asked["before_first"]
             known = epochs.Known(
                 site, str(asked["epoch"]), int(asked["included_n"]),
@@ -162,11 +166,11 @@ async def _known(connection: AsyncConnection[Any], site: str, said: Hello) -> tu
             safe_n = safe
             acked = await epochs.link_hash(connection, site, epoch, said.acked_n)
         chains[epoch] = KnownChain(Position(n, bytes(own)), included_n, is_closed, acked)
-    feeds = [
-        await _known_feed(connection, scope, at)
-        for scope, at in ((site, said.own), (SHARED, said.shared))
-    ]
-    return Known(row[0], row[1], chains, *feeds), safe_n
+    life = await first_unmet(connection, said.lives)
+    own = await _known_feed(connection, site, said.own)
+    shared = await _known_feed(connection, SHARED, said.shared)
+    held_order = None if life is None else life.held_order
+    return Known(row[0], row[1], chains, own, shared, held_order), safe_n
 
 
 async def _known_feed(connection: AsyncConnection[Any], scope: str, at: Position) -> KnownFeed:

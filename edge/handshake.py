@@ -61,30 +61,42 @@ class Handshake:
 
         Raises ForkedHistory where a person has to look.
         """
-        healed = False
+        healed, tell = False, False
         while True:
-            said = await self.thread.run(self.store.hello)
+            said = await self.thread.run(self.store.hello, with_order=tell)
             answer, offset_ms = await self._say(said, sent_n)
-            welcome, why = Welcome(answer["verdict"]), str(answer["why"])
-            if welcome is Welcome.STOP:
-                raise ForkedHistory(why)
-            if welcome is Welcome.LOST:
-                self.met.clear()
-                await homecoming.bring_home(self.link, self.store, self.thread, self.site, answer)
-                healed = True
-                continue
-            applied_n = int(answer["applied_n"])
-            if welcome is not Welcome.BEHIND and await self._has(answer):
-                if welcome is Welcome.SNAPSHOT:
-                    await self.thread.run(self.store.want_snapshot, why, now_ms())
-                self.met.set()
+            welcome = Welcome(answer["verdict"])
+            if welcome is Welcome.TELL:
+                tell = True
+            elif welcome in (Welcome.OK, Welcome.SNAPSHOT) and await self._has(answer):
+                await self._meet(said, answer)
                 return Agreed(answer, healed, offset_ms)
-            if await self._was_overtaken(said, applied_n):
-                continue
+            else:
+                healed |= await self._mend(said, answer)
+
+    async def _meet(self, said: Hello, answer: dict[str, Any]) -> None:
+        if answer["verdict"] == Welcome.SNAPSHOT:
+            await self.thread.run(self.store.want_snapshot, str(answer["why"]), now_ms())
+        if answer["life"] not in said.lives:
+            await self.thread.run(self.store.meet, str(answer["life"]))
+        self.met.set()
+
+    async def _mend(self, said: Hello, answer: dict[str, Any]) -> bool:
+        """Do what is to be done before both can agree; return whether anything was."""
+        welcome, why = Welcome(answer["verdict"]), str(answer["why"])
+        applied_n = int(answer["applied_n"])
+        if welcome is Welcome.STOP:
+            raise ForkedHistory(why)
+        if welcome is Welcome.LOST:
             self.met.clear()
-            why = why or f"the store of {self.site} has another n {applied_n} than the centre"
-            await self._begin_epoch(said, applied_n, why)
-            healed = True
+            await homecoming.bring_home(self.link, self.store, self.thread, self.site, answer)
+            return True
+        if await self._was_overtaken(said, applied_n):
+            return False
+        self.met.clear()
+        why = why or f"the store of {self.site} has another n {applied_n} than the centre"
+        await self._begin_epoch(said, applied_n, why)
+        return True
 
     async def _say(self, said: Hello, sent_n: int) -> tuple[dict[str, Any], int]:
         asked_at = now_ms()

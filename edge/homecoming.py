@@ -33,33 +33,34 @@ async def bring_home(
     """
     why = str(answer["why"])
     note(_log, "the centre went back", level=logging.WARNING, why=why)
-    life = await _ask(link, site, "life", {})
-    lost = Lost(int(life["max_order"]), int(answer["applied_n"]))
+    said = await thread.run(store.hello)
+    life = await _ask(link, site, "life", {"lives": list(said.lives)})
+    lost = Lost(int(life["held_order"]), int(answer["applied_n"]))
     rows, chunks = 0, store.tips(lost, now_ms())
     while (blocks := await thread.run(next, chunks, None)) is not None:
-        rows += await _tell(link, site, blocks)
-    said = await thread.run(store.hello)
+        rows += await _tell(link, site, str(life["life"]), blocks)
+    included_n, again = await thread.run(store.included, lost)
     before = await thread.run(store.before_first)
     fields = said.fields()
     await _ask(
         link, site, "home",
         {
-            "epoch": said.epoch, "included_n": said.acked_n, "lineage": fields["lineage"],
+            "epoch": said.epoch, "included_n": included_n, "lineage": fields["lineage"],
             "before_first": [before.n, before.hash], "why": why, "rows": rows,
-            "again": await thread.run(store.parked_again, lost),
+            "again": again,
         },
     )  # fmt: skip
     told = f"{why}: {rows} rows were brought home"
     await thread.run(store.begin_anew, lost, told, now_ms())
-    note(_log, "brought home", level=logging.WARNING, rows=rows, included_n=said.acked_n)
+    note(_log, "brought home", level=logging.WARNING, rows=rows, included_n=included_n)
 
 
-async def _tell(link: Link, site: str, blocks: Sequence[HeadBlock]) -> int:
+async def _tell(link: Link, site: str, life: str, blocks: Sequence[HeadBlock]) -> int:
     """Send blocks in one question, or in halves where they are too large for one."""
     chunk = codec.encode_chunk(blocks)
     if len(chunk) > _CHUNK_BYTES_MAX and sum(map(len, blocks)) > 1:
-        return sum([await _tell(link, site, half) for half in _halves(blocks)])
-    counts = await _ask(link, site, "home", {"chunk": chunk})
+        return sum([await _tell(link, site, life, half) for half in _halves(blocks)])
+    counts = await _ask(link, site, "home", {"chunk": chunk, "life": life})
     return int(counts["rows"])
 
 

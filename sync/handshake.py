@@ -25,6 +25,7 @@ class Welcome(StrEnum):
     SNAPSHOT = "snapshot"  #: the feed no longer goes back to where the edge stands
     BEHIND = "behind"  #: the edge is an older copy of itself, or a new store: it begins a new epoch
     LOST = "lost"  #: the centre is an older copy of itself: the edge brings home what it knows
+    TELL = "tell"  #: the server was started since: say hello with the highest order, too
     STOP = "stop"  #: a person has to look
 
 
@@ -100,6 +101,10 @@ class Hello:
     shared: Position
     lineage: tuple[Closure, ...] = ()
     needs_snapshot: bool = False
+    #: Lives of the centre's server in which both agreed, the latest last.
+    lives: tuple[str, ...] = ()
+    #: Highest order of any version that the store has; None where it was not asked for.
+    max_order: int | None = None
 
     @classmethod
     def read(cls, said: Mapping[str, Any]) -> Self:
@@ -117,6 +122,8 @@ class Hello:
                 shared=Position(int(said["shared"][0]), bytes(said["shared"][1])),
                 lineage=read_lineage(said["lineage"]),
                 needs_snapshot=bool(said["needs_snapshot"]),
+                lives=tuple(map(str, said["lives"])),
+                max_order=said.get("max_order"),
             )
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise MalformedMessage(f"the hello can't be read: {error!r}") from error
@@ -135,6 +142,8 @@ class Hello:
             "shared": [self.shared.n, self.shared.hash],
             "lineage": [[each.epoch, each.fork_n, each.closed_n] for each in self.lineage],
             "needs_snapshot": self.needs_snapshot,
+            "lives": list(self.lives),
+            "max_order": self.max_order,
         }
 
 
@@ -169,6 +178,9 @@ class Known:
     chains: Mapping[str, KnownChain] = field(default_factory=dict)
     own: KnownFeed = KnownFeed(Position(0, b""))
     shared: KnownFeed = KnownFeed(Position(0, b""))
+    #: Highest order that was there when the first life began that the site has not met; None where
+    #: it has met that of now.
+    held_order: int | None = None
 
 
 def judge(site: str, said: Hello, known: Known) -> tuple[Welcome, str]:
@@ -180,11 +192,12 @@ def judge(site: str, said: Hello, known: Known) -> tuple[Welcome, str]:
             f"the store of {site} is {known.instance}, this one is {said.instance}: if it takes"
             f" the other's place, run `mes-edge moved` there, or `mes-central sites release {site}`"
         )
+    if known.held_order is not None and said.max_order is None:
+        return Welcome.TELL, ""
     if why := _centre_went_back(site, said, known):
         return Welcome.LOST, why
-    if why := _edge_went_back(site, said, known):
-        return Welcome.BEHIND, why
-    return Welcome.OK, ""
+    why = _edge_went_back(site, said, known)
+    return (Welcome.BEHIND if why else Welcome.OK), why
 
 
 def _centre_went_back(site: str, said: Hello, known: Known) -> str:
@@ -197,6 +210,8 @@ def _centre_went_back(site: str, said: Hello, known: Known) -> str:
     before = [known.chains.get(each.epoch) for each in said.lineage]
     if not all(each and each.is_closed for each in before):
         return f"the centre closed an epoch of {site} and no longer knows it"
+    if known.held_order is not None and (said.max_order or 0) > known.held_order:
+        return f"{site} knows of later decisions than the centre does"
     # What a store followed counts no more where it needs a snapshot.
     return "" if said.needs_snapshot else _feeds_went_back(site, said, known)
 

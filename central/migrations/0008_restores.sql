@@ -21,11 +21,19 @@ CREATE UNLOGGED TABLE sync.verified (
     started_at  timestamptz NOT NULL DEFAULT pg_postmaster_start_time()
 );
 
--- Where this life of the server began: above its order lies what was written since.
-CREATE UNLOGGED TABLE sync.life (
+-- Every start of the server that was noticed: it may have been started as an older copy of itself. The
+-- table is restored with the rest, the pointer to the life of now is not.
+CREATE TABLE sync.life (
+    no          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id          uuid   NOT NULL UNIQUE DEFAULT gen_random_uuid(),
+    started_ms  bigint NOT NULL,
+    held_order  bigint NOT NULL,       -- highest order of any version that was there then
+    order_here  bigint NOT NULL        -- of no version: above those, below all that was written since
+);
+CREATE UNLOGGED TABLE sync.life_now (
     one         boolean     PRIMARY KEY CHECK (one),
     started_at  timestamptz NOT NULL,
-    max_order   bigint      NOT NULL
+    life        uuid        NOT NULL
 );
 
 CREATE FUNCTION sync.is_verified(_site text) RETURNS boolean LANGUAGE sql STABLE

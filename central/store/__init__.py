@@ -112,9 +112,12 @@ class CentralStore:
             )
         )  # fmt: skip
 
-    async def take_home(self, site: str, blocks: Sequence[HeadBlock]) -> dict[str, int]:
-        """Take in rows of a history that the centre lost, as a site knows them; count them."""
-        return await salvage.take_home(self._session, site, blocks)
+    async def take_home(self, site: str, life: str, blocks: Sequence[HeadBlock]) -> dict[str, int]:
+        """Take in rows of a history that the centre lost, as a site knows them; count them.
+
+        ``life`` is the first of the server's lives that the site has not met.
+        """
+        return await salvage.take_home(self._session, site, life, blocks)
 
     async def position(self, site: str, epoch: str) -> Position | None:
         """Return how far a site's chain is decided, None where the epoch is not known."""

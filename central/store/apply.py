@@ -8,9 +8,11 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from central.store import spool
+from central.store.changeset import Source
 from central.store.faults import apply_around, is_fault
 from central.store.gate import Gate, Judged, judged
 from central.store.outcome import RunOutcome, added
+from central.store.parking import send_heads
 from central.store.run import apply_parts, apply_transactions
 from central.store.transaction import in_one_transaction
 from sync.protocol import Verdict
@@ -22,8 +24,10 @@ if TYPE_CHECKING:
 
     from central.store.applying import Applying
     from central.store.batch import Incoming
+    from central.store.changeset import Origin
     from central.store.leases import Lease
     from central.store.session import Session
+    from central.store.spool import Whole
     from shared.changes import ChangeBlock, Part, SyncTransaction
 
 
@@ -85,8 +89,30 @@ async def _apply_fresh(
         for sent in todo.accepted
         if sent.tx_id not in gate.applied and first[sent.tx_id] == sent.hash
     ]
+    for sent in todo.accepted:
+        if sent.tx_id in gate.applied:
+            await _tell_again(applying, sent.blocks, by_hash[sent.hash].origin)
     await apply_transactions(applying, fresh, gate.included_n)
     return replace(todo, skipped=todo.skipped + len(todo.accepted) - len(fresh))
+
+
+async def _apply_whole(applying: Applying, gate: Gate, whole: Whole, todo: Judged) -> Judged:
+    if whole.part.tx_id not in gate.applied:
+        await apply_parts(applying, whole, gate.included_n)
+        return todo
+    async for blocks in whole.each(applying.connection):
+        await _tell_again(applying, blocks, whole.origin)
+    return replace(todo, skipped=1)
+
+
+async def _tell_again(applying: Applying, blocks: Sequence[ChangeBlock], origin: Origin) -> None:
+    """Send the heads of a transaction's rows that had its effect under another number.
+
+    Its store was put back to a copy and can't know what became of it: an ack without heads would
+    say that all was taken as it was written.
+    """
+    sources = (Source(block, row, origin) for block in blocks for row in range(len(block)))
+    await send_heads(applying, sources)
 
 
 async def apply_spooled(session: Session, part: Part, lease: Lease) -> RunOutcome:
@@ -102,10 +128,7 @@ async def apply_spooled(session: Session, part: Part, lease: Lease) -> RunOutcom
             return todo
         if whole is None:
             return Judged([], Verdict.GAP, gate.position, 0)
-        if part.tx_id in gate.applied:
-            return replace(todo, skipped=1)
-        await apply_parts(applying, whole, gate.included_n)
-        return todo
+        return await _apply_whole(applying, gate, whole, todo)
 
     try:
         # Not bold: so much is not done again for one row.

@@ -11,7 +11,8 @@ here; the rows go through the same groups as what sites send.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from central.canonical import column_expressions
@@ -20,10 +21,12 @@ from central.store.changeset import Origin, Rows
 from central.store.finish import finish_alone
 from central.store.groups import apply_group
 from central.store.literals import array
+from central.store.lives import life_of
 from central.store.parking import park
 from central.store.statements import target
 from shared.catalog import Kind
 from shared.changes import SHARED, ChangeBlock, Fate, HeadBlock, Op
+from shared.errors import MalformedMessage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,39 +34,10 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
     from central.store.applying import Applying
+    from central.store.lives import Life
     from central.store.session import Session
     from shared.catalog import Column, Table
     from shared.changes import Value
-
-
-@dataclass(frozen=True, slots=True)
-class Life:
-    """One life of the server, from its start; before it lies what the backup held."""
-
-    started_ms: int
-    #: Highest order of any version that the backup held.
-    max_order: int
-
-
-async def life_of(connection: AsyncConnection[Any]) -> Life:
-    """Return the life of the server, and note where it began where nobody has yet.
-
-    To be called soon after each start: what is written before it counts as held by the backup.
-    """
-    await connection.execute(
-        """INSERT INTO sync.life (one, started_at, max_order)
-           SELECT true, pg_postmaster_start_time(), coalesce(max(ord), 0) FROM sync.head
-           WHERE NOT EXISTS (SELECT FROM sync.life WHERE started_at = pg_postmaster_start_time())
-           HAVING NOT EXISTS (SELECT FROM sync.life WHERE started_at = pg_postmaster_start_time())
-           ON CONFLICT (one) DO UPDATE SET started_at = excluded.started_at,
-               max_order = excluded.max_order"""
-    )
-    cursor = await connection.execute(
-        "SELECT floor(extract(epoch FROM started_at) * 1000)::bigint, max_order FROM sync.life"
-    )
-    row = await cursor.fetchone()
-    assert row is not None
-    return Life(*row)
 
 
 @dataclass(slots=True)
@@ -78,8 +52,15 @@ class _Standing:
     created_at: str = ""
 
 
-async def take_home(session: Session, site: str, blocks: Iterable[HeadBlock]) -> dict[str, int]:
-    """Take in tips that a site knows, those that are known already left out; return the counts."""
+async def take_home(
+    session: Session, site: str, life: str, blocks: Iterable[HeadBlock]
+) -> dict[str, int]:
+    """Take in tips that a site knows, those that are known already left out; return the counts.
+
+    ``life`` is the first one that the site had not met: what was written since its beginning it
+    can't have seen.
+    """
+    since = await session.transaction(partial(_life, life))
     counts = {"rows": 0, "parked": 0}
     for told in blocks:
         if told.table not in session.catalog or session.catalog.table(told.table).fact:
@@ -90,9 +71,16 @@ async def take_home(session: Session, site: str, blocks: Iterable[HeadBlock]) ->
             if not _has_say(table, site, owner):
                 continue
             places = [row for row, each in enumerate(block.sites) if each == owner]
-            done = await _take(session, _Tips(table, site, owner, block, places))
+            done = await _take(session, _Tips(table, site, owner, block, places, since))
             counts = {name: counts[name] + done[name] for name in counts}
     return counts
+
+
+async def _life(life: str, connection: AsyncConnection[Any]) -> Life:
+    found = await life_of(connection, life)
+    if found is None:
+        raise MalformedMessage(f"the centre has had no life {life}")
+    return found
 
 
 def _has_say(table: Table, site: str, owner: str) -> bool:
@@ -128,7 +116,7 @@ class _Tips:
     owner: str
     block: HeadBlock
     places: list[int]
-    life: Life = field(default_factory=lambda: Life(0, 0))
+    life: Life
 
     def of(self, column: Sequence[Any]) -> list[Any]:
         return [column[place] for place in self.places]
@@ -141,7 +129,6 @@ async def _take(session: Session, tips: _Tips) -> dict[str, int]:
         await session.make_partitions(Partition(table.name, tips.owner, m) for m in months)
 
     async def work(connection: AsyncConnection[Any]) -> tuple[Applying, dict[str, int]]:
-        tips.life = await life_of(connection)
         moment = await (await connection.execute(_NOW)).fetchone()
         applying = await session.applying(
             connection, tips.owner, now=moment[0] if moment else "", is_waiting=True
@@ -149,6 +136,7 @@ async def _take(session: Session, tips: _Tips) -> dict[str, int]:
         pieces = [rows for rows in await _rows(applying, tips) if rows.ids]
         refused = await apply_group(applying, pieces)
         await park(applying, refused)
+        await _note_overruled(applying, tips, pieces)
         await _mark(applying, tips)
         await finish_alone(applying)
         rows = sum(map(len, pieces))
@@ -160,6 +148,32 @@ async def _take(session: Session, tips: _Tips) -> dict[str, int]:
 
 
 _NOW: Final = b"""SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
+
+
+async def _note_overruled(applying: Applying, tips: _Tips, pieces: Sequence[Rows]) -> None:
+    """Note the versions of tips that don't stand alone: before all that was written since.
+
+    What the site wrote on top of one is then known to have seen it, and nothing later.
+    """
+    for rows in pieces:
+        await applying.connection.execute(
+            b"""INSERT INTO sync.version
+                    (site_id, table_no, id, ord, version, op, mask, origin, at_ms, lost)
+                SELECT %(site)s, %(table_no)s, k.id, %(order)s, k.version, %(op)s::"char",
+                       %(mask)s, %(site)s, %(at_ms)s, true
+                FROM unnest(%(ids)s::uuid[], %(versions)s::uuid[]) AS k (id, version)
+                WHERE NOT EXISTS (
+                    SELECT FROM sync.version AS v WHERE v.site_id = %(site)s
+                    AND v.table_no = %(table_no)s AND v.id = k.id AND v.version = k.version)
+                ON CONFLICT DO NOTHING""",
+            {
+                "site": applying.site, "table_no": applying.no(tips.table),
+                "order": tips.life.order_here, "op": rows.op.value,
+                "mask": tips.table.mask(column.name for column in rows.columns),
+                "at_ms": tips.life.started_ms, "ids": array(Kind.UUID, rows.ids),
+                "versions": array(Kind.UUID, rows.tx_ids),
+            },
+        )  # fmt: skip
 
 
 async def _mark(applying: Applying, tips: _Tips) -> None:
@@ -177,7 +191,7 @@ async def _mark(applying: Applying, tips: _Tips) -> None:
               AND ord > %(order)s AND version = ANY(%(versions)s::uuid[])""",
         {
             "site": applying.site, "table_no": applying.no(tips.table),
-            "ids": array(Kind.UUID, tips.of(tips.block.ids)), "order": tips.life.max_order,
+            "ids": array(Kind.UUID, tips.of(tips.block.ids)), "order": tips.life.order_here,
             "versions": array(Kind.UUID, foreign),
         },
     )  # fmt: skip
@@ -285,7 +299,7 @@ def _given(applying: Applying, tips: _Tips) -> dict[str, Any]:
         "site": applying.site,
         "table_no": applying.no(tips.table),
         "ids": array(Kind.UUID, tips.of(tips.block.ids)),
-        "order": tips.life.max_order,
+        "order": tips.life.order_here,
     }
 
 

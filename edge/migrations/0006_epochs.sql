@@ -8,5 +8,8 @@ CREATE TABLE _sync_epoch (
     at_ms    INTEGER NOT NULL
 ) STRICT;
 
+-- Lives of the centre's server in which both ends agreed.
+CREATE TABLE _sync_life (no INTEGER PRIMARY KEY, life TEXT NOT NULL UNIQUE) STRICT;
+
 -- Where the file was before a person said that it had been moved: the centre knows it by that.
 ALTER TABLE _sync_site ADD COLUMN moved_from TEXT;

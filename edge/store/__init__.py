@@ -92,9 +92,14 @@ class EdgeStore:
         """Return where the store stands."""
         return position.read(self.opened.connection)
 
-    def hello(self) -> Hello:
+    def hello(self, *, with_order: bool = False) -> Hello:
         """Return what the store says of itself on each connect."""
-        return epochs.hello(self.opened.connection)
+        return epochs.hello(self.opened.connection, with_order=with_order)
+
+    def meet(self, life: str) -> None:
+        """Remember a life of the centre's server in which both ends agreed."""
+        with writing(self.opened.connection):
+            epochs.meet(self.opened.connection, life)
 
     def link_hash(self, n: int) -> bytes | None:
         """Return the hash of an own transaction; None where it is not kept any more."""
@@ -108,9 +113,9 @@ class EdgeStore:
         """Give what the store knows of a history that the centre lost."""
         return homecoming.tips(self.opened, lost, self._drained(now_ms))
 
-    def parked_again(self, lost: homecoming.Lost) -> list[tuple[str, str, str]]:
-        """Return tx_id, table and id of the rows that are to be tried again with it."""
-        return homecoming.parked_again(self.opened, lost)
+    def included(self, lost: homecoming.Lost) -> tuple[int, list[tuple[str, str, str]]]:
+        """Return up to where own writes are in the tips, and those that are not all the same."""
+        return homecoming.included(self.opened, lost)
 
     def before_first(self) -> Position:
         """Return the link before the first transaction that can still be sent."""

@@ -44,9 +44,18 @@ class Begun:
     sent_before: dict[str, int] = field(default_factory=dict)
 
 
-def hello(connection: sqlite3.Connection) -> Hello:
-    """Return what the store says of itself on each connect."""
+#: Lives of the centre's server that are remembered.
+_LIVES_MAX = 200
+
+
+def hello(connection: sqlite3.Connection, *, with_order: bool = False) -> Hello:
+    """Return what the store says of itself on each connect.
+
+    ``with_order`` reads all versions; it is asked for once in each life of the centre's server.
+    """
     at = position.read(connection)
+    lives = connection.execute("SELECT life FROM _sync_life ORDER BY no")
+    order = connection.execute("SELECT coalesce(max(ord), 0) FROM _sync_row") if with_order else ()
     lineage = connection.execute("SELECT epoch, fork_n, closed_n FROM _sync_epoch ORDER BY no")
     return Hello(
         instance=at.instance,
@@ -60,6 +69,16 @@ def hello(connection: sqlite3.Connection) -> Hello:
         shared=at.shared,
         lineage=tuple(Closure(*each) for each in lineage),
         needs_snapshot=at.needs_snapshot,
+        lives=tuple(life for (life,) in lives),
+        max_order=next((highest for (highest,) in order), None),
+    )
+
+
+def meet(connection: sqlite3.Connection, life: str) -> None:
+    """Remember a life of the centre's server in which both ends agreed. Inside a transaction."""
+    connection.execute("INSERT OR IGNORE INTO _sync_life (life) VALUES (?)", (life,))
+    connection.execute(
+        "DELETE FROM _sync_life WHERE no <= (SELECT max(no) FROM _sync_life) - ?", (_LIVES_MAX,)
     )
 
 

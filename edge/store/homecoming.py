@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgpack
 
 from edge.sql_text import quoted
-from edge.store import position, snapshot
+from edge.store import cursor, position, snapshot
 from edge.store.open import lenient, silent
 from shared.changes import GENESIS, ChangeBlock, Fate, HeadBlock, Op, Position
 from sync import codec
@@ -70,12 +70,47 @@ def tips(opened: Opened, lost: Lost, drained: DrainedFirst) -> Iterator[list[Hea
             after = page[-1][0]
 
 
-def parked_again(opened: Opened, lost: Lost) -> list[tuple[str, str, str]]:
-    """Return tx_id, table and id of own rows that had not taken effect: they are tried again."""
-    return opened.connection.execute(
-        f"SELECT p.tx_id, p.table_name, p.row_id FROM sync_parked p WHERE {_PARKED_AGAIN}",
-        (lost.applied_n,),
+def included(opened: Opened, lost: Lost) -> tuple[int, list[tuple[str, str, str]]]:
+    """Return up to which n own writes are in the tips, and those rows in which they are not.
+
+    These, by tx_id, table and id, are: what is parked; what a snapshot that was being loaded has
+    not reached; and what was written on rows that are gone here and are not ours to tell.
+    """
+    connection = opened.connection
+    at, loading = cursor.read(connection), snapshot.state(connection)
+    ack = loading.manifest.ack if loading is not None else None
+    upto = max(at.acked_n, ack.n) if ack is not None and ack.epoch == at.epoch else at.acked_n
+    again = connection.execute(
+        f"""SELECT p.tx_id, p.table_name, p.row_id FROM sync_parked p WHERE {_PARKED_AGAIN}
+        UNION SELECT o.tx_id, t.name, w.id FROM _sync_pending w
+        JOIN _sync_table t ON t.no = w.table_no
+        JOIN _sync_out o ON o.epoch = ? AND o.n = w.n AND o.part = 0 WHERE w.n <= ?""",
+        (lost.applied_n, at.epoch, upto),
     ).fetchall()
+    return upto, again + list(_untold(opened, lost, upto))
+
+
+def _untold(opened: Opened, lost: Lost, upto: int) -> Iterator[tuple[str, str, str]]:
+    """Give own writes on rows that several sites share and that are gone here."""
+    shared = [t for t in opened.catalog.tables if not t.fact and t.share != ("site_id",)]
+    gone = {
+        (table.name, row_id)
+        for table in shared
+        for (row_id,) in opened.connection.execute(
+            "SELECT id FROM _sync_row WHERE table_no = ? AND gone > 0 AND ord > ?",
+            (opened.numbers[table.name], lost.max_order),
+        )
+    }
+    if not gone:
+        return
+    sent = opened.connection.execute(
+        "SELECT n, tx_id FROM _sync_out WHERE epoch = (SELECT epoch FROM _sync_site)"
+        " AND part = 0 AND n > ? AND n <= ?",
+        (lost.applied_n, upto),
+    ).fetchall()
+    for n, tx_id in sent:
+        for block in _blocks_of(opened, n):
+            yield from ((tx_id, block.table, i) for i in block.ids if (block.table, i) in gone)
 
 
 _PARKED_AGAIN: Final = """p.state IN ('parked', 'waiting') AND p.tx_id IN (

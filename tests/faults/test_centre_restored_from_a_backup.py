@@ -11,7 +11,7 @@ import pytest
 
 from central.roles import as_role
 from central.store import CentralStore
-from central.store.salvage import life_of
+from central.store.lives import life_now
 from deploy.local.servers import PostgresServer
 from tests.faults.backup import base_backup, file_copy, put_back
 from tests.faults.cases import local_orders, planned_orders, state_events
@@ -137,7 +137,7 @@ async def test_a_write_at_the_restored_centre_meets_what_came_home_by_policy(pla
     await world.settle()
     await plant.restore(backup)
     async with await psycopg.AsyncConnection.connect(world.url) as connection:
-        await life_of(connection)
+        await life_now(connection)
     await plant.plan(note("P1", "after the restore", "mes."))
     await plant.plan(note("P2", "another column", "mes."))
     await world.start_centre()

@@ -152,7 +152,8 @@ def hello(**changed):
     fields = {
         "now_ms": 1, "version": "1", "instance": "host:/a", "epoch": EPOCH, "n": 0, "hash": ZERO,
         "sent_n": 0, "acked_n": 0, "own": [0, ZERO], "shared": [0, ZERO], "schema": 1,
-        "needs_snapshot": True, "moved_from": None, "acked_hash": None, "lineage": [],
+        "needs_snapshot": True, "moved_from": None, "acked_hash": None, "lineage": [], "lives": [],
+        "max_order": 0,
     }  # fmt: skip
     return fields | changed
 

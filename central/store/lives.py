@@ -1,0 +1,82 @@
+"""Lives of the server: each start may be that of an older copy of the centre.
+
+Nothing tells a restored server from one that was only restarted. So each start is noted, in a table
+that is restored with the rest, and each site remembers the lives that it has met. What a site knows
+from beyond the first life that it has *not* met may be lost here, however often the server was
+started since (protocol, rule 20).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from psycopg import AsyncConnection
+
+_LOCK: Final = 0x6D65_7302
+_NOW: Final = b"""SELECT l.id::text, l.started_ms, l.held_order, l.order_here FROM sync.life AS l
+    JOIN sync.life_now AS n ON n.life = l.id WHERE n.started_at = pg_postmaster_start_time()"""
+
+_BEGIN: Final = b"""WITH life AS (
+        INSERT INTO sync.life (started_ms, held_order, order_here)
+        SELECT floor(extract(epoch FROM pg_postmaster_start_time()) * 1000),
+               coalesce(max(ord), 0), nextval('sync.version_order') FROM sync.head
+        HAVING NOT EXISTS (
+            SELECT FROM sync.life_now WHERE started_at = pg_postmaster_start_time())
+        RETURNING id)
+    INSERT INTO sync.life_now (one, started_at, life)
+    SELECT true, pg_postmaster_start_time(), id FROM life
+    ON CONFLICT (one) DO UPDATE SET started_at = excluded.started_at, life = excluded.life"""
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """One life of the server."""
+
+    id: str
+    #: When it began, in milliseconds since 1970.
+    started_ms: int
+    #: Highest order of any version that was there then.
+    held_order: int
+    #: An order that no version has: above all that was there, below all that was written since.
+    order_here: int
+
+
+async def life_now(connection: AsyncConnection[Any]) -> Life:
+    """Return the life of the server, and note where it began where nobody has yet.
+
+    To be called soon after each start: what is written before it counts as there from the start.
+    """
+    life = await _read(connection, _NOW, [])
+    if life is None:
+        async with connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+            await connection.execute(_BEGIN)
+        life = await _read(connection, _NOW, [])
+    assert life is not None
+    return life
+
+
+async def first_unmet(connection: AsyncConnection[Any], met: Sequence[str]) -> Life | None:
+    """Return the first life after the last one that a site has met; None where there is none."""
+    return await _read(
+        connection,
+        b"""SELECT id::text, started_ms, held_order, order_here FROM sync.life
+            WHERE no > coalesce((SELECT max(no) FROM sync.life WHERE id = ANY(%s::uuid[])), 0)
+            ORDER BY no LIMIT 1""",
+        [list(met)],
+    )
+
+
+async def life_of(connection: AsyncConnection[Any], life: str) -> Life | None:
+    """Return a life by its id."""
+    query = b"SELECT id::text, started_ms, held_order, order_here FROM sync.life WHERE id = %s"
+    return await _read(connection, query, [life])
+
+
+async def _read(connection: AsyncConnection[Any], query: bytes, given: list[Any]) -> Life | None:
+    row = await (await connection.execute(query, given)).fetchone()
+    return Life(*row) if row else None
