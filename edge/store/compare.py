@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from edge import capture
@@ -35,7 +36,7 @@ from shared.sums import (
 from shared.values import canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from edge.store.open import Opened
     from edge.store.position import EdgePosition
@@ -47,6 +48,7 @@ PAGE_ROWS: Final = 500
 _TOGETHER: Final = 40
 _INSTANT: Final = "_sync_instant"
 _FLOAT: Final = "_sync_float"
+_FORM: Final = "_sync_form"
 #: Why a row aside is no difference: it is listed already.
 _ASIDE: Final = (aside.UNIQUE, aside.REFUSED, aside.TOO_LARGE)
 
@@ -71,6 +73,7 @@ class Looker:
         self._rest = rest
         self._connection = connect_to_read(opened.path)
         self._connection.create_function(_FLOAT, 1, _float, deterministic=True)
+        self._functions: set[str] = set()
 
     def close(self) -> None:
         """Close the connection."""
@@ -153,17 +156,34 @@ class Looker:
         return f" || '{SEPARATOR}' || ".join(texts)
 
     def _value(self, table: Table, column: Column) -> str:
-        return self._created(table) if column is CREATED_AT else of_row(column.name)
+        """Return the expression of a value in its canonical form.
+
+        It stands so in our own tables. The plant's may hold 12.0 where 12 is meant.
+        """
+        if column is CREATED_AT:
+            return self._created(table)
+        plain = column in (ID, SITE_ID) or column.type.kind in (*FREE, Kind.BYTES, Kind.FLOAT)
+        if plain or not self._opened.forms[table.name].adopted:
+            return of_row(column.name)
+        form = partial(_canonical, column)
+        return self._called(f"{_FORM}_{self._number(table)}_{table.bit(column.name)}", form, column)
 
     def _created(self, table: Table) -> str:
         zone = self._opened.forms[table.name].created_zone
         if zone is None:
-            return of_row("created_at")
-        name = f"{_INSTANT}_{self._opened.numbers[table.name]}"
-        self._connection.create_function(
-            name, 1, lambda value: _instant(value, zone), deterministic=True
-        )
-        return f"{name}({of_row('created_at')})"
+            return of_row(CREATED_AT.name)
+        instant = partial(as_instant, zone=zone)
+        return self._called(f"{_INSTANT}_{self._number(table)}", instant, CREATED_AT)
+
+    def _number(self, table: Table) -> int:
+        return self._opened.numbers[table.name]
+
+    def _called(self, name: str, function: Callable[[Value], Value], column: Column) -> str:
+        """Return the call of a function of ours on a column."""
+        if name not in self._functions:
+            self._connection.create_function(name, 1, function, deterministic=True)
+            self._functions.add(name)
+        return f"{name}({of_row(column.name)})"
 
     def _bucket(self, part: Part) -> tuple[str, list[object]]:
         if part.cut.digits:
@@ -239,13 +259,13 @@ class Looker:
             self._connection.execute(
                 "SELECT id, version FROM _sync_row WHERE table_no = ?"
                 " AND id IN (SELECT value FROM json_each(?))",
-                (self._opened.numbers[table.name], json.dumps(ids)),
+                (self._number(table), json.dumps(ids)),
             )
         )
 
     def _moving(self, table: Table, ids: Sequence[str]) -> set[str]:
         """Return the rows of which something is not drained, or not decided."""
-        given = {"no": self._opened.numbers[table.name], "ids": json.dumps(ids)}
+        given = {"no": self._number(table), "ids": json.dumps(ids)}
         wanted = "id IN (SELECT value FROM json_each(:ids))"
         queries = [
             f"SELECT id FROM {each} WHERE table_no = :no AND {wanted}"
@@ -296,10 +316,6 @@ def _joined(values: Sequence[tuple[Kind, str]]) -> str:
 
 def _float(value: Any) -> Any:
     return float_text(float(value)) if isinstance(value, int | float) else value
-
-
-def _instant(value: Any, zone: str) -> Any:
-    return as_instant(value, zone)
 
 
 def _canonical(column: Column, value: Value) -> Value:
