@@ -29,3 +29,16 @@ def state_events(count: int) -> str:
         " SELECT '018f4b7e-0000-7000-8000-000000000001', 'RUNNING',"
         " strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), 'PLC' FROM k"
     )
+
+
+def sign_ons(count: int) -> str:
+    """Return the statement by which people sign on at terminals; no two rows pack together."""
+    ident = "lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-7' ||" + (
+        " substr(hex(randomblob(2)), 2) || '-a' || substr(hex(randomblob(2)), 2) || '-' ||"
+        " hex(randomblob(6)))"
+    )
+    return (
+        f"WITH RECURSIVE k(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM k WHERE n < {count})"
+        " INSERT INTO user_sessions (session_id, event, terminal)"
+        f" SELECT {ident}, 'LOGIN', hex(randomblob(16)) FROM k"
+    )

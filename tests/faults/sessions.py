@@ -55,6 +55,8 @@ class SiteStore:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
+        #: By how much the clock is off by which its writes are dated, seconds.
+        self.clock_off_s = 0
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -67,6 +69,7 @@ class SiteStore:
     def write(self, names: tuple[str, str], value: str) -> None:
         store = self._open()
         store.execute("BEGIN IMMEDIATE")
+        ((logged,),) = store.execute("SELECT coalesce(max(seq), 0) FROM _sync_log_work_orders")
         for name in names:
             update = "UPDATE work_orders SET notes = ? WHERE order_no = ?"
             if not store.execute(update, (value, name)).rowcount:
@@ -81,6 +84,9 @@ class SiteStore:
             " ('018f4b7e-0000-7000-8000-000000000001', 'RUNNING',"
             " strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), 'PLC')"
         )
+        dated = "UPDATE _sync_log_work_orders SET at_ms = at_ms + ? WHERE seq > ?"
+        if self.clock_off_s:
+            store.execute(dated, (self.clock_off_s * 1000, logged))
         store.execute("COMMIT")
 
     def leave(self) -> None:

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from tests.faults.cases import sign_ons
 from tests.faults.system import SITES, running_system
 from tests.faults.wire import Wire
 
@@ -18,12 +19,6 @@ BYTES_PER_S = 256_000 / 8
 LOSS = 0.01
 #: Some 300 KB on the line: they are random, so nothing packs them.
 BACKLOG = 8_000
-_BACKLOG_ROWS = f"""
-    WITH RECURSIVE k(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM k WHERE n < {BACKLOG})
-    INSERT INTO user_sessions (session_id, event, terminal)
-    SELECT lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-7' ||
-                 substr(hex(randomblob(2)), 2) || '-a' || substr(hex(randomblob(2)), 2) || '-' ||
-                 hex(randomblob(6))), 'LOGIN', hex(randomblob(16)) FROM k"""
 
 
 @pytest.fixture
@@ -44,7 +39,7 @@ async def test_a_backlog_crosses_a_slow_and_lossy_line_while_changes_come_down(s
     system, _ = system
     world = system.world
     async with system.sessions(pause_s=0.4) as sessions:
-        world.edges[SITE].write(_BACKLOG_ROWS)
+        world.edges[SITE].write(sign_ons(BACKLOG))
         here = next(each for each in sessions.all if each.name == f"{SITE} 1")
         seen = 0
         while await arrived(world) < BACKLOG:
