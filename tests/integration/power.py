@@ -40,23 +40,22 @@ def cut_at(number: int, confirmed: Path) -> list[int]:
     ``confirmed`` gets each file as of its last fsync. Raises OSError or AttributeError where the
     library can't be reached that Python's sqlite3 was made with.
     """
-    library = ctypes.CDLL(_library())
-    library.sqlite3_vfs_find.restype = ctypes.c_void_p
-    library.sqlite3_vfs_register.argtypes = (ctypes.c_void_p, ctypes.c_int)
-    between = _Between(library.sqlite3_vfs_find(None), number, confirmed)
-    _ALIVE.append(between)
-    assert library.sqlite3_vfs_register(ctypes.addressof(between.vfs), 1) == 0
+    between = _Cutting(number, confirmed)
+    between.register()
     return between.seen
 
 
-class _Between:
-    """Stands between SQLite and its own VFS."""
+class Between:
+    """Stands between SQLite and its own VFS, and sees each fsync."""
 
-    def __init__(self, below: int, number: int, confirmed: Path) -> None:
-        self.seen: list[int] = []
-        self._number, self._confirmed = number, confirmed
-        self._paths: dict[int, Path] = {}
-        self._methods: list[object] = []
+    def __init__(self) -> None:
+        self._library = ctypes.CDLL(_library())
+        self._library.sqlite3_vfs_find.restype = ctypes.c_void_p
+        self._library.sqlite3_vfs_register.argtypes = (ctypes.c_void_p, ctypes.c_int)
+        below = self._library.sqlite3_vfs_find(None)
+        self.paths: dict[int, Path] = {}
+        #: Our methods of a file, by SQLite's own that they stand before.
+        self._methods: dict[int, tuple[ctypes.Array[ctypes.c_void_p], object]] = {}
         self._name = ctypes.create_string_buffer(b"power")
         self.vfs = (ctypes.c_void_p * _VFS_SIZE)(*_pointers(below, _VFS_SIZE))
         self._open_below = _OPEN(self.vfs[_VFS_OPEN])
@@ -64,19 +63,41 @@ class _Between:
         self.vfs[_VFS_NAME] = ctypes.addressof(self._name)
         self.vfs[_VFS_OPEN] = ctypes.cast(self._open, ctypes.c_void_p)
 
+    def register(self) -> None:
+        """Have SQLite open its files by us from now on, for as long as the process lives."""
+        _ALIVE.append(self)
+        assert self._library.sqlite3_vfs_register(ctypes.addressof(self.vfs), 1) == 0
+
     def open(self, vfs, name, file, flags, out_flags):
         """Open a file, and have its fsyncs pass by us, where it has a name."""
         done = self._open_below(vfs, name, file, flags, out_flags)
         place = ctypes.c_void_p.from_address(file)
         if done == 0 and place.value and name:
-            self._paths[file] = Path(os.fsdecode(ctypes.string_at(name)))
-            methods = (ctypes.c_void_p * _FILE_SIZE)(*_pointers(place.value, _FILE_SIZE))
-            below = _SYNC(methods[_FILE_SYNC])
-            own = _SYNC(lambda file, flags: self.sync(below, file, flags))
-            methods[_FILE_SYNC] = ctypes.cast(own, ctypes.c_void_p)
-            self._methods += (methods, own)
-            place.value = ctypes.addressof(methods)
+            self.paths[file] = Path(os.fsdecode(ctypes.string_at(name)))
+            if place.value not in self._methods:
+                self._methods[place.value] = self._before(place.value)
+            place.value = ctypes.addressof(self._methods[place.value][0])
         return done
+
+    def _before(self, address: int) -> tuple[ctypes.Array[ctypes.c_void_p], object]:
+        methods = (ctypes.c_void_p * _FILE_SIZE)(*_pointers(address, _FILE_SIZE))
+        below = _SYNC(methods[_FILE_SYNC])
+        own = _SYNC(lambda file, flags: self.sync(below, file, flags))
+        methods[_FILE_SYNC] = ctypes.cast(own, ctypes.c_void_p)
+        return methods, own
+
+    def sync(self, below, file, flags):
+        """Let a file be synced."""
+        return below(file, flags)
+
+
+class _Cutting(Between):
+    """Kills the process before one fsync."""
+
+    def __init__(self, number: int, confirmed: Path) -> None:
+        super().__init__()
+        self.seen: list[int] = []
+        self._number, self._confirmed = number, confirmed
 
     def sync(self, below, file, flags):
         """Let a file be synced and keep a copy of it, or die."""
@@ -85,7 +106,7 @@ class _Between:
             os.kill(os.getpid(), signal.SIGKILL)
         done = below(file, flags)
         # Closing the copy's descriptor drops SQLite's locks on the file: nobody else has it open.
-        shutil.copyfile(self._paths[file], self._confirmed / self._paths[file].name)
+        shutil.copyfile(self.paths[file], self._confirmed / self.paths[file].name)
         return done
 
 

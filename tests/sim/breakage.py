@@ -1,0 +1,178 @@
+"""What breaks in the real stores' world, one thing at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shared.changes import GENESIS, SHARED, Part, PartBody
+from sync import codec
+from sync.protocol import digest, transaction_hash
+from tests.sim.broker import ANSWERS, DELIVERIES, LOSSES, PUBLISHES
+from tests.sim.catalogue import NEW, SITES
+from tests.sim.clock import MINUTE
+from tests.sim.disk import Crash, Disk
+from tests.sim.site import crash_of
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from random import Random
+
+    from tests.sim.broker import Broker
+    from tests.sim.centre import Centre, Database
+    from tests.sim.clock import Clock
+    from tests.sim.site import Site
+
+CUTS = ("at a statement", "before the commit", "after the commit")
+
+
+class Breakage:
+    """Breaks things."""
+
+    chance: Random
+    clock: Clock
+    reach: Counter[str]
+    broker: Broker
+    centre: Centre
+    database: Database
+    trace: list[str]
+
+    # --- the broker ------------------------------------------------------------------------------
+
+    async def broker_loses(self) -> None:
+        """The broker loses something that it had acknowledged."""
+        site = self.clock.site
+        subject = self.chance.choice((f"up.{site}.tx", f"down.{site}", "down.all"))
+        self.broker.lose(subject, self.chance.choice(LOSSES))
+
+    async def broker_delivers(self) -> None:
+        """The broker delivers twice, in the wrong order, damaged, or not at all, the next time."""
+        self.broker.arm("delivery", self.chance.choice(DELIVERIES))
+
+    async def broker_publishes(self) -> None:
+        """The broker refuses a batch, or takes it and nobody hears of it, the next time."""
+        self.broker.arm("publish", self.chance.choice(PUBLISHES))
+
+    async def answer_fails(self) -> None:
+        """Nobody answers the next question, or the answer is lost."""
+        self.broker.arm("answer", self.chance.choice(ANSWERS))
+
+    async def message_is_forged(self) -> None:
+        """A site sends what speaks for another site."""
+        mine, other = self.chance.sample(SITES, 2)
+        epoch, tx_id = self.writer.id(), self.writer.id()  # type: ignore[attr-defined]
+        body = codec.encode_body(PartBody(1, 1, 0, ()))
+        own = transaction_hash(GENESIS, epoch, 1, tx_id, [digest(body)])
+        digests, packed = (digest(body),), codec.compress(body)
+        part = Part(other, epoch, 1, tx_id, 0, 1, GENESIS, own, digests, packed)
+        self.broker.lane(f"up.{mine}.tx").store([codec.encode_part(part)], self.clock.now_ms)
+        self.reach["forged message"] += 1
+
+    # --- the centre ------------------------------------------------------------------------------
+
+    async def database_cuts(self) -> None:
+        """The database goes away in the middle of what the centre does next."""
+        which = self.chance.choice(("apply", "apply", "apply", "sequence", "answer", "publish"))
+        cut = self.chance.choice(CUTS)
+        database = self.database
+        connection = {
+            "apply": database.applying, "sequence": database.sequencing,
+            "answer": database.pooled[0], "publish": database.publishing,
+        }[which]  # fmt: skip
+        connection.arm(cut, self.chance.randrange(12))
+        self.trace.append(f"   {which} will be cut {cut}")
+
+    async def centre_restarts(self) -> None:
+        """All processes of the centre are killed and started again."""
+        await self.centre.restart()
+        self.reach["centre restarted"] += 1
+
+    async def worker_lags(self) -> None:
+        """A worker of a life before, whose lease is another's by now, still takes messages."""
+        if self.centre._receivers_of_before:
+            await self.centre.ingest(self.clock.site, 2, lagging=True)
+
+    async def feed_is_pruned(self) -> None:
+        """Entries are older than the feed reaches back."""
+        scope = self.chance.choice((self.clock.site, self.clock.site, SHARED))
+        await self.centre.prune(scope, self.chance.choice((0, 0, 1, 3)))
+        self.reach["feed pruned"] += 1
+
+    # --- sites -----------------------------------------------------------------------------------
+
+    async def store_is_killed(self) -> None:
+        """A site's machine is killed at any statement of what its agent does next."""
+        await self.crashes(Crash(None, self.chance.randrange(1, 120)))
+
+    async def power_fails(self) -> None:
+        """A site's power fails at any fsync of what its agent does next."""
+        disk = self.chance.choice(list(Disk))
+        await self.crashes(Crash(disk, self.chance.randrange(1, 4)))
+
+    async def crashes(self, crash: Crash) -> None:
+        """Let a site's machine end in the middle of something."""
+        site: Site = self.site  # type: ignore[attr-defined]
+        what = self.chance.choice(("drain", "receive", "receive", "fetch", "load", "prune"))
+        self.program_writes(site)  # type: ignore[attr-defined]
+        self.observe_before(site)  # type: ignore[attr-defined]
+        self.crashing = True  # nothing of what is seen until it is over will have been
+        try:
+            with crash_of(site, crash):
+                await self._of_agent(site, what)
+        finally:
+            self.crashing = False
+            site.crash()
+            where = "kill" if crash.disk is None else f"power cut, {crash.disk.value}"
+            self.reach[f"{where}{'' if crash.taken else ', at the end'}"] += 1
+            self.reach[f"crash in {what}"] += crash.taken
+            self.observe_after(site)  # type: ignore[attr-defined]
+
+    async def _of_agent(self, site: Site, what: str) -> None:
+        if what == "drain":
+            site.drain()
+        elif what == "receive":
+            await site.receive(self.chance.choice((site.name, SHARED)), 5)
+        elif what == "fetch":
+            await site.fetch()
+        elif what == "prune":
+            site.prune()
+        elif site.needs_snapshot:
+            await site.load()
+
+    async def agent_restarts(self) -> None:
+        """A site's agent is started again."""
+        self.observe_before(self.site)  # type: ignore[attr-defined]
+        self.site.restart()  # type: ignore[attr-defined]
+        self.observe_after(self.site)  # type: ignore[attr-defined]
+
+    async def agent_goes(self) -> None:
+        """A site's agent ends; its programs go on, and its clock may be set."""
+        self.site.is_down = True  # type: ignore[attr-defined]
+        if self.chance.random() < 0.4:
+            await self.clock_jumps()
+
+    async def agent_comes(self) -> None:
+        """It is started again, and says hello."""
+        if self.site.is_down:  # type: ignore[attr-defined]
+            self.reach["backlog of a dead agent"] += 1
+            self.site.is_down = False  # type: ignore[attr-defined]
+            await self.agent_restarts()
+            await self.hello()  # type: ignore[attr-defined]
+
+    async def clock_jumps(self) -> None:
+        """A site's clock is set to another time."""
+        skew = self.chance.choice((-90, -10, 0, 4, 30, 90)) * MINUTE
+        self.clock.skew[self.clock.site] = skew
+        self.reach["clock set"] += 1
+
+    async def site_migrates(self) -> None:
+        """A site gets the new release."""
+        if self.site.catalog.version < NEW.version:  # type: ignore[attr-defined]
+            self.observe_before(self.site)  # type: ignore[attr-defined]
+            self.site.restart(NEW)  # type: ignore[attr-defined]
+            self.observe_after(self.site)  # type: ignore[attr-defined]
+            self.reach["site migrated"] += 1
+
+    async def snapshot_is_wanted(self) -> None:
+        """An operator has a site's rows sent again."""
+        self.site.store.want_snapshot("an operator asks", self.clock.here())  # type: ignore[attr-defined]
+        self.reach["snapshot wanted"] += 1

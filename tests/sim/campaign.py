@@ -1,0 +1,164 @@
+"""Many runs, one after the other, on databases that are used again; what they met is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+
+from tests.sim.catalogue import NEW, OLD
+from tests.sim.centre import Database
+from tests.sim.disk import watch_syncs
+from tests.sim.world import Plan, World, shorten
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterable
+    from types import TracebackType
+    from typing import Self
+
+    from tests.sim.world import Step
+
+#: A campaign that never met one of these has proven nothing of it, and fails.
+REQUIRED: Final = (
+    "up: APPLY", "up: GAP", "up: SKIP", "snapshot loaded", "write during a load",
+    "chunked transaction", "entry with more", "clean", "decided", "fact",
+    *(f"policy {name}" for name in (
+        "last_write", "central", "site", "sum", "max", "min", "lattice", "add_remove_set",
+        "review", "delete",
+    )),
+    *(f"verdict {name}" for name in ("here", "central", "merged", "review", "kept")),
+    *(f"parked: {name}" for name in (
+        "invalid_value", "key_taken", "parent_missing", "behind", "tied",
+    )),
+    "parked row applied", "retry", "discarded", "late commit of the centre",
+    "tail lost", "all lost", "head lost", "one lost", "repeated", "swapped", "not delivered",
+    "damaged", "refused", "unheard", "full", "no responder", "answer lost",
+    "cut at a statement", "cut before the commit", "cut after the commit",
+    "kill", "power cut, kept", "power cut, lost", "power cut, torn",
+    "crash in drain", "crash in receive", "crash in fetch",
+    "feed pruned", "pruned", "clock set", "backlog of a dead agent", "site migrated",
+    "centre restarted", "passing: LeaseLost", "forged message", "head: PUT", "head: GONE",
+    "head: LEFT",
+)  # fmt: skip
+#: These are met once in a few hundred runs.
+RARE: Final = ("signed release", "crash in load", "crash in prune", "retry gave way", "aside: left")
+#: So many runs meet what is rare as well.
+RUNS_MANY: Final = 400
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    plan: Plan
+    #: None where all that must hold did.
+    why: Exception | None
+    reach: Counter[str]
+    trace: list[str]
+
+
+class Lab:
+    """Runs worlds on databases of its own."""
+
+    def __init__(self, superuser_url: str) -> None:
+        """Make a centre of each release."""
+        watch_syncs()
+        self._url = superuser_url
+        self._folder = Path(tempfile.mkdtemp(prefix="mes-sim-", dir=_memory()))
+        self.runner = asyncio.Runner()
+        self._names = [f"mes_sim_{secrets.token_hex(4)}" for _ in (NEW, OLD)]
+        self._databases: list[Database] = []
+        for name, catalog in zip(self._names, (NEW, OLD), strict=True):
+            self._admin(f"CREATE DATABASE {name} TEMPLATE template0")
+            address = urlunsplit(urlsplit(superuser_url)._replace(path=f"/{name}"))
+            self._databases.append(self.runner.run(Database.open(address, catalog)))
+        self._level = logging.root.manager.disable
+        logging.disable(logging.CRITICAL)  # of what fails on purpose
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, why: BaseException | None, at: TracebackType | None
+    ) -> None:
+        """Drop the databases and the stores."""
+        logging.disable(self._level)
+        for database in self._databases:
+            self.runner.run(database.close())
+        self.runner.close()
+        for name in self._names:
+            self._admin(f"DROP DATABASE {name} WITH (FORCE)")
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _admin(self, statement: str) -> None:
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+    def world(self, config: int) -> World:
+        """Return a world that has not begun, with stores of its own."""
+        folder = Path(tempfile.mkdtemp(dir=self._folder))
+        return World(self._databases[config % 5 == 0], folder, config)
+
+    def run(self, plan: Plan) -> Outcome:
+        """Run a plan to its end."""
+        world = self.world(plan.config)
+        why: Exception | None = None
+        try:
+            self.runner.run(world.run(plan))
+        except Exception as failed:  # noqa: BLE001
+            why = failed
+        finally:
+            shutil.rmtree(world.folder)
+        return Outcome(plan, why, world.reach, world.trace)
+
+    def shortened(self, failed: Outcome) -> Outcome:
+        """Return the same failure with as few steps as can be found."""
+        kind, last = _kind(failed), failed
+
+        def fails(steps: tuple[Step, ...]) -> bool:
+            nonlocal last
+            outcome = self.run(Plan(failed.plan.config, steps))
+            if outcome.why is None or _kind(outcome) != kind:
+                return False
+            last = outcome
+            return True
+
+        shorten(failed.plan.steps, fails)
+        return last
+
+
+def _kind(outcome: Outcome) -> str:
+    """Return what tells one failure from another: the beginning of its message."""
+    return f"{type(outcome.why).__name__} {outcome.why}"[:40]
+
+
+def _memory() -> str | None:
+    """Return a folder in memory, where there is one: what is synced there costs nothing."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+def missed(reach: Counter[str], runs: int) -> list[str]:
+    """Return what a campaign of so many runs should have met and did not."""
+    wanted: Iterable[str] = (*REQUIRED, *(RARE if runs >= RUNS_MANY else ()))
+    return [name for name in wanted if not reach[name]]
+
+
+def report(outcome: Outcome, lines: int = 120) -> str:
+    """Return what a person needs to see a failure again, with the end of its trace."""
+    return "\n".join(
+        (
+            *outcome.trace[-lines:],
+            f"{type(outcome.why).__name__}: {outcome.why}",
+            f"repeat it: make sim STEPS='{outcome.plan}'",
+        )
+    )

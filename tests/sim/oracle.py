@@ -1,0 +1,359 @@
+"""What must stand at the centre, told from what was sent and in which order it was taken.
+
+The oracle hears of each transaction when a site drains it, of each statement of the centre's
+programs when they commit, and looks after everything that may have committed: how far each chain
+is, which rows were parked, and which versions there are. From the order alone and the policies of
+``tests.sim.verdicts`` it tells rows, versions, history and facts; nothing of the apply is asked
+but the names that it gave to versions, and what it parked. Whether something had to be parked, or
+could be, the oracle judges by itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from shared.clock import DRIFT_MAX_MS
+from tests.sim import verdicts
+from tests.sim.parked import Parking
+from tests.sim.sent import Change, Key, Row, Sent, Ticket, Violation, changes_of, fail
+from tests.sim.verdicts import By, CannotHold, Note, Past, Verdict, Wish
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shared.catalog import Catalog, Table
+    from shared.changes import SyncTransaction
+    from tests.sim.centre import Database
+
+__all__ = ["Change", "Key", "Oracle", "Row", "Sent", "Violation", "fail"]
+
+_ORDER: Final = {"D": 0, "U": 1, "I": 2}
+
+
+class Oracle(Parking):
+    """Knows what must be."""
+
+    def __init__(self, database: Database, reach: Counter[str]) -> None:
+        self.database, self.reach = database, reach
+        self.catalog: Catalog = database.catalog
+        self.rows: dict[Key, Row] = {}
+        self.facts: dict[Key, tuple[str, str, dict[str, Any]]] = {}
+        self.sent: dict[str, Sent] = {}
+        #: What a site's chain holds, by epoch and number.
+        self.chains: dict[tuple[str, str], dict[int, Sent]] = defaultdict(dict)
+        self.last_n: Counter[tuple[str, str]] = Counter()
+        self.tickets: dict[str, Ticket] = {}
+        self.notes: list[tuple[Change, Sent, Note]] = []
+        self.spent: set[str] = set()
+        self.stored_at: dict[str, int] = {}
+        self.trace: list[str] = []
+        #: Order of each version at the centre, by row and name.
+        self.orders: dict[tuple[str, str, str], int] = {}
+        self._numbers = {no: name for name, no in database.numbers.items()}
+        self._last_order = 0
+        self.late: set[str] = set()
+        self._own = [t for t in self.catalog.tables if not t.name.startswith("sync_")]
+
+    # --- what it hears of --------------------------------------------------------------------
+
+    def drained(self, sent: SyncTransaction, parts: int) -> Sent:
+        """Hear of a transaction that a site has put into its outbox."""
+        changes = [change for block in sent.blocks for change in changes_of(block)]
+        made = Sent(
+            sent.site, sent.epoch, sent.n, sent.tx_id, sent.hash, sent.hlc, sent.offset_ms,
+            sent.schema, parts, changes,
+        )  # fmt: skip
+        known = self.sent.get(sent.tx_id)
+        if known is not None and (known.hash != made.hash or known.n != made.n):
+            fail(f"{sent.site} n {sent.n}: a transaction was drained twice")
+        self.sent[sent.tx_id] = made
+        self.chains[sent.site, sent.epoch][sent.n] = made
+        return made
+
+    def client(self, key: Key, op: str, row: Row | None, new: dict[str, Any], at_ms: int) -> None:
+        """Hear of a statement that a program of the centre has committed."""
+        if row is not None:
+            self.rows.setdefault(key, row)
+        row = self.rows[key]
+        table = self.catalog.table(key[0])
+        by = By(verdicts.CENTRE, at_ms, writer="planner")
+        columns = frozenset(table.names)
+        before = row.values
+        if op == "U":
+            assert before is not None
+            columns = frozenset(c for c, v in new.items() if before[c] != v)
+            if not columns:
+                return
+            row.values = {**before, **new}
+        elif op == "I":
+            row.values = dict(new)
+        else:
+            row.last, row.values = before, None
+        row.past.append(Past("", op, columns, by))
+
+    # --- what it looks after --------------------------------------------------------------------
+
+    async def look(self) -> None:
+        """Follow what the centre has committed, if anything, and check what can be checked."""
+        accepted = await self._accepted()
+        known = {ticket: each.state for ticket, each in self.tickets.items()}
+        await self._read_tickets()
+        for sent in accepted:
+            self._apply(sent)
+        again = [
+            (each.sent.hlc, each.sent.n, ticket)
+            for ticket, each in self.tickets.items()
+            if each.state == "applied" and known.get(ticket) != "applied"
+        ]
+        for _, _, ticket in sorted(again):
+            self.reach["parked row applied"] += 1
+            each = self.tickets[ticket]
+            self._apply_row(each.sent, each.change, again=True)
+        self._keys_are_unique()
+        await self._name_versions()
+
+    async def _accepted(self) -> list[Sent]:
+        rows = await self.database.rows(
+            "SELECT site, epoch::text, last_n, last_hash FROM sync.epoch"
+        )
+        accepted: list[Sent] = []
+        for site, epoch, last_n, last_hash in rows:
+            for n in range(self.last_n[site, epoch] + 1, last_n + 1):
+                sent = self.chains[site, epoch].get(n)
+                if sent is None:
+                    fail(f"the centre took n {n} of {site}, which that site never drained")
+                    raise AssertionError
+                if sent.is_applied:
+                    fail(f"{site} n {n}: {sent.tx_id} had its effect twice")
+                sent.is_applied = True
+                accepted.append(sent)
+            if last_n < self.last_n[site, epoch]:
+                fail(f"the watermark of {site} went back to {last_n}")
+            moved = last_n > self.last_n[site, epoch]
+            if moved and bytes(last_hash) != self.chains[site, epoch][last_n].hash:
+                fail(f"{site} n {last_n}: the centre has another hash")
+            self.last_n[site, epoch] = last_n
+        return accepted
+
+    async def _read_tickets(self) -> None:
+        rows = await self.database.rows(
+            "SELECT id::text, tx_id::text, table_name, row_id::text, reason, state, message"
+            " FROM mes.sync_parked"
+        )
+        for ticket, tx_id, table, row_id, reason, state, message in rows:
+            sent = self.sent.get(tx_id)
+            change = sent and next((c for c in sent.changes if c.key == (table, row_id)), None)
+            if sent is None or change is None:
+                fail(f"{table} {row_id} of {tx_id} is parked, and nobody sent it")
+                raise AssertionError
+            if ticket not in self.tickets:
+                self.reach[f"parked: {reason}"] += 1
+            self.tickets[ticket] = Ticket(sent, change, reason, state, message)
+
+    # --- applying --------------------------------------------------------------------------------
+
+    def _apply(self, sent: Sent) -> None:
+        self.reach["transaction"] += 1
+        if sent.parts > 1:
+            self.reach["chunked transaction"] += 1
+        parked = {each.change.key: each for each in self.tickets.values() if each.sent is sent}
+        what = [(c.op, c.table, c.id[:13], c.new) for c in sent.changes]
+        refused = [(row_id[:13], each.reason) for (_, row_id), each in parked.items()]
+        self.trace.append(f"the centre takes {sent.site} n {sent.n} {what}, parks {refused}")
+        brought = {c.key for c in sent.changes if c.op == "I" and c.key not in parked}
+        for change in sorted(sent.changes, key=self._turn):
+            if change.key not in parked:
+                self._must_not_be_parked_for(sent, change, brought)
+                self._apply_row(sent, change, again=False)
+        for ticket in parked.values():
+            self._may_be_parked(ticket, parked)
+
+    def _turn(self, change: Change) -> int:
+        """Return when a row has its turn: signed releases come before what they allow."""
+        is_release = any(table.relax_by == change.table for table in self.catalog.tables)
+        return -1 if is_release else _ORDER[change.op]
+
+    def _apply_row(self, sent: Sent, change: Change, *, again: bool) -> None:
+        table = self.catalog.table(change.table)
+        if table.fact:
+            self._apply_fact(sent, change)
+            return
+        row = self.rows.setdefault(change.key, Row(change.site, change.created))
+        wish = self._wish(table, sent, change, row)
+        since = row.since(change.base)
+        try:
+            verdict, is_clean = self._decide(
+                table, row, since, (change, wish), again=again, hlc=sent.hlc
+            )
+        except CannotHold:
+            fail(f"{change.table} {change.id}: made what its column can't hold, and was applied")
+            raise AssertionError from None
+        for note in verdict.notes:
+            self.notes.append((change, sent, note))
+            self.reach[f"policy {note.policy}"] += 1
+            self.reach[f"verdict {note.verdict}"] += 1
+        if change.op != "U" and not (verdict.changed or verdict.notes or verdict.overruled):
+            self.reach["nothing to do"] += 1
+            return
+        self.reach["clean" if is_clean else "decided"] += 1
+        self._spend(table, row, verdict, wish)
+        if row.values is not None and verdict.row is None:
+            row.last = row.values
+        if row.values is None and verdict.row is not None and change.op == "I":
+            row.created = change.created
+        row.values = verdict.row
+        columns = frozenset(table.names) if change.op != "U" else frozenset(wish.new)
+        row.past.append(
+            Past(
+                sent.tx_id if is_clean else "", change.op, columns, wish.by, verdict.overruled,
+                verdict.contested, sent.hlc, wish.times,
+            )
+        )  # fmt: skip
+
+    def _decide(
+        self, table: Table, row: Row, since: Sequence[Past] | None, asked: tuple[Change, Wish],
+        *, again: bool, hlc: int,
+    ) -> tuple[Verdict, bool]:  # fmt: skip
+        change, wish = asked
+        left, notes = wish, list[Note]()
+        if again:
+            later = [v for v in since or () if v.site == wish.site and v.hlc > hlc]
+            some, notes = verdicts.give_way(table, row.values, later, wish)
+            self.reach["retry gave way"] += bool(notes)
+            dropped = frozenset(wish.new) - frozenset(some.new if some else ())
+            if some is None:
+                verdict = Verdict(row.values, notes=notes, overruled=dropped)
+                return verdict, False
+            left = some
+        verdict = verdicts.settle(table, row.values, row.last, since, left)
+        verdict.notes = [*notes, *verdict.notes]
+        verdict.overruled |= frozenset(wish.new) - frozenset(left.new)
+        expected = change.after or change.base
+        fits = (not row.past and change.op == "I") or (
+            bool(row.past) and row.values is not None and row.head == expected
+        )
+        is_clean = fits and not (verdict.notes or verdict.overruled)
+        if row.values is not None and verdict.row is not None:
+            more = verdicts.displaced(table, row.values, since, wish, verdict)
+            verdict.notes += more
+            is_clean &= not more
+        return verdict, is_clean
+
+    def _wish(self, table: Table, sent: Sent, change: Change, row: Row) -> Wish:
+        at_ms, clamped = self._moment(sent, change.at)
+        new = {c: v for c, v in change.new.items() if c in table.names}
+        if change.op == "I":
+            new = {c.name: new.get(c.name, c.default) for c in table.columns}
+            new = {
+                c: v for c, v in new.items()
+                if c in change.new or table.column(c).default is not None
+            }  # fmt: skip
+        writer = table.writer_column
+        by = By(sent.site, at_ms, clamped, new.get(writer.name) if writer else None)
+        times = {c: self._moment(sent, at) for c, at in change.times.items() if c in table.names}
+        old = {c: v for c, v in change.old.items() if c in table.names}
+        wish = Wish(change.op, sent.tx_id, by, new, old, times=times)
+        return replace(wish, relaxed=self._relaxed(table, change, row))
+
+    def _moment(self, sent: Sent, at: int) -> tuple[int, bool]:
+        latest = self.stored_at[sent.tx_id] + DRIFT_MAX_MS
+        corrected = at + sent.offset_ms
+        return (latest, True) if corrected > latest else (corrected, False)
+
+    # --- releases --------------------------------------------------------------------------------
+
+    def _releases(self, table: Table, row_id: str) -> list[tuple[str, dict[str, Any]]]:
+        return sorted(
+            (fact_id, values)
+            for (name, fact_id), (_, _, values) in self.facts.items()
+            if name == table.relax_by and values["order_id"] == row_id and fact_id not in self.spent
+        )
+
+    def _relaxed(self, table: Table, change: Change, row: Row) -> frozenset[str]:
+        if table.relax_by is None or change.op != "U" or row.values is None:
+            return frozenset()
+        # Those of the same transaction come first.
+        steps = [(v["from_state"], v["to_state"]) for _, v in self._releases(table, change.id)]
+        return frozenset(
+            c.name for c in table.columns
+            if c.order and c.name in change.new
+            and (row.values[c.name], change.new[c.name]) in steps
+        )  # fmt: skip
+
+    def _spend(self, table: Table, row: Row, verdict: Verdict, wish: Wish) -> None:
+        for name in wish.relaxed:
+            if row.values is None or verdict.row is None:
+                continue
+            before, after = row.values[name], verdict.row[name]
+            order = table.column(name).order
+            if before != after and order.index(after) < order.index(before):
+                self.reach["signed release"] += 1
+                fit = [
+                    fact_id
+                    for fact_id, values in self._releases(table, self._id_of(row))
+                    if (values["from_state"], values["to_state"]) == (before, after)
+                ]
+                self.spent.add(fit[0])
+
+    def _id_of(self, row: Row) -> str:
+        return next(key[1] for key, each in self.rows.items() if each is row)
+
+    # --- facts -----------------------------------------------------------------------------------
+
+    def _apply_fact(self, sent: Sent, change: Change) -> None:
+        known = self.facts.get(change.key)
+        if known is not None and known[2] != change.new:
+            fail(f"{change.table} {change.id} was applied with another content")
+        self.facts[change.key] = (sent.site, change.created, dict(change.new))
+        self.reach["fact"] += 1
+
+    # --- versions --------------------------------------------------------------------------------
+
+    async def _name_versions(self) -> None:
+        """Learn what the centre calls the versions that it made, and check what it says of each."""
+        rows = await self.database.rows(
+            "SELECT table_no, id::text, ord, version::text, op::text, mask, overruled, contested,"
+            " origin, at_ms, clamped FROM sync.version WHERE ord > %s OR id = ANY(%s::uuid[])"
+            " ORDER BY ord",
+            self._last_order, sorted(self.late),
+        )  # fmt: skip
+        fresh: dict[Key, list[Any]] = defaultdict(list)
+        for no, row_id, order, name, *rest in rows:
+            table = self._numbers[no]
+            self._last_order = max(self._last_order, order)
+            if not table.startswith("sync_") and (table, row_id, name) not in self.orders:
+                self.orders[table, row_id, name] = order
+                fresh[table, row_id].append((name, *rest))
+        for key, some in fresh.items():
+            self._name(key, some)
+        self.late.clear()
+        for key, row in self.rows.items():
+            if row.named < len(row.past):
+                fail(f"{key}: a version is missing at the centre")
+
+    def _name(self, key: Key, some: list[Any]) -> None:
+        table, row = self.catalog.table(key[0]), self.rows.get(key)
+        unnamed = row.past[row.named :] if row else []
+        if row is None or len(unnamed) != len(some):
+            fail(f"{key}: the centre made versions {some}, {unnamed} are foretold")
+            raise AssertionError
+        row.named = len(row.past)
+        for past, (name, op, mask, overruled, contested, origin, at_ms, clamped) in zip(
+            unnamed, some, strict=True
+        ):
+            if past.name and past.name != name:
+                fail(f"{key}: version {name} is not that of its transaction, {past.name}")
+            past.name = name
+            wanted = (
+                past.op, past.columns if op == "U" else None, past.overruled, past.contested,
+                past.site, past.by.at_ms, past.by.clamped,
+            )  # fmt: skip
+            found = (
+                op, frozenset(table.names_of(mask)) if op == "U" else None,
+                frozenset(table.names_of(overruled)), frozenset(table.names_of(contested)),
+                origin, at_ms, clamped,
+            )  # fmt: skip
+            if wanted != found:
+                fail(f"{key}: version {name} is {found}, {wanted} is foretold")

@@ -1,0 +1,114 @@
+"""What the oracle speaks of: rows, what sites sent, and what was parked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tests.sim.verdicts import Past
+
+Key = tuple[str, str]
+
+
+class Violation(AssertionError):
+    """Something that must hold does not."""
+
+
+def fail(why: str) -> None:
+    """Raise a violation."""
+    raise Violation(why)
+
+
+@dataclass
+class Row:
+    """One row as the centre must have it."""
+
+    site: str
+    created: str
+    values: dict[str, Any] | None = None
+    #: What it held when it was deleted.
+    last: dict[str, Any] | None = None
+    past: list[Past] = field(default_factory=list)
+    #: How many of these the centre was seen to have.
+    named: int = 0
+
+    @property
+    def head(self) -> str | None:
+        """Return the name of the version that stands."""
+        return self.past[-1].name if self.past else None
+
+    def since(self, base: str | None) -> list[Past] | None:
+        """Return the versions after one; None where nobody knows it."""
+        if base is None:
+            return list(self.past)
+        places = [k for k, version in enumerate(self.past) if version.name == base]
+        return self.past[places[-1] + 1 :] if places else None
+
+
+@dataclass(frozen=True)
+class Change:
+    """One row of a transaction, as the site sent it."""
+
+    table: str
+    id: str
+    op: str
+    site: str
+    created: str
+    at: int
+    base: str | None
+    after: str | None
+    new: dict[str, Any]
+    old: dict[str, Any]
+    times: dict[str, int]
+
+    @property
+    def key(self) -> Key:
+        """Return the table and the id."""
+        return self.table, self.id
+
+
+@dataclass
+class Sent:
+    """A transaction that a site drained."""
+
+    site: str
+    epoch: str
+    n: int
+    tx_id: str
+    hash: bytes
+    hlc: int
+    offset_ms: int
+    schema: int
+    parts: int
+    changes: list[Change]
+    is_applied: bool = False
+
+
+@dataclass
+class Ticket:
+    """A row that was not applied when it came."""
+
+    sent: Sent
+    change: Change
+    reason: str
+    state: str
+    message: str
+
+
+def changes_of(block: Any) -> Iterable[Change]:
+    """Return the rows of a block, one by one."""
+    for k, row_id in enumerate(block.ids):
+        times = dict[str, int]()
+        for mask, at in (block.times[k] or ()) if block.times else ():
+            times |= {name: at for bit, name in enumerate(block.columns) if mask >> bit & 1}
+        yield Change(
+            block.table, row_id, block.op.value, block.sites[k], block.created[k],
+            block.at[k] if block.at else 0, block.base[k] if block.base else None,
+            block.after[k] if block.after else None,
+            {name: column[k] for name, column in zip(block.columns, block.new, strict=True)},
+            {name: column[k] for name, column in zip(block.columns, block.old, strict=False)},
+            times,
+        )  # fmt: skip

@@ -1,0 +1,309 @@
+"""What happens at the sites, watched from outside: capture, bases, and what is seen of own writes.
+
+Before and after the agent works, all rows are read as any program reads them. What was drained
+must be just the difference between two such looks; its base must be the last version that had come
+to the site; and a value that the site wrote must be seen until the centre has decided on it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from central.runs import whole_transaction
+from edge.store.drain import waiting
+from shared.changes import SHARED, FeedEntry
+from sync import codec
+from tests.sim.oracle import Change, Sent, fail
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Awaitable, Callable
+    from random import Random
+
+    from shared.catalog import Table
+    from tests.sim.centre import Database
+    from tests.sim.clock import Clock
+    from tests.sim.oracle import Key, Oracle
+    from tests.sim.site import Image, Site
+
+_MERGED = ("sum", "add_remove_set")
+
+
+class Sight:
+    """Watches the sites."""
+
+    chance: Random
+    clock: Clock
+    reach: Counter[str]
+    database: Database
+    oracle: Oracle
+    sites: dict[str, Site]
+    trace: list[str]
+
+    def prepare_sight(self) -> None:
+        """Begin with nothing seen."""
+        self.images: dict[str, Image] = defaultdict(dict)
+        self._written: dict[str, Image] = {}
+        self._known_n: dict[str, int] = defaultdict(int)
+        self._cursor: dict[tuple[str, str], int] = defaultdict(int)
+        #: Order of the last version that came to a site, by row; None while a snapshot loads.
+        self.seen: dict[str, dict[Key, int] | None] = defaultdict(dict)
+        self.entries: dict[tuple[str, int], FeedEntry] = {}
+        #: Transactions of a site that the centre has not decided on, as far as the site knows.
+        self.undecided: dict[str, list[Sent]] = defaultdict(list)
+        self.gone: dict[str, list[str]] = defaultdict(list)
+        self.marks: set[tuple[str, str]] = set()
+
+    # --- the agent works -------------------------------------------------------------------------
+
+    def store_works(self, work: Callable[[], object]) -> None:
+        """Let the agent work on the store."""
+        site: Site = self.site  # type: ignore[attr-defined]
+        self.observe_before(site)
+        work()
+        self.observe_after(site)
+
+    async def agent_works(self, work: Awaitable[object]) -> None:
+        """Let the agent work."""
+        site: Site = self.site  # type: ignore[attr-defined]
+        self.observe_before(site)
+        try:
+            await work
+        finally:
+            self.observe_after(site)
+
+    async def between_questions(self, subject: str) -> None:
+        """Let programs write while the agent waits for an answer of the centre."""
+        _, name, verb = subject.split(".")
+        is_quiet = self.settling or self.crashing  # type: ignore[attr-defined]
+        if verb == "chunk" and not is_quiet and self.chance.random() < 0.3:
+            site = self.sites[name]
+            self.observe_after(site)
+            self.program_writes(site)  # type: ignore[attr-defined]
+            self.observe_before(site)
+            self.reach["write during a load"] += 1
+
+    def observe_before(self, site: Site) -> None:
+        """Look at what programs have written."""
+        if site.is_dirty:
+            self._written[site.name] = site.image()
+
+    def observe_after(self, site: Site) -> None:
+        """Look at what became of it: what was drained, what has come, what is seen."""
+        at = site.store.position()
+        fresh = range(self._known_n[site.name] + 1, at.last_n + 1)
+        drained = [self._read(site, at.epoch, n) for n in fresh]
+        self._known_n[site.name] = at.last_n
+        if site.is_dirty and not waiting(site.store.opened):
+            self._check_capture(site, drained)
+            site.is_dirty = False
+        elif drained:
+            fail(f"{site.name} drained, and changes still wait")
+        for sent in drained:
+            self._check_bases(site, sent)
+            self.undecided[site.name].append(sent)
+        self._follow(site, at)
+        if not site.is_dirty:
+            self.images[site.name] = site.image()
+            self._check_own_writes(site, at.acked_n)
+
+    def _read(self, site: Site, epoch: str, n: int) -> Sent:
+        parts = [p for p in site.store.outbox((n - 1, 1 << 40), bytes_max=1 << 40) if p.n == n]
+        sent = whole_transaction(parts, [codec.open_body(part) for part in parts], 0)
+        made = self.oracle.drained(sent, len(parts))
+        what = [(c.op, c.table, c.id[:13], c.new, c.base, c.after) for c in made.changes]
+        self.trace.append(f"   {site.name} drains n {n} {made.tx_id}: {what}")
+        return made
+
+    # --- capture ---------------------------------------------------------------------------------
+
+    def _check_capture(self, site: Site, drained: list[Sent]) -> None:
+        before, after = self.images[site.name], self._written[site.name]
+        wanted = {
+            key: (before.get(key), after.get(key))
+            for key in before.keys() | after.keys()
+            if before.get(key) != after.get(key)
+        }
+        found = {change.key: change for sent in drained for change in sent.changes}
+        if sum(len(sent.changes) for sent in drained) != len(found):
+            fail(f"{site.name} drained a row twice at once")
+        for key, (old, new) in wanted.items():
+            self._check_change(site, key, (old, new), found.pop(key, None))
+        if found:
+            fail(f"{site.name} drained {list(found.values())}, which nobody wrote")
+
+    def _check_change(
+        self, site: Site, key: Key, rows: tuple[Any, Any], change: Change | None
+    ) -> None:
+        table, (old, new) = site.catalog.table(key[0]), rows
+        # What a migration has added stood in no row before.
+        old, new = (row and dict.fromkeys(table.names) | row for row in (old, new))
+        if change is None:
+            if not (old and new and not _touched(table, old, new)):
+                fail(f"{site.name}: {key} was {old}, is {new}, and nothing was drained")
+            return
+        op = "U" if old and new else "I" if new else "D"
+        if change.op != op:
+            fail(f"{site.name}: {key} was {old}, is {new}, and was drained as {change}")
+        told = {c: new[c] for c in table.names} if new else {}
+        if op == "U":
+            told = {c: told[c] for c in _touched(table, old, new)}
+            if any(change.old[c] != old[c] for c in told if c in change.old):
+                fail(f"{site.name}: {key} was {old}, and is drained as {change.old} before")
+        added = told.keys() - change.new.keys()  # by a migration, in whose course it was drained
+        if any(told[c] is not None or table.column(c).since == 1 for c in added) or any(
+            told.get(c) != value for c, value in change.new.items()
+        ):
+            fail(f"{site.name}: {key} should be drained as {told}, and is as {change.new}")
+        self._note_marks(table, change)
+
+    def _note_marks(self, table: Table, change: Change) -> None:
+        known = self.database.catalog.table(table.name).names
+        for name, value in change.new.items():
+            if isinstance(value, str) and value.startswith("m") and name in known:
+                self.marks.add((change.id, value))
+
+    # --- bases -----------------------------------------------------------------------------------
+
+    def _check_bases(self, site: Site, sent: Sent) -> None:
+        seen = self.seen[site.name]
+        if seen is None:
+            return
+        for change in sent.changes:
+            if site.catalog.table(change.table).fact:
+                continue
+            orders = self.oracle.orders
+            order = orders.get((change.table, change.id, change.base or ""), 0)
+            if order != seen.get(change.key, 0):
+                fail(
+                    f"{site.name} n {sent.n}: {change.key} is based on {change.base} of order"
+                    f" {order}, and order {seen.get(change.key, 0)} had come"
+                )
+
+    def _follow(self, site: Site, at: Any) -> None:
+        """Take note of the versions that have come to a site."""
+        name, moved = site.name, list[FeedEntry]()
+        for scope, pos in ((SHARED, at.shared_pos), (name, at.own_pos)):
+            before, self._cursor[name, scope] = self._cursor[name, scope], pos
+            moved += [e for p in range(before + 1, pos + 1) if (e := self.entries.get((scope, p)))]
+        if at.needs_snapshot:
+            self.seen[name] = None
+        elif self.seen[name] is None:
+            self.seen[name] = self._read_seen(site)
+        else:
+            self._take(site, moved, at.acked_n)
+        self.undecided[name] = [s for s in self.undecided[name] if s.n > at.acked_n]
+
+    def _take(self, site: Site, moved: list[FeedEntry], acked_n: int) -> None:
+        seen = self.seen[site.name]
+        assert seen is not None
+        for entry in moved:
+            for block in entry.blocks:
+                for row_id, order in zip(block.ids, block.order, strict=True):
+                    if order:
+                        seen[block.table, row_id] = max(order, seen.get((block.table, row_id), 0))
+                    else:
+                        seen.pop((block.table, row_id), None)
+        for sent in self.undecided[site.name]:
+            for change in sent.changes if sent.n <= acked_n else ():
+                own = self.oracle.orders.get((change.table, change.id, sent.tx_id), 0)
+                if own > seen.get(change.key, 0):
+                    seen[change.key] = own
+
+    def _read_seen(self, site: Site) -> dict[Key, int]:
+        rows = site.read(
+            "SELECT t.name, r.id, r.version FROM _sync_row r"
+            " JOIN _sync_table t ON t.no = r.table_no"
+        )
+        return {
+            (table, row_id): self.oracle.orders.get((table, row_id, version), 0)
+            for table, row_id, version in rows
+        }
+
+    # --- entries ---------------------------------------------------------------------------------
+
+    async def hear_entries(self) -> None:
+        """Read the entries that the sequencer has made, and check what may stand in them."""
+        known = max((pos for _, pos in self.entries), default=0)
+        del known
+        rows = await self.database.rows("SELECT scope, pos, previous, hash, body FROM sync.feed")
+        for scope, pos, previous, own, body in sorted(rows, key=lambda row: row[:2]):
+            known_as = self.entries.get((scope, pos))
+            if known_as is not None:
+                if known_as.hash != bytes(own):
+                    fail(f"entry {pos} of {scope} was changed")
+                continue
+            message = codec.encode_entry(scope, pos, bytes(previous), bytes(own), bytes(body))
+            entry, _ = codec.decode_entry(message)
+            self.entries[scope, pos] = entry
+            self.reach["entry with more"] += entry.more
+            heads = [
+                (b.fate.name, b.table, [i[:13] for i in b.ids], b.version) for b in entry.blocks
+            ]
+            self.trace.append(f"   entry {scope} {pos} ack {entry.ack}: {heads}")
+            self._check_share(entry)
+            if entry.ack and entry.ack.n > self.oracle.last_n[scope, entry.ack.epoch]:
+                fail(f"entry {pos} of {scope} acks {entry.ack}, which is not decided")
+
+    def _check_share(self, entry: FeedEntry) -> None:
+        for block in entry.blocks:
+            self.reach[f"head: {block.fate.name}"] += len(block)
+            if block.fate.value != "P":
+                continue
+            table = self.database.catalog.table(block.table)
+            shares = [
+                block.sites if name == "site_id" else block.new[block.columns.index(name)]
+                for name in table.share
+            ]
+            for k, row_id in enumerate(block.ids):
+                named = [str(values[k]) for values in shares]
+                if not any(each == entry.scope or f'"{entry.scope}"' in each for each in named):
+                    fail(f"{block.table} {row_id} of {named} goes to {entry.scope}")
+
+    # --- own writes ------------------------------------------------------------------------------
+
+    def _check_own_writes(self, site: Site, acked_n: int) -> None:
+        """Whatever the site wrote is seen until the centre has decided on it."""
+        wanted: dict[Key, dict[str, Any] | None] = {}
+        for sent in self.undecided[site.name]:
+            for change in sent.changes if sent.n > acked_n else ():
+                if change.op == "D":
+                    wanted[change.key] = None
+                else:
+                    wanted[change.key] = {**(wanted.get(change.key) or {}), **change.new}
+        for key, values in wanted.items():
+            row = self.images[site.name].get(key)
+            if values is None and row is not None:
+                fail(f"{site.name}: {key} was deleted here and is seen")
+            if values is not None and row is None:
+                self._check_hidden(site, key, values)
+            if values is not None and row is not None:
+                self._check_shown(site, key, values, row)
+
+    def _check_shown(
+        self, site: Site, key: Key, values: dict[str, Any], row: dict[str, Any]
+    ) -> None:
+        table = site.catalog.table(key[0])
+        for name in values.keys() & row.keys():
+            merges = str(table.group_of(name).policy) in _MERGED
+            if not merges and row[name] != values[name]:
+                fail(f"{site.name}: {key} {name} is {row[name]}, {values[name]} was written")
+
+    def _check_hidden(self, site: Site, key: Key, values: dict[str, Any]) -> None:
+        asides = site.read(
+            "SELECT code FROM _sync_aside WHERE table_name = ? AND id = ?", key[0], key[1]
+        )
+        if not asides:
+            fail(f"{site.name}: {key} with {values} is not seen, and not decided")
+        self.reach[f"aside: {asides[0][0]}"] += 1
+
+
+def _touched(table: Table, old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Return the columns that a change of a row has to carry."""
+    changed = {c for c in table.names if old[c] != new[c] or type(old[c]) is not type(new[c])}
+    changed = {c for name in changed for c in table.group_of(name).columns}
+    writer = table.writer_column
+    if changed and writer is not None and new[writer.name] is not None:
+        changed.add(writer.name)
+    return [c for c in table.names if c in changed]
