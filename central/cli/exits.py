@@ -5,44 +5,26 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from shared.errors import (
-    BadSetting,
-    BrokerUnreachable,
-    NoResponder,
-    NotAuthorised,
-    SyncError,
-    Transient,
+from shared.exits import (
+    CRITICAL,
+    FAILED,
+    INTERRUPTED,
+    NOT_ALLOWED,
+    OK,
+    TRY_LATER,
+    UNREACHABLE,
+    USAGE,
+    first,
+    verdict_by_kind,
 )
 
-OK: Final = 0
-#: A command failed; of ``status``: something needs a look.
-FAILED: Final = 1
-#: Of ``status``: a person is needed before anything goes on.
-CRITICAL: Final = 2
-USAGE: Final = 64
-UNREACHABLE: Final = 69
-TRY_LATER: Final = 75
-NOT_ALLOWED: Final = 77
-INTERRUPTED: Final = 130
+__all__ = [
+    "CRITICAL", "FAILED", "INTERRUPTED", "NOT_ALLOWED", "OK", "TRY_LATER", "UNREACHABLE", "USAGE",
+    "first", "verdict_on",
+]  # fmt: skip
 
 #: What libpq says of a login that the server knows, and does not let in.
 _REFUSED: Final = re.compile(r"authentication failed|no password supplied|no pg_hba.conf entry")
-
-_BY_ERROR: Final[tuple[tuple[type[SyncError], int], ...]] = (
-    (BadSetting, USAGE),
-    (BrokerUnreachable, UNREACHABLE),
-    (NoResponder, UNREACHABLE),
-    (NotAuthorised, NOT_ALLOWED),
-    (Transient, TRY_LATER),
-    (SyncError, FAILED),
-)
-
-
-def first(error: BaseException) -> BaseException:
-    """Return the error itself, or the first one of a group of them."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def verdict_on(error: BaseException) -> tuple[int, str] | None:
@@ -51,12 +33,7 @@ def verdict_on(error: BaseException) -> tuple[int, str] | None:
     None where the error is a mistake of ours, whose traceback is wanted.
     """
     error = first(error)
-    for kind, code in _BY_ERROR:
-        if isinstance(error, kind):
-            return code, str(error)
-    if isinstance(error, OSError):
-        return FAILED, str(error)
-    return _of_database(error)
+    return verdict_by_kind(error) or _of_database(error)
 
 
 def _of_database(error: BaseException) -> tuple[int, str] | None:

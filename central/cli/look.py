@@ -1,76 +1,27 @@
-"""How the commands look: tables, ages, colours that a pipe does not get, JSON for programs.
-
-Plain ASCII but for what a plant wrote itself, so that any terminal shows it.
-"""
+"""How the commands look: ``shared.look``, sentences over lines, instants, JSON for programs."""
 
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 import click
 
 from central.documents import to_json
+from shared.look import COLUMNS, as_json, number, painted, say, short, table
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
     from datetime import datetime
 
-#: Every line fits into this many columns, but for values that a person wrote.
-COLUMNS: Final = 100
-_WIDTH_MIN: Final = 8
-_COLOURS: Final = {"ok": "green", "degraded": "yellow", "critical": "red"}
-
-as_json = click.option(
-    "--json", "json_wanted", is_flag=True, help="One JSON document, for programs."
-)
-
-
-def say(line: str = "") -> None:
-    """Print a line."""
-    click.echo(line)
+__all__ = [
+    "COLUMNS", "as_json", "local", "number", "painted", "say", "say_json", "short", "table",
+    "wrapped",
+]  # fmt: skip
 
 
 def say_json(document: object, *, indent: int | None = 2) -> None:
     """Print a document."""
     click.echo(to_json(document, indent=indent))
-
-
-def painted(word: str, level: str) -> str:
-    """Return the word in the colour of its level."""
-    return click.style(word, fg=_COLOURS[level], bold=level != "ok")
-
-
-def table(
-    titles: Sequence[str], rows: Sequence[Sequence[Any]], *, shrink: Collection[str] = ()
-) -> list[str]:
-    """Return lines of aligned columns under their titles; None is shown as ``-``.
-
-    Where a line gets too long, the columns of these titles give way, the widest first.
-    """
-    cells = [list(titles), *([_cell(value) for value in row] for row in rows)]
-    widths = [max(len(click.unstyle(row[at])) for row in cells) for at in range(len(titles))]
-    yielding = [at for at, title in enumerate(titles) if title in shrink]
-    while sum(widths) + 2 * (len(widths) - 1) > COLUMNS:
-        widest = max(yielding, key=widths.__getitem__, default=0)
-        if not yielding or widths[widest] <= _WIDTH_MIN:
-            break
-        widths[widest] -= 1
-    return [_line(row, widths) for row in cells]
-
-
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    padded = []
-    for cell, width in zip(row, widths, strict=True):
-        bare = len(click.unstyle(cell))
-        padded.append(cell + " " * (width - bare) if bare <= width else short(cell, width))
-    return "  ".join(padded).rstrip()
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return number(value)
-    return "-" if value is None or value == "" else str(value)
 
 
 def wrapped(text: str, indent: int) -> list[str]:
@@ -79,17 +30,6 @@ def wrapped(text: str, indent: int) -> list[str]:
     return lines or [text]
 
 
-def number(value: int) -> str:
-    """Return a number in groups of three."""
-    return f"{value:,}".replace(",", " ")
-
-
 def local(at: datetime | None) -> str:
     """Return an instant in the time zone of whoever looks, with the zone's name."""
     return f"{at.astimezone():%Y-%m-%d %H:%M:%S %Z}" if at else "-"
-
-
-def short(text: object, width: int) -> str:
-    """Return the text on one line, cut to a width."""
-    plain = " ".join(str(text).split())
-    return plain if len(plain) <= width else f"{plain[: width - 3]}..."

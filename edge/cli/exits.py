@@ -5,40 +5,25 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from shared.errors import (
-    BadSetting,
-    BrokerUnreachable,
-    NoResponder,
-    NotAuthorised,
-    StoreDamaged,
-    SyncError,
-    Transient,
+from shared.exits import (
+    CRITICAL,
+    FAILED,
+    INTERRUPTED,
+    NOT_ALLOWED,
+    OK,
+    REJECTED,
+    TRY_LATER,
+    UNKNOWN,
+    UNREACHABLE,
+    USAGE,
+    first,
+    verdict_by_kind,
 )
 
-OK: Final = 0
-#: A command failed; of ``status``: something needs a look.
-FAILED: Final = 1
-#: Of ``status``: a person is needed before anything goes on.
-CRITICAL: Final = 2
-#: Of ``check``: nothing can be told.
-UNKNOWN: Final = 3
-USAGE: Final = 64
-#: An import is through, and lines of the file were rejected.
-REJECTED: Final = 65
-UNREACHABLE: Final = 69
-TRY_LATER: Final = 75
-NOT_ALLOWED: Final = 77
-INTERRUPTED: Final = 130
-
-_BY_ERROR: Final[tuple[tuple[type[SyncError], int], ...]] = (
-    (BadSetting, USAGE),
-    (BrokerUnreachable, UNREACHABLE),
-    (NoResponder, UNREACHABLE),
-    (NotAuthorised, NOT_ALLOWED),
-    (StoreDamaged, CRITICAL),
-    (Transient, TRY_LATER),
-    (SyncError, FAILED),
-)
+__all__ = [
+    "CRITICAL", "FAILED", "INTERRUPTED", "NOT_ALLOWED", "OK", "REJECTED", "TRY_LATER", "UNKNOWN",
+    "UNREACHABLE", "USAGE", "verdict_on",
+]  # fmt: skip
 
 _BY_SQLITE_CODE: Final = (
     (
@@ -71,18 +56,12 @@ def verdict_on(error: BaseException) -> tuple[int, str] | None:
 
     None where the error is a mistake of ours, whose traceback is wanted.
     """
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    for kind, code in _BY_ERROR:
-        if isinstance(error, kind):
-            return code, str(error)
+    error = first(error)
     if isinstance(error, PermissionError):
         return NOT_ALLOWED, f"{error}. Run it as the store's owner, or as a member of its group"
-    if isinstance(error, OSError):
-        return FAILED, str(error)
     if isinstance(error, sqlite3.Error):
         return _of_sqlite(error)
-    return None
+    return verdict_by_kind(error)
 
 
 def _of_sqlite(error: sqlite3.Error) -> tuple[int, str] | None:

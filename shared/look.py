@@ -1,0 +1,75 @@
+"""How the commands look: lines, tables, colours that a pipe does not get.
+
+Plain ASCII but for what a plant wrote itself, so that any terminal shows it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+#: Every line fits into this many columns, but for values that a person wrote.
+COLUMNS: Final = 100
+_WIDTH_MIN: Final = 8
+_COLOURS: Final = {"ok": "green", "degraded": "yellow", "critical": "red"}
+
+as_json = click.option(
+    "--json", "json_wanted", is_flag=True, help="One JSON document, for programs."
+)
+
+
+def say(line: str = "") -> None:
+    """Print a line."""
+    click.echo(line)
+
+
+def painted(word: str, level: str) -> str:
+    """Return the word in the colour of its level."""
+    return click.style(word, fg=_COLOURS[level], bold=level != "ok")
+
+
+def table(
+    titles: Sequence[str], rows: Sequence[Sequence[Any]], *, shrink: Collection[str] = ()
+) -> list[str]:
+    """Return lines of aligned columns under their titles; None is shown as ``-``.
+
+    Where a line gets too long, the columns of these titles give way, the widest first.
+    """
+    cells = [list(titles), *([_cell(value) for value in row] for row in rows)]
+    widths = [max(len(click.unstyle(row[at])) for row in cells) for at in range(len(titles))]
+    yielding = [at for at, title in enumerate(titles) if title in shrink]
+    while sum(widths) + 2 * (len(widths) - 1) > COLUMNS:
+        widest = max(yielding, key=widths.__getitem__, default=0)
+        if not yielding or widths[widest] <= _WIDTH_MIN:
+            break
+        widths[widest] -= 1
+    return [_line(row, widths) for row in cells]
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    padded = []
+    for cell, width in zip(row, widths, strict=True):
+        bare = len(click.unstyle(cell))
+        padded.append(cell + " " * (width - bare) if bare <= width else short(cell, width))
+    return "  ".join(padded).rstrip()
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return number(value)
+    return "-" if value is None or value == "" else str(value)
+
+
+def number(value: int) -> str:
+    """Return a number in groups of three."""
+    return f"{value:,}".replace(",", " ")
+
+
+def short(text: object, width: int) -> str:
+    """Return the text on one line, cut to a width."""
+    plain = " ".join(str(text).split())
+    return plain if len(plain) <= width else f"{plain[: width - 3]}..."
