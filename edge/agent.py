@@ -112,7 +112,12 @@ class Agent:
         }
 
     async def run(self) -> None:
-        """Keep the store in step until cancelled; what was committed by then is drained."""
+        """Keep the store in step until cancelled; what was committed by then is drained.
+
+        Raises ForkedHistory where a person has to look before anything is sent or received.
+        """
+        if why := (await self._thread.run(self._store.position)).stopped_because:
+            raise ForkedHistory(f"{why}. `mes-sync explain MES-STOPPED` tells more")
         # A migration may have made the place for what the centre sent before there was one.
         await self._thread.run(self._store.materialise, now_ms())
         position = await self._thread.run(self._store.position)

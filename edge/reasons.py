@@ -305,6 +305,13 @@ _PAGES: Final = (
         "Nothing is to be done. Ask who restored it, and why. docs/restores.md",
     ),
     Page(
+        "MES-SENT-BEFORE",
+        "a write that the copy still held, and that had been sent before the restore",
+        "The centre has it already, so it was not sent twice. It is named here in full, since a clock"
+        " that went back in between could make a newer write look like one of these.",
+        "Compare what is named with the row; where it is missing there, write it again.",
+    ),
+    Page(
         "MES-CENTRE-RESTORED",
         "the centre went back to an older backup, and goes on",
         "What this store knew of the time in between was brought home to it; where somebody at the"

@@ -17,7 +17,7 @@ from edge.agent import VERSION, Agent
 from edge.cli import exits, given
 from edge.lanes import now_ms
 from edge.store import EdgeStore
-from shared.errors import BadSetting, ForkedHistory
+from shared.errors import BadSetting
 from shared.observe import note, start_logging
 from sync.transport import Link, LinkSettings
 
@@ -57,8 +57,6 @@ def run(**options: str | None) -> int:
     )
     _collect_rarely()
     with contextlib.closing(store), _metrics(settings):
-        if why := store.position().stopped_because:
-            raise ForkedHistory(f"{why}. `mes-sync explain MES-STOPPED` tells more")
         return asyncio.run(_serve(settings, store))
 
 

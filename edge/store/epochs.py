@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from sync.handshake import Closed
 
 _HASH = 32
+#: Rows that are named one by one where they had been sent before.
+_SAMPLES_MAX = 100
 #: A transaction of the outbox: n, parts, tx_id, digests.
 _Sent = tuple[int, int, str, bytes]
 
@@ -42,6 +44,8 @@ class Begun:
     transactions: int = 0
     #: Rows that were taken out, by table: the lost life of the store had sent them.
     sent_before: dict[str, int] = field(default_factory=dict)
+    #: The first of them with what was taken out, for people.
+    samples: list[str] = field(default_factory=list)
 
 
 #: Lives of the centre's server that are remembered.
@@ -113,6 +117,8 @@ def begin(opened: Opened, closed: Closed, *, now_ms: int, drained: DrainedFirst)
         connection.execute("UPDATE _sync_site SET hlc = max(hlc, ?)", (closed.hlc,))
         snapshot.want(connection, "the store went back to an older copy of itself", now_ms)
         position.note(connection, "MES-RESTORED", _told(closed, begun), now_ms)
+        for each in begun.samples:
+            position.note(connection, "MES-SENT-BEFORE", each, now_ms)
     return begun
 
 
@@ -221,11 +227,20 @@ def _without(opened: Opened, n: int, body: PartBody, until_ms: int, begun: Begun
             one = block.part(slice(row, row + 1))
             left = _later(one, until_ms)
             if left is not one:
-                begun.sent_before[block.table] = begun.sent_before.get(block.table, 0) + 1
+                _tell(begun, one, left)
                 _forget(opened, n, one, left)
             if left is not None:
                 blocks.append(left)
     return replace(body, blocks=tuple(blocks))
+
+
+def _tell(begun: Begun, one: ChangeBlock, left: ChangeBlock | None) -> None:
+    """Note a row that is taken out: a clock that went back may have made a new write look old."""
+    begun.sent_before[one.table] = begun.sent_before.get(one.table, 0) + 1
+    if len(begun.samples) < _SAMPLES_MAX:
+        kept = left.columns if left is not None else ()
+        new = {c: v[0] for c, v in zip(one.columns, one.new, strict=False) if c not in kept}
+        begun.samples.append(f"{one.op.value} {one.table} {one.ids[0]}: {new}")
 
 
 def _later(one: ChangeBlock, until_ms: int) -> ChangeBlock | None:

@@ -149,8 +149,9 @@ def accept_instance(opened: Opened, host: str) -> None:
     """Take the file as moved, not copied: a person has said that the other one is gone."""
     with writing(opened.connection):
         opened.connection.execute(
-            "UPDATE _sync_site SET moved_from = instance, instance = ?, stopped_because = NULL",
-            (instance_of(opened.path, host),),
+            "UPDATE _sync_site SET moved_from = CASE instance WHEN :here THEN moved_from"
+            " ELSE instance END, instance = :here, stopped_because = NULL",
+            {"here": instance_of(opened.path, host)},
         )
 
 

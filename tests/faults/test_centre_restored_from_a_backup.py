@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,13 +12,15 @@ import psycopg
 import pytest
 
 from central.roles import as_role
+from central.snapshot import Spool, chunk
 from central.store import CentralStore
 from central.store.lives import life_now
 from deploy.local.servers import PostgresServer
+from sync import codec
 from tests.faults.backup import base_backup, file_copy, put_back
 from tests.faults.cases import local_orders, planned_orders, state_events
 from tests.faults.conftest import SITE
-from tests.integration.central_world import CATALOG, execute, make_centre
+from tests.integration.central_world import CATALOG, connect, execute, make_centre
 from tests.integration.whole_world import World, whole_world
 
 if TYPE_CHECKING:
@@ -262,3 +266,71 @@ async def test_a_copy_of_the_files_of_a_server_that_was_shut_down_is_noticed_too
     await world.settle(60)
     assert set(notes(edge)) == {"A1", "A2"}
     assert (SITE,) in await restores(plant)
+
+
+async def test_a_server_that_crashed_once_more_before_the_hello_still_gets_all_home(plant):
+    world, edge = plant.world, plant.edge
+    await plant.plan(planned_orders("P1", "P2", "P3"))
+    await world.settle()
+    backup = await plant.backup()
+    for number in ("P1", "P2"):
+        await plant.plan(note(number, "in the lost time", "mes."))
+    await world.settle()
+    await edge.stop()
+    await plant.restore(backup)
+    await world.start_centre()
+    await world.eventually(lambda: lives(plant), timeout_s=20)
+    for number in ("P1", "P3", "P3", "P3"):
+        await plant.plan(note(number, "between two starts", "mes."))
+    await world.stop_centre()
+    plant.server.kill()
+    plant.server.start()
+    await world.start_centre()
+    await edge.start()
+    await world.eventually(lambda: restores(plant), timeout_s=30)
+    await world.settle(60)
+    ((here, there),) = await world.central(
+        "SELECT here_value, central_value FROM mes.sync_conflicts"
+    )
+    assert "in the lost time" in str(here)
+    assert "between two starts" in str(there)
+    assert notes(edge)["P2"] == "in the lost time"
+
+
+async def lives(plant: Restorable) -> bool:
+    """Whether the life after the restore has been noted."""
+    query = "SELECT 1 FROM sync.life_now WHERE started_at = pg_postmaster_start_time()"
+    return bool(await plant.world.central(query))
+
+
+async def test_a_snapshot_of_the_lost_time_that_was_half_loaded_comes_home_too(plant):
+    world, edge = plant.world, plant.edge
+    await plant.plan(planned_orders("P1"))
+    await world.settle()
+    backup = await plant.backup()
+    await edge.stop()
+    await plant.plan(note("P1", "in the lost time", "mes."))
+    store = edge.open()
+    with contextlib.closing(store):
+        async with (
+            connect(world.url, autocommit=False) as reader,
+            connect(world.url, autocommit=False) as writer,
+        ):
+            made = await Spool(reader, writer, CATALOG).fill(SITE)
+            ((manifest,),) = await world.central(
+                "SELECT manifest FROM sync.snapshot WHERE id = %s", made
+            )
+            store.begin_snapshot(made, manifest)
+            k, shown = 0, ""
+            while "in the lost time" not in shown:
+                body, _ = await chunk(reader, made, k)
+                assert body is not None
+                store.apply_chunk(k, codec.decode_chunk(body), time.time_ns() // 10**6)
+                k, shown = k + 1, str(notes(edge))
+    await plant.restore(backup)
+    await world.start_centre()
+    await edge.start()
+    await world.eventually(lambda: restores(plant), timeout_s=30)
+    await world.settle(60)
+    assert notes(edge) == {"P1": "in the lost time"}
+    assert await world.central("SELECT notes FROM mes.work_orders") == [("in the lost time",)]

@@ -120,6 +120,8 @@ async def test_writes_that_the_copy_held_undrained_count_once(world):
     await edge.start()
     await world.settle()
     assert edge.read("SELECT cycle_count FROM equipment") == [(5,)]
+    told = edge.read("SELECT message FROM _sync_event WHERE code = 'MES-SENT-BEFORE'")
+    assert ["'cycle_count': 5" in message for (message,) in told] == [True]
     edge.write(count)
     await world.settle()
     assert await world.central("SELECT cycle_count FROM mes.equipment") == [(10,)]
