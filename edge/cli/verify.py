@@ -110,10 +110,8 @@ def lines(report: Report, *, repair: bool) -> Iterator[str]:
     yield f"{word}  {report.site}: {_verdict(report, of_all)} ({cost})"
     for each in report.tables:
         if each.differing:
-            yield _line(
-                each.table,
-                f"{each.different} different, {each.missing} missing, {each.extra} extra",
-            )
+            counts = f"{each.different} different, {each.missing} missing, {each.extra} extra"
+            yield f"  {each.table}: {counts}"
     yield from _rows(report)
     yield from _notes(report, total)
     if report.differing and not repair:
