@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 from edge.sql_text import quoted
-from edge.store.fold import differs
+from edge.store.fold import OLD, OP, differs
 from edge.store.open import silent
 from shared.catalog import CREATED_AT
 from shared.errors import InvalidValue
@@ -135,12 +135,27 @@ def one_form_of_old(table: Table, touched: Touched) -> Touched:
 
     Its own columns may not hold that form (a decimal in a REAL column), so it is made at each read.
     """
-    old = list(touched.old)
+    return touched._replace(old=_one_form(table, touched.old, touched.mask))
+
+
+def one_form_of_displaced(table: Table, touched: Touched) -> Touched:
+    """Return a row's touches with what was displaced or deleted in canonical form, as it is now."""
+    every = (1 << len(table.columns)) - 1
+    touches = [
+        (*touch[:OLD], *_one_form(table, touch[OLD:], every)) if touch[OP] in "DX" else touch
+        for touch in touched.touches
+    ]
+    return touched._replace(touches=touches)
+
+
+def _one_form(table: Table, values: Sequence[Value], mask: int) -> list[Value]:
+    """Return the values of some columns in canonical form, what can't be read as it is."""
+    made = list(values)
     for place, column in enumerate(table.columns):
-        if touched.mask >> place & 1:
+        if mask >> place & 1:
             with suppress(InvalidValue):
-                old[place] = canonical(column.type, old[place])
-    return touched._replace(old=old)
+                made[place] = canonical(column.type, made[place])
+    return made
 
 
 # --- instants as a plant writes them --------------------------------------------------------------

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: A row of the log: op, id, site_id, created_at, mask, at_ms, then an old value for each column.
 Touch = tuple[Any, ...]
-_OP, _ID, _SITE, _CREATED, _MASK, _AT, _OLD = range(7)
+OP, _ID, _SITE, _CREATED, _MASK, _AT, OLD = range(7)
 
 
 class Touched(NamedTuple):
@@ -51,18 +51,18 @@ def fold(touches: Sequence[Touch]) -> Touched:
     """Return what the touches of one row, in order, say of it."""
     first = touches[0]
     if len(touches) == 1:
-        key = (first[_SITE], first[_CREATED]) if first[_OP] in "DX" else None
-        return Touched(first[_ID], first[_AT], first[_MASK], first[_OLD:], key)
-    mask, old = 0, list(first[_OLD:])
+        key = (first[_SITE], first[_CREATED]) if first[OP] in "DX" else None
+        return Touched(first[_ID], first[_AT], first[_MASK], first[OLD:], key)
+    mask, old = 0, list(first[OLD:])
     key = None
     for touch in touches:
-        if key is None and touch[_OP] in "DX":
+        if key is None and touch[OP] in "DX":
             key = (touch[_SITE], touch[_CREATED])
         fresh = touch[_MASK] & ~mask
         mask |= fresh
         while fresh:
             bit = (fresh & -fresh).bit_length() - 1
-            old[bit] = touch[_OLD + bit]
+            old[bit] = touch[OLD + bit]
             fresh &= fresh - 1
     at_once = len({touch[_AT] for touch in touches}) == 1
     return Touched(first[_ID], touches[-1][_AT], mask, old, key, () if at_once else touches)
@@ -123,9 +123,9 @@ def _last_change(touches: Sequence[Touch], columns: int, live: Sequence[Value]) 
     inserted = -1
     for place in range(len(touches) - 1, -1, -1):
         touch = touches[place]
-        if touch[_OP] == "I":
+        if touch[OP] == "I":
             inserted = place
-        elif touch[_OP] == "U":
+        elif touch[OP] == "U":
             if touch[_MASK] & columns:
                 return max(inserted, place)
         elif _differ(touch, columns, live):
@@ -137,7 +137,7 @@ def _last_change(touches: Sequence[Touch], columns: int, live: Sequence[Value]) 
 
 def _differ(touch: Touch, columns: int, live: Sequence[Value]) -> bool:
     bits = (bit for bit in range(len(live)) if columns >> bit & 1)
-    return any(differs(touch[_OLD + bit], live[bit]) for bit in bits)
+    return any(differs(touch[OLD + bit], live[bit]) for bit in bits)
 
 
 def differs(before: Value, now: Value) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edge import capture
 from edge.sql_text import of_row, quoted
-from edge.store.canon import as_instant, one_form_of_old, to_one_form
+from edge.store.canon import as_instant, one_form_of_displaced, one_form_of_old, to_one_form
 from edge.store.fold import Decided, Touched, dated, decide, fold, whole_groups
 from edge.store.ids import as_text
 from edge.store.open import silent
@@ -130,6 +130,8 @@ class Touches:
             return change
         if mask not in self._parted:
             self._parted[mask] = [group & mask for group in self._groups if group & mask]
+        if touched.key is not None:  # it was displaced or deleted in between
+            touched = one_form_of_displaced(self._table, touched)
         touched, times = dated(touched, live[2:], self._parted[mask])
         return Change(change.decided, touched, live, base, after_n, times)
 

@@ -88,6 +88,16 @@ def test_a_replace_dates_only_the_columns_that_it_changed(site):
     assert (at_ms, own) == (NOON, {"notes": TEN})
 
 
+def test_an_insert_that_was_ignored_makes_no_value_younger_in_whatever_form_it_was_written(site):
+    order = site.order(qty_ordered="1")
+    touch(site, TEN, "UPDATE work_orders SET qty_ordered = '7.50', due_at = '2026-01-01T00:00Z'")
+    again = "INSERT OR IGNORE INTO work_orders (id, order_no) VALUES (?, 'WO-1')"
+    touch(site, NOON, again, order)
+    (block,) = blocks(site)
+    assert dict(zip(block.columns, block.new, strict=True))["qty_ordered"] == ["7.5"]
+    assert times_of(block) == (TEN, {})
+
+
 def test_rows_that_were_touched_once_carry_no_times_and_the_others_only_their_own(site):
     for number in (1, 2, 3):
         site.order(number)

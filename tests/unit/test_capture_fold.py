@@ -215,6 +215,35 @@ def test_folding_updates_gives_the_difference_of_first_and_last(versions):
             assert not differs(folded.old[bit], first[bit])
 
 
+steps = st.tuples(st.sampled_from(["update", "replace", "ignored", "again"]), values)
+
+
+@given(values, st.lists(steps, min_size=1, max_size=6))
+def test_each_column_is_dated_by_the_last_statement_that_changed_it(first, statements):
+    row, touches, last = first, [], {}
+    for at, (what, new) in enumerate(statements):
+        changed = [bit for bit in range(3) if differs(row[bit], new[bit])]
+        if what == "update":
+            if changed:
+                old = [row[bit] if bit in changed else None for bit in range(3)]
+                touches.append(touch("U", sum(1 << bit for bit in changed), *old, at=10 * at))
+        else:
+            gone = "D" if what == "again" else "X"
+            touches.append(touch(gone, ALL, *row, at=10 * at))
+            if what == "ignored":
+                continue
+            at_ms = 10 * at + (5 if what == "again" else 0)
+            touches.append(touch("I", 0, None, None, None, at=at_ms))
+        last |= dict.fromkeys(changed, touches[-1][5] if changed else 0)
+        row = new
+    outcome = decide(fold(touches), row, existed=True) if touches else None
+    if outcome is None:
+        return
+    at_ms, own = times(touches, row, mask=outcome.mask)
+    told = {bit: own.get(name, at_ms) for bit, name in enumerate("abc") if outcome.mask >> bit & 1}
+    assert told == {bit: last[bit] for bit in told}
+
+
 @given(st.lists(st.tuples(values, st.integers(0, 5)), min_size=2, max_size=6))
 def test_folding_updates_dates_each_column_by_its_last_update(versions):
     touches, last = [], {}
