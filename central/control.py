@@ -17,6 +17,7 @@ from central.backups import LATE_HOURS, told_to_site
 from central.compare import Comparing
 from central.feed import entries_after
 from central.handshake import Handshake, is_gone, now_ms
+from central.questions import check_question
 from shared.changes import SHARED
 from shared.errors import MalformedMessage, SyncError
 from shared.observe import note
@@ -82,7 +83,9 @@ class Control:
         }
         if verb not in verbs:
             raise MalformedMessage(f"no question is called {verb!r}")
-        answer = await verbs[verb](site, codec.decode_control(payload))
+        asked = codec.decode_control(payload)
+        check_question(verb, asked)
+        answer = await verbs[verb](site, asked)
         if verb == "hello":
             answer["protected"] = await self._protected(site)
         return codec.encode_control(answer)

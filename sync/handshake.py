@@ -44,8 +44,15 @@ def read_lineage(listed: Any) -> tuple[Closure, ...]:
     """Return the closures that a control message lists, oldest first."""
     try:
         return tuple(Closure(str(epoch), int(fork), int(end)) for epoch, fork, end in listed)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise MalformedMessage(f"the lineage can't be read: {error!r}") from error
+
+
+def _hash(value: Any) -> bytes:
+    """Return a hash; a number would be taken for as many zeros."""
+    if not isinstance(value, bytes):
+        raise TypeError(f"a hash is expected, not {type(value).__name__}")
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +76,7 @@ class Closed:
             drained = said["drained_ms"]
             drained_ms = None if drained is None else int(drained)
             return cls(closure, str(said["next"]), drained_ms, int(said["hlc"]))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise MalformedMessage(f"the closure can't be read: {error!r}") from error
 
     def fields(self) -> dict[str, Any]:
@@ -115,17 +122,17 @@ class Hello:
                 moved_from=said.get("moved_from"),
                 epoch=str(said["epoch"]),
                 n=int(said["n"]),
-                hash=bytes(said["hash"]),
+                hash=_hash(said["hash"]),
                 acked_n=int(said["acked_n"]),
                 acked_hash=said.get("acked_hash"),
-                own=Position(int(said["own"][0]), bytes(said["own"][1])),
-                shared=Position(int(said["shared"][0]), bytes(said["shared"][1])),
+                own=Position(int(said["own"][0]), _hash(said["own"][1])),
+                shared=Position(int(said["shared"][0]), _hash(said["shared"][1])),
                 lineage=read_lineage(said["lineage"]),
                 needs_snapshot=bool(said["needs_snapshot"]),
                 lives=tuple(map(str, said["lives"])),
                 max_order=said.get("max_order"),
             )
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
             raise MalformedMessage(f"the hello can't be read: {error!r}") from error
 
     def fields(self) -> dict[str, Any]:

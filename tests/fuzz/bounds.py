@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import tracemalloc
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,14 +20,29 @@ class Flooded(AssertionError):
 
 
 @contextmanager
-def bounded(*, seconds: float, megabytes: float) -> Iterator[None]:
-    """Fail where the block takes longer, or more memory above what there was."""
+def bounded(*, seconds: float, megabytes: float | None = None) -> Iterator[None]:
+    """Fail where the block takes longer, or more memory above what there was.
+
+    To look at memory makes Python slow, so it may be left out.
+    """
 
     def stop(*_: Any) -> None:
         raise Hung(f"no end within {seconds} s")
 
     handler = signal.signal(signal.SIGALRM, stop)
     left, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        with traced(megabytes) if megabytes is not None else nullcontext():
+            yield
+    finally:
+        # A test's own time limit goes by the same clock: it is set back as it was.
+        signal.setitimer(signal.ITIMER_REAL, left)
+        signal.signal(signal.SIGALRM, handler)
+
+
+@contextmanager
+def traced(megabytes: float) -> Iterator[None]:
+    """Fail where the block takes more memory at any moment than there was before it."""
     is_first = not tracemalloc.is_tracing()
     if is_first:
         tracemalloc.start()
@@ -37,9 +52,6 @@ def bounded(*, seconds: float, megabytes: float) -> Iterator[None]:
         yield
         _, peak = tracemalloc.get_traced_memory()
     finally:
-        # A test's own time limit goes by the same clock: it is set back as it was.
-        signal.signal(signal.SIGALRM, handler)
-        signal.setitimer(signal.ITIMER_REAL, left)
         if is_first:
             tracemalloc.stop()
     if peak - before > megabytes * (1 << 20):
