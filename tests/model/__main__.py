@@ -6,7 +6,7 @@ from collections import Counter
 
 import click
 
-from tests.model.ghosts import Violation
+from tests.model.checks import Violation
 from tests.model.rules import Rule
 from tests.model.world import World
 

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from tests.model.vocabulary import (
     GENESIS,
+    Ack,
     Change,
     Entry,
     Key,
     Link,
     Record,
+    Sent,
     Values,
 )
 
@@ -45,6 +47,8 @@ class Known:
     #: Epoch and n of the transaction that it came by.
     epoch: str = ""
     n: int = 0
+    #: It came home from a site after the centre went back.
+    lost: bool = False
 
 
 @dataclass(slots=True)
@@ -55,8 +59,10 @@ class Chain:
     hash: str = GENESIS
     closed: int | None = None
     hashes: dict[int, str] = field(default_factory=dict)
-    #: Rows of transactions up to it came home with a salvage already.
-    included: int = 0
+    #: Up to where it was decided before we went back, as the site told us.
+    home_n: int = 0
+    #: Epochs of the same store before it, and up to where they are part of it.
+    lineage: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -69,6 +75,19 @@ class Parked:
     state: str = "parked"
 
 
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """Something that the sequencer has to tell."""
+
+    number: int
+    key: Key | None = None
+    record: Record | None = None
+    #: The site whose own clean write it is: the ack tells it enough.
+    known_to: str = ""
+    #: The site that has no such row.
+    refused: str = ""
+
+
 @dataclass(slots=True)
 class Feed:
     """The entries for one site."""
@@ -78,7 +97,21 @@ class Feed:
     pruned: int = 0
     pos: int = 0
     hash: str = GENESIS
-    acked: tuple[tuple[str, int, int], ...] = ()
+    acked: Ack = ()
+
+
+@dataclass(slots=True)
+class Start:
+    """A start of PostgreSQL, maybe as an older copy."""
+
+    id: str
+    #: The highest order of any version then, and when it was.
+    order: int
+    at: int
+    #: Rows that were written since, as they were then.
+    rows: dict[Key, Row] = field(default_factory=dict)
+    #: How far along a history that ended with it each row came home.
+    tips: dict[Key, tuple[int, Values | None]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -92,21 +125,20 @@ class Book:
     chains: dict[tuple[str, str], Chain] = field(default_factory=dict)
     applied: set[str] = field(default_factory=set)
     facts: dict[str, Values] = field(default_factory=dict)
-    #: The history, and the site that each record goes to.
-    records: dict[str, tuple[Record, str]] = field(default_factory=dict)
+    #: The history.
+    records: dict[str, Record] = field(default_factory=dict)
     parked: dict[str, Parked] = field(default_factory=dict)
     feeds: dict[str, Feed] = field(default_factory=dict)
     spool: dict[tuple[str, str, int], dict[int, Link]] = field(default_factory=dict)
-    #: What waits for the sequencer: a number, and the rows or records that were touched.
-    queue: list[tuple[int, Key | None, Record | None, str]] = field(default_factory=list)
+    #: What sites sent of each row.
+    sent: dict[Key, list[Sent]] = field(default_factory=dict)
+    #: By row and epoch up to where what a site sent came home with a salvage already.
+    included: dict[Key, dict[str, int]] = field(default_factory=dict)
+    queue: list[Touched] = field(default_factory=list)
     number: int = 0
     passed: int = 0
     aside: dict[Key, Values] = field(default_factory=dict)
-    #: Where another history of ours may have begun: the order at the last start.
-    fork_order: int = 0
-    fork_at: int = 0
+    #: Every start of PostgreSQL: after it another history of ours may have begun.
+    starts: list[Start] = field(default_factory=list)
     #: Deletions were forgotten.
     forgot: bool = False
-    fork_rows: dict[Key, Row] = field(default_factory=dict)
-    #: How far along that other history each row came home.
-    tips: dict[Key, tuple[int, Values | None]] = field(default_factory=dict)

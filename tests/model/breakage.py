@@ -15,6 +15,7 @@ from tests.model.vocabulary import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.model.file import File
 
 #: Backups of the centre that may still be restored.
 BACKUPS: Final = 2
@@ -27,7 +28,8 @@ class Breakage:
         faults = [
             self.broker_loses, self.broker_repeats, self.broker_swaps, self.agent_dies,
             self.backup_centre, self.feed_is_pruned, self.forgets, self.clock_jumps, self.retries,
-            self.mends, self.migrates, self.forges, self.asks_for_a_snapshot,
+            self.mends, self.migrates, self.forges, self.asks_for_a_snapshot, self.broker_delays,
+            self.facts_grow_old, self.centre_restarts,
         ]  # fmt: skip
         return faults + (self.of_a_restore() if restores else [])
 
@@ -35,7 +37,7 @@ class Breakage:
         """Return the faults that take a store back, or double it."""
         return [
             self.backup_site, self.restore_site, self.restore_site, self.clone_site,
-            self.restore_centre,
+            self.adopt_clone, self.restore_centre, self.restore_both,
         ]  # fmt: skip
 
     def _site(self) -> str:
@@ -48,8 +50,9 @@ class Breakage:
         queue = which[site]
         keep = self.chance.randrange(len(queue) + 1)
         if which is self.up:
-            self.ghosts.broker_lost(link.tx_id for link in queue[keep:])
+            self.ghosts.unpromised |= {link.tx_id for link in self.up[site][keep:]}
         del queue[keep:]
+        self.ghosts.recount(self)
         self.note(f"{site}: the broker keeps {keep}")
 
     def broker_repeats(self) -> None:
@@ -65,6 +68,15 @@ class Breakage:
             k = self.chance.randrange(len(queue) - 1)
             queue[k], queue[k + 1] = queue[k + 1], queue[k]  # type: ignore[assignment]
 
+    def broker_delays(self) -> None:
+        """Hold a message up somewhere; it comes later, or much later."""
+        queue = self.up[self._site()]
+        if queue:
+            link = queue.pop(self.chance.randrange(len(queue)))
+            self.limbo.append(link)
+            self.ghosts.unpromised.add(link.tx_id)
+            self.ghosts.recount(self)
+
     def agent_dies(self) -> None:
         """Kill an agent."""
         self.edges[self._site()].restart()
@@ -77,20 +89,32 @@ class Breakage:
     def restore_site(self) -> None:
         """Put an older copy in the place of a site's file."""
         site = self._site()
-        if not self.files[site]:
-            return
-        edge = self.edges[site]
-        lost, edge.file = edge.file, copy.deepcopy(self.chance.choice(self.files[site]))
+        if self.files[site]:
+            self._replace(self.edges[site], copy.deepcopy(self.chance.choice(self.files[site])))
+
+    def _replace(self, edge: Edge, file: File) -> None:
+        file.made_as = edge.place  # a person says so, where it is another one
+        edge.file = file
         edge.restart()
-        self.note(f"{site} is restored to {edge.file.epoch} n {edge.file.last_n}")
-        self.ghosts.site_restored(self, edge, lost)
+        self.note(f"{file.site} is restored to {file.epoch} n {file.last_n}")
+        self.centre.reach["site restored"] += 1
+        self.ghosts.recount(self)
 
     def clone_site(self) -> None:
         """Start an agent on a copy of a site's file, elsewhere."""
         site = self._site()
         if site not in self.clones:
-            self.clones[site] = Edge(self.edges[site].copy(), "elsewhere", self.off, self.name)
+            clone = Edge(self.edges[site].copy(), self.name("place"), self.off, self.name)
+            self.clones[site] = clone
             self.note(f"{site} is cloned")
+
+    def adopt_clone(self) -> None:
+        """The host of a site dies, and a person says that its clone is the site from now on."""
+        clone = self.clones.pop(self._site(), None)
+        if clone is not None:
+            self.edges[clone.file.site] = clone
+            self._replace(clone, clone.file)
+            self.centre.reach["clone adopted"] += 1
 
     def backup_centre(self) -> None:
         """Take a backup of the centre; the oldest but some will not be restored any more."""
@@ -106,11 +130,38 @@ class Breakage:
         at = self.chance.randrange(len(self.backups))
         del self.backups[at + 1 :]
         made, book, effects = self.backups[at]
-        self.ghosts.centre_restored(self, made)
+        self.went_back = True
         self.centre.restore(copy.deepcopy(book), Counter(effects), self.now)
+        self._is_started()
+        self.ghosts.centre_restored(self, made)
+        self.centre.reach["centre restored"] += 1
+        self.note(f"the centre goes back to order {book.order}")
+
+    def restore_both(self) -> None:
+        """Restore a site and the centre before they speak again."""
+        if self.files[self._site()]:
+            self.restore_centre()
+            self.restore_site()
+
+    def centre_restarts(self) -> None:
+        """Start PostgreSQL again, as it was."""
+        self.centre.start(self.now)
+        self._is_started()
+        self.note("the centre starts again")
+
+    def _is_started(self) -> None:
         self.open.clear()
         self.stale.clear()
-        self.note(f"the centre goes back to order {book.order}")
+        # What nobody holds but the broker is not promised: it is dropped until the hello.
+        self.ghosts.unpromised |= {link.tx_id for queue in self.up.values() for link in queue}
+        self.ghosts.recount(self)
+
+    def facts_grow_old(self) -> None:
+        """Drop facts at a site that are safe, as its retention says."""
+        edge = self.edges[self._site()]
+        owed = {c.key[1] for link in edge.file.outbox for c in link.changes}
+        owed |= {touch.key[1] for touch in edge.file.log}
+        edge.drop_facts(sorted(set(edge.file.facts) - owed)[:3])
 
     def feed_is_pruned(self) -> None:
         """Forget the entries for a site."""
@@ -119,7 +170,10 @@ class Breakage:
     def forgets(self) -> None:
         """Forget deletions."""
         self.sequence()
-        self.centre.forget()
+        if self.centre.forget():
+            for site in SITES:  # copies are not older than deletions are remembered
+                self.files[site].clear()
+                self.clones.pop(site, None)
 
     def clock_jumps(self) -> None:
         """Put a site's clock ahead."""
@@ -140,24 +194,26 @@ class Breakage:
         if self.chance.random() < 0.5:
             self.centre.migrate()
         else:
-            self._migrate(self.edges[self._site()])
+            self.migrate_site(self.edges[self._site()])
 
-    def _migrate(self, edge: Edge) -> None:
-        self.drain_whole(edge)
-        edge.migrate()
+    def migrate_site(self, edge: Edge) -> None:
+        """Let a site learn the new columns, once its agent may drain."""
+        if self.may_work(edge):
+            self.drain_whole(edge)
+            edge.migrate()
 
     def forges(self) -> None:
         """A site sends a row of another."""
         site, other = self.chance.sample(SITES, 2)
         edge = self.edges[site]
-        key = ("orders", f"{other}/forged")
-        self.drain(edge)
-        edge.forge(key, self.name("m"), self.now)
+        if edge.file.schema == 2 and self.may_work(edge):
+            self.drain_whole(edge)
+            edge.forge(("orders", f"{other}/forged"), self.name("m"), self.now)
 
     def asks_for_a_snapshot(self) -> None:
         """An operator has a site's rows sent again; the snapshot may be older than the feed."""
         edge = self.edges[self._site()]
-        if edge.file.loading is None and edge.file.site in self.centre.verified:
+        if edge.file.loading is None and edge.session and edge.file.site in self.centre.sessions:
             spooled = self.centre.snapshot(edge.file.site, anew=False)
             self.centre.reach["snapshot"] += 1
             edge.begin_loading(spooled)

@@ -8,25 +8,14 @@ from typing import TYPE_CHECKING
 from shared.changes import Op
 from sync.decisions import CENTRE, Author, Resolution, Write
 from sync.resolve import resolve
-from tests.model.book import Chain, Parked, Row
+from tests.model.book import Known, Row
+from tests.model.decisions import made
 from tests.model.restores import Restores
 from tests.model.rules import Rule
-from tests.model.vocabulary import (
-    POISON,
-    TABLES,
-    Change,
-    Key,
-    Link,
-    Record,
-    Values,
-)
+from tests.model.vocabulary import TABLES, Change, Key, Link, Record, Values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from shared.changes import Value
-
-    Names = Callable[[str], str]
+    from tests.model.book import Chain
 
 
 class Centre(Restores):
@@ -34,25 +23,33 @@ class Centre(Restores):
 
     def receive(self, link: Link, now: int, stale: Chain | None = None) -> str:
         """Apply a message, or say why not. ``stale`` is what another worker had read before."""
-        book = self.book
-        if link.site not in self.verified and self.on(Rule.UNVERIFIED):
-            return "unverified"
-        chain = book.chains.setdefault((link.site, link.epoch), Chain())
-        seen = chain if self.on(Rule.FENCE) or stale is None else stale
-        verdict = self._judge(seen, link)
+        verdict = self._refused(link)
+        chain = self.chain_of(link.site, link.epoch)
+        if not verdict:
+            seen = chain if self.on(Rule.FENCE) or stale is None else stale
+            verdict = self._judge(seen, link)
         self.reach[verdict] += 1
         if verdict != "apply":
             return verdict
         whole = self._whole(link)
         if whole is None:
             return "part"
-        if not self._apply(chain, whole, now):
+        if not self._apply(whole, now):
             return "blocked"
         if self.on(Rule.CHUNKS_WHOLE) or link.part == link.parts - 1:
             chain.last_n = max(chain.last_n, link.n)
             chain.hash = link.hash
             chain.hashes[link.n] = link.hash
         return "apply"
+
+    def _refused(self, link: Link) -> str:
+        """Return why nothing is taken of who sent it, if so."""
+        session = self.sessions.get(link.site)
+        if session is None and self.on(Rule.UNVERIFIED):
+            return "unverified"
+        if session is not None and session != link.session and self.on(Rule.SESSION):
+            return "late"
+        return ""
 
     def _judge(self, chain: Chain, link: Link) -> str:
         if chain.closed is not None and link.n > chain.closed:
@@ -62,11 +59,17 @@ class Centre(Restores):
         if link.n <= chain.last_n:
             known = chain.hashes.get(link.n, link.hash)
             return "skip" if known == link.hash or not self.on(Rule.HASH_CHAIN) else "fork"
-        if link.n > chain.last_n + 1:
+        if link.n > chain.last_n + 1 or not self._follows(chain, link):
             return "gap"
         if link.previous != chain.hash and self.on(Rule.HASH_CHAIN):
             return "fork"
         return "apply"
+
+    def _follows(self, chain: Chain, link: Link) -> bool:
+        """Return whether the epochs before this one are there, as far as they are part of it."""
+        return not self.on(Rule.PARENT_FIRST) or all(
+            self.chain_of(link.site, epoch).last_n >= fork for epoch, fork in chain.lineage.items()
+        )
 
     def _whole(self, link: Link) -> Link | None:
         if link.parts == 1 or not self.on(Rule.CHUNKS_WHOLE):
@@ -83,9 +86,12 @@ class Centre(Restores):
         stored_at = max(part.stored_at for part in parts.values())
         return replace(link, changes=changes, part=0, parts=1, stored_at=stored_at)
 
-    def _apply(self, chain: Chain, link: Link, now: int) -> bool:
+    def _apply(self, link: Link, now: int) -> bool:
         book = self.book
         if link.tx_id in book.applied and self.on(Rule.TX_ID_ONCE):
+            self.reach["known"] += 1
+            for change in link.changes:  # what became of it, the ack alone does not say
+                self._touch(change.key)
             return True
         order = {Op.DELETE: 0, Op.UPDATE: 1, Op.INSERT: 2}
         changes = sorted(link.changes, key=lambda c: (c.key[0] == "reports", order[c.op]))
@@ -93,100 +99,34 @@ class Centre(Restores):
             return False
         book.applied.add(link.tx_id)
         self.effects[link.tx_id] += 1
+        self.remember(link)
         for change in changes:
-            if change.key[0] != "reports" and link.n <= chain.included:
-                continue  # its effect came home with the salvage
-            reason = self._reason(link, change)
-            if reason:
-                self._park(link, change, reason)
-            elif change.key[0] == "reports":
-                self._take_fact(link, change)
-            else:
-                self._decide(link, change, now)
-        self._wake(now)
+            self._take(link, change, now)
+        self.wake(now)
         return True
 
-    def _reason(self, link: Link, change: Change) -> str:
-        """Return why a change can't be applied; empty where it can."""
-        foreign = change.key[1].startswith("SITE") and not change.key[1].startswith(link.site)
-        if foreign and self.on(Rule.SITE_BOUNDARY):
-            return "foreign"
-        if change.key[0] == "reports":
-            order = ("orders", str(change.new.get("order")))
-            missing = order not in self.book.rows and self.on(Rule.WAIT_FOR_PARENT)
-            return "parent" if missing else ""
-        if change.new.get("due") == POISON and not self.mended:
-            return "poison"
-        if change.after is not None and self.on(Rule.PARK_BEHIND):
-            ticket = f"{change.after}/{change.key}"
-            if ticket in self.book.parked and self.book.parked[ticket].state == "parked":
-                return "behind"
-        code = change.new.get("code")
-        if code is not None and self._taken(change.key, code):
-            return "unique"
-        return ""
-
-    def _taken(self, key: Key, code: Value) -> bool:
-        site = key[1].split("/")[0]
-        return any(
-            row.values is not None and row.values.get("code") == code
-            for other, row in self.book.rows.items()
-            if other != key and other[0] == "orders" and other[1].startswith(site)
-        )
-
-    def _take_fact(self, link: Link, change: Change) -> None:
-        facts, values = self.book.facts, dict(change.new)
-        if not self.on(Rule.ID_ALONE) and values in facts.values():
-            return
-        if facts.get(change.key[1], values) != values:
-            self._park(link, change, "id taken")
-            return
-        facts[change.key[1]] = values
-
-    # --- parked -------------------------------------------------------------------------------
-
-    def _park(self, link: Link, change: Change, reason: str) -> None:
-        ticket = f"{link.tx_id}/{change.key}"
-        if ticket in self.book.parked:
-            return
-        self.reach["parked"] += 1
-        self.reach[f"parked: {reason}"] += 1
-        self.book.parked[ticket] = Parked(link, change, reason)
-        values = (*change.new.items(), *change.old.items())
-        self._tell_record(Record(ticket, change.key, "parked", reason, values), link.site)
-        self._touch(change.key)
-
-    def _wake(self, now: int) -> None:
-        """Apply what waited for a row that has come, or for a change that was parked."""
-        again = True
-        while again:
-            again = False
-            for ticket, item in list(self.book.parked.items()):
-                waits = item.reason in ("parent", "behind") and item.state == "parked"
-                if waits and not self._reason(item.link, item.change):
-                    self.retry(ticket, now)
-                    again = True
-
-    def retry(self, ticket: str, now: int) -> bool:
-        """Try a parked change again; tell whether it is applied now."""
-        item = self.book.parked[ticket]
-        change = item.change
-        if item.state != "parked" or self._reason(item.link, change):
-            return False
-        item.state = "applied"
-        if change.key[0] == "reports":
-            self._take_fact(item.link, change)
+    def _take(self, link: Link, change: Change, now: int) -> None:
+        if change.key[0] != "reports":
+            if link.n <= self.book.included.get(change.key, {}).get(link.epoch, 0):
+                self._park_again(link, change)
+                return
+        reason = self._reason(link, change)
+        if reason:
+            self._park(link, change, reason)
+        elif change.key[0] == "reports":
+            self._take_fact(link, change)
         else:
-            self.reach["retried"] += 1
-            self._decide(item.link, change, now, late=self.on(Rule.RETRY_IS_LATE))
-        return True
+            self._decide(link, change, now)
+
+    def _park_again(self, link: Link, change: Change) -> None:
+        """Its effect came home already, or the record that it had none yet."""
+        record = self.book.records.get(f"{link.tx_id}/{change.key}")
+        self.reach["included"] += 1
+        if record is not None and record.policy == "parked" and self.on(Rule.PARKED_HOME):
+            self.reach["parked home"] += 1
+            self._park(link, change, record.outcome)
 
     # --- the centre's own writes --------------------------------------------------------------
-
-    def begin(self) -> int:
-        """Begin a transaction of a client: its number is drawn now, and it commits later."""
-        self.book.number += 1
-        return self.book.number
 
     def client(self, key: Key, op: Op, new: Values, now: int, number: int) -> bool:
         """Write as any SQL client does: onto what is there. Tell whether anything was done."""
@@ -202,7 +142,8 @@ class Centre(Restores):
         else:
             done = resolve(TABLES[key[0]], row.values, row.last, [], write)
         self._number = number
-        self._put(key, op, done, self._version_id(self._name("version"), fresh=False), write)
+        version = self._version_id(self._name("version"), fresh=False)
+        self._put(key, done, Known(0, made(key, version, write, done)))
         self._number = None
         return True
 
@@ -212,13 +153,11 @@ class Centre(Restores):
         known = self.book.versions.get(key, [])
         places = [k for k, each in enumerate(known) if each.version.id == seen]
         since = [each.version for each in known[places[-1] + 1 :]] if places else None
-        write = Write(
-            Op.UPDATE, self._name("api"), seen, new, old, Author(CENTRE, None, now, False)
-        )
+        author = Author(CENTRE, None, now, False)
+        write = Write(Op.UPDATE, self._name("api"), seen, new, old, author)
         done = resolve(TABLES[key[0]], row.values, row.last, since, write)
-        change = Change(key, Op.UPDATE, new, old, now, seen, None, now)
-        self._keep(change, key[1].split("/")[0], done, since)
-        self._put(key, Op.UPDATE, done, write.tx_id, write)
+        self._keep(key, done)
+        self._put(key, done, Known(0, made(key, write.tx_id, write, done)))
 
     # --- upkeep -------------------------------------------------------------------------------
 
@@ -233,12 +172,12 @@ class Centre(Restores):
             if row is None or row.values is None:
                 name = self._name("record")
                 record = Record(name, key, "late column", "central", tuple(values.items()))
-                self._tell_record(record, key[1].split("/")[0])
-            else:
-                write = Write(
-                    Op.UPDATE, "", row.version, values, {}, Author(CENTRE, None, 0, False)
-                )
-                self._put(key, Op.UPDATE, Resolution(values), self._name("version"), write)
+                self._tell_record(record)
+                continue
+            author = Author(CENTRE, None, 0, False)
+            write = Write(Op.UPDATE, "", row.version, values, {}, author)
+            done = Resolution(values)
+            self._put(key, done, Known(0, made(key, self._name("version"), write, done)))
         book.aside.clear()
 
     def prune_feed(self, site: str) -> None:
@@ -247,11 +186,11 @@ class Centre(Restores):
         feed.entries.clear()
         feed.pruned = feed.pos
 
-    def forget(self) -> None:
+    def forget(self) -> bool:
         """Forget the deletions, as if they were too old to be kept, and the feeds with them."""
         book = self.book
         if book.queue:
-            return
+            return False
         book.forgot = True
         for key, row in list(book.rows.items()):
             if row.values is None:
@@ -259,3 +198,4 @@ class Centre(Restores):
                 book.versions.pop(key, None)
         for site in book.feeds:
             self.prune_feed(site)
+        return True

@@ -8,20 +8,11 @@ from typing import TYPE_CHECKING
 
 from shared.changes import Op
 from shared.errors import InvalidValue
-from sync.decisions import Author, Resolution, Version, Write
+from sync.decisions import Author, ColumnTimes, Moment, Resolution, Version, Write
 from sync.resolve import resolve
-from tests.model.book import Book, Feed, Known, Row
+from tests.model.book import Book, Feed, Known, Row, Touched
 from tests.model.rules import Rule
-from tests.model.vocabulary import (
-    ADDED,
-    DRIFT_MAX,
-    TABLES,
-    Change,
-    Key,
-    Link,
-    Record,
-    Values,
-)
+from tests.model.vocabulary import ADDED, DRIFT_MAX, TABLES, Change, Key, Link, Record, Sent, Values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -39,13 +30,11 @@ class Decisions:
         self.book = Book(feeds={site: Feed() for site in sites})
         self.off = off
         self._name = names
-        #: Sites whose hello was heard since the start; no backup holds that.
-        self.verified: set[str] = set()
+        #: The last hello of each site that was answered since the start; no backup holds that.
+        self.sessions: dict[str, str] = {}
         #: What is safe, by site and epoch: inside the oldest backup that may be restored.
         self.safe: dict[tuple[str, str], int] = {}
         self.mended = False
-        #: By epoch the earlier ones of the same store, and up to where they are part of it.
-        self.lineages: dict[str, dict[str, int]] = {}
         #: The number of the client's transaction that is open.
         self._number: int | None = None
         self.sequence_all: Callable[[], None] = lambda: None
@@ -60,55 +49,69 @@ class Decisions:
         return rule not in self.off
 
     def _decide(self, link: Link, change: Change, now: int, *, late: bool = False) -> None:
-        at, clamped = self._time_of(link, change, now)
         row = self.book.rows.get(change.key, Row())
-        since = self._since(link, change)
         if late:
             change = self._as_late(link, change, row)
             if change.op is Op.UPDATE and not change.new:
+                self._touch(change.key)
                 return
-        new = self._known_columns(change.key, change.new)
-        write = Write(
-            change.op, link.tx_id, change.base, new,
-            {c: change.old.get(c) for c in new} if change.op is Op.UPDATE else {},
-            Author(link.site, None, at, clamped),
-        )  # fmt: skip
         clean = self._is_clean(row, change)
-        if clean or not self.on(Rule.BASE_CHECK):
+        since = self._since(link, change)
+        if (clean and self.on(Rule.AFTER_IS_CLEAN)) or not self.on(Rule.BASE_CHECK):
             since = []
-        table = TABLES[change.key[0]]
+        write = self._write(link, change, now)
         try:
-            done = resolve(table, row.values, row.last, since, write)
+            done = resolve(TABLES[change.key[0]], row.values, row.last, since, write)
         except InvalidValue:
             self._park(link, change, "sum")
             return
         self.note(
-            f"   {link.site} {change.op} {change.key} {dict(new)} base {change.base} after"
+            f"   {link.site} {change.op} {change.key} {dict(write.new)} base {change.base} after"
             f" {change.after} head {row.version} since {since and [v.id for v in since]} ->"
             f" {dict(done.values)} overruled {set(done.overruled)} conflicts"
             f" {[(c.group, str(c.outcome)) for c in done.conflicts]}"
         )
-        fresh = not clean and self.on(Rule.FRESH_ID)
-        version = self._version_id(link.tx_id, fresh=fresh)
-        self._keep(change, link.site, done, since)
-        self._put(change.key, change.op, done, version, write, (link.epoch, link.n))
+        plain = clean and not late and not done.overruled and not done.conflicts
+        version = self._version_id(link.tx_id, fresh=not plain and self.on(Rule.FRESH_ID))
+        self._keep(change.key, done)
+        known = Known(0, made(change.key, version, write, done), link.epoch, link.n)
+        self._put(change.key, done, known, known_to=link.site if plain else "")
+
+    def _park(self, link: Link, change: Change, reason: str) -> None:
+        raise NotImplementedError
 
     def _version_id(self, tx_id: str, *, fresh: bool) -> str:
         if not self.on(Rule.BASE_IS_AN_ID):
             return f"v{self.book.order + 1}"
         return self._name("version") if fresh else tx_id
 
-    def _time_of(self, link: Link, change: Change, now: int) -> tuple[int, bool]:
+    # --- the write ----------------------------------------------------------------------------
+
+    def _write(self, link: Link, change: Change, now: int) -> Write:
+        new = self._known_columns(change.key, change.new)
+        at, clamped = self._moment(link, change.at, now)
+        times: ColumnTimes = ()
+        if self.on(Rule.TIME_OF_COLUMN) and change.op is not Op.DELETE:
+            moments = {c: self._moment(link, change.times.get(c, change.at), now) for c in new}
+            others = sorted({moment for moment in moments.values() if moment.at_ms != at})
+            times = tuple(
+                (frozenset(c for c, each in moments.items() if each == moment), moment)
+                for moment in others
+            )
+        old = {c: change.old.get(c) for c in new} if change.op is Op.UPDATE else {}
+        author = Author(link.site, None, at, clamped)
+        return Write(change.op, link.tx_id, change.base, new, old, author, times=times)
+
+    def _moment(self, link: Link, touched: int, now: int) -> Moment:
         if not self.on(Rule.TIMES_OF_TOUCH):
-            return now, False
-        at = change.at + link.offset
+            return Moment(now, clamped=False)
+        at = touched + link.offset
         if self.on(Rule.CLAMP) and at > link.stored_at + DRIFT_MAX:
-            return link.stored_at, True
-        return at, False
+            return Moment(link.stored_at, clamped=True)
+        return Moment(at, clamped=False)
 
     def _is_clean(self, row: Row, change: Change) -> bool:
-        expected = change.after or change.base
-        return row.version == (expected or "")
+        return row.version == (change.after or change.base or "")
 
     def _known_columns(self, key: Key, values: Mapping[str, Value]) -> Values:
         if self.book.schema >= 2:
@@ -117,6 +120,8 @@ class Decisions:
         if unknown and self.on(Rule.UNKNOWN_ASIDE):
             self.book.aside.setdefault(key, {}).update(unknown)
         return {c: v for c, v in values.items() if c not in ADDED}
+
+    # --- what came since its base -------------------------------------------------------------
 
     def _since(self, link: Link, change: Change) -> list[Version] | None:
         """Return the versions after the base; None where the base is not known."""
@@ -134,23 +139,28 @@ class Decisions:
         version = each.version
         if version.author.site != link.site:
             return version
-        own = each.epoch == link.epoch and each.n < link.n
-        if not own and self.on(Rule.OWN_BY_LINEAGE):
-            mine = self.lineages.get(link.epoch, {}).get(each.epoch)
-            own = mine is not None and each.n <= mine
-        if (not own and self.on(Rule.OWN_BY_LINEAGE)) or not self.on(Rule.OWN_IS_SEEN):
+        own = self.is_own(each.epoch, each.n, link) or not self.on(Rule.OWN_BY_LINEAGE)
+        if not own or not self.on(Rule.OWN_IS_SEEN):
             return replace(version, author=replace(version.author, site=f"{link.site}'"))
         if not self.on(Rule.OVERRULED_IS_UNSEEN):
             return replace(version, overruled=frozenset(), contested=frozenset())
         return version
 
+    def is_own(self, epoch: str, n: int, link: Link) -> bool:
+        """Return whether a transaction was made by the same store, before another one."""
+        if epoch == link.epoch:
+            return n < link.n
+        chain = self.book.chains.get((link.site, link.epoch))
+        return chain is not None and n <= chain.lineage.get(epoch, 0)
+
     def _as_late(self, link: Link, change: Change, row: Row) -> Change:
         """Leave out of a retry what the same site has written since."""
+        if not self.on(Rule.RETRY_IS_LATE):
+            return change
         later = {
             column
             for each in self.book.versions.get(change.key, [])
-            if each.version.author.site == link.site
-            and (each.epoch != link.epoch or each.n > link.n)
+            if each.version.author.site == link.site and not self.is_own(each.epoch, each.n, link)
             for column in each.version.columns
         }
         if not later or change.op is Op.DELETE:
@@ -158,58 +168,73 @@ class Decisions:
         lost = {c: v for c, v in change.new.items() if c in later}
         values = (*lost.items(), *((c, change.old.get(c)) for c in lost))
         record = Record(f"{link.tx_id}/{change.key}/late", change.key, "late", "central", values)
-        self._tell_record(record, link.site)
+        self._tell_record(record)
         op = change.op if row.values is None else Op.UPDATE
-        kept = {c: v for c, v in change.new.items() if c not in later}
-        return replace(change, op=op, new=kept)
+        return replace(change, op=op, new={c: v for c, v in change.new.items() if c not in later})
 
-    def _keep(
-        self, change: Change, site: str, done: Resolution, since: list[Version] | None
-    ) -> None:
+    # --- what is kept, and put ----------------------------------------------------------------
+
+    def _keep(self, key: Key, done: Resolution) -> None:
         """Write the history of the conflicts."""
         for k, conflict in enumerate(done.conflicts):
-            self.on_conflict(conflict, change.key)
+            self.on_conflict(conflict, key)
             self.reach[f"policy: {conflict.policy}"] += 1
             self.reach[f"outcome: {conflict.outcome}"] += 1
             if not self.on(Rule.HISTORY):
                 continue
             sides = (conflict.base or {}, conflict.here, conflict.central)
             values = tuple(pair for side in sides for pair in side.items())
-            there = conflict.central_author.at_ms if conflict.central_author else 0
             name = self._name("record") + f"/{k}"
-            record = Record(
-                name, change.key, str(conflict.policy), str(conflict.outcome), values,
-                (conflict.here_author.at_ms, there),
-            )  # fmt: skip
-            self._tell_record(record, site)
+            self._tell_record(
+                Record(name, key, str(conflict.policy), str(conflict.outcome), values)
+            )
 
-    def _put(
-        self, key: Key, op: Op, done: Resolution, version: str, write: Write,
-        link: tuple[str, int] = ("", 0),
-    ) -> None:  # fmt: skip
+    def _put(self, key: Key, done: Resolution, known: Known, known_to: str = "") -> None:
         """The one place where a head is overwritten."""
         book = self.book
         row = book.rows.setdefault(key, Row())
-        if key not in book.fork_rows and row.order <= book.fork_order:
-            book.fork_rows[key] = replace(row, sent=set())
-        columns = frozenset(write.new) if op is Op.UPDATE else frozenset(TABLES[key[0]].names)
+        for start in book.starts:
+            if key not in start.rows:
+                start.rows[key] = replace(row, sent=set())
         book.order += 1
         if done.delete:
-            row.last, row.values = row.values, None
+            row.last, row.values = row.values or row.last, None
         elif done.revive:
             row.values = dict(done.values)
         elif row.values is not None:
             row.values = {**row.values, **done.values}
-        row.version, row.order = version, book.order
-        made = Version(version, op, columns, write.author, done.overruled, done.contested)
-        book.versions.setdefault(key, []).append(Known(book.order, made, *link))
-        self._touch(key)
+        row.version, row.order = known.version.id, book.order
+        book.versions.setdefault(key, []).append(replace(known, order=book.order))
+        self._touch(key, known_to=known_to)
 
-    def _touch(self, key: Key) -> None:
+    def _touch(self, key: Key, *, known_to: str = "", refused: str = "") -> None:
         if key[0] != "reports":
             number = self.begin() if self._number is None else self._number
-            self.book.queue.append((number, key, None, ""))
+            item = Touched(number, key, known_to=known_to, refused=refused)
+            self.book.queue.append(item)
 
-    def _tell_record(self, record: Record, site: str) -> None:
-        self.book.records[record.name] = (record, site)
-        self.book.queue.append((self.begin(), None, record, site))
+    def _tell_record(self, record: Record, to: str = "") -> None:
+        record = replace(record, to=record.to or to or record.key[1].split("/")[0])
+        self.book.records[record.name] = record
+        self.book.queue.append(Touched(self.begin(), record=record))
+
+    def remember(self, link: Link) -> None:
+        """Remember what a site sent of which row, whatever becomes of it."""
+        for change in link.changes:
+            if change.key[0] != "reports":
+                sent = Sent(link.site, link.epoch, link.n, link.tx_id, change.touches)
+                self.book.sent.setdefault(change.key, []).append(sent)
+
+    def begin(self) -> int:
+        """Begin a transaction of a client: its number is drawn now, and it commits later."""
+        self.book.number += 1
+        return self.book.number
+
+
+def made(key: Key, version: str, write: Write, done: Resolution) -> Version:
+    """Return the version that a write makes."""
+    columns = write.new if write.op is Op.UPDATE else TABLES[key[0]].names
+    return Version(
+        version, write.op, frozenset(columns), write.author, done.overruled, done.contested,
+        write.times,
+    )  # fmt: skip

@@ -9,7 +9,9 @@ from tests.model.rules import Rule
 from tests.model.vocabulary import (
     ADDED,
     TABLES,
+    Ack,
     Entry,
+    Fate,
     Head,
     Key,
     Record,
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from shared.changes import Value
-    from tests.model.book import Feed
+    from tests.model.book import Feed, Touched
 
     Names = Callable[[str], str]
 
@@ -36,30 +38,44 @@ class Feeds(Decisions):
         book = self.book
         taken = book.queue
         if not self.on(Rule.COMMIT_ORDER):
-            taken = [each for each in taken if each[0] > book.passed]
-            book.passed = max([book.passed, *(each[0] for each in taken)])
+            taken = [each for each in taken if each.number > book.passed]
+            book.passed = max([book.passed, *(each.number for each in taken)])
         book.queue = []
-        keys = list(dict.fromkeys(key for _, key, _, _ in taken if key is not None))
         made = []
         for site, feed in book.feeds.items():
-            heads = tuple(head for key in keys if (head := self._head_for(site, key)))
-            records = tuple(r for _, _, r, to in taken if r is not None and to == site)
+            heads = self._heads_for(site, taken)
+            records = tuple(t.record for t in taken if t.record and t.record.to in (site, "all"))
             ack = self._ack(site)
             if heads or records or ack != feed.acked:
                 made.append((site, self._append(feed, heads, records, ack)))
         return made
 
+    def _heads_for(self, site: str, taken: list[Touched]) -> tuple[Head, ...]:
+        """Return the heads of the rows that the site can't know from the ack alone."""
+        known = site if self.on(Rule.HEADS_WITH_ACK) else None
+        keys = [t.key for t in taken if t.key and known and t.known_to != known]
+        heads = {key: self._head_for(site, key) for key in dict.fromkeys(keys)}
+        refused = {t.key for t in taken if t.key and t.refused == site}
+        told = [head for head in heads.values() if head is not None]
+        told += [
+            Head(key, None, "", self.book.order)
+            for key in sorted(refused)
+            if heads.get(key) is None
+        ]
+        return tuple(told)
+
     def _append(
-        self, feed: Feed, heads: tuple[Head, ...], records: tuple[Record, ...],
-        ack: tuple[tuple[str, int, int], ...],
-    ) -> Entry:  # fmt: skip
+        self, feed: Feed, heads: tuple[Head, ...], records: tuple[Record, ...], ack: Ack
+    ) -> Entry:
         own = hashed(feed.hash, feed.pos + 1, [(h.key, h.version) for h in heads], ack)
-        entry = Entry(feed.pos + 1, feed.hash, own, heads, records, ack)
+        order = self.book.order
+        start = self.book.starts[-1].id
+        entry = Entry(feed.pos + 1, feed.hash, own, heads, records, ack, order, start)
         feed.entries.append(entry)
         feed.pos, feed.hash, feed.acked = entry.pos, own, ack
         return entry
 
-    def _ack(self, site: str) -> tuple[tuple[str, int, int], ...]:
+    def _ack(self, site: str) -> Ack:
         return tuple(
             (epoch, chain.last_n, min(chain.last_n, self.safe.get((site, epoch), 0)))
             for (of, epoch), chain in self.book.chains.items()
@@ -69,7 +85,8 @@ class Feeds(Decisions):
     def _head_for(self, site: str, key: Key) -> Head | None:
         row = self.book.rows.get(key)
         if row is None:  # parked, and never there
-            return Head(key, None, "", 0) if self.shares(site, key, {}) else None
+            there = self.shares(site, key, {})
+            return Head(key, None, "", self.book.order) if there else None
         if row.values is None:
             reached = site in row.sent or self.shares(site, key, row.last or {})
             return Head(key, None, row.version, row.order) if reached else None
@@ -78,7 +95,7 @@ class Feeds(Decisions):
             return Head(key, self._all_columns(key, row.values), row.version, row.order)
         if site in row.sent and self.on(Rule.SHARE_LEAVES):
             row.sent.discard(site)
-            return Head(key, None, row.version, row.order, left=True)
+            return Head(key, None, row.version, row.order, Fate.LEFT)
         return None
 
     def _all_columns(self, key: Key, values: Values) -> Values:
@@ -87,6 +104,7 @@ class Feeds(Decisions):
         return {name: values.get(name) for name in names}
 
     def shares(self, site: str, key: Key, values: Mapping[str, Value]) -> bool:
+        """Return whether a row goes to a site."""
         if key[0] == "people":
             return site in members(values.get("sites"))
         return key[1].startswith(site)
@@ -110,8 +128,12 @@ class Feeds(Decisions):
         heads = [
             head
             for key, row in self.book.rows.items()
-            if row.values is not None and (head := self._head_for(site, key)) and not head.left
+            if row.values is not None
+            and (head := self._head_for(site, key))
+            and head.values is not None
         ]
-        own = tuple(record for record, to in self.book.records.values() if to == site)
+        own = tuple(r for r in self.book.records.values() if r.to in (site, "all"))
         ack = self._ack(site)
-        return Snapshot(tuple(heads), own, self.book.order, feed.pos, feed.hash, ack, anew)
+        start = self.book.starts[-1].id
+        order = self.book.order
+        return Snapshot(tuple(heads), own, order, feed.pos, feed.hash, ack, start, anew)

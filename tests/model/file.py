@@ -10,6 +10,7 @@ from tests.model.vocabulary import (
     Head,
     Key,
     Link,
+    Place,
     Record,
     Values,
 )
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from tests.model.vocabulary import Snapshot
 
     Names = Callable[[str], str]
-
-_ADDITIVE = ("sum", "add_remove_set")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,8 @@ class Touch:
     #: What the writer saw; of a deletion the whole row.
     old: Mapping[str, Value]
     at: int
-    true_at: int
+    #: How wrong the clock was; for the checks alone.
+    skew: int
 
 
 @dataclass(slots=True)
@@ -52,9 +52,12 @@ class File:
     lineage: list[tuple[str, int, int]] = field(default_factory=list)
     last_n: int = 0
     last_hash: str = GENESIS
-    acked_n: int = 0
+    #: By epoch the last own transaction that is decided.
+    acked: dict[str, int] = field(default_factory=dict)
     offset: int = 0
     commits: int = 0
+    #: All user transactions that were made in it; for the checks alone.
+    held: set[int] = field(default_factory=set)
     log: list[Touch] = field(default_factory=list)
     outbox: list[Link] = field(default_factory=list)
     #: What a reader still has to see over the heads.
@@ -62,14 +65,22 @@ class File:
     #: Hash of each own transaction, by epoch and n.
     chain: dict[tuple[str, int], str] = field(default_factory=dict)
     heads: dict[Key, Head] = field(default_factory=dict)
+    #: By row and epoch the last own transaction that the head includes.
+    includes: dict[Key, dict[str, int]] = field(default_factory=dict)
     #: What rows held that are gone.
     last: dict[Key, Values] = field(default_factory=dict)
     records: dict[str, Record] = field(default_factory=dict)
     facts: dict[str, Values] = field(default_factory=dict)
+    #: Facts that are older than they are kept here.
+    dropped: set[str] = field(default_factory=set)
     #: Values of columns that the schema does not have yet.
     aside: dict[Key, Values] = field(default_factory=dict)
     pos: int = 0
     pos_hash: str = GENESIS
+    #: The furthest place of the feed that anything was taken from.
+    top: Place = (0, GENESIS)
+    #: Starts of the centre after which anything was made that was taken.
+    starts: list[str] = field(default_factory=list)
     loading: Snapshot | None = None
     loaded: int = 0
     #: Without the overlay: own transactions and commits that an incoming row covers.

@@ -1,48 +1,71 @@
-"""The handshake of the model: what went back, at which end, and what comes home."""
+"""The centre's part of a handshake: which end went back, and what comes home."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from shared.changes import Op
-from sync.decisions import Author, Version, Write
+from sync.decisions import Author, ColumnTimes, Moment, Resolution, Version, Write
 from sync.resolve import resolve
-from tests.model.book import Book, Chain, Feed, Known, Row
-from tests.model.feeds import Feeds
+from tests.model.book import Book, Chain, Known, Row, Start
+from tests.model.decisions import made
+from tests.model.parking import Parking
 from tests.model.rules import Rule
-from tests.model.vocabulary import (
-    TABLES,
-    Change,
-    Head,
-    Record,
-    Values,
-)
+from tests.model.vocabulary import TABLES, Closed, Fate, Head, Hello, Key, Place
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Mapping
 
-    from tests.model.vocabulary import Hello
+    from shared.changes import Value
+    from tests.model.book import Feed
+    from tests.model.edge import Edge
+    from tests.model.vocabulary import Values
 
-    Names = Callable[[str], str]
+#: Who wrote what came home: nobody knows.
+LOST = "lost"
 
 
-class Restores(Feeds):
+class Restores(Parking):
     """Compares what a site says with the book."""
+
+    def chain_of(self, site: str, epoch: str) -> Chain:
+        """Return the chain of an epoch, which is new where it is not known."""
+        return self.book.chains.setdefault((site, epoch), Chain())
+
+    def hear(self, site: str, hello: Hello) -> None:
+        """Take in the epochs of a site, which we may have lost."""
+        for epoch, _, closed in hello.lineage:
+            chain = self.chain_of(site, epoch)
+            if chain.closed is None and self.on(Rule.CLOSE_FIRST):
+                chain.closed = closed
+        chain = self.chain_of(site, hello.epoch)
+        chain.lineage |= {epoch: fork for epoch, fork, _ in hello.lineage}
+
+    # --- did we go back? ----------------------------------------------------------------------
 
     def lost(self, site: str, hello: Hello) -> bool:
         """Return whether a site knows more of us than we do: so we went back."""
-        chain = self.book.chains.get((site, hello.epoch), Chain())
+        for epoch, n in hello.acked.items():
+            chain = self.book.chains.get((site, epoch), Chain())
+            if n > chain.last_n:
+                return True
+            mine, theirs = chain.hashes.get(n), hello.chain.get((epoch, n))
+            if epoch == hello.epoch and mine and theirs and mine != theirs:
+                return True
+        return any(self._is_strange(site, place) for place in hello.places)
+
+    def _is_strange(self, site: str, place: Place) -> bool:
         feed = self.book.feeds[site]
-        if hello.acked_n > chain.last_n or hello.pos > feed.pos:
-            return True
-        known = feed.hash if hello.pos == feed.pos else self._hash_at(feed, hello.pos)
-        if known is not None and known != hello.pos_hash:
-            return True
-        at = chain.hashes.get(hello.acked_n)
-        return at is not None and at != hello.chain.get((hello.epoch, hello.acked_n), at)
+        known = self._hash_at(feed, place[0])
+        if known is None:  # too old to be known: it agreed when we heard it last, if we did
+            return place[0] > feed.pos or site not in self.sessions
+        return known != place[1]
 
     def _hash_at(self, feed: Feed, pos: int) -> str | None:
+        if pos == feed.pos:
+            return feed.hash
         for entry in feed.entries:
             if entry.pos == pos:
                 return entry.hash
@@ -50,89 +73,171 @@ class Restores(Feeds):
                 return entry.previous
         return None
 
+    # --- did the site go back? ----------------------------------------------------------------
+
     def fork_of(self, site: str, hello: Hello) -> int | None:
         """Return up to where a site's chain is ours; None where it goes on from ours."""
-        chain = self.book.chains.get((site, hello.epoch), Chain())
-        common = [n for n, own in chain.hashes.items() if hello.chain.get((hello.epoch, n)) == own]
-        ahead = chain.last_n > hello.n
-        other = chain.last_n and hello.chain.get((hello.epoch, chain.last_n)) != chain.hash
-        if not ahead and not (other and self.on(Rule.HASH_CHAIN)):
+        chain = self.chain_of(site, hello.epoch)
+        n = max(chain.last_n, chain.home_n)
+        other = n > 0 and hello.chain.get((hello.epoch, n)) != chain.hashes.get(n)
+        other = other and self.on(Rule.HASH_CHAIN)
+        if chain.closed is None and n <= hello.n and not other:
             return None
-        pruned = [n for n in chain.hashes if (hello.epoch, n) not in hello.chain and n <= hello.n]
-        return max([*common, *pruned], default=0)
+        common = [n for n, h in chain.hashes.items() if hello.chain.get((hello.epoch, n)) == h]
+        return max(common, default=0)
 
-    def salvage(
-        self, site: str, heads: Iterable[Head], records: Iterable[Record],
-        included: Mapping[str, int], now: int,
-    ) -> None:  # fmt: skip
-        """Take home what we had decided before we went back."""
-        book = self.book
-        for epoch, n in included.items():
-            chain = book.chains.setdefault((site, epoch), Chain())
-            if n > chain.last_n:
-                chain.included = max(chain.included, n)
-        for record in records:
+    def close(self, edge: Edge, fork: int, epoch: str) -> Closed:
+        """Close all that a store's lost life did, and say what it was."""
+        site, old = edge.file.site, edge.file.epoch
+        chain = self.chain_of(site, old)
+        if self.on(Rule.CLOSE_FIRST):
+            for (of, _), each in self.book.chains.items():
+                if of == site and each.closed is None:
+                    each.closed = max(each.last_n, each.home_n)
+        lineage = {e: f for e, f, _ in edge.file.lineage} | {old: fork}
+        self.chain_of(site, epoch).lineage = lineage
+        own = {link.tx_id for link in edge.file.outbox}
+        lives = {
+            key: [s for s in sent if s.site == site and s.tx_id not in own
+                  and s.n > lineage.get(s.epoch, 0)]
+            for key, sent in self.book.sent.items()
+        }  # fmt: skip
+        told = {key: [s.touches for s in some] for key, some in lives.items() if some}
+        self.sequence_all()
+        heads = [head for key in told if (head := self._head_for(site, key))]
+        facts = {name: v for name, v in self.book.facts.items() if name.startswith(site)}
+        waiting = [item.change for item in self.book.parked.values() if item.link.site == site]
+        facts |= {c.key[1]: dict(c.new) for c in waiting if c.key[0] == "reports"}
+        closed = chain.last_n if chain.closed is None else chain.closed
+        feed = self.book.feeds[site]
+        place, start = (feed.pos, feed.hash), self.book.starts[-1].id
+        return Closed(fork, closed, told, tuple(heads), facts, self._ack(site), place, start)
+
+    # --- what comes home ----------------------------------------------------------------------
+
+    def salvage(self, edge: Edge) -> None:
+        """Take home what we had decided before we went back, as far as a site knows it."""
+        book, file = self.book, edge.file
+        start = self._forked_at(file.starts)
+        self._bring_chains(edge)
+        for record in file.records.values():
             if record.name not in book.records:
-                self._tell_record(record, site)
-        for head in heads:
-            self._salvage_row(head, now)
+                self._tell_record(record)
+        for head in file.heads.values():
+            if head.fate is Fate.DECIDED:
+                self._salvage_row(self._all_of(head, file.aside.get(head.key, {})), start)
+                self._include(head.key, edge.decided(head.key))
+        outbox = {c.key[1] for link in file.outbox for c in link.changes if c.key[0] == "reports"}
+        owed = outbox | {touch.key[1] for touch in file.log}
+        for name, values in file.facts.items():
+            if name not in owed:
+                book.facts.setdefault(name, values)
 
-    def _salvage_row(self, head: Head, now: int) -> None:
+    def _include(self, key: Key, upto: Mapping[str, int]) -> None:
+        if self.on(Rule.INCLUDED):
+            known = self.book.included.setdefault(key, {})
+            for epoch, n in upto.items():
+                known[epoch] = max(known.get(epoch, 0), n)
+
+    def _bring_chains(self, edge: Edge) -> None:
+        """Learn what the site has sent and we had decided on: its effects come home with rows."""
+        file, site = edge.file, edge.file.site
+        for epoch, n in file.acked.items():
+            chain = self.chain_of(site, epoch)
+            chain.home_n = max(chain.home_n, n)
+            for (of, k), own in file.chain.items():
+                if of == epoch and chain.last_n < k <= n:
+                    chain.hashes[k] = own
+        for link in file.outbox:
+            chain = self.chain_of(site, link.epoch)
+            if chain.last_n < link.n <= chain.home_n:
+                self.remember(link)
+
+    def _forked_at(self, met: list[str]) -> Start:
+        """Return the start after which we have another history than the one that a site has met."""
+        starts = self.book.starts
+        common = [k for k, start in enumerate(starts) if start.id in met]
+        return starts[min(max(common, default=-1) + 1, len(starts) - 1)]
+
+    def _all_of(self, head: Head, aside: Values) -> Head:
+        """Return a head with the columns that a site keeps aside, as far as we have them."""
+        if head.values is None:
+            return head
+        values = self._known_columns(head.key, {**aside, **head.values})
+        return replace(head, values=values)
+
+    def _salvage_row(self, head: Head, start: Start) -> None:
         book, key = self.book, head.key
-        ids = {each.version.id for each in book.versions.get(key, [])}
-        order, base = book.tips.get(key, (0, None))
-        if head.version in ids or not head.version or head.order <= order:
+        known = book.versions.get(key, [])
+        if not head.version or any(each.version.id == head.version for each in known):
+            return
+        row = book.rows.setdefault(key, Row())
+        before = start.rows.setdefault(key, replace(row, sent=set()))
+        order, base = start.tips.get(key, (start.order, before.values))
+        if head.order <= order:
             return
         self.reach["salvage"] += 1
-        if key not in book.tips:
-            before = book.fork_rows.get(key) or book.rows.get(key) or Row()
-            base = before.values
-        known = book.versions.get(key, [])
-        since = [each.version for each in known if each.order > book.fork_order]
-        book.tips[key] = (head.order, head.values)
-        row = book.rows.setdefault(key, Row())
-        if not [v for v in since if v.author.site != "lost"]:
-            row.last = row.values if head.values is None else row.last
-            row.values = None if head.values is None else dict(head.values)
-            done_order = max(book.order + 1, head.order)
-        else:
-            self._merge_lost(head, base, since, now)
-            done_order = max(book.order + 1, head.order)
-        book.order = done_order
-        row.version, row.order = head.version, done_order
-        author = Author("lost", None, book.fork_at, False)
-        made = Version(head.version, Op.UPDATE, frozenset(TABLES[key[0]].names), author)
-        book.versions.setdefault(key, []).append(Known(done_order, made))
-        self._touch(key)
+        start.tips[key] = (head.order, head.values)
+        book.order = max(book.order, head.order)
+        newer = [each for each in known if each.order > start.order and not each.lost]
+        write = _as_write(head, base, start.at)
+        lost = Known(0, made(key, head.version, write, Resolution({})), lost=True)
+        was = Row(row.values, row.last)
+        whole = Resolution(dict(head.values or {}), delete=head.values is None, revive=True)
+        if not newer or self.on(Rule.MERGED_AFTER):
+            self._put(key, whole, lost)
+        if newer:
+            self._merge(head, was, newer, write)
 
-    def _merge_lost(self, head: Head, base: Values | None, since: list[Version], now: int) -> None:
+    def _merge(self, head: Head, was: Row, newer: list[Known], write: Write) -> None:
+        """Put what was written since we went back onto a row that came home."""
         self.reach["salvage merged"] += 1
-        row = self.book.rows[head.key]
-        author = Author("lost", None, self.book.fork_at, False)
-        if head.values is None:
-            write = Write(Op.DELETE, head.version, "", {}, {}, author)
-        elif base is None:
-            write = Write(Op.INSERT, head.version, None, head.values, {}, author)
-        else:
-            new = {c: v for c, v in head.values.items() if v != base.get(c)}
-            write = Write(Op.UPDATE, head.version, "", new, {c: base.get(c) for c in new}, author)
-        done = resolve(TABLES[head.key[0]], row.values, row.last, since, write)
-        change = Change(head.key, write.op, write.new, write.old, now, None, None, now)
-        self._keep(change, head.key[1].split("/")[0], done, since)
+        key = head.key
+        since = [each.version for each in newer]
+        done = resolve(TABLES[key[0]], was.values, was.last, since, write)
+        self._keep(key, done)
+        stands = was.values
         if done.delete:
-            row.last, row.values = row.values, None
+            stands = None
         elif done.revive:
-            row.values = dict(done.values)
-        elif row.values is not None:
-            row.values = {**row.values, **done.values}
-
-    def chain_of(self, site: str, epoch: str) -> Chain:
-        """Return the chain of an epoch, which is new where it is not known."""
-        return self.book.chains.setdefault((site, epoch), Chain())
+            stands = dict(done.values)
+        elif stands is not None:
+            stands = {**stands, **done.values}
+        last = newer[-1]
+        columns = frozenset().union(*(each.version.columns for each in newer))
+        whole = Resolution(dict(stands or {}), delete=stands is None, revive=True)
+        name = self._name("version") if self.on(Rule.MERGED_AFTER) else head.version
+        op = Op.DELETE if stands is None else Op.UPDATE
+        version = Version(name, op, columns, last.version.author, times=_times(newer, columns))
+        self._put(key, whole, Known(0, version, last.epoch, last.n))
 
     def restore(self, book: Book, effects: Counter[str], now: int) -> None:
-        """Go on with an older book; the start after it is where another history may begin."""
+        """Go on with an older book."""
         self.book, self.effects = book, effects
-        book.fork_order, book.fork_at = book.order, now
-        book.fork_rows, book.tips = {}, {}
-        self.verified.clear()
+        self.start(now)
+
+    def start(self, now: int) -> None:
+        """Start PostgreSQL: it may be that of an older copy, so every site is asked."""
+        self.book.starts.append(Start(self._name("start"), self.book.order, now))
+        self.sessions.clear()
+
+
+def _times(newer: list[Known], columns: frozenset[str]) -> ColumnTimes:
+    """Return when each column was written last by any of some versions."""
+    times: dict[Moment, set[str]] = {}
+    for column in sorted(columns):
+        wrote = [each.version for each in newer if column in each.version.columns][-1]
+        author = wrote.author_of([column])
+        times.setdefault(Moment(author.at_ms, author.clamped), set()).add(column)
+    return tuple((frozenset(some), moment) for moment, some in times.items())
+
+
+def _as_write(head: Head, base: Mapping[str, Value] | None, at: int) -> Write:
+    """Return what came home as a write onto what we have had of the row."""
+    author = Author(LOST, None, at, clamped=False)
+    if head.values is None:
+        return Write(Op.DELETE, head.version, "", {}, {}, author)
+    if base is None:
+        return Write(Op.INSERT, head.version, None, head.values, {}, author)
+    new: Values = {c: v for c, v in head.values.items() if v != base.get(c)}
+    return Write(Op.UPDATE, head.version, "", new, {c: base.get(c) for c in new}, author)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 Values = dict[str, "Value"]
 #: Table and id.
 Key = tuple[str, str]
+#: By epoch the last n that is decided, and the last that is safe.
+Ack = tuple[tuple[str, int, int], ...]
+#: Position and hash of a feed.
+Place = tuple[int, str]
 
 MINUTE = 60_000
 #: How far ahead of the centre a clock may be before it is held back.
@@ -91,11 +96,13 @@ class Change:
     old: Mapping[str, Value]
     #: When it was touched last, by the site's clock.
     at: int
-    base: str | None
+    base: str | None = None
     #: The site's own undecided transaction that it is built on.
-    after: str | None
-    #: When that was in truth; for the checks alone.
-    true_at: int = field(compare=False)
+    after: str | None = None
+    #: When each column was touched last, by the site's clock.
+    times: Mapping[str, int] = field(default_factory=dict)
+    #: When it was touched at all, in order: by this a store knows its touches again.
+    touches: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,22 +121,33 @@ class Link:
     part: int = 0
     parts: int = 1
     stored_at: int = 0
+    #: The answered hello after which it was sent.
+    session: str = ""
 
-    def stored(self, now: int) -> Link:
+    def stored(self, now: int, session: str) -> Link:
         """Return it as the broker has it."""
-        return replace(self, stored_at=now)
+        return replace(self, stored_at=now, session=session)
+
+
+class Fate(Enum):
+    """Why a site has no row, or has one."""
+
+    DECIDED = "decided"  #: it stands, or was deleted
+    LEFT = "left"  #: it left the site's share
+    MISSING = "missing"  #: a snapshot did not hold it
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A row as the centre decided it; values are None where it is deleted."""
+    """A row as the centre decided it; values are None where there is none."""
 
     key: Key
     values: Values | None
     version: str
     order: int
-    #: The row left this site's share.
-    left: bool = False
+    fate: Fate = Fate.DECIDED
+    #: Its order is one of a history of the centre that was lost.
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +160,8 @@ class Record:
     outcome: str
     #: All values of both sides, by column.
     values: tuple[tuple[str, Value], ...]
-    true_at: tuple[int, int] = (0, 0)
+    #: The site that it goes to, "all" for each.
+    to: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +173,11 @@ class Entry:
     hash: str
     heads: tuple[Head, ...]
     records: tuple[Record, ...]
-    #: By epoch the last n that is decided, and the last that is safe.
-    ack: tuple[tuple[str, int, int], ...]
+    ack: Ack
+    #: The highest order of any version by then.
+    order: int
+    #: The start of the centre after which it was made.
+    start: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +186,11 @@ class Snapshot:
 
     heads: tuple[Head, ...]
     records: tuple[Record, ...]
-    order_max: int
+    order: int
     pos: int
     hash: str
-    ack: tuple[tuple[str, int, int], ...]
+    ack: Ack
+    start: str
     #: The positions before it count no more: the centre went back.
     anew: bool = False
 
@@ -176,14 +199,44 @@ class Snapshot:
 class Hello:
     """How far a site says that it is."""
 
+    session: str
     epoch: str
+    #: Earlier epochs, up to where they are the store's, and where they were closed.
     lineage: tuple[tuple[str, int, int], ...]
     n: int
-    hash: str
-    acked_n: int
-    pos: int
-    pos_hash: str
+    acked: Mapping[str, int]
+    #: Places of the centre's feed that something was taken from.
+    places: tuple[Place, ...]
+    #: Starts of the centre that it has met.
+    starts: tuple[str, ...]
     chain: Mapping[tuple[str, int], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What the centre remembers of a change that a site sent, whatever became of it."""
+
+    site: str
+    epoch: str
+    n: int
+    tx_id: str
+    touches: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """What a store that went back is told of its lost life."""
+
+    fork: int
+    closed: int
+    #: The touches of each change that it has sent.
+    sent: Mapping[Key, list[tuple[int, ...]]]
+    heads: tuple[Head, ...]
+    facts: Mapping[str, Values]
+    ack: Ack
+    #: What it was taken from, as of an entry.
+    place: Place
+    start: str
 
 
 def members(text: Value) -> set[str]:

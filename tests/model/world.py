@@ -6,30 +6,29 @@ import copy
 import random
 from typing import TYPE_CHECKING, Final
 
+from tests.model.book import Chain
 from tests.model.breakage import Breakage
-from tests.model.centre import Centre, Chain
-from tests.model.edge import Edge, File
+from tests.model.centre import Centre
+from tests.model.edge import Edge
+from tests.model.file import File
 from tests.model.ghosts import Ghosts
+from tests.model.handshake import Handshake
 from tests.model.rules import Rule
-from tests.model.vocabulary import (
-    MINUTE,
-    SITES,
-    Link,
-)
+from tests.model.vocabulary import MINUTE, SITES, Link
 from tests.model.writers import Writers
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable
 
-    from tests.model.centre import Book
+    from tests.model.book import Book
     from tests.model.vocabulary import Entry
 
 STEPS: Final = 140
 SETTLE_ROUNDS: Final = 60
 
 
-class World(Writers, Breakage):
+class World(Writers, Breakage, Handshake):
     """Two sites, a broker that is trusted with nothing, and the centre."""
 
     def __init__(
@@ -45,6 +44,7 @@ class World(Writers, Breakage):
         self.centre.sequence_all = self.sequence
         self.centre.note = self.note
         self.centre.on_conflict = self.ghosts.judge
+        self.centre.start(self.now)
         self.edges = {site: self._new_edge(site) for site in SITES}
         self.clones: dict[str, Edge] = {}
         self.up: dict[str, list[Link]] = {site: [] for site in SITES}
@@ -55,8 +55,10 @@ class World(Writers, Breakage):
         self.stale: dict[tuple[str, str], Chain] = {}
         self.trace: list[str] = []
         self.settling = False
-        #: User transactions in a clone that a person threw away.
-        self.discarded: set[int] = set()
+        #: Messages that are held up somewhere on their way.
+        self.limbo: list[Link] = []
+        #: The centre went back in this run.
+        self.went_back = False
         self.backup_centre()
 
     def name(self, kind: str) -> str:
@@ -98,6 +100,7 @@ class World(Writers, Breakage):
                 self.chance.choice(kinds)()
             self.ghosts.always(self)
         self.settle()
+        self.ghosts.recount(self, at_rest=True)
         self.ghosts.at_rest(self)
 
     def note(self, text: str) -> None:
@@ -112,40 +115,53 @@ class World(Writers, Breakage):
             work()
         self.open.clear()
         self.clones.clear()
+        self.ghosts.recount(self)
         self.centre.migrate()
         self.centre.mended = True
         for edge in self.edges.values():
-            self._migrate(edge)
+            self.hello(edge)
         for _ in range(SETTLE_ROUNDS):
             before = self._state()
             self._one_round()
-            if self._state() == before:
+            if self.limbo:
+                self.arrives(self.limbo.pop(0))
+            elif self._state() == before and self._all_met():
                 return
         self.ghosts.fail("never comes to rest")
+
+    def _all_met(self) -> bool:
+        sessions = {site: edge.session for site, edge in self.edges.items()}
+        return sessions == self.centre.sessions
 
     def _one_round(self) -> None:
         for ticket in sorted(self.centre.book.parked):
             self.centre.retry(ticket, self.now)
         for site, edge in self.edges.items():
             self.hello(edge)
+            self.migrate_site(edge)
             self.drain(edge)
             self.send(edge)
             while self.up[site]:
                 self.ingest(site)
             self.sequence()
             self.receive(edge)
-            while edge.file.loading is not None:
-                self.drain_whole(edge)
-                edge.load_some(100)
+            while edge.file.loading is not None and self.may_work(edge):
+                self.load(edge, 100)
             self.fetch(edge)
             self.down[site].clear()
 
     def _state(self) -> object:
         book = self.centre.book
-        files = [edge.file for edge in self.edges.values()]
         return (
             book.order, len(book.records), [feed.pos for feed in book.feeds.values()],
-            [(f.epoch, f.last_n, f.pos, len(f.log), len(f.undecided), f.acked_n) for f in files],
+            [
+                (
+                    edge.session, sorted(edge.sent.items()), edge.file.epoch, edge.file.last_n,
+                    edge.file.pos, len(edge.file.log), len(edge.file.undecided),
+                    sorted(edge.file.acked.items()),
+                )
+                for edge in self.edges.values()
+            ],
         )  # fmt: skip
 
     # --- what moves ---------------------------------------------------------------------------
@@ -154,34 +170,47 @@ class World(Writers, Breakage):
         """One step of the agents, the broker or the centre."""
         edge = self.chance.choice([*self.edges.values(), *self.clones.values()])
         site = edge.file.site
-        step = self.chance.randrange(9)
-        if step == 0:
+        step = self.chance.randrange(10)
+        if step < 2:
             self.drain(edge)
-        elif step == 1:
-            self.drain(edge)
-            self.send(edge)
-        elif step in (2, 3) and self.up[site]:
-            self.ingest(site)
-        elif step == 4 and self.open:
-            self.open.pop(self.chance.randrange(len(self.open)))()
-        elif step in (5, 6):
+            if step:
+                self.send(edge)
+        elif step < 4:
+            if self.up[site]:
+                self.ingest(site)
+        elif step < 6:
             self.sequence()
             self.receive(edge)
+        elif step == 6:
+            self.load(edge, self.chance.randrange(1, 5))
         elif step == 7:
-            self.drain_whole(edge)
-            edge.load_some(self.chance.randrange(1, 5))
-        elif self.chance.random() < 0.5:
-            self.hello(edge)
+            self.hello(edge) if self.chance.random() < 0.5 else self.fetch(edge)
         else:
-            self.fetch(edge)
+            self._what_waits_goes_on()
+
+    def _what_waits_goes_on(self) -> None:
+        """Let a transaction of a client commit, or a message arrive that was held up."""
+        if self.open:
+            self.open.pop(self.chance.randrange(len(self.open)))()
+        if self.limbo and self.chance.random() < 0.4:
+            self.arrives(self.limbo.pop(0))
+
+    def arrives(self, link: Link) -> None:
+        """Let a message arrive after all, before those that were sent later or after them."""
+        queue = self.up[link.site]
+        queue.insert(self.chance.choice((0, len(queue))), link)
 
     def may_speak(self, edge: Edge) -> bool:
         """Return whether an agent does anything with its file."""
         return edge.file.made_as == edge.place or not self.on(Rule.INSTANCE)
 
+    def may_work(self, edge: Edge) -> bool:
+        """Return whether an agent may drain and send by now."""
+        return self.may_speak(edge) and edge.may_work
+
     def drain(self, edge: Edge) -> None:
         """Let the agent drain."""
-        if not self.may_speak(edge) or not edge.file.log:
+        if not self.may_work(edge) or not edge.file.log:
             return
         cut = None if self.settling else self.chance.randrange(1, len(edge.file.log) + 1)
         before = {touch.commit for touch in edge.file.log}
@@ -190,10 +219,10 @@ class World(Writers, Breakage):
 
     def send(self, edge: Edge) -> None:
         """Let the agent publish what is next."""
-        if not self.may_speak(edge) or not edge.met:
+        if not self.may_work(edge):
             return
         for link in edge.to_send():
-            self.up[edge.file.site].append(link.stored(self.now))
+            self.up[edge.file.site].append(link.stored(self.now, edge.session))
 
     def ingest(self, site: str) -> None:
         """Let a worker take the next message of a site."""
@@ -206,16 +235,21 @@ class World(Writers, Breakage):
         self.note(f"{site} {link.epoch} n {link.n}/{link.part} {link.tx_id}: {verdict}")
         edge = self.edges[site]
         if verdict in ("gap", "fork") and link.tx_id not in {u.tx_id for u in edge.file.outbox}:
-            self.ghosts.broker_lost([link.tx_id])  # what came before it is lost: it can't be taken
+            self.ghosts.unpromised.add(link.tx_id)  # what came before it is lost: it can't be taken
+            self.ghosts.recount(self)
         if verdict == "gap":
-            last = self.centre.book.chains[site, link.epoch].last_n
-            edge.sent[link.epoch] = min(last, edge.sent.get(link.epoch, 0))
+            self._send_again(edge)
         elif verdict == "blocked":
             self.up[site].insert(0, link)
             if self.settling:
                 self.ghosts.fail("the queue stands still")
-        elif verdict == "fork" and self.settling:
+        elif verdict == "fork" and link.session == edge.session:
             self.hello(edge)
+
+    def _send_again(self, edge: Edge) -> None:
+        for (of, epoch), chain in self.centre.book.chains.items():
+            if of == edge.file.site:
+                edge.sent[epoch] = min(chain.last_n, edge.sent.get(epoch, 0))
 
     def sequence(self) -> None:
         """Let the sequencer make entries of what was committed."""
@@ -224,7 +258,7 @@ class World(Writers, Breakage):
 
     def receive(self, edge: Edge) -> None:
         """Let the agent take what the broker holds for it."""
-        if not self.may_speak(edge):
+        if not self.may_work(edge):
             return
         site = edge.file.site
         for entry in list(self.down[site]):
@@ -236,10 +270,18 @@ class World(Writers, Breakage):
             self.note(f"{site} entry {entry.pos}: {verdict}")
             if verdict == "crash":
                 return
+            if self.went_back and edge.session != self.centre.sessions.get(site):
+                self.ghosts.recount(self)  # of the lost history still: it may let go of a row
             if edge is self.edges[site]:
                 self.down[site].remove(entry)
             if verdict == "gap":
                 self.fetch(edge)
+
+    def load(self, edge: Edge, rows: int) -> None:
+        """Let the agent load some more of a snapshot."""
+        if self.may_work(edge):
+            self.drain_whole(edge)
+            edge.load_some(rows)
 
     def drain_whole(self, edge: Edge) -> None:
         """Drain all, as an apply does first."""
@@ -251,7 +293,10 @@ class World(Writers, Breakage):
     def fetch(self, edge: Edge) -> None:
         """Let the agent ask for what is after its position."""
         site = edge.file.site
-        if not self.may_speak(edge) or site not in self.centre.verified:
+        loading = edge.file.loading
+        if not self.may_work(edge) or site not in self.centre.sessions:
+            return
+        if loading is not None and loading.anew:
             return
         entries = self.centre.fetch(site, edge.file.pos, edge.file.pos_hash)
         if entries is None:
@@ -259,68 +304,3 @@ class World(Writers, Breakage):
         for entry in entries:
             self.drain_whole(edge)
             edge.take(entry)
-
-    def hello(self, edge: Edge) -> None:
-        """Let the agent and the centre tell one another where they stand."""
-        if not self.may_speak(edge):
-            return
-        site, centre = edge.file.site, self.centre
-        hello = edge.hello()
-        for epoch, _, closed in hello.lineage:
-            chain = centre.book.chains.setdefault((site, epoch), Chain())
-            chain.closed = closed if chain.closed is None else chain.closed
-        centre.chain_of(site, hello.epoch)
-        centre.lineages[hello.epoch] = {epoch: fork for epoch, fork, _ in edge.file.lineage}
-        if centre.lost(site, hello):
-            self._come_home(edge)
-            hello = edge.hello()
-        fork = centre.fork_of(site, hello)
-        centre.verified.add(site)
-        if fork is not None and self.on(Rule.NEW_EPOCH):
-            centre.reach["fork found"] += 1
-            if self.up[site] and self.on(Rule.NOTHING_IN_FLIGHT):
-                return
-            self._begin_epoch(edge, fork)
-        edge.met = True
-        if not self.up[site]:
-            edge.sent = {
-                epoch: chain.last_n
-                for (of, epoch), chain in centre.book.chains.items()
-                if of == site
-            }
-        file = edge.file
-        if file.loading is None and centre.fetch(site, file.pos, file.pos_hash) is None:
-            self.note(f"{site} needs a snapshot")
-            centre.reach["snapshot"] += 1
-            edge.begin_loading(centre.snapshot(site, anew=False))
-
-    def _come_home(self, edge: Edge) -> None:
-        """The centre went back: what it lost comes home from this site."""
-        site, centre = edge.file.site, self.centre
-        self.note(f"{site} knows more of the centre than the centre: it comes home")
-        centre.reach["resync"] += 1
-        if self.on(Rule.UNVERIFIED):
-            self.up[site].clear()
-        self.down[site].clear()
-        self.drain_whole(edge)
-        if self.on(Rule.SALVAGE):
-            file = edge.file
-            centre.salvage(
-                site, [head for head in file.heads.values() if not head.left],
-                list(file.records.values()), edge.decided(),
-                self.now,
-            )  # fmt: skip
-        edge.begin_loading(centre.snapshot(site, anew=True))
-
-    def _begin_epoch(self, edge: Edge, fork: int) -> None:
-        site = edge.file.site
-        chain = self.centre.chain_of(site, edge.file.epoch)
-        if self.on(Rule.CLOSE_FIRST):
-            chain.closed = chain.last_n
-        self.centre.reach["new epoch"] += 1
-        self.drain_whole(edge)
-        old = edge.file.epoch
-        edge.begin_epoch(fork, chain.last_n)
-        self.note(f"{site} leaves {old} at {fork} for {edge.file.epoch}")
-        self.centre.chain_of(site, edge.file.epoch)
-        self.centre.lineages[edge.file.epoch] = {e: f for e, f, _ in edge.file.lineage}

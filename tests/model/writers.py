@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from shared.changes import Op
-from tests.model.rules import Rule
 from tests.model.vocabulary import (
     ADDED,
     POISON,
@@ -53,9 +52,7 @@ class Writers:
         commit = int(self.name(""))
         done = edge.commit(commit, wishes, self.now)
         self.note(f"{site} commits {[(t.key, str(t.op), t.new) for t in done]}")
-        if edge is not self.edges[site] and self.on(Rule.INSTANCE):
-            self.discarded.add(commit)
-        self.ghosts.wrote(site, commit, done, honest=edge.skew + edge.file.offset == 0)
+        self.ghosts.wrote(site, commit, done, self.now)
 
     def _wish(self, edge: Edge, site: str, taken: set[Key]) -> tuple[Key, Op, Values] | None:
         key = self._some_key(site, [key for key in edge.rows() if key[0] == "orders"])

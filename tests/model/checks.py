@@ -1,0 +1,214 @@
+"""The invariants: what must hold at every moment, and what must hold at rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from shared.changes import Op
+from tests.model.vocabulary import DRIFT_MAX, MINUTE, STATES, Fate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shared.changes import Value
+    from sync.decisions import Conflict
+    from tests.model.edge import Edge
+    from tests.model.ghosts import Written
+    from tests.model.vocabulary import Key, Values
+    from tests.model.world import World
+
+#: Columns in which what a writer saw last is what a reader sees.
+_PLAIN: Final = ("note", "due", "shelf", "worker", "seat", "extra", "name", "phone")
+
+
+class Violation(AssertionError):
+    """An invariant that does not hold."""
+
+
+class Checks:
+    """Checks a world against what was written in it."""
+
+    __slots__ = ()
+
+    written: list[Written]
+    born: dict[Value, Written]
+    deleted: list[tuple[Key, Mapping[str, Value], int]]
+    carried: dict[int, set[str]]
+    gone: set[int]
+    facts: dict[str, tuple[int, Values]]
+    uncounted: set[Key]
+    counted: list[tuple[Key, int, int]]
+    ranks: dict[Key, int]
+
+    def fail(self, why: str) -> None:
+        """Raise a violation."""
+        raise Violation(why)
+
+    def judge(self, conflict: Conflict, key: Key) -> None:
+        """Check that no older write won by its clock; a deletion has a time of its own."""
+        authors = (conflict.central_author, conflict.here_author)
+        if str(conflict.policy) != "last_write" or any(k == key for k, _, _ in self.deleted):
+            return
+        if any(author is None or author.site == "lost" for author in authors):
+            return  # nobody knows how old it is: what came home is as old as the restore
+        for column in conflict.columns:
+            here, there = conflict.here.get(column), conflict.central.get(column)
+            won = conflict.result.get(column)
+            lost = there if won == here else here
+            winner, loser = self.born.get(won), self.born.get(lost)
+            if winner and loser and winner is not loser and loser.honest and winner.honest:
+                if winner.true_at > loser.true_at or winner.saw == lost:
+                    continue
+                if loser.true_at - winner.true_at > DRIFT_MAX + MINUTE:
+                    self.fail(f"{column} of {conflict.group}: {won} is older than {lost} and won")
+
+    # --- always -------------------------------------------------------------------------------
+
+    def always(self, world: World) -> None:
+        """Check what must hold at every moment."""
+        if any(count > 1 for count in world.centre.effects.values()):
+            self.fail("a transaction had its effect twice")
+        for edge in world.edges.values():
+            self._own_writes_are_seen(edge)
+        if not world.went_back:  # what comes home row by row is whole at rest
+            self._pairs_are_whole(world)
+            self._parents_are_there(world)
+        self._states_go_on(world)
+        self._nobody_is_of_tomorrow(world)
+
+    def _nobody_is_of_tomorrow(self, world: World) -> None:
+        for known in world.centre.book.versions.values():
+            if known and known[-1].version.author.at_ms > world.now + DRIFT_MAX:
+                self.fail(f"{known[-1].version.id} is dated ahead, and will win until then")
+
+    def _own_writes_are_seen(self, edge: Edge) -> None:
+        wants: dict[Key, dict[str, Value]] = {}
+        for key, op, new in edge.undecided_touches():
+            if key[0] == "reports":
+                continue
+            wanted = wants.setdefault(key, {})
+            if op is Op.DELETE:
+                wanted.clear()
+            wanted |= {c: v for c, v in new.items() if c in _PLAIN}
+        for key, wanted in wants.items():
+            head = edge.file.heads.get(key)
+            if not wanted or (head is not None and head.fate is Fate.LEFT):
+                continue
+            seen = edge.view(key) or {}
+            for column, value in wanted.items():
+                if seen.get(column) != value:
+                    self.fail(f"{key} {column}: {value} was written here and is not seen")
+
+    def _pairs_are_whole(self, world: World) -> None:
+        versions = world.centre.book.versions
+        halves = {key[1][:-1] for key in versions if "/pair" in key[1]}
+        for half in halves:
+            known = {k for k in "ab" if ("orders", half + k) in versions}
+            apart = [key[1] for key, _, _ in self.deleted] + list(world.centre.book.parked)
+            if len(known) == 1 and not any(half in name for name in apart):
+                self.fail(f"{half}: half of a user transaction")
+
+    def _states_go_on(self, world: World) -> None:
+        for key, row in world.centre.book.rows.items():
+            if key[0] != "orders":
+                continue
+            if row.values is None or row.values.get("state") is None:
+                self.ranks.pop(key, None)
+                continue
+            rank = STATES.index(str(row.values["state"]))
+            if rank < self.ranks.get(key, rank):
+                self.fail(f"{key}: its state went back")
+            self.ranks[key] = rank
+
+    def _parents_are_there(self, world: World) -> None:
+        book = world.centre.book
+        for values in book.facts.values():
+            if ("orders", str(values["order"])) not in book.versions and not book.forgot:
+                self.fail("a fact without its order")
+
+    # --- at rest ------------------------------------------------------------------------------
+
+    def at_rest(self, world: World) -> None:
+        """Check what must hold once nothing is under way."""
+        self.always(world)
+        for site, edge in world.edges.items():
+            if edge.file.log or edge.file.undecided:
+                self.fail(f"{site} is not rid of its writes")
+            self._same_rows(world, site, edge)
+            self._same_facts(world, site, edge)
+        self._facts_are_there(world)
+        for each in self.written:
+            if not self._is_excused(each) and not self.is_accounted(world, each):
+                self.fail(f"{each.key} {each.column}: {each.value} of {each.commit} is lost")
+        self._counters_add_up(world)
+
+    def _same_rows(self, world: World, site: str, edge: Edge) -> None:
+        centre = {
+            key: row.values
+            for key, row in world.centre.book.rows.items()
+            if row.values is not None and world.centre.shares(site, key, row.values)
+        }
+        here = {key: edge.view(key) for key in edge.rows() if edge.view(key) is not None}
+        for key in sorted(centre.keys() | here.keys()):
+            if _filled(centre.get(key)) != _filled(here.get(key)):
+                self.fail(f"{site} {key}: {here.get(key)} here, {centre.get(key)} at the centre")
+
+    def _same_facts(self, world: World, site: str, edge: Edge) -> None:
+        book = world.centre.book
+        waiting = {i.change.key[1] for i in book.parked.values() if i.state == "parked"}
+        centre = {n: v for n, v in book.facts.items() if n.startswith(site)}
+        for name in sorted(centre.keys() ^ edge.file.facts.keys()):
+            if name not in waiting and name not in edge.file.dropped:
+                self.fail(f"the fact {name} is at one end only")
+
+    def _facts_are_there(self, world: World) -> None:
+        book = world.centre.book
+        waiting = {item.change.key[1] for item in book.parked.values() if item.state == "parked"}
+        for name, (commit, values) in self.facts.items():
+            if commit in self.gone or name in waiting:
+                continue
+            if book.facts.get(name) != values:
+                self.fail(f"the fact {name} is lost")
+
+    def _is_excused(self, each: Written) -> bool:
+        return each.destroyed or each.commit in self.gone
+
+    def is_accounted(self, world: World, each: Written) -> bool:
+        """Return whether the centre has a value, had it when someone replaced it, or records it."""
+        book = world.centre.book
+        row = book.rows.get(each.key)
+        for values in (row.values, row.last) if row else ():
+            if values and values.get(each.column) == each.value:
+                return True
+        if any(
+            other.saw == each.value and other.key == each.key and other.column == each.column
+            and other is not each
+            for other in self.written
+        ):  # fmt: skip
+            return True
+        if any(
+            k == each.key and seen.get(each.column) == each.value for k, seen, _ in self.deleted
+        ):
+            return True
+        pair = (each.column, each.value)
+        return any(r.key == each.key and pair in r.values for r in book.records.values())
+
+    def _counters_add_up(self, world: World) -> None:
+        book = world.centre.book
+        apart = {item.change.key for item in book.parked.values()}
+        lost = {w.key for w in self.written if w.destroyed}
+        totals: dict[Key, int] = {}
+        for key, commit, change in self.counted:
+            if commit not in self.gone:
+                totals[key] = totals.get(key, 0) + change
+        for key, total in totals.items():
+            row = book.rows.get(key)
+            if key in self.uncounted | apart | lost or row is None or row.values is None:
+                continue
+            if row.values.get("made") != total:
+                self.fail(f"{key}: {row.values.get('made')} counted instead of {total}")
+
+
+def _filled(values: Values | None) -> Values | None:
+    """Return what is there: a column that is not known yet is as good as empty."""
+    return None if values is None else {c: v for c, v in values.items() if v is not None}
