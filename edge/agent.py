@@ -104,12 +104,9 @@ class Agent:
         self._decided = (0, time.monotonic())
         self._limit = settings.bytes_per_s_max
         self._limits = Limits(stop=settings.facts_stop_bytes, go=settings.facts_go_bytes)
-        self._state: dict[str, Any] = {
-            "pid": os.getpid(),
-            "version": VERSION,
-            # What the centre told an earlier agent of its backups still is the last that is known.
-            "protected": read_state(settings.store).get("protected"),
-        }
+        self._state: dict[str, Any] = {"pid": os.getpid(), "version": VERSION}
+        # What the centre told an earlier agent of its backups still is the last that is known.
+        self._state["protected"] = read_state(settings.store).get("protected")
 
     async def run(self) -> None:
         """Keep the store in step until cancelled; what was committed by then is drained.
