@@ -95,6 +95,8 @@ class SitePicture:
     differing: int = 0
     #: Why the broker does not make its stream as it must be; empty where it does.
     stream_refused: str = ""
+    #: Another store that said hello for the site, and was sent away.
+    claimed_by: str | None = None
     #: Everything that it committed until then is in each backup that may be restored.
     protected_through: datetime | None = None
 
@@ -142,7 +144,7 @@ class Picture:
 
 _SITES: Final = """
 SELECT s.site, s.registered_at, s.stopped_because, sync.is_verified(s.site) AS verified, s.hello,
-       s.hello_at,
+       s.hello_at, s.claimed_by,
        s.clock_offset_ms, CASE WHEN s.lease_until > now() THEN s.lease_holder END AS worker,
        e.epoch::text AS epoch, coalesce(e.last_n, 0) AS last_n, coalesce(e.safe_n, 0) AS safe_n,
        e.decided_at, e.through_ms, coalesce(f.pos, 0) AS feed_pos, w.compared_at, d.differing,
@@ -306,7 +308,7 @@ def _site(
 
 
 _TAKEN: Final = (
-    "compared_at", "differing",
+    "compared_at", "differing", "claimed_by",
     "site", "registered_at", "stopped_because", "verified", "clock_offset_ms", "worker", "epoch",
     "last_n", "safe_n", "decided_at", "feed_pos",
 )  # fmt: skip

@@ -192,6 +192,11 @@ def _link_reasons(site: SitePicture, now: datetime) -> Iterator[Reason]:
             "MES-STOPPED", Level.CRITICAL, site.stopped_because,
             f"find out which store is the right one, then mes-central sites release {name}",
         )  # fmt: skip
+    if site.claimed_by:
+        yield Reason(
+            "MES-TWO-STORES", Level.DEGRADED, f"another store speaks for it: {site.claimed_by}",
+            "use the right one alone; docs/restores.md",
+        )  # fmt: skip
     if site.stream_refused:
         yield Reason("MES-STREAMS", Level.CRITICAL, site.stream_refused, _STREAMS)
     if site.hello is None:
@@ -208,7 +213,7 @@ def _link_reasons(site: SitePicture, now: datetime) -> Iterator[Reason]:
     if not site.verified:
         yield Reason(
             "MES-UNVERIFIED", Level.DEGRADED,
-            "the centre was restored; what it sends waits for its hello",
+            "PostgreSQL was started; what the site sends waits for its hello",
         )  # fmt: skip
     if abs(site.clock_offset_ms) > DRIFT_MAX_MS:
         side = "behind" if site.clock_offset_ms > 0 else "ahead"

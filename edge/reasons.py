@@ -307,8 +307,8 @@ _PAGES: Final = (
     Page(
         "MES-SENT-BEFORE",
         "a write that the copy still held, and that had been sent before the restore",
-        "The centre has it already, so it was not sent twice. It is named here in full, since a clock"
-        " that went back in between could make a newer write look like one of these.",
+        "The centre has it already, so it was not sent twice. It is named here in full, since a"
+        " clock that went back in between could make a newer write look like one of these.",
         "Compare what is named with the row; where it is missing there, write it again.",
     ),
     Page(

@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "feed": ("run", "Run the feed process."),
     "migrate": ("migrate", "Bring the database to this release and catalogue."),
     "backup": ("backup", "Tell which backups the centre may be restored from."),
+    "restores": ("restores", "Who went back to an older copy of itself, and what came of it."),
     "sites": ("sites", "Register sites, list them, let a stopped one go on."),
     "keys": ("keys", "Make keys and credentials; print the broker's configuration."),
     "streams": ("streams", "Compare the broker's streams with what they must be, and mend them."),

@@ -79,7 +79,15 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
     ),
     "MES-UNVERIFIED": (
         "degraded: while it lasts",
-        "The centre was restored from a backup; what the site sent waits until its next hello.",
+        "PostgreSQL was started, perhaps as an older copy of itself. What the site sends waits"
+        " until it has said hello since: seconds where its agent runs. docs/restores.md",
+    ),
+    "MES-TWO-STORES": (
+        "degraded: until the right one has said hello",
+        "A copy of the site's store runs elsewhere, or the store was moved. The one that the centre"
+        " knows goes on, the other was sent away. Was it moved: `mes-edge moved` there. Is it to"
+        " take the other's place: `mes-central sites release SITE`, after the other one was"
+        " switched off.",
     ),
     "MES-CLOCK": (
         "degraded: beyond 5 min",

@@ -119,6 +119,31 @@ def test_a_stopped_site_is_released_and_says_why_it_was_stopped(mes_central, cen
     assert mes_central("sites", "release", "SITE_001").code == exits.FAILED
 
 
+def test_a_site_that_another_store_claims_is_told_and_released(mes_central, centre):
+    fetch(centre, "UPDATE sync.site SET claimed_by = 'pc7:/copy.db' WHERE site = 'SITE_001'")
+    assert "MES-TWO-STORES" in mes_central("status", "SITE_001").out
+    ran = mes_central("sites", "release", "SITE_001")
+    assert (ran.code, "pc7:/copy.db" in ran.out) == (0, True)
+    assert "MES-TWO-STORES" not in mes_central("status", "SITE_001").out
+
+
+def test_who_went_back_is_listed_with_what_came_of_it(mes_central, centre):
+    assert mes_central("restores").out == "nobody went back to an older copy of itself\n"
+    ended = '{"ended": [{"epoch": "e", "fork_n": 4, "closed_n": 9}]}'
+    came = '{"epoch": "e", "from_n": 5, "included_n": 8, "missing": 2}'
+    fetch(
+        centre,
+        "INSERT INTO sync.restore (site, who, why, found) VALUES ('SITE_001', 'edge', 'is at 4',"
+        f" '{ended}'), ('SITE_002', 'centre', 'knows 5 only', '{came}')",
+    )
+    told = mes_central("restores").out
+    assert "5 transactions taken home by the site" in told
+    assert "up to n 8, held n 5; 2 can't be sent again" in told
+    assert "last: knows 5 only" in told
+    (one,) = mes_central("restores", "SITE_001", "--json").document["restores"]
+    assert (one["site"], one["found"]["ended"][0]["fork_n"]) == ("SITE_001", 4)
+
+
 # --- catalogue and reports -------------------------------------------------------------------
 
 
