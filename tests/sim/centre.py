@@ -11,7 +11,7 @@ import itertools
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import psycopg
 
@@ -29,7 +29,7 @@ from sync.pump import Receiver, Sender
 from tests.sim.catalogue import CREATED, NEW, SITES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from central.store.leases import Lease
     from shared.catalog import Catalog
@@ -200,20 +200,27 @@ class Inbox(SiteInbox):
             raise
 
 
+class Listener(Protocol):
+    """Whoever wants to know what the centre may have committed."""
+
+    def taking(self, tx_id: str, stored_at_ms: int) -> None:
+        """Hear of an attempt at a transaction, and when the broker had stored it."""
+
+    async def look(self) -> None:
+        """Look after what may have been committed."""
+
+
 class WatchedStore:
     """The centre's store, which lets the oracle look after whatever may have been committed."""
 
-    def __init__(
-        self, store: CentralStore, stored_at: dict[str, int], look: Callable[[], Awaitable[None]],
-        database: Database,
-    ) -> None:  # fmt: skip
+    def __init__(self, store: CentralStore, oracle: Listener, database: Database) -> None:
         self.store = store
-        self._stored_at, self._look, self._database = stored_at, look, database
+        self._oracle, self._look, self._database = oracle, oracle.look, database
 
     async def apply_run(self, run: Sequence[Any], *, lease: Lease) -> Any:
         """Apply, and look."""
-        for each in run:
-            self._stored_at.setdefault(each.sent.tx_id, each.sent.stored_at_ms)
+        for each in reversed(run):
+            self._oracle.taking(each.sent.tx_id, each.sent.stored_at_ms)
         try:
             return await self.store.apply_run(run, lease=lease)
         finally:
@@ -229,7 +236,7 @@ class WatchedStore:
             "SELECT max(stored_at_ms) FROM sync.part WHERE hash = %s", part.hash
         )
         if at is not None:
-            self._stored_at.setdefault(part.tx_id, at)
+            self._oracle.taking(part.tx_id, at)
         try:
             return await self.store.apply_spooled(part, lease)
         finally:
@@ -264,12 +271,8 @@ class WatchedStore:
 class Centre:
     """One run's centre: what its processes hold in memory, over the database."""
 
-    def __init__(
-        self, database: Database, broker: Broker, look: Callable[[], Awaitable[None]]
-    ) -> None:
-        self.database, self.broker, self._look = database, broker, look
-        #: When the broker stored what was applied, by transaction.
-        self.stored_at: dict[str, int] = {}
+    def __init__(self, database: Database, broker: Broker, oracle: Listener) -> None:
+        self.database, self.broker, self._oracle = database, broker, oracle
         self.control: Control | None = None
         self.leases: dict[str, Lease] = {}
         self._lives = itertools.count(1)
@@ -281,7 +284,7 @@ class Centre:
         """Begin a life of all processes: they hold nothing but what is in the database."""
         database = self.database
         plain = CentralStore(database.applying, database.catalog)
-        self.store = WatchedStore(plain, self.stored_at, self._look, database)
+        self.store = WatchedStore(plain, self._oracle, database)
         # The lives before are long over: their leases have run out.
         await database.admin.execute("DELETE FROM sync.worker")
         await database.admin.execute("UPDATE sync.site SET lease_until = '-infinity'")

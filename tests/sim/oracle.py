@@ -47,6 +47,7 @@ class Oracle(Parking):
         self.tickets: dict[str, Ticket] = {}
         self.notes: list[tuple[Change, Sent, Note]] = []
         self.spent: set[str] = set()
+        #: When the broker stored each, as it came when it was applied.
         self.stored_at: dict[str, int] = {}
         self.trace: list[str] = []
         #: Order of each version at the centre, by row and name.
@@ -71,6 +72,11 @@ class Oracle(Parking):
         self.sent[sent.tx_id] = made
         self.chains[sent.site, sent.epoch][sent.n] = made
         return made
+
+    def taking(self, tx_id: str, stored_at_ms: int) -> None:
+        """Hear of an attempt at a transaction, and when the broker had stored it."""
+        if tx_id not in self.sent or not self.sent[tx_id].is_applied:
+            self.stored_at[tx_id] = stored_at_ms
 
     def client(self, key: Key, op: str, row: Row | None, new: dict[str, Any], at_ms: int) -> None:
         """Hear of a statement that a program of the centre has committed."""

@@ -96,8 +96,7 @@ class World(Clients, Breakage, Sight, Checks):
         self.broker.between = self.between_questions
         self.writer = Writer(self.chance)
         self.oracle = Oracle(database, self.reach)
-        self.centre = Centre(database, self.broker, self.oracle.look)
-        self.oracle.stored_at = self.centre.stored_at
+        self.centre = Centre(database, self.broker, self.oracle)
         self.trace = self.oracle.trace
         self.is_small = self.chance.random() < 0.5
         self.settling = self.crashing = False
