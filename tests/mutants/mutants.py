@@ -9,11 +9,12 @@ from tests.mutants.of_capture import OF_CAPTURE
 from tests.mutants.of_edge import OF_EDGE
 from tests.mutants.of_feed import OF_FEED
 from tests.mutants.of_rules import OF_RULES
+from tests.mutants.of_times import OF_TIMES
 from tests.mutants.of_wire import OF_WIRE
 
 if TYPE_CHECKING:
     from tests.mutants.mutant import Mutant
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
-    *OF_RULES, *OF_WIRE, *OF_CAPTURE, *OF_EDGE, *OF_APPLY, *OF_FEED,
+    *OF_RULES, *OF_WIRE, *OF_CAPTURE, *OF_EDGE, *OF_APPLY, *OF_FEED, *OF_TIMES,
 )  # fmt: skip
