@@ -28,6 +28,7 @@ from edge.lanes import DownLane, StoreThread, UpLane, now_ms
 from edge.loading import load_snapshot
 from edge.status import read_picture
 from edge.store.fullness import Limits
+from edge.store.open import is_damage, is_passing
 from edge.wake import Wake
 from shared.errors import (
     BrokerUnreachable,
@@ -65,10 +66,6 @@ _ROOM_EVERY_S = 2.0
 _UNDECIDED_MAX_S = 20.0
 #: What a broker refuses us for and may take us in for later: a new node may not know us yet.
 _OF_LINK = (NotAuthorised, ServerTooOld)
-#: What SQLite says of a store that somebody else holds, or of a disk that the status tells of.
-_PASSING = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL)
-#: What it says of a file that no further try will make whole; to go on would make it worse.
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class Agent:
@@ -182,17 +179,14 @@ class Agent:
 
     def _note_failure(self, state: RetryCallState) -> None:
         why = state.outcome.exception() if state.outcome else None
-        foreseen = (
-            isinstance(why, (Transient, TimeoutError))
-            or (isinstance(why, _OF_LINK) and not self._link.connected)
-            or getattr(why, "sqlite_errorcode", 0) & 0xFF in _PASSING
-        )
+        foreseen = isinstance(why, (Transient, TimeoutError)) or is_passing(why) or (
+            isinstance(why, _OF_LINK) and not self._link.connected
+        )  # fmt: skip
         _log.log(
-            logging.INFO if foreseen else logging.ERROR,
-            "trying again",
+            logging.INFO if foreseen else logging.ERROR, "trying again",
             exc_info=None if foreseen else why,
             extra={"fields": {"why": f"{type(why).__name__}: {why}", "try": state.attempt_number}},
-        )
+        )  # fmt: skip
         if not foreseen:
             self._state["failure"] = {"why": f"{type(why).__name__}: {why}", "at_ms": now_ms()}
 
@@ -397,6 +391,6 @@ class Agent:
 
 
 def _may_pass(why: BaseException) -> bool:
-    if getattr(why, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
+    if is_damage(why):  # to go on would make it worse
         return False
     return isinstance(why, _OF_LINK) or (isinstance(why, Exception) and not isinstance(why, Fatal))

@@ -123,28 +123,29 @@ def _reasons(picture: Picture) -> Iterator[Reason]:
     yield from _of_machine(picture)
 
 
-def _of_agent(picture: Picture) -> Iterator[Reason]:
-    agent = picture.agent
-    if picture.stopped_because is not None:
-        yield Reason(
-            "MES-STOPPED", Level.CRITICAL, picture.stopped_because, "mes-sync explain MES-STOPPED"
-        )
-        return
+def _at_end(picture: Picture) -> Reason | None:
+    """Return why no agent works for the store; None where one does."""
+    agent, why = picture.agent, picture.stopped_because
+    if why is not None:
+        return Reason("MES-STOPPED", Level.CRITICAL, why, "mes-sync explain MES-STOPPED")
     if agent.damaged:
-        yield Reason(
-            "MES-STORE-DAMAGED",
-            Level.CRITICAL,
-            f"the agent has ended: {agent.damaged}",
+        return Reason(
+            "MES-STORE-DAMAGED", Level.CRITICAL, f"the agent has ended: {agent.damaged}",
             "mes-sync explain MES-STORE-DAMAGED",
-        )
-        return
+        )  # fmt: skip
     if not agent.running:
-        yield Reason(
-            "MES-AGENT-DOWN",
-            Level.CRITICAL,
+        return Reason(
+            "MES-AGENT-DOWN", Level.CRITICAL,
             "no agent runs for this store: nothing is sent or received",
             "systemctl start mes-edge (or: mes-edge run)",
-        )
+        )  # fmt: skip
+    return None
+
+
+def _of_agent(picture: Picture) -> Iterator[Reason]:
+    agent = picture.agent
+    if ended := _at_end(picture):
+        yield ended
         return
     if agent.failed_ms is not None and picture.age(agent.failed_ms) < FAILURE_SHOWN_MS:
         yield Reason(

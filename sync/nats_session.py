@@ -52,6 +52,8 @@ _SLOWEST_BYTES_PER_S: Final = 2048
 _UNSENT_BYTES_MAX: Final = 1 << 20
 _CLOSE_TIMEOUT_S: Final = 2.0
 _LOOK_EVERY_S: Final = 1.0
+#: What JetStream answers first of all where it has no leader.
+_UNAVAILABLE: Final = b'"code":503'
 
 _PERMISSION = re.compile(
     r"permissions violation for (?:publish|subscription) to \"([^\"]+)\"", re.IGNORECASE
@@ -75,9 +77,10 @@ class Session:
         self.nc = Client()
         self.lost: asyncio.Future[str] = self._loop.create_future()
         self.rtt_ms: float | None = None
-        #: When the last ping was sent that was answered, on the loop's clock: whatever the broker
-        #: had for us before the answer has come.
+        #: When the last answered ping was sent: all that the broker had for us before has come.
         self.pong_of = float("-inf")
+        #: Since when no question was answered; None where the last one was.
+        self.deaf_since: float | None = None
         self.opened_at = self._loop.time()
         self.last_error = ""
 
@@ -297,13 +300,22 @@ class Session:
             )
         )
         try:
-            return await self._settle(subject, request, refused, (timeout_s, until))
-        except CLIENT_ERRORS as error:
+            answer = await self._settle(subject, request, refused, (timeout_s, until))
+        except (*CLIENT_ERRORS, BrokerUnreachable) as error:
+            self._hear(None)
             raise _sorted_error(subject, error) from error
+        else:
+            self._hear(answer)
+            return answer
         finally:
             refused.cancel()
             request.cancel()
             await asyncio.gather(request, return_exceptions=True)
+
+    def _hear(self, answer: Msg | None) -> None:
+        """See whether this broker is of use: one that has lost the others answers nothing."""
+        is_deaf = answer is None or _UNAVAILABLE in answer.data[:256]
+        self.deaf_since = (self.deaf_since or self._loop.time()) if is_deaf else None
 
     async def _settle(
         self,
@@ -378,6 +390,8 @@ class Outgoing:
 
 
 def _sorted_error(subject: str, error: BaseException) -> SyncError:
+    if isinstance(error, BrokerUnreachable):
+        return error
     if isinstance(error, nats.errors.NoRespondersError):
         return NoResponder(f"nobody answers on {subject}")
     if isinstance(error, nats.errors.MaxPayloadError):

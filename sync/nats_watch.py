@@ -8,6 +8,7 @@ byte moved. On a slow link ping and pong stand behind large messages, and that i
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 from sync.nats_session import Outgoing
@@ -19,8 +20,13 @@ _NEVER_S: Final = 24 * 3600
 _TICK_S: Final = 1.0
 
 
-async def watch(session: Session, *, ping_every_s: float, silence_max_s: float) -> str:
-    """Return the reason when the session has ended; end it when it shows no sign of life."""
+async def watch(
+    session: Session, *, ping_every_s: float, silence_max_s: float, deaf_max_s: float = math.inf
+) -> str:
+    """Return the reason when the session has ended; end it when it shows no sign of life.
+
+    Also end it when nothing was answered for so long but pings, where there is another broker.
+    """
     while not session.lost.done():
         asked_at = asyncio.get_running_loop().time()
         ping = asyncio.ensure_future(session.nc.rtt(timeout=_NEVER_S))
@@ -31,10 +37,17 @@ async def watch(session: Session, *, ping_every_s: float, silence_max_s: float) 
             # Only now that the session is over, or the pong is there, may the ping be cancelled.
             ping.cancel()
             await asyncio.gather(ping, return_exceptions=True)
+        if not why and _deaf_s(session) > deaf_max_s:
+            why = f"the broker has answered nothing for {_deaf_s(session):.0f} s"
         if why:
             session.drop(why)
-        await asyncio.wait({session.lost}, timeout=ping_every_s)
+        await asyncio.wait({session.lost}, timeout=min(ping_every_s, deaf_max_s / 4))
     return session.lost.result()
+
+
+def _deaf_s(session: Session) -> float:
+    since = session.deaf_since
+    return 0.0 if since is None else asyncio.get_running_loop().time() - since
 
 
 async def _await_pong(session: Session, ping: asyncio.Future[float], silence_max_s: float) -> str:

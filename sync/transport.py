@@ -116,10 +116,12 @@ class Link:
             if self._closed.is_set():
                 return
             self._enter(session, server)
+            settings = self._settings
             why = await watch(
                 session,
-                ping_every_s=self._settings.ping_every_s,
-                silence_max_s=self._settings.silence_max_s,
+                ping_every_s=settings.ping_every_s,
+                silence_max_s=settings.silence_max_s,
+                deaf_max_s=settings.deaf_max_s if len(settings.servers) > 1 else math.inf,
             )
             self._leave(server, why)
             if loop.time() - session.opened_at < _STABLE_S:

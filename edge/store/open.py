@@ -230,6 +230,18 @@ def busy_or_same(error: sqlite3.Error) -> Exception:
     return error
 
 
+def is_damage(error: BaseException) -> bool:
+    """Return whether SQLite has found the file damaged: no further try will make it whole."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def is_passing(error: BaseException | None) -> bool:
+    """Return whether another program holds the store, or its disk is full, which a status tells."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL)
+
+
 def current_catalog(connection: sqlite3.Connection) -> Catalog | None:
     """Return the catalogue that the business tables stand at; None in a new store."""
     row = connection.execute(

@@ -172,6 +172,11 @@ async def test_a_cancelled_pull_leaves_no_request_that_swallows_messages(link, s
     assert not any(delivery.redelivered for delivery in got)
 
 
+async def hear(link: Link, subject: str) -> None:
+    async for _ in link.listen(subject):
+        pass
+
+
 @pytest.mark.parametrize("others", ["silent", "busy"])
 async def test_requests_that_fall_on_deaf_ears_are_given_up_and_the_durable_is_looked_for(
     broker, link, monkeypatch, others
@@ -191,10 +196,6 @@ async def test_requests_that_fall_on_deaf_ears_are_given_up_and_the_durable_is_l
             await link.publish("busy", bytes(1000))
             await asyncio.sleep(0.01)
 
-    async def hear(other: Link) -> None:
-        async for _ in other.listen("busy"):
-            pass
-
     tasks = [
         asyncio.create_task(swallow()),
         asyncio.create_task(talk()),
@@ -209,7 +210,7 @@ async def test_requests_that_fall_on_deaf_ears_are_given_up_and_the_durable_is_l
     deaf = LinkSettings(servers=(broker.url,), name="test", prefix="DEAF", ping_every_s=0.1)
     async with Link(deaf) as other:
         await other.wait_connected(5)
-        tasks.append(asyncio.create_task(hear(other)))
+        tasks.append(asyncio.create_task(hear(other, "busy")))
         with pytest.raises(ConsumerGone, match="no heartbeat"):
             await asyncio.wait_for(anext(other.pull("UP_X", "apply")), 5)
     assert len(asked) == 4, "two requests each time, and a new pair after the first silence"
