@@ -11,6 +11,7 @@ import psycopg
 
 from deploy.local.contents import compare_site
 from deploy.local.settled import failure, look, owed
+from edge.lanes import now_ms
 from tests.soak import samples
 from tests.soak.faults import Breaker
 from tests.soak.ledger import Ledger
@@ -54,6 +55,8 @@ class Soak:
         self.ledger = Ledger()
         self._chance = random.Random(seed)
         self._system = System(root, plans(sites), times=self.times)
+        #: Between two steps of a plant: what two cores carry with thirty of them.
+        self._pause_s = max(1.0, sites / 15)
         #: Seconds between two samples.
         self._every_s = min(15.0, max(3.0, seconds / 60))
 
@@ -75,7 +78,7 @@ class Soak:
         plants = [
             Plant(
                 site, system.store(site), self._part(site), self.ledger,
-                pause_s=1.0, facts=4,
+                pause_s=self._pause_s, facts=4,
             )
             for site in system.sites
         ]  # fmt: skip
@@ -130,11 +133,14 @@ class Soak:
         except psycopg.OperationalError:
             pass  # it is away, as the schedule has it
         undecided = [each.undecided for each in looks]
+        ages = [now_ms() - each.oldest_ms for each in looks if each.oldest_ms is not None]
         self.report.samples.append(
             Sample(
                 at_s=round(at_s, 1), processes=samples.memory(system.pids()), central=central,
                 edge=samples.added(looks) if len(looks) == len(system.sites) else {},
                 undecided=sum(undecided), undecided_most=max(undecided, default=0),
+                lag_s=max(ages, default=0) / 1000,
+                broker_mb=samples.folder_mb(system.root / "nats"),
                 database_mb=round(size, 1), writes=self.ledger.writes,
                 stores_mb=round(sum(system.store(s).stat().st_size for s in system.sites) / 1e6, 1),
             )
@@ -241,7 +247,11 @@ class Soak:
         ).fetchone()
         assert row is not None
         ledger = self.ledger
+        lags = sorted(each.lag_s for each in self.report.samples) or [0.0]
         return {
+            "oldest undecided write, median, 95 %, most (s)": ", ".join(
+                f"{lags[min(len(lags) - 1, int(part * len(lags)))]:.1f}" for part in (0.5, 0.95, 1)
+            ),
             "writes of notes, by all": len(ledger.seen),
             "of unknown outcome, as PostgreSQL went away": len(ledger.unsure),
             "notes on record": len(ledger.on_record),

@@ -53,8 +53,11 @@ class Sample:
     #: Undecided transactions of all sites, and of the one with the most.
     undecided: int = 0
     undecided_most: int = 0
+    #: How long ago the oldest transaction was made that the centre has not decided, seconds.
+    lag_s: float = 0.0
     database_mb: float = 0.0
     stores_mb: float = 0.0
+    broker_mb: float = 0.0
     writes: int = 0
 
 
@@ -110,6 +113,8 @@ class StoreLook:
 
     rows: Mapping[str, int]
     undecided: int
+    #: When the oldest undecided transaction was made, ms since 1970; None where there is none.
+    oldest_ms: int | None
 
 
 def store_rows(store: Path) -> StoreLook | None:
@@ -132,8 +137,20 @@ def _store_rows(connection: sqlite3.Connection) -> StoreLook:
     logged = " + ".join(f'(SELECT count(*) FROM "{name}")' for name in logs)
     counts = ", ".join(f"(SELECT count(*) FROM {what})" for what in wanted.values())
     *rows, log = connection.execute(f"SELECT {counts}, {logged}").fetchone()
-    undecided = connection.execute("SELECT last_n - acked_n FROM _sync_site").fetchone()
-    return StoreLook(dict(zip(wanted, rows, strict=True)) | {"logs": log}, int(undecided[0]))
+    undecided, oldest_ms = connection.execute(
+        "SELECT last_n - acked_n, (SELECT min(o.made_at_ms) FROM _sync_out o"
+        " WHERE o.epoch = s.epoch AND o.n > s.acked_n) FROM _sync_site s"
+    ).fetchone()
+    return StoreLook(dict(zip(wanted, rows, strict=True)) | {"logs": log}, undecided, oldest_ms)
+
+
+def folder_mb(folder: Path) -> float:
+    """Return what the files of a folder take on the disk; some may go meanwhile."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            total += path.stat().st_blocks * 512 if path.is_file() else 0
+    return round(total / 1e6, 1)
 
 
 def added(looks: Iterable[StoreLook]) -> dict[str, int]:
