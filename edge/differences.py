@@ -219,15 +219,17 @@ def _plain(difference: Difference) -> dict[str, Any]:
         name: {"here": _shown(here), "centre": _shown(there)}
         for name, (here, there) in difference.columns.items()
     }
-    return asdict(replace(difference, columns={})) | {"columns": columns}
+    named = replace(difference, columns={}, name=str(_shown(difference.name)))
+    return asdict(named) | {"columns": columns}
 
 
 def _shown(value: Value) -> Value:
     if isinstance(value, bytes):
         value = value.hex()
-    if isinstance(value, str) and len(value) > _VALUE_MAX:
-        return f"{value[: _VALUE_MAX - 1]}…"
-    return value
+    if not isinstance(value, str):
+        return value
+    plain = value.replace("\x00", "\N{SYMBOL FOR NULL}")  # no document of PostgreSQL's holds one
+    return plain if len(plain) <= _VALUE_MAX else f"{plain[: _VALUE_MAX - 1]}…"
 
 
 def summary(tables: Iterable[TableReport]) -> dict[str, int]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from edge.differences import State, judge
+from shared.catalog import CREATED_AT
+from shared.values import rule_broken
 from sync.policies import same
 
 if TYPE_CHECKING:
@@ -76,7 +78,7 @@ _LONG_AGO: Final = "1970-01-01T00:00:00.000Z"
 
 def _instant_or(made: str) -> str:
     """Return a created_at that the centre can read: what was changed here may be none."""
-    return made if len(made) == len(_LONG_AGO) and made.endswith("Z") else _LONG_AGO
+    return _LONG_AGO if rule_broken(CREATED_AT, made) else made
 
 
 async def _judge(scope: Scope, keys: Sequence[Key]) -> dict[str, Judged]:

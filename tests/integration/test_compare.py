@@ -218,3 +218,32 @@ async def test_rows_of_the_centre_changed_here_are_put_right_too(world):
     assert counts(report) == {"material_definitions": (1, 1, 0)}
     assert report.differing == 0
     await world.settle()
+
+
+async def test_values_that_no_column_may_hold_are_named_and_put_right(world):
+    edge = world.edges[SITE]
+    edge.write(orders(5), reports(5))
+    await world.settle()
+    tampered(
+        edge,
+        "UPDATE work_orders SET notes = 'a' || char(0) || 'b' WHERE order_no = 'WO-1'",
+        "UPDATE work_orders SET notes = CAST(x'fffe' AS TEXT) WHERE order_no = 'WO-2'",
+        "UPDATE work_orders SET created_at = '2026-99-99T00:00:00.000Z' WHERE order_no = 'WO-3'",
+        "UPDATE work_orders SET qty_ordered = 'ten' WHERE order_no = 'WO-4'",
+        "UPDATE job_responses SET created_at = 'yesterday' WHERE qty_good = '4'",
+    )
+    report = await verify(edge, repair=True)
+    assert counts(report) == {"work_orders": (4, 0, 0), "job_responses": (1, 0, 0)}
+    assert report.differing == 0
+    await world.settle()
+
+
+async def test_many_facts_lost_at_the_centre_are_all_sent_again(world):
+    edge = world.edges[SITE]
+    edge.write(reports(6_000))
+    await world.settle()
+    await tampered_there(world, "DELETE FROM mes.job_responses WHERE qty_good > 1000")
+    report = await verify(edge, repair=True)
+    assert counts(report) == {"job_responses": (0, 0, 5_000)}
+    assert (report.differing, len(report.differences)) == (0, 200)
+    await world.settle()

@@ -89,7 +89,7 @@ def test_a_report_names_the_first_rows_and_counts_all_of_them():
         report.add(
             Difference(
                 table="t", id=str(number), name="", state="different", cause=None,
-                columns={"c": (b"\x00", "x" * 9_999)},
+                columns={"c": (b"\x00", "x" * 9_999), "d": ("a\x00b", None)},
             )
         )  # fmt: skip
     told = json.loads(json.dumps(document(report)))
@@ -97,3 +97,7 @@ def test_a_report_names_the_first_rows_and_counts_all_of_them():
     assert len(told["differences"]) == NAMED_MAX
     pair = told["differences"][0]["columns"]["c"]
     assert (pair["here"], len(pair["centre"])) == ("00", 200)
+    assert told["differences"][0]["columns"]["d"] == {
+        "here": "a\N{SYMBOL FOR NULL}b",
+        "centre": None,
+    }
