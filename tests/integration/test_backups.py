@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from central import backups
 from central.backups import (
     MARK_LOCK,
     Mark,
@@ -254,6 +255,27 @@ async def test_positions_are_kept_only_while_a_backup_may_be_restored(world):
     assert await world.rows("SELECT backup, last_n FROM sync.backup_position") == [("mon", 1)]
     await mark(world, "mon", GONE)
     assert not await world.rows("SELECT FROM sync.backup_position")
+
+
+async def test_what_counts_is_found_without_reading_years_of_backups_that_are_gone(world):
+    await world.admin.execute(
+        "INSERT INTO sync.backup (name, begun_at, finished_at, gone_at)"
+        " SELECT 'old-' || n, now(), now(), now() FROM generate_series(1, 20000) AS n"
+    )
+    await world.admin.execute("ANALYZE sync.backup")
+    await mark(world, "new", BEGUN, FINISHED)
+    await mark(world, "next", BEGUN)
+    seen = await read_summary(world.admin)
+    assert seen.newest is seen.oldest is not None
+    assert (seen.newest.name, seen.restorable, seen.ever_finished) == ("new", 1, True)
+    assert seen.unended is not None
+    assert seen.unended.name == "next"
+    cursor = await world.admin.execute(f"EXPLAIN {backups._COUNTING}")
+    plan = "\n".join(line for (line,) in await cursor.fetchall())
+    assert "backup_that_counts" in plan
+    await mark(world, "new", GONE)
+    seen = await read_summary(world.admin)
+    assert (seen.newest, seen.restorable, seen.ever_finished) == (None, 0, True)
 
 
 # --- protected until -----------------------------------------------------------------------------
