@@ -14,6 +14,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from central.api.app import Reach, build
 from central.api.serve import is_loopback, listening, read_token, serve
+from central.backups import Mark, set_mark
 from central.roles import as_role
 from central.settings import CentralSettings
 from shared.errors import BadSetting
@@ -92,6 +93,24 @@ async def test_metrics_count_what_waits_at_each_site(client, world):
     assert "mes_central_ingest_workers 1.0" in text
     assert "mes_central_broker_up 1.0" in text
     assert "mes_central_status_fresh 1.0" in text
+
+
+async def test_metrics_tell_of_backups_and_of_what_each_site_has_in_them(client, world):
+    site = world.site()
+    await site.writes(site.insert("work_orders", site.order()))
+    for mark in (Mark.BEGUN, Mark.FINISHED):
+        await set_mark(world.admin, "mon", mark)
+    text = (await client.get("/metrics")).text
+    assert "mes_central_backups_restorable 1.0" in text
+    assert "mes_central_backup_late 0.0" in text
+    assert 'mes_central_backup_age_seconds{which="oldest"}' in text
+    assert 'mes_central_protected_age_seconds{site="SITE_001"}' in text
+    await set_mark(world.admin, "mon", Mark.GONE)
+    text = (await client.get("/metrics")).text
+    assert "mes_central_backups_restorable 0.0" in text
+    assert "mes_central_backup_late 1.0" in text
+    assert "mes_central_backup_age_seconds{" not in text
+    assert "mes_central_protected_age_seconds{" not in text
 
 
 async def test_metrics_of_the_process_are_there_without_the_database(world, link):

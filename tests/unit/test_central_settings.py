@@ -27,3 +27,9 @@ def test_a_negative_time_to_keep_things_is_refused_by_name(name):
 def test_times_may_be_parts_of_a_day():
     given = {"MES_DATABASE_URL": "postgresql://centre", "MES_FEED_DAYS": "0.5"}
     assert read_settings(CentralSettings, given).feed_days == 0.5
+
+
+def test_a_backup_that_is_late_at_once_is_refused():
+    given = {"MES_DATABASE_URL": "postgresql://centre", "MES_BACKUP_HOURS": "0"}
+    with pytest.raises(BadSetting, match="MES_BACKUP_HOURS=0.0 is not above 0"):
+        read_settings(CentralSettings, given)
