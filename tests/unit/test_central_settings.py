@@ -31,5 +31,5 @@ def test_times_may_be_parts_of_a_day():
 
 def test_a_backup_that_is_late_at_once_is_refused():
     given = {"MES_DATABASE_URL": "postgresql://centre", "MES_BACKUP_HOURS": "0"}
-    with pytest.raises(BadSetting, match="MES_BACKUP_HOURS=0.0 is not above 0"):
+    with pytest.raises(BadSetting, match="MES_BACKUP_HOURS"):
         read_settings(CentralSettings, given)
