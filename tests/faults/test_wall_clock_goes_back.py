@@ -12,6 +12,7 @@ import time
 import pytest
 
 import edge.agent
+import edge.handshake
 import edge.lanes
 from tests.faults.cases import local_orders
 from tests.faults.conftest import SITE
@@ -44,7 +45,7 @@ def clock(world, monkeypatch):
 
     async def set_off(off_ms: int) -> None:
         await plant.stop()
-        for module in (edge.agent, edge.lanes):
+        for module in (edge.agent, edge.handshake, edge.lanes):
             monkeypatch.setattr(module, "now_ms", lambda: real_ms() + off_ms)
         await plant.start()
         await world.eventually(lambda: abs(_offset(plant) + off_ms) < 60_000)
