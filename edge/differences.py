@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from shared.changes import Value
 
+    #: What a column holds here, and at the centre.
+    Pair = tuple[Value, Value]
+
 SCHEMA: Final = "mes-sync.verify/v1"
 #: Differing rows that a report names; the others are counted.
 NAMED_MAX: Final = 200
@@ -46,12 +49,17 @@ class Cause(StrEnum):
     """Which of the two is not as it should be: the rows, or what is known of their versions."""
 
     ALTERED = "altered"
+    ALTERED_HERE = "altered_here"
+    ALTERED_THERE = "altered_at_the_centre"
     BEHIND = "behind"
 
 
+_ALTERED: Final = "both ends name the same version: the row was changed past the bookkeeping"
 #: In words; an altered row was changed past the triggers, or by a fault of the disk.
 CAUSES: Final = {
-    Cause.ALTERED: "both ends name the same version: a row was changed past the bookkeeping",
+    Cause.ALTERED: f"{_ALTERED}, at one of them",
+    Cause.ALTERED_HERE: f"{_ALTERED}, here",
+    Cause.ALTERED_THERE: f"{_ALTERED}, at the centre",
     Cause.BEHIND: "the ends name different versions: a decision did not arrive",
 }
 
@@ -88,6 +96,15 @@ class There:
     values: tuple[Value, ...] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A row, and what is to be said of it."""
+
+    state: State
+    here: Here
+    there: There
+
+
 def judge(first: There, here: Here, again: There, same: Sequence[bool]) -> State:
     """Return what is to be said of a row that was looked at there, here, and there again.
 
@@ -110,11 +127,28 @@ def judge(first: There, here: Here, again: There, same: Sequence[bool]) -> State
     return State.EXTRA if again.values is None else State.DIFFERENT
 
 
-def cause_of(here: Here, there: There) -> Cause | None:
-    """Return why two ends may differ; None for facts, which have no versions."""
+def cause_of(
+    judged: Judged, columns: Mapping[str, Pair], told: Mapping[str, Value]
+) -> Cause | None:
+    """Return why two ends may differ; None for facts, which have no versions.
+
+    ``columns`` are those that differ, ``told`` what an old message says of the row under the
+    version that both ends name: whoever does not have that was altered.
+    """
+    here, there = judged.here, judged.there
     if here.version is None and there.version is None:
         return None
-    return Cause.ALTERED if here.version == there.version else Cause.BEHIND
+    if here.version != there.version:
+        return Cause.BEHIND
+    if here.values is None or there.values is None:
+        lost_there = there.values is None and not there.deleted
+        return Cause.ALTERED_THERE if lost_there else Cause.ALTERED_HERE
+    sides = {
+        Cause.ALTERED_HERE if told[name] == central else Cause.ALTERED_THERE
+        for name, (own, central) in columns.items()
+        if name in told and told[name] in (own, central)
+    }
+    return sides.pop() if len(sides) == 1 else Cause.ALTERED
 
 
 # --- the report ------------------------------------------------------------------------------
@@ -131,7 +165,7 @@ class Difference:
     state: str
     cause: str | None
     #: Column -> the site's value and the centre's; of rows that one end lacks, what the other has.
-    columns: Mapping[str, tuple[Value, Value]]
+    columns: Mapping[str, Pair]
     #: What was done about it: "", "sent", "resend", "lost", "moved".
     repair: str = ""
 

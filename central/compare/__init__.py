@@ -16,6 +16,7 @@ from central.compare import rows
 from central.compare.kept import keep
 from central.compare.repair import Item, repair
 from central.compare.rows import Part
+from central.compare.told import told
 from shared.errors import MalformedMessage
 from shared.sums import DIGITS_MAX, HASH_BYTES, Cut, is_time
 
@@ -55,6 +56,7 @@ class Comparing:
             "sums": self._sums,
             "rows": self._rows,
             "look": self._look,
+            "told": self._told,
             "repair": self._repair,
             "done": self._done,
         }
@@ -122,6 +124,13 @@ class Comparing:
             "applied_n": seen.applied_n,
             "rows": listed[: _fitting(listed)],
         }
+
+    async def _told(self, site: str, asked: Fields) -> Fields:
+        wanted = [(str(s), _id(i), _id(v)) for s, i, v in asked["rows"][:LOOKED_AT_MAX]]
+        async with self._pool.connection() as connection:
+            found = await told(connection, self._part(site, asked), wanted)
+        fitting = _fitting([[values] for values in found.values()])
+        return {"rows": dict(list(found.items())[:fitting])}
 
     async def _repair(self, site: str, asked: Fields) -> Fields:
         items = [

@@ -17,6 +17,7 @@ from edge.compare.centre import Centre
 from edge.compare.confirm import apart, confirm
 from edge.compare.mend import repair, settled
 from edge.compare.scope import Scope
+from edge.compare.told import what_was_told
 from edge.differences import Difference, Report, TableReport, cause_of, document
 from edge.lanes import StoreThread, now_ms
 from edge.store.compare import Looker
@@ -27,11 +28,12 @@ from shared.sums import MINUTE_CHARACTERS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from edge.compare.confirm import Judged
     from edge.compare.mend import Write
+    from edge.differences import Judged
     from edge.store.open import Opened
     from edge.store.position import EdgePosition
     from shared.catalog import Table
+    from shared.changes import Value
     from sync.transport import Link
 
 __all__ = ["CantCompare", "Order", "compare"]
@@ -161,19 +163,21 @@ async def _tell(
     """Wait for what is being repaired, and put the rows into the report."""
     if done:
         scope.report.repaired = await settled(scope, done)
+    told = await what_was_told(scope, rows)
     for row_id, each in rows.items():
-        report.add(_difference(scope, row_id, each, done.get(row_id, "")))
+        report.add(_difference(scope, each, told.get(row_id, {}), done.get(row_id, "")))
 
 
-def _difference(scope: Scope, row_id: str, each: Judged, action: str) -> Difference:
-    cause = cause_of(each.here, each.there)
+def _difference(scope: Scope, each: Judged, told: Mapping[str, Value], action: str) -> Difference:
+    columns = apart(scope, each)
+    cause = cause_of(each, columns, told)
     return Difference(
         table=scope.table.name,
-        id=row_id,
+        id=each.there.id,
         name=_name(scope, each),
         state=each.state.value,
         cause=cause.value if cause else None,
-        columns=apart(scope, each),
+        columns=columns,
         repair=action,
     )
 

@@ -95,6 +95,17 @@ class Centre:
         named = {row.id: row for row in rows}
         return Look(answer["own"], answer["shared"], answer["applied_n"], named)
 
+    async def told(
+        self, table: str, asked: Sequence[tuple[str, str, str]]
+    ) -> dict[str, Sequence[Any]]:
+        """Return what the feeds told of rows under versions; asked for by site_id, id and version.
+
+        By id, the values of the columns that both ends have; rows that no feed tells of are left
+        out.
+        """
+        answer = await self._ask("told", rows=asked, **self._of(table))
+        return dict(answer["rows"])
+
     async def repair(
         self, table: str, items: Sequence[Sequence[Any]], *, run: str, began_at: str
     ) -> list[str]:

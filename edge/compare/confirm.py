@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from edge.differences import State, judge
+from edge.differences import Judged, State, judge
 from shared.catalog import CREATED_AT
 from shared.values import rule_broken
 from sync.policies import same
@@ -24,15 +23,6 @@ LOOKED_AT_MAX: Final = 200
 ROUNDS_MAX: Final = 5
 _PAUSE_S: Final = 0.5
 _LOOK_EVERY_S: Final = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A row, and what is to be said of it."""
-
-    state: State
-    here: Here
-    there: There
 
 
 async def confirm(scope: Scope, ids: Sequence[str]) -> dict[str, Judged]:

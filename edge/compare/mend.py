@@ -12,8 +12,8 @@ from edge.store import mend
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
-    from edge.compare.confirm import Judged
     from edge.compare.scope import Scope
+    from edge.differences import Judged
     from edge.store.open import Opened
 
     #: Calls a function that writes the store, in the thread that does so.

@@ -34,16 +34,19 @@ from shared.sums import (
     hash_of,
 )
 from shared.values import canonical
+from sync import codec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from edge.store.open import Opened
     from edge.store.position import EdgePosition
-    from shared.changes import Value
+    from shared.changes import ChangeBlock, Value
 
 #: Rows hashed between two looks at the clock.
 PAGE_ROWS: Final = 500
+#: Messages of the outbox that are looked through for what was sent.
+PARTS_MAX: Final = 200
 #: Columns that are written by one call: SQLite's functions take 127 arguments, or 100.
 _TOGETHER: Final = 40
 _INSTANT: Final = "_sync_instant"
@@ -237,6 +240,21 @@ class Looker:
             )
         return at, found
 
+    def sent(self, table: Table, versions: Mapping[str, str]) -> dict[str, dict[str, Value]]:
+        """Return what the outbox says that was sent of rows, by id, under versions of ours."""
+        found: dict[str, dict[str, Value]] = {}
+        bodies = self._connection.execute(
+            "SELECT tx_id, body FROM _sync_out WHERE tx_id IN (SELECT value FROM json_each(?))"
+            " LIMIT ?",
+            (json.dumps([*versions.values()]), PARTS_MAX),
+        )
+        for tx_id, packed in bodies:
+            for block in codec.decode_body(codec.decompress(packed)).blocks:
+                if block.table == table.name:
+                    wanted = {i for i, version in versions.items() if version == tx_id}
+                    found |= _rows_of(block, wanted)
+        return found
+
     def _rows(
         self, part: Part, ids: Sequence[str]
     ) -> dict[str, tuple[tuple[str, str], tuple[Value, ...]]]:
@@ -289,6 +307,16 @@ class Looker:
                 (table.name, *_ASIDE, json.dumps(ids)),
             )
         )
+
+
+def _rows_of(block: ChangeBlock, ids: set[str]) -> dict[str, dict[str, Value]]:
+    places = (place for place, row_id in enumerate(block.ids) if row_id in ids)
+    return {
+        block.ids[place]: {
+            name: values[place] for name, values in zip(block.columns, block.new, strict=True)
+        }
+        for place in places
+    }
 
 
 def _joined(values: Sequence[tuple[Kind, str]]) -> str:

@@ -57,7 +57,7 @@ async def test_two_differing_rows_are_two_different_none_missing_none_extra(worl
     named = {each.name: dict(each.columns) for each in report.differences}
     assert named["WO-7"] == {"notes": ("mine", "line one\ntwo")}
     assert set(named["WO-8"]) == {"notes", "priority"}
-    assert {each.cause for each in report.differences} == {"altered"}
+    assert {each.cause for each in report.differences} == {"altered_here"}
 
 
 async def test_repair_brings_back_the_centres_row_and_keeps_what_it_displaced(world):
@@ -87,6 +87,32 @@ async def test_a_row_changed_at_the_centre_past_the_triggers_is_found_and_sent(w
     assert counts(report) == {"work_orders": (1, 0, 0)}
     assert report.differing == 0
     assert edge.read("SELECT notes FROM work_orders WHERE order_no = 'WO-9'") == [("x",)]
+
+
+async def test_the_end_that_was_altered_is_told_by_what_the_other_was_sent(world):
+    edge = world.edges[SITE]
+    edge.write(orders(6))
+    await world.settle()
+    await execute(
+        world.url, "UPDATE mes.work_orders SET priority = 7 WHERE order_no IN ('WO-1', 'WO-2')"
+    )
+    await world.settle()
+    tampered(edge, "UPDATE work_orders SET priority = 8 WHERE order_no IN ('WO-1', 'WO-3')")
+    await tampered_there(
+        world, "UPDATE mes.work_orders SET priority = 9 WHERE order_no IN ('WO-2', 'WO-4')",
+        "DELETE FROM mes.work_orders WHERE order_no = 'WO-5'",
+    )  # fmt: skip
+    report = await verify(edge)
+    assert {each.name: each.cause for each in report.differences} == {
+        "WO-1": "altered_here",
+        "WO-2": "altered_at_the_centre",
+        "WO-3": "altered_here",
+        "WO-4": "altered_at_the_centre",
+        "WO-5": "altered_at_the_centre",
+    }
+    edge.write("DELETE FROM _sync_out")  # once it is safe, nobody knows any more
+    (of_four,) = [each for each in (await verify(edge)).differences if each.name == "WO-4"]
+    assert of_four.cause == "altered"
 
 
 async def test_a_row_that_is_lost_here_comes_back(world):

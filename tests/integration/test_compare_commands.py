@@ -81,7 +81,7 @@ async def test_the_command_of_a_site_names_rows_and_columns_and_repairs_them(wor
     assert (found["found"], found["differing"]) == (1, 0)
     (difference,) = found["differences"]
     assert difference["columns"] == {"notes": {"here": "mine", "centre": "line one\ntwo"}}
-    assert (difference["cause"], difference["repair"]) == ("altered", "sent")
+    assert (difference["cause"], difference["repair"]) == ("altered_here", "sent")
     compared = read_picture(edge.path, 0).compared
     assert (compared.differing, compared.at_ms is not None) == (0, True)
 

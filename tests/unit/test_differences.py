@@ -12,6 +12,7 @@ from edge.differences import (
     Cause,
     Difference,
     Here,
+    Judged,
     Report,
     State,
     TableReport,
@@ -75,10 +76,23 @@ def test_a_row_whose_keys_alone_differ_is_different():
     assert state(HERE, THERE, same=[False, True]) is State.DIFFERENT
 
 
+def cause(here, there, **told):
+    return cause_of(Judged(State.DIFFERENT, here, there), {"c": ("b", "a")}, told)
+
+
 def test_the_cause_tells_an_altered_row_from_a_decision_that_did_not_arrive():
-    assert cause_of(OTHER, THERE) is Cause.ALTERED
-    assert cause_of(replace(OTHER, version="v0"), THERE) is Cause.BEHIND
-    assert cause_of(replace(OTHER, version=None), replace(THERE, version=None)) is None
+    assert cause(OTHER, THERE) is Cause.ALTERED
+    assert cause(replace(OTHER, version="v0"), THERE) is Cause.BEHIND
+    assert cause(replace(OTHER, version=None), replace(THERE, version=None)) is None
+
+
+def test_whoever_does_not_have_what_an_old_message_says_was_altered():
+    assert cause(OTHER, THERE, c="a") is Cause.ALTERED_HERE
+    assert cause(OTHER, THERE, c="b") is Cause.ALTERED_THERE
+    assert cause(OTHER, THERE, c="neither", d="a") is Cause.ALTERED
+    assert cause(NOTHING, THERE) is Cause.ALTERED_HERE
+    assert cause(HERE, GONE) is Cause.ALTERED_HERE
+    assert cause(HERE, replace(GONE, deleted=False)) is Cause.ALTERED_THERE
 
 
 def test_a_report_names_the_first_rows_and_counts_all_of_them():
