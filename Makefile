@@ -1,7 +1,7 @@
 # One command to set up, one to see it work, one to test it. `make help` lists them.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check sim soak bench mutants test-system lock clean rebuild
+.PHONY: help setup demo up test check sim soak bench mutants fuzz test-system lock clean rebuild
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -50,6 +50,10 @@ bench: $(STAMP) ## the measurements of BENCHMARKS.md; ONLY=name runs one
 
 mutants: $(STAMP) ## break the product by hand, rule by rule: a test must fail; ONLY="a name" for one
 	@$(PYTHON) -m tests.mutants $(if $(ONLY),--only "$(ONLY)")
+
+fuzz: $(STAMP) ## fuzz what comes in from outside; MINUTES=60 goes on; SEED=… ONLY=… repeats a round
+	@$(PYTHON) -m tests.fuzz $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(ONLY),--only "$(ONLY)")
 
 # Distribution packages that `test-system` installs; a missing one fails, it does not skip.
 SYSTEM_PACKAGES :=

@@ -42,7 +42,7 @@ wrong = st.one_of(
         ]
     ),
 )  # fmt: skip
-TYPES: Final = {
+TYPES: Final[dict[str, tuple[list[str], list[Any]]]] = {
     "text(40)": (["last_write", "central", "site", "review"], ["x", "it's", 'say "x"', "%s"]),
     "text": (["last_write", "site"], ["", "x" * 300]),
     "integer": (["last_write", "sum", "max", "min"], [0, -1, 2**62]),

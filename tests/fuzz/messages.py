@@ -126,7 +126,7 @@ def check_body(body: bytes) -> None:
 @st.composite
 def bombs(draw: Any) -> bytes:
     """Return few bytes that stand for many: something small, again and again, in msgpack."""
-    small = draw(
+    small: bytes = draw(
         st.sampled_from([b"\x90", b"\x80", b"\xc0", b"\xa0", b"\x00", b"\xcb" + bytes(8), b"\xa1x"])
         | st.binary(min_size=1, max_size=6)
     )
@@ -135,7 +135,7 @@ def bombs(draw: Any) -> bytes:
     inside = draw(st.integers(0, 12))
     if draw(st.booleans()):  # in the place of a column of a block, or of all its rows
         fields: list[Any] = ["t", "I", ["c"], ["S"], ["now"], ["i"], [], [], [], [["x"]], []]
-        packed = [msgpack.packb(each) for each in fields]
+        packed: list[bytes] = [msgpack.packb(each) for each in fields]
         packed[min(inside, 10)] = many
         many = b"\x94\x01\x02\x03\x91" + b"\x9b" + b"".join(packed)
     return many

@@ -77,6 +77,8 @@ def _mutate(draw: Any, data: bytearray, valid: st.SearchStrategy[bytes]) -> None
             del data[at:]
         case "number":  # lengths and counts are where decoders are caught
             data[at:end] = draw(st.sampled_from(_NUMBERS))
+        case _:
+            pass
 
 
 _NUMBERS: Final = (
