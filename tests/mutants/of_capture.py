@@ -158,8 +158,7 @@ OF_CAPTURE: Final[tuple[Mutant, ...]] = (
         FOLD,
         "return mask | table.mask(name for group in touched for name in group.columns)",
         "return mask",
-        "tests/unit/test_capture_fold.py",
-        ROWS,
+        f"{ROWS}::test_columns_that_are_edited_as_one_thing_travel_as_one",
     ),
     of(
         "the base of a write is forgotten",
@@ -187,14 +186,14 @@ OF_CAPTURE: Final[tuple[Mutant, ...]] = (
         DRAIN,
         "touches.clear()",
         "touches.pages()",
-        ROWS,
+        f"{HEADS}::test_an_ack_alone_makes_the_sites_own_transaction_the_head",
     ),
     of(
         "facts are drained again and again",
         DRAIN,
         "move_mark(self._connection, table, mark)",
         "mark_of(self._connection, table)",
-        DRAINS,
+        f"{HEADS}::test_a_fact_written_before_facts_arrive_is_still_sent",
     ),
     of(
         "deletions go before what they depend on",
@@ -236,7 +235,8 @@ OF_CAPTURE: Final[tuple[Mutant, ...]] = (
         DRAIN,
         'connection.execute("ROLLBACK TO drain")',
         'connection.execute("SELECT 1")',
-        DRAINS,
+        f"{DRAINS}"
+        "::test_a_drain_that_meets_a_text_that_is_no_utf8_sends_what_it_had_begun_with_once",
     ),
     of(
         "what a site did to a sum is not noted",
@@ -271,6 +271,6 @@ OF_CAPTURE: Final[tuple[Mutant, ...]] = (
         "edge/store/early.py",
         "coalesce(d.id = journal_id,",
         "coalesce(d.id = d.id,",
-        JOURNAL,
+        f"{JOURNAL}::test_a_journal_that_grows_back_to_its_mark_is_sent_all_the_same",
     ),
 )

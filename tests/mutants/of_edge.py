@@ -85,7 +85,7 @@ OF_EDGE: Final[tuple[Mutant, ...]] = (
         CURSOR,
         "self.safe_n = max(self.safe_n, min(ack.safe_n, ack.n))",
         "self.safe_n = max(self.safe_n, ack.n)",
-        ROWS,
+        f"{ROWS}::test_what_is_decided_and_not_yet_safe_stays_in_the_outbox",
     ),
     of(
         "what is safe goes back",
@@ -135,7 +135,6 @@ OF_EDGE: Final[tuple[Mutant, ...]] = (
         "_keep_shadow(applying, target, head, keep=bool(undecided))",
         "_keep_shadow(applying, target, head, keep=False)",
         f"{COVERED}::test_an_ack_without_a_head_uncovers_the_shadow",
-        COVERED,
     ),
     of(
         "a row with own writes goes without being kept",
@@ -184,7 +183,7 @@ OF_EDGE: Final[tuple[Mutant, ...]] = (
         ACK,
         '"DELETE FROM _sync_pending WHERE n <= :n"',
         '"DELETE FROM _sync_pending WHERE n < :n"',
-        ROWS,
+        f"{ROWS}::test_an_ack_alone_makes_the_sites_own_transaction_the_head",
     ),
     of(
         "an ack alone makes no head",
@@ -198,8 +197,7 @@ OF_EDGE: Final[tuple[Mutant, ...]] = (
         ACK,
         "if lost or head.version != decided[0].base:",
         "if lost:",
-        COVERED,
-        ROWS,
+        f"{COVERED}::test_an_ack_without_a_head_uncovers_the_shadow",
     ),
     of(
         "a row that makes way is dropped",
@@ -255,20 +253,20 @@ OF_EDGE: Final[tuple[Mutant, ...]] = (
         SNAPSHOT,
         '_UNTOUCHED: Final = """AND NOT EXISTS',
         '_UNTOUCHED: Final = """AND 1 OR EXISTS',
-        PENDING,
+        f"{PENDING}::test_a_snapshot_is_taken_with_own_writes_pending",
     ),
     of(
         "a row that stands is forgotten as a deletion",
         "edge/store/tombstones.py",
         "AND gone BETWEEN 1 AND :before_ms",
         "AND gone BETWEEN 0 AND :before_ms",
-        TOMBSTONES,
+        f"{TOMBSTONES}::test_a_row_that_stands_is_never_forgotten",
     ),
     of(
         "deletions are forgotten while a snapshot loads",
         "edge/store/tombstones.py",
         "AND NOT (SELECT needs_snapshot FROM _sync_site)",
         "AND 1",
-        TOMBSTONES,
+        f"{TOMBSTONES}::test_nothing_is_forgotten_while_a_snapshot_is_loaded",
     ),
 )

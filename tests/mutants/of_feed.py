@@ -18,7 +18,7 @@ OF_FEED: Final[tuple[Mutant, ...]] = (
         FEED,
         "[after, PAGE_ROWS_MAX],",
         "[0, PAGE_ROWS_MAX],",
-        OF_THE_FEED,
+        f"{OF_THE_FEED}::test_a_large_update_is_sequenced_in_the_memory_of_a_page_and_read_once",
     ),
     of(
         "what is sequenced stays in the queue",
