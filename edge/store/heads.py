@@ -77,8 +77,10 @@ def land(applying: Applying, block: HeadBlock, schema: int) -> None:
         _land_puts(applying, target, plain, burdened, schema)
     else:
         _land_removals(applying, target, plain)
-        for head in _heads(burdened, target.received(())):
-            settle_row(applying, target, head)
+        puts = [
+            settle_row(applying, target, head) for head in _heads(burdened, target.received(()))
+        ]
+        put_all(applying, target, [put for put in puts if put is not None])
 
 
 # --- the set-wise way ---------------------------------------------------------------------------

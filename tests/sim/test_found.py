@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.edge_world import SITE, Plant, away, put, uid
+from tests.integration.edge_world import SITE, Plant, away, put, uid, version
 
 if TYPE_CHECKING:
     from shared.changes import HeadBlock
@@ -76,3 +76,12 @@ def test_a_result_of_the_centres_on_an_own_version_is_still_shown(plant):
     plant.take(put("orders", {"id": uid(1), **ORDER, "notes": "the centre's"}, order=9))
     plant.take(ack=plant.ack(2))
     assert plant.row("orders", uid(1))["notes"] == "the centre's"
+
+
+def test_a_write_on_a_row_that_is_kept_in_sight_is_based_on_the_deletion_that_came(plant):
+    plant.take(put("orders", {"id": uid(1), **ORDER, "notes": "first"}, order=5))
+    plant.update("orders", uid(1), notes="second")
+    plant.drain()
+    plant.take(away("orders", uid(1), order=9))  # the centre deleted it, and has not heard of n 1
+    assert plant.row("orders", uid(1))["notes"] == "second"
+    assert plant.base("orders", uid(1)) == (version(9), 9)
