@@ -11,17 +11,20 @@ from tests.sim.broker import ANSWERS, DELIVERIES, LOSSES, PUBLISHES
 from tests.sim.catalogue import NEW, SITES
 from tests.sim.clock import MINUTE
 from tests.sim.disk import Crash, Disk
-from tests.sim.site import crash_of
+from tests.sim.sent import fail
+from tests.sim.site import Site, crash_of
 
 if TYPE_CHECKING:
     from collections import Counter
+    from pathlib import Path
     from random import Random
 
     from tests.sim.broker import Broker
     from tests.sim.centre import Centre, Database
     from tests.sim.clock import Clock
-    from tests.sim.site import Site
 
+#: An operator is asked to look at a site whose store goes back again and again.
+RESTORES_MAX = 2
 CUTS = ("at a statement", "before the commit", "after the commit")
 
 
@@ -35,6 +38,9 @@ class Breakage:
     centre: Centre
     database: Database
     trace: list[str]
+    #: The copy that was taken of a site's store last, and how often it was put back.
+    copies: dict[str, Path]
+    restores: Counter[str]
 
     # --- the broker ------------------------------------------------------------------------------
 
@@ -137,6 +143,47 @@ class Breakage:
             site.prune()
         elif site.needs_snapshot:
             await site.load()
+
+    async def store_is_copied(self) -> None:
+        """Somebody copies a site's store."""
+        self.copies[self.site.name] = self.site.files.copy()  # type: ignore[attr-defined]
+        self.reach["store copied"] += 1
+
+    async def store_is_restored(self) -> None:
+        """A copy is put in the place of a site's store, and programs write before it is noticed."""
+        if not self.copies:
+            return
+        self.clock.site = self.chance.choice(sorted(self.copies))
+        site: Site = self.site  # type: ignore[attr-defined]
+        copy = self.copies[site.name]
+        if self.restores[site.name] >= RESTORES_MAX:
+            return
+        self.observe_before(site)  # type: ignore[attr-defined]
+        self.observe_after(site)  # type: ignore[attr-defined]
+        self.restores[site.name] += 1
+        self.reach["store restored"] += 1
+        site.close()
+        site.files.put(copy)
+        site.open()
+        self.went_back(site)  # type: ignore[attr-defined]
+        for _ in range(self.chance.randrange(3)):
+            self.program_writes(site)  # type: ignore[attr-defined]
+
+    async def store_is_cloned(self) -> None:
+        """A copy of a store is started elsewhere: it is sent away, and the site goes on."""
+        site: Site = self.site  # type: ignore[attr-defined]
+        if site.name in self.restored or not site.has_met:  # type: ignore[attr-defined]
+            return
+        folder = site.path.parent.parent / f"{site.name}-clone-{self.reach['store cloned']}"
+        folder.mkdir()
+        site.files.copy_to(folder)
+        path = folder / site.path.name
+        clone = Site(site.name, path, site.catalog, self.broker, self.clock, self.chance, "there")
+        stopped = clone.store.position().stopped_because
+        clone.close()
+        self.reach["store cloned"] += 1
+        if not stopped:
+            fail(f"a copy of the store of {site.name} may speak for it")
 
     async def agent_restarts(self) -> None:
         """A site's agent is started again."""

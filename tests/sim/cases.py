@@ -56,6 +56,8 @@ class Past:
     hlc: int = 0
     #: Of columns that were last touched at another time than the row.
     times: dict[str, Moment] = field(default_factory=dict)
+    #: Made by a store that went back to an older copy of itself, which has not seen it.
+    is_lost: bool = False
 
     @property
     def site(self) -> str:
@@ -263,7 +265,7 @@ def by_others(table: Table, since: Sequence[Past] | None, wish: Wish) -> set[str
 
 
 def is_own(version: Past, wish: Wish) -> bool:
-    return version.site == wish.site and wish.site != CENTRE
+    return version.site == wish.site and wish.site != CENTRE and not version.is_lost
 
 
 def last_of(some: Sequence[Past] | None, wish: Wish) -> By | None:

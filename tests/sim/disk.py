@@ -83,6 +83,13 @@ class Files:
             if (self.store.parent / name).exists():
                 shutil.copyfile(self.store.parent / name, folder / name)
 
+    def copy(self) -> Path:
+        """Return a folder with a copy of the files, in the place of the copy before."""
+        folder = self.store.parent / "copy"
+        folder.mkdir(exist_ok=True)
+        self.copy_to(folder)
+        return folder
+
     def put(self, folder: Path) -> None:
         """Put other files in the place of the store's, which nobody has open."""
         for name in ("", "-wal", "-shm"):

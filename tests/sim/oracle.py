@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from shared.changes import GENESIS
 from shared.clock import DRIFT_MAX_MS
 from tests.sim import verdicts
 from tests.sim.parked import Parking
@@ -43,6 +44,12 @@ class Oracle(Parking):
         self.sent: dict[str, Sent] = {}
         #: What a site's chain holds, by epoch and number.
         self.chains: dict[tuple[str, str], dict[int, Sent]] = defaultdict(dict)
+        #: The links of all chains by hash: a number may be used again after a restore.
+        self._links: dict[tuple[str, bytes], Sent] = {}
+        self._last: dict[tuple[str, str], bytes] = {}
+        #: Transactions that had their effect, in whatever epoch.
+        self.applied: set[str] = set()
+        self._closed: set[str] = set()
         self.last_n: Counter[tuple[str, str]] = Counter()
         self.tickets: dict[str, Ticket] = {}
         self.notes: list[tuple[Change, Sent, Note]] = []
@@ -63,19 +70,21 @@ class Oracle(Parking):
         """Hear of a transaction that a site has put into its outbox."""
         changes = [change for block in sent.blocks for change in changes_of(block)]
         made = Sent(
-            sent.site, sent.epoch, sent.n, sent.tx_id, sent.hash, sent.hlc, sent.offset_ms,
-            sent.schema, parts, changes,
+            sent.site, sent.epoch, sent.n, sent.tx_id, sent.previous, sent.hash, sent.hlc,
+            sent.offset_ms, sent.schema, parts, changes,
         )  # fmt: skip
         known = self.sent.get(sent.tx_id)
-        if known is not None and (known.hash != made.hash or known.n != made.n):
+        if known and known.epoch == made.epoch and known.hash != made.hash:
             fail(f"{sent.site} n {sent.n}: a transaction was drained twice")
-        self.sent[sent.tx_id] = made
         self.chains[sent.site, sent.epoch][sent.n] = made
+        self._links[sent.epoch, sent.hash] = made
+        if sent.tx_id not in self.applied:  # else it has moved to another epoch and has no effect
+            self.sent[sent.tx_id] = made
         return made
 
     def taking(self, tx_id: str, stored_at_ms: int) -> None:
         """Hear of an attempt at a transaction, and when the broker had stored it."""
-        if tx_id not in self.sent or not self.sent[tx_id].is_applied:
+        if tx_id not in self.applied:
             self.stored_at[tx_id] = stored_at_ms
 
     def client(self, key: Key, op: str, row: Row | None, new: dict[str, Any], at_ms: int) -> None:
@@ -122,26 +131,53 @@ class Oracle(Parking):
 
     async def _accepted(self) -> list[Sent]:
         rows = await self.database.rows(
-            "SELECT site, epoch::text, last_n, last_hash FROM sync.epoch"
+            "SELECT site, epoch::text, last_n, last_hash, closed_at_n, fork_n FROM sync.epoch"
+            " ORDER BY opened_at"
         )
         accepted: list[Sent] = []
-        for site, epoch, last_n, last_hash in rows:
-            for n in range(self.last_n[site, epoch] + 1, last_n + 1):
-                sent = self.chains[site, epoch].get(n)
-                if sent is None:
-                    fail(f"the centre took n {n} of {site}, which that site never drained")
-                    raise AssertionError
-                if sent.is_applied:
-                    fail(f"{site} n {n}: {sent.tx_id} had its effect twice")
-                sent.is_applied = True
-                accepted.append(sent)
+        for site, epoch, last_n, last_hash, closed_n, fork_n in rows:
             if last_n < self.last_n[site, epoch]:
                 fail(f"the watermark of {site} went back to {last_n}")
-            moved = last_n > self.last_n[site, epoch]
-            if moved and bytes(last_hash) != self.chains[site, epoch][last_n].hash:
-                fail(f"{site} n {last_n}: the centre has another hash")
-            self.last_n[site, epoch] = last_n
+            path = self._path((site, epoch), bytes(last_hash))
+            if [sent.n for sent in path] != [*range(self.last_n[site, epoch] + 1, last_n + 1)]:
+                fail(f"{site}: from n {self.last_n[site, epoch]} to {last_n} leads {path}")
+            for sent in path:
+                if sent.tx_id in self.applied:
+                    self.reach["moved, and known already"] += 1
+                else:
+                    self.applied.add(sent.tx_id)
+                    self.sent[sent.tx_id] = sent
+                    accepted.append(sent)
+            self.last_n[site, epoch], self._last[site, epoch] = last_n, bytes(last_hash)
+            if closed_n is not None and epoch not in self._closed:
+                self._close((site, epoch), fork_n)
         return accepted
+
+    def _path(self, chain: tuple[str, str], end: bytes) -> list[Sent]:
+        """Return the links of a chain between where it was and where it is."""
+        path: list[Sent] = []
+        while end != self._last.get(chain, GENESIS):
+            sent = self._links.get((chain[1], end))
+            if sent is None:
+                fail(f"the centre took of {chain[0]} what that site never drained")
+                raise AssertionError
+            path.insert(0, sent)
+            end = sent.previous
+        return path
+
+    def _close(self, chain: tuple[str, str], fork_n: int) -> None:
+        """A site went back: what it drained beyond the fork is its own no more."""
+        site, epoch = chain
+        self._closed.add(epoch)
+        self.reach["new epoch"] += 1
+        beyond = [
+            sent.hlc
+            for sent in self.sent.values()
+            if sent.epoch == epoch and sent.n > fork_n and sent.tx_id in self.applied
+        ]
+        for row in self.rows.values() if beyond else ():
+            for past in row.past:
+                past.is_lost |= past.site == site and past.hlc >= min(beyond)
 
     async def _read_tickets(self) -> None:
         rows = await self.database.rows(

@@ -78,13 +78,13 @@ class Sent:
     epoch: str
     n: int
     tx_id: str
+    previous: bytes
     hash: bytes
     hlc: int
     offset_ms: int
     schema: int
     parts: int
     changes: list[Change]
-    is_applied: bool = False
 
 
 @dataclass

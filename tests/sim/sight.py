@@ -52,6 +52,10 @@ class Sight:
         self.entries: dict[tuple[str, int], FeedEntry] = {}
         #: Transactions of a site that the centre has not decided on, as far as the site knows.
         self.undecided: dict[str, list[Sent]] = defaultdict(list)
+        self._epochs: dict[str, str] = {}
+        #: Sites whose store went back, until they have what the centre has.
+        self.restored: set[str] = set()
+        self.were_restored: set[str] = set()
         self.gone: dict[str, list[str]] = defaultdict(list)
         self.marks: set[tuple[str, str]] = set()
 
@@ -74,8 +78,12 @@ class Sight:
             self.observe_after(site)
 
     async def between_questions(self, subject: str) -> None:
-        """Let programs write while the agent waits for an answer of the centre."""
+        """Let programs write, and the centre work, while the agent waits for an answer."""
         _, name, verb = subject.split(".")
+        if verb == "close":  # the centre wants to see first what is under way
+            await self.ingest_rest(name)  # type: ignore[attr-defined]
+        if verb == "chunk":  # how often an agent asks in vain must not depend on the hour
+            await self.centre.rest()  # type: ignore[attr-defined]
         is_quiet = self.settling or self.crashing  # type: ignore[attr-defined]
         if verb == "chunk" and not is_quiet and self.chance.random() < 0.3:
             site = self.sites[name]
@@ -92,6 +100,11 @@ class Sight:
     def observe_after(self, site: Site) -> None:
         """Look at what became of it: what was drained, what has come, what is seen."""
         at = site.store.position()
+        if self._epochs.setdefault(site.name, at.epoch) != at.epoch:
+            self._begin_epoch(site, at)
+        if site.name in self.restored:
+            self._look_at_restored(site, at)
+            return
         fresh = range(self._known_n[site.name] + 1, at.last_n + 1)
         drained = [self._read(site, at.epoch, n) for n in fresh]
         self._known_n[site.name] = at.last_n
@@ -107,6 +120,39 @@ class Sight:
         if not site.is_dirty:
             self.images[site.name] = site.image()
             self._check_own_writes(site, at.acked_n)
+
+    # --- a store that went back -------------------------------------------------------------------
+
+    def went_back(self, site: Site) -> None:
+        """Forget what was seen of a store: an older copy stands in its place."""
+        self.restored.add(site.name)
+        self.were_restored.add(site.name)
+        self._known_n[site.name] = 0
+        self.observe_after(site)
+
+    def _begin_epoch(self, site: Site, at: Any) -> None:
+        """All that is not decided has moved to the new epoch, under the ids that it had."""
+        self._epochs[site.name], self._known_n[site.name] = at.epoch, 0
+        self.restored.add(site.name)
+        self.reach["went on in a new epoch"] += 1
+
+    def _look_at_restored(self, site: Site, at: Any) -> None:
+        """Hear what a store sends that knows less than its site has done, and check no more."""
+        name = site.name
+        rows = site.read("SELECT DISTINCT n FROM _sync_out WHERE epoch = ? ORDER BY n", at.epoch)
+        for (n,) in rows:
+            if n > self._known_n[name]:
+                self._read(site, at.epoch, n)
+        self._known_n[name] = at.last_n
+        site.is_dirty = bool(waiting(site.store.opened))
+        chain = self.oracle.chains[name, at.epoch]
+        self.undecided[name] = [chain[n] for n in range(at.acked_n + 1, at.last_n + 1)]
+        self._cursor[name, SHARED], self._cursor[name, name] = at.shared_pos, at.own_pos
+        # The feed's entries up to here are known, whatever they brought.
+        if site.has_met and not at.needs_snapshot and not site.is_dirty:
+            self.restored.discard(name)
+            self.seen[name] = self._read_seen(site)
+            self.images[name] = site.image()
 
     def _read(self, site: Site, epoch: str, n: int) -> Sent:
         parts = [p for p in site.store.outbox((n - 1, 1 << 40), bytes_max=1 << 40) if p.n == n]

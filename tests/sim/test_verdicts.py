@@ -48,7 +48,7 @@ def pasts(draw, table, name):
     some = st.frozensets(st.sampled_from(sorted(columns)))
     return Past(
         name, op, columns, draw(authors()), overruled=draw(some), contested=draw(some),
-        times=draw(times(columns)),
+        times=draw(times(columns)), is_lost=draw(st.sampled_from((False, False, True))),
     )  # fmt: skip
 
 
@@ -100,6 +100,7 @@ def by_the_product(table, row, last, since, wish):
             Version(
                 v.name, Op(v.op), v.columns, author(v.by), v.overruled, v.contested,
                 moments(v.times),
+                lost=v.is_lost,
             )
             for v in since
         ]  # fmt: skip
