@@ -1,38 +1,72 @@
-"""Runs seeds of the model: python -m tests.model --runs 2000 [--seed N] [--off RULE] [--trace]."""
+"""Runs seeds of the model: python -m tests.model --runs 2000 [--restores] [--off RULE] [--jobs 2].
+
+It ends with 1 where a run broke an invariant, or with all rules on never met what it has to meet.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+import sys
+import time
 
 import click
 
+from tests.model.campaign import Order, Report, campaign
 from tests.model.checks import Violation
 from tests.model.rules import Rule
 from tests.model.world import World
+
+#: Fewer runs need not meet everything.
+_ENOUGH = 400
 
 
 @click.command()
 @click.option("--runs", default=200, show_default=True)
 @click.option("--seed", default=0, show_default=True, help="The first seed.")
 @click.option("--off", multiple=True, type=click.Choice([rule.name for rule in Rule]))
-@click.option("--restores", is_flag=True, help="With restores and clones, which are half done.")
-@click.option("--trace", is_flag=True, help="Print the first run step by step.")
-def main(*, runs: int, seed: int, off: tuple[str, ...], restores: bool, trace: bool) -> None:
-    """Run seeds and print those that break an invariant, and what was met."""
-    reach: Counter[str] = Counter()
-    broken = 0
-    for number in range(seed, seed + (1 if trace else runs)):
-        world = World(number, frozenset(Rule[name] for name in off), restores=restores)
-        try:
-            world.run()
-        except Violation as why:
-            broken += 1
-            click.echo(f"seed {number}: {why}")
-        reach += world.centre.reach
-        if trace:
-            click.echo("\n".join(world.trace))
-    click.echo(f"{broken} of {1 if trace else runs} runs broke an invariant")
-    click.echo(", ".join(f"{what} {count}" for what, count in sorted(reach.items())))
+@click.option("--restores", is_flag=True, help="With restores and clones of sites and the centre.")
+@click.option("--jobs", default=1, show_default=True, help="Processes.")
+@click.option("--trace", is_flag=True, help="Print the first run step by step, and end.")
+def main(
+    *, runs: int, seed: int, off: tuple[str, ...], restores: bool, jobs: int, trace: bool
+) -> None:
+    """Run seeds; print those that break an invariant, how to replay them, and what was met."""
+    order = Order(seed, runs, frozenset(Rule[name] for name in off), restores)
+    if trace:
+        sys.exit(_trace(order))
+    began, told, report = time.monotonic(), set[int](), Report()
+    for report in campaign(order, jobs):
+        for broken in sorted(report.broken.keys() - told):
+            click.echo(f"seed {broken}: {report.broken[broken]}\n  {replay(order, broken)}")
+        told |= report.broken.keys()
+    missed = report.missed(order) if runs >= _ENOUGH and not off else []
+    took = time.monotonic() - began
+    click.echo(
+        f"{len(report.broken)} of {report.runs} runs broke an invariant; {took:.0f} s,"
+        f" {1000 * report.seconds / max(report.runs, 1):.1f} ms of processor a run"
+    )
+    click.echo(", ".join(f"{what} {count}" for what, count in sorted(report.reach.items())))
+    if missed:
+        click.echo(f"never met: {', '.join(missed)}")
+    sys.exit(1 if report.broken or missed else 0)
+
+
+def replay(order: Order, seed: int) -> str:
+    """Return the command that shows a run step by step."""
+    off = "".join(f" --off {rule.name}" for rule in sorted(order.off, key=lambda r: r.name))
+    restores = " --restores" if order.restores else ""
+    return f"python -m tests.model --seed {seed}{restores}{off} --trace"
+
+
+def _trace(order: Order) -> int:
+    world = World(order.first, order.off, restores=order.restores)
+    try:
+        world.run()
+    except Violation as why:
+        world.note(f"VIOLATION {why}")
+        return 1
+    finally:
+        click.echo("\n".join(world.trace))
+    return 0
 
 
 if __name__ == "__main__":

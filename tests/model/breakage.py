@@ -36,8 +36,8 @@ class Breakage:
     def of_a_restore(self) -> list[Callable[[], None]]:
         """Return the faults that take a store back, or double it."""
         return [
-            self.backup_site, self.restore_site, self.restore_site, self.clone_site,
-            self.adopt_clone, self.restore_centre, self.restore_both,
+            self.restore_site, self.restore_site, self.clone_site, self.restore_centre,
+            self.restore_both,
         ]  # fmt: skip
 
     def _site(self) -> str:
@@ -81,15 +81,12 @@ class Breakage:
         """Kill an agent."""
         self.edges[self._site()].restart()
 
-    def backup_site(self) -> None:
-        """Copy a site's file."""
-        site = self._site()
-        self.files[site].append(self.edges[site].copy())
-
     def restore_site(self) -> None:
-        """Put an older copy in the place of a site's file."""
+        """Copy a site's file, or put an older copy in its place."""
         site = self._site()
-        if self.files[site]:
+        if not self.files[site] or self.chance.random() < 0.5:
+            self.files[site].append(self.edges[site].copy())
+        else:
             self._replace(self.edges[site], copy.deepcopy(self.chance.choice(self.files[site])))
 
     def _replace(self, edge: Edge, file: File) -> None:
@@ -101,18 +98,18 @@ class Breakage:
         self.ghosts.recount(self)
 
     def clone_site(self) -> None:
-        """Start an agent on a copy of a site's file, elsewhere."""
+        """Start an agent on a copy of a site's file, elsewhere.
+
+        Or the site's host dies, and a person says that the clone is the site from now on.
+        """
         site = self._site()
-        if site not in self.clones:
+        clone = self.clones.pop(site, None)
+        if clone is None:
             clone = Edge(self.edges[site].copy(), self.name("place"), self.off, self.name)
             self.clones[site] = clone
             self.note(f"{site} is cloned")
-
-    def adopt_clone(self) -> None:
-        """The host of a site dies, and a person says that its clone is the site from now on."""
-        clone = self.clones.pop(self._site(), None)
-        if clone is not None:
-            self.edges[clone.file.site] = clone
+        else:
+            self.edges[site] = clone
             self._replace(clone, clone.file)
             self.centre.reach["clone adopted"] += 1
 
@@ -126,7 +123,9 @@ class Breakage:
         self.centre.safe = {place: chain.last_n for place, chain in oldest.chains.items()}
 
     def restore_centre(self) -> None:
-        """Put a backup in the place of the centre's book."""
+        """Put a backup in the place of the centre's book; it takes its time."""
+        if self.chance.random() < 0.5:
+            return
         at = self.chance.randrange(len(self.backups))
         del self.backups[at + 1 :]
         made, book, effects = self.backups[at]
@@ -139,12 +138,14 @@ class Breakage:
 
     def restore_both(self) -> None:
         """Restore a site and the centre before they speak again."""
-        if self.files[self._site()]:
-            self.restore_centre()
-            self.restore_site()
+        self.restore_site()
+        self.restore_centre()
+        self.restore_site()
 
     def centre_restarts(self) -> None:
-        """Start PostgreSQL again, as it was."""
+        """Start PostgreSQL again, as it was; not as often as other things happen."""
+        if self.chance.random() < 0.7:
+            return
         self.centre.start(self.now)
         self._is_started()
         self.note("the centre starts again")

@@ -12,7 +12,7 @@ from tests.model.book import Known, Row
 from tests.model.decisions import made
 from tests.model.restores import Restores
 from tests.model.rules import Rule
-from tests.model.vocabulary import TABLES, Change, Key, Link, Record, Values
+from tests.model.vocabulary import ADDED, TABLES, Change, Key, Link, Record, Values
 
 if TYPE_CHECKING:
     from tests.model.book import Chain
@@ -106,10 +106,10 @@ class Centre(Restores):
         return True
 
     def _take(self, link: Link, change: Change, now: int) -> None:
-        if change.key[0] != "reports":
-            if link.n <= self.book.included.get(change.key, {}).get(link.epoch, 0):
-                self._park_again(link, change)
-                return
+        included = self.book.included.get(change.key, {}).get(link.epoch, 0)
+        if change.key[0] != "reports" and link.n <= included:
+            self._skip(link, change)
+            return
         reason = self._reason(link, change)
         if reason:
             self._park(link, change, reason)
@@ -118,13 +118,23 @@ class Centre(Restores):
         else:
             self._decide(link, change, now)
 
-    def _park_again(self, link: Link, change: Change) -> None:
+    def _skip(self, link: Link, change: Change) -> None:
         """Its effect came home already, or the record that it had none yet."""
-        record = self.book.records.get(f"{link.tx_id}/{change.key}")
         self.reach["included"] += 1
+        record = self.book.records.get(f"{link.tx_id}/{change.key}")
         if record is not None and record.policy == "parked" and self.on(Rule.PARKED_HOME):
             self.reach["parked home"] += 1
             self._park(link, change, record.outcome)
+        row = self.book.rows.get(change.key)
+        if row is None or row.values is None:
+            # What we had kept of columns that we did not have yet is lost with our past.
+            self._tell_late(change.key, {c: v for c, v in change.new.items() if c in ADDED})
+
+    def _tell_late(self, key: Key, values: Values) -> None:
+        """Keep the values of new columns that came for a row that is gone."""
+        if values:
+            name = self._name("record")
+            self._tell_record(Record(name, key, "late column", "central", tuple(values.items())))
 
     # --- the centre's own writes --------------------------------------------------------------
 
@@ -170,9 +180,7 @@ class Centre(Restores):
         for key, values in book.aside.items():
             row = book.rows.get(key)
             if row is None or row.values is None:
-                name = self._name("record")
-                record = Record(name, key, "late column", "central", tuple(values.items()))
-                self._tell_record(record)
+                self._tell_late(key, values)
                 continue
             author = Author(CENTRE, None, 0, False)
             write = Write(Op.UPDATE, "", row.version, values, {}, author)

@@ -81,6 +81,8 @@ class File:
     top: Place = (0, GENESIS)
     #: Starts of the centre after which anything was made that was taken.
     starts: list[str] = field(default_factory=list)
+    #: Those that it had met when its heads became stale.
+    met_before: list[str] = field(default_factory=list)
     loading: Snapshot | None = None
     loaded: int = 0
     #: Without the overlay: own transactions and commits that an incoming row covers.

@@ -65,7 +65,7 @@ class Landing(Drains):
             same = known.fate is Fate.DECIDED and known.version == head.version
             if not same and self.on(Rule.NOT_BACKWARDS):
                 return
-        head = self._as_known(head)
+        head = self._as_known(head, ack)
         includes = file.includes.setdefault(key, {})
         for epoch, n, _ in ack:
             includes[epoch] = max(includes.get(epoch, 0), n)
@@ -77,7 +77,7 @@ class Landing(Drains):
             file.last[key] = known.values
         file.heads[key] = head
 
-    def _as_known(self, head: Head) -> Head:
+    def _as_known(self, head: Head, ack: Ack) -> Head:
         """Return a head with the columns that our schema has, as far as anybody knows them."""
         file, values = self.file, head.values
         if values is None:
@@ -89,8 +89,17 @@ class Landing(Drains):
         added = ADDED & set(TABLES[head.key[0]].names)
         if values.keys() >= added:
             return head
-        seen = self.view(head.key) or {}  # the centre does not know the column yet
-        return replace(head, values={**{c: seen.get(c) for c in added}, **values})
+        # The centre does not know the column yet, and keeps what we have sent of it.
+        known = self.values_of(head.key) or {}
+        own = [change.new for change in self._decided(head.key, ack)]
+        kept = {c: [v[c] for v in (known, *own) if c in v][-1:] or [None] for c in added}
+        return replace(head, values={**{c: v[0] for c, v in kept.items()}, **values})
+
+    def _decided(self, key: Key, ack: Ack) -> list[Change]:
+        """Return the own changes of a row that an ack decides on."""
+        decided = {epoch: n for epoch, n, _ in ack}
+        links = [u for u in self.file.undecided if u.n <= decided.get(u.epoch, 0)]
+        return [change for link in links for change in link.changes if change.key == key]
 
     def _settle(self, ack: Ack, order: int) -> None:
         """Take the decided transactions off the heads, and let go of those that are safe."""
@@ -146,6 +155,8 @@ class Landing(Drains):
         file.pos, file.pos_hash = file.top = place
         decided = {epoch: n for epoch, n, _ in snapshot.ack}
         file.acked = {epoch: min(n, decided.get(epoch, 0)) for epoch, n in file.acked.items()}
+        if not any(head.stale for head in file.heads.values()):
+            file.met_before = [start for start in file.starts if start != snapshot.start]
         if self.on(Rule.FORGET_ORDERS):
             file.heads = {key: replace(head, stale=True) for key, head in file.heads.items()}
 
@@ -179,20 +190,13 @@ class Landing(Drains):
     def _take_away(self, key: Key, snapshot: Snapshot) -> None:
         """Take away a row that a snapshot did not hold, unless it is newer."""
         head = self.file.heads.get(key)
-        if head is None and not self._has_decided(key, snapshot.ack):
+        if head is None and not self._decided(key, snapshot.ack):
             return
         if head is None or head.stale or head.order <= snapshot.order:
             version = head.version if head else ""
             gone = head is not None and head.values is None
             fate = head.fate if head and gone else Fate.MISSING
             self.land(Head(key, None, version, snapshot.order, fate), snapshot.ack)
-
-    def _has_decided(self, key: Key, ack: Ack) -> bool:
-        decided = {epoch: n for epoch, n, _ in ack}
-        return any(
-            link.n <= decided.get(link.epoch, 0) and any(c.key == key for c in link.changes)
-            for link in self.file.undecided
-        )
 
     def values_of(self, key: Key) -> Values | None:
         """Return a row as the centre decided it, by what is known here."""

@@ -118,14 +118,15 @@ class Restores(Parking):
     def salvage(self, edge: Edge) -> None:
         """Take home what we had decided before we went back, as far as a site knows it."""
         book, file = self.book, edge.file
-        start = self._forked_at(file.starts)
+        start, before = self._forked_at(file.starts), self._forked_at(file.met_before)
         self._bring_chains(edge)
         for record in file.records.values():
             if record.name not in book.records:
                 self._tell_record(record)
         for head in file.heads.values():
             if head.fate is Fate.DECIDED:
-                self._salvage_row(self._all_of(head, file.aside.get(head.key, {})), start)
+                aside = file.aside.get(head.key, {})
+                self._salvage_row(head, aside, before if head.stale else start)
                 self._include(head.key, edge.decided(head.key))
         outbox = {c.key[1] for link in file.outbox for c in link.changes if c.key[0] == "reports"}
         owed = outbox | {touch.key[1] for touch in file.log}
@@ -166,7 +167,7 @@ class Restores(Parking):
         values = self._known_columns(head.key, {**aside, **head.values})
         return replace(head, values=values)
 
-    def _salvage_row(self, head: Head, start: Start) -> None:
+    def _salvage_row(self, head: Head, aside: Values, start: Start) -> None:
         book, key = self.book, head.key
         known = book.versions.get(key, [])
         if not head.version or any(each.version.id == head.version for each in known):
@@ -177,6 +178,7 @@ class Restores(Parking):
         if head.order <= order:
             return
         self.reach["salvage"] += 1
+        head = self._all_of(head, aside)
         start.tips[key] = (head.order, head.values)
         book.order = max(book.order, head.order)
         newer = [each for each in known if each.order > start.order and not each.lost]
@@ -205,6 +207,9 @@ class Restores(Parking):
             stands = {**stands, **done.values}
         last = newer[-1]
         columns = frozenset().union(*(each.version.columns for each in newer))
+        if stands is not None and head.values is not None:
+            # Only those in which the newer writes show: of the others the site has the value.
+            columns &= {c for c, v in stands.items() if v != head.values.get(c)}
         whole = Resolution(dict(stands or {}), delete=stands is None, revive=True)
         name = self._name("version") if self.on(Rule.MERGED_AFTER) else head.version
         op = Op.DELETE if stands is None else Op.UPDATE
