@@ -147,6 +147,7 @@ def share_query(table: Table, site: str, fact_days: int) -> sql.Composed:
 
 
 def in_share(table: Table) -> str:
+    """Return the condition, yet to be formatted, that the row ``t`` is in the site's share."""
     tests = []
     for name in table.share:
         if name != "site_id" and table.column(name).type.kind is Kind.SET:
