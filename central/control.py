@@ -76,6 +76,8 @@ class Control:
             "close": self._handshake.close,
             "life": self._handshake.life,
             "home": self._handshake.home,
+            "included": self._handshake.included,
+            "take_up": self._handshake.take_up,
             "feed": self._feed,
             "snapshot": self._snapshot,
             "chunk": self._chunk,

@@ -25,7 +25,7 @@ from sync import codec
 from sync.handshake import Hello, Known, KnownChain, KnownFeed, Welcome, judge, read_lineage
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from psycopg import AsyncConnection
     from psycopg_pool import AsyncConnectionPool
@@ -77,6 +77,7 @@ class Handshake:
             "why": why,
             "applied_n": chain.last.n,
             "applied_hash": chain.last.hash,
+            "included": [chain.included.n, chain.included.hash],
             "safe_n": safe_n,
             "waiting": waiting,
             "ends": [known.own.end.n, known.shared.end.n],
@@ -123,25 +124,38 @@ class Handshake:
             return {"life": life.id, "held_order": life.held_order}
 
     async def home(self, site: str, asked: Fields) -> Fields:
-        """Take in some of what the site knows of our lost history; at the end, agree with it."""
+        """Take in some rows that the site knows of our lost history; return how many."""
+        blocks = codec.decode_chunk(bytes(asked["chunk"]))
         async with self.pool.connection() as connection:
-            if "chunk" in asked:
-                blocks = codec.decode_chunk(bytes(asked["chunk"]))
-                store = CentralStore(connection, self.catalog)
-                return dict(await store.take_home(site, str(asked["life"]), blocks))
-            n, before = asked["before_first"]
-            known = epochs.Known(
-                site, str(asked["epoch"]), int(asked["included_n"]),
-                Position(int(n), bytes(before)), read_lineage(asked["lineage"]),
-            )  # fmt: skip
+            store = CentralStore(connection, self.catalog)
+            return dict(await store.take_home(site, str(asked["life"]), blocks))
+
+    async def included(self, site: str, asked: Fields) -> Fields:
+        """Note transactions of the site whose rows came home with the others."""
+        async with self.pool.connection() as connection:
+            await epochs.include(connection, site, asked["tx_ids"])
+        return {}
+
+    async def take_up(self, site: str, asked: Fields) -> Fields:
+        """Go on with the site, once all has come home that it knows."""
+        known = epochs.Known(
+            site, str(asked["epoch"]), _position(asked["included"]),
+            _position(asked["before_first"]), read_lineage(asked["lineage"]),
+        )  # fmt: skip
+        async with self.pool.connection() as connection:
             missing = await epochs.take_up(connection, known, str(asked["why"]))
             await epochs.try_again(connection, site, asked["again"])
             await _verify(connection, site)
         note(
             _log, "history came home", level=logging.WARNING, site=site, rows=asked["rows"],
-            included_n=known.included_n, missing=missing,
+            included_n=known.included.n, missing=missing,
         )  # fmt: skip
         return {"missing": missing}
+
+
+def _position(given: Sequence[Any]) -> Position:
+    n, own = given
+    return Position(int(n), bytes(own))
 
 
 # --- what the centre knows -----------------------------------------------------------------------
@@ -155,17 +169,20 @@ async def _known(connection: AsyncConnection[Any], site: str, said: Hello) -> tu
     if row is None:
         raise SyncError(f"site {site} is not registered; run `mes-central sites add {site}`")
     cursor = await connection.execute(
-        """SELECT epoch::text, last_n, last_hash, included_n, closed_at_n IS NOT NULL, safe_n
+        """SELECT epoch::text, last_n, last_hash, included_n, included_hash,
+                  closed_at_n IS NOT NULL, safe_n
            FROM sync.epoch WHERE site = %s""",
         [site],
     )
     chains, safe_n = {}, 0
-    for epoch, n, own, included_n, is_closed, safe in await cursor.fetchall():
+    for epoch, n, own, included_n, included, is_closed, safe in await cursor.fetchall():
         acked = None
         if epoch == said.epoch:
             safe_n = safe
             acked = await epochs.link_hash(connection, site, epoch, said.acked_n)
-        chains[epoch] = KnownChain(Position(n, bytes(own)), included_n, is_closed, acked)
+        chains[epoch] = KnownChain(
+            Position(n, bytes(own)), Position(included_n, bytes(included)), is_closed, acked
+        )
     life = await first_unmet(connection, said.lives)
     own = await _known_feed(connection, site, said.own)
     shared = await _known_feed(connection, SHARED, said.shared)

@@ -33,7 +33,7 @@ _PLAIN_MAX: Final = 500
 
 def check_question(verb: str, asked: Mapping[str, Any]) -> None:
     """Raise MalformedMessage that names what of a question can't be what is asked for."""
-    shape = _HOME_CHUNK if verb == "home" and "chunk" in asked else _SHAPES.get(verb, {})
+    shape = _SHAPES.get(verb, {})
     for name, (fits, is_needed) in shape.items():
         if name not in asked:
             if is_needed:
@@ -170,9 +170,11 @@ _SHAPES: Final[Mapping[str, Mapping[str, tuple[Fits, bool]]]] = {
         "next": _EPOCH,
         "why": (_text, True),
     },
-    "home": {
+    "home": {"chunk": (_bytes, True), "life": (_uuid, True)},
+    "included": {"tx_ids": (_list_of(_uuid), True)},
+    "take_up": {
         "epoch": _EPOCH,
-        "included_n": _N,
+        "included": (_position, True),
         "before_first": (_position, True),
         "lineage": (_list_of(_closure), True),
         "why": (_text, True),
@@ -183,8 +185,4 @@ _SHAPES: Final[Mapping[str, Mapping[str, tuple[Fits, bool]]]] = {
     "snapshot": {"id": (_or_none(_uuid), False)},
     "compare": {"kind": (_text, True)},
     "chunk": {"id": _EPOCH, "k": (_place, True), "offset": (_number, False)},
-}
-_HOME_CHUNK: Final[Mapping[str, tuple[Fits, bool]]] = {
-    "chunk": (_bytes, True),
-    "life": (_uuid, True),
 }

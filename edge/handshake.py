@@ -108,10 +108,12 @@ class Handshake:
         return answer, offset_ms
 
     async def _has(self, answer: dict[str, Any]) -> bool:
-        """Return whether the last transaction that was applied is the store's own."""
-        n, applied = int(answer["applied_n"]), bytes(answer["applied_hash"])
-        own = await self.thread.run(self.store.link_hash, n)
-        return own is None or own == applied
+        """Return whether the last transactions that the centre knows are the store's own."""
+        known = [(int(answer["applied_n"]), answer["applied_hash"]), tuple(answer["included"])]
+        own = [await self.thread.run(self.store.link_hash, n) for n, _ in known]
+        return all(
+            each in (None, bytes(there)) for each, (_, there) in zip(own, known, strict=True)
+        )
 
     async def _was_overtaken(self, said: Hello, applied_n: int) -> bool:
         """Tell whether the centre only had more than a hello said because we sent it meanwhile."""

@@ -22,6 +22,7 @@ _log = logging.getLogger(__name__)
 #: What a question may hold; the broker takes 1 MiB.
 _CHUNK_BYTES_MAX = 700 << 10
 _WAIT_S = 60.0
+_IDS_MAX = 5_000
 
 
 async def bring_home(
@@ -39,20 +40,24 @@ async def bring_home(
     rows, chunks = 0, store.tips(lost, now_ms())
     while (blocks := await thread.run(next, chunks, None)) is not None:
         rows += await _tell(link, site, str(life["life"]), blocks)
-    included_n, again = await thread.run(store.included, lost)
+    included, tx_ids, again = await thread.run(store.included, lost)
+    for start in range(0, len(tx_ids), _IDS_MAX):
+        some = tx_ids[start : start + _IDS_MAX]
+        await _ask(link, site, "included", {"tx_ids": some})
     before = await thread.run(store.before_first)
     fields = said.fields()
     await _ask(
-        link, site, "home",
+        link, site, "take_up",
         {
-            "epoch": said.epoch, "included_n": included_n, "lineage": fields["lineage"],
+            "epoch": said.epoch, "included": [included.n, included.hash],
+            "lineage": fields["lineage"],
             "before_first": [before.n, before.hash], "why": why, "rows": rows,
             "again": again,
         },
     )  # fmt: skip
     told = f"{why}: {rows} rows were brought home"
     await thread.run(store.begin_anew, lost, told, now_ms())
-    note(_log, "brought home", level=logging.WARNING, rows=rows, included_n=included_n)
+    note(_log, "brought home", level=logging.WARNING, rows=rows, included_n=included.n)
 
 
 async def _tell(link: Link, site: str, life: str, blocks: Sequence[HeadBlock]) -> int:

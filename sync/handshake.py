@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
-from shared.changes import SHARED, Position
+from shared.changes import SHARED, START, Position
 from shared.errors import MalformedMessage
 
 if TYPE_CHECKING:
@@ -159,8 +159,8 @@ class KnownChain:
     """What the centre knows of one epoch of a site."""
 
     last: Position
-    #: Transactions up to here had their effect on rows by way of a salvage.
-    included_n: int = 0
+    #: Up to this transaction rows came home with a salvage.
+    included: Position = START
     is_closed: bool = False
     #: Hash of the transaction that the edge names as decided; None where it is not remembered.
     acked_hash: bytes | None = None
@@ -209,7 +209,7 @@ def judge(site: str, said: Hello, known: Known) -> tuple[Welcome, str]:
 
 def _centre_went_back(site: str, said: Hello, known: Known) -> str:
     chain = known.chains.get(said.epoch)
-    decided_n = max(chain.last.n, chain.included_n) if chain else 0
+    decided_n = max(chain.last.n, chain.included.n) if chain else 0
     if said.acked_n > decided_n:
         return f"the centre decided on n {said.acked_n} of {site} and knows {decided_n} only"
     if chain and None is not chain.acked_hash != said.acked_hash is not None:
@@ -238,8 +238,9 @@ def _edge_went_back(site: str, said: Hello, known: Known) -> str:
         return f"a new store speaks for {site}" if known.chains else ""
     if chain.is_closed:
         return f"the store of {site} is in an epoch that is closed"
-    if said.n < chain.last.n:
-        return f"the store of {site} is at {said.n}, the centre applied {chain.last.n}"
+    known_n = max(chain.last.n, chain.included.n)
+    if said.n < known_n:
+        return f"the store of {site} is at {said.n}, the centre knows {known_n}"
     if said.n == chain.last.n and said.hash != chain.last.hash:
         return f"the store of {site} has another transaction {said.n} than the centre applied"
     return ""

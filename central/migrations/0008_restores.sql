@@ -2,7 +2,8 @@
 
 ALTER TABLE sync.epoch
     ADD COLUMN fork_n     bigint,                     -- closed: the last transaction that its site still has
-    ADD COLUMN included_n bigint NOT NULL DEFAULT 0;  -- up to here rows came home with a salvage, facts not
+    ADD COLUMN included_n    bigint NOT NULL DEFAULT 0,  -- up to here rows came home with a salvage, facts not
+    ADD COLUMN included_hash bytea  NOT NULL DEFAULT decode(repeat('00', 32), 'hex');
 
 -- Clock of the drain: whatever its site drained later than the fork was made by a store that is no more.
 ALTER TABLE sync.applied ADD COLUMN hlc bigint NOT NULL DEFAULT 0;
@@ -40,6 +41,14 @@ CREATE FUNCTION sync.is_verified(_site text) RETURNS boolean LANGUAGE sql STABLE
 RETURN EXISTS (
     SELECT FROM sync.verified AS v
     WHERE v.site = _site AND v.started_at = pg_postmaster_start_time()
+);
+
+-- Transactions whose rows came home with a salvage: by their ids, since a store that is put back to a copy
+-- gives their numbers to others.
+CREATE TABLE sync.included (
+    site   text NOT NULL,
+    tx_id  uuid NOT NULL,
+    PRIMARY KEY (site, tx_id)
 );
 
 -- Rows of transactions that came home with a salvage which had not taken effect in them: parked, or waiting.

@@ -92,13 +92,13 @@ async def _apply_fresh(
     for sent in todo.accepted:
         if sent.tx_id in gate.applied:
             await _tell_again(applying, sent.blocks, by_hash[sent.hash].origin)
-    await apply_transactions(applying, fresh, gate.included_n)
+    await apply_transactions(applying, fresh, gate.included)
     return replace(todo, skipped=todo.skipped + len(todo.accepted) - len(fresh))
 
 
 async def _apply_whole(applying: Applying, gate: Gate, whole: Whole, todo: Judged) -> Judged:
     if whole.part.tx_id not in gate.applied:
-        await apply_parts(applying, whole, gate.included_n)
+        await apply_parts(applying, whole, is_included=whole.part.tx_id in gate.included)
         return todo
     async for blocks in whole.each(applying.connection):
         await _tell_again(applying, blocks, whole.origin)

@@ -212,7 +212,7 @@ class Known:
     site: str
     epoch: str
     #: The last transaction whose effects are in the rows that came home.
-    included_n: int
+    included: Position
     #: The last link before the first one that the site can send again.
     before_first: Position
     lineage: tuple[Closure, ...] = ()
@@ -221,8 +221,8 @@ class Known:
 async def take_up(connection: AsyncConnection[Any], known: Known, why: str) -> int:
     """Go on with a site's chain from where the site can send again, once its rows are home.
 
-    In a transaction of the caller's. Of transactions up to the included one only the facts take
-    effect when they come again. Returns how many can't come again: the site was told that they
+    In a transaction of the caller's. Of transactions that are included only the facts take effect
+    when they come again. Returns how many can't come again: the site was told that they
     were safe, and no backup that was marked held them.
     """
     epochs = {each["epoch"]: each for each in await _hold(connection, known.site)}
@@ -244,18 +244,27 @@ async def take_up(connection: AsyncConnection[Any], known: Known, why: str) -> i
             [known.before_first.n, known.before_first.hash, known.site, known.epoch],
         )
     await connection.execute(
-        """UPDATE sync.epoch SET included_n = greatest(included_n, %s)
-           WHERE site = %s AND epoch = %s""",
-        [known.included_n, known.site, known.epoch],
+        """UPDATE sync.epoch SET included_n = %s, included_hash = %s
+           WHERE site = %s AND epoch = %s AND included_n < %s""",
+        [known.included.n, known.included.hash, known.site, known.epoch, known.included.n],
     )
     found = {
-        "epoch": known.epoch, "from_n": last_n, "included_n": known.included_n, "missing": missing,
+        "epoch": known.epoch, "from_n": last_n, "included_n": known.included.n, "missing": missing,
     }  # fmt: skip
     await connection.execute(
         "INSERT INTO sync.restore (site, who, why, found) VALUES (%s, 'centre', %s, %s::jsonb)",
         [known.site, why, json.dumps(found)],
     )
     return missing
+
+
+async def include(connection: AsyncConnection[Any], site: str, tx_ids: Sequence[str]) -> None:
+    """Note transactions whose rows came home."""
+    await connection.execute(
+        """INSERT INTO sync.included (site, tx_id) SELECT %s, unnest(%s::uuid[])
+           ON CONFLICT DO NOTHING""",
+        [site, list(tx_ids)],
+    )
 
 
 async def try_again(

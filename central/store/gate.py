@@ -30,8 +30,8 @@ class Gate:
     position: Position
     #: Later transactions of this epoch have no effect.
     closed_at_n: int | None
-    #: Of those up to here only the facts have: rows came home with a salvage.
-    included_n: int
+    #: Of these only the facts have: their rows came home with a salvage.
+    included: frozenset[str]
     stopped_because: str | None
     #: The epoch is known, or is the site's first.
     is_known: bool
@@ -77,10 +77,20 @@ async def open_gate(
         # Where there are some by now, another worker may just have opened this one.
         held = await (await connection.execute(fixed("lock_epoch"), given)).fetchone()
     n, own, closed, included_n = held or (START.n, START.hash, None, 0)
+    included = await _included(connection, given) if run[0].n <= included_n else frozenset()
     return Gate(
-        Position(n, bytes(own)), closed, included_n, stopped, held is not None, is_verified,
+        Position(n, bytes(own)), closed, included, stopped, held is not None, is_verified,
         tx_ids, is_waiting, has_extras, now,
     )  # fmt: skip
+
+
+async def _included(connection: AsyncConnection[Any], given: dict[str, Any]) -> frozenset[str]:
+    cursor = await connection.execute(
+        b"""SELECT tx_id::text FROM sync.included
+            WHERE site = %(site)s AND tx_id = ANY(%(tx_ids)s::uuid[])""",
+        given,
+    )
+    return frozenset(row[0] for row in await cursor.fetchall())
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 
 async def apply_transactions(
-    applying: Applying, run: Iterable[Incoming], included_n: int = 0
+    applying: Applying, run: Iterable[Incoming], included: frozenset[str] = frozenset()
 ) -> None:
-    """Apply transactions in their order; of those up to ``included_n`` only what is to be again."""
+    """Apply transactions in their order; of those that are included only what is to be again."""
     gathered, facts = Batch(), Batch()
     for each in run:
         applying.tally.through_ms = max(applying.tally.through_ms, each.origin.through_ms)
         batch = each.batch
-        if each.sent.n <= included_n:
+        if each.sent.tx_id in included:
             batch = batch.again(await rows_again(applying, each.origin))
         facts.facts += batch.facts
         if batch.stands_alone or not gathered.goes_with(batch):
@@ -48,7 +48,7 @@ async def apply_transactions(
     await wake(applying)
 
 
-async def apply_parts(applying: Applying, whole: Whole, included_n: int = 0) -> None:
+async def apply_parts(applying: Applying, whole: Whole, *, is_included: bool = False) -> None:
     """Apply one transaction of any size, going over its parts once for each step.
 
     The memory is that of a part. Rows are tied to one another within a part only. Once a part was
@@ -56,7 +56,7 @@ async def apply_parts(applying: Applying, whole: Whole, included_n: int = 0) -> 
     """
     origin = whole.origin
     applying.tally.through_ms, applying.tally.hlc = origin.through_ms, origin.hlc
-    again = await rows_again(applying, origin) if origin.n <= included_n else None
+    again = await rows_again(applying, origin) if is_included else None
     seen: dict[int, set[int]] = {}
     for step in range(_FACTS + 1):
         wanted = partial(_has_rows, seen, step)

@@ -113,8 +113,10 @@ class EdgeStore:
         """Give what the store knows of a history that the centre lost."""
         return homecoming.tips(self.opened, lost, self._drained(now_ms))
 
-    def included(self, lost: homecoming.Lost) -> tuple[int, list[tuple[str, str, str]]]:
-        """Return up to where own writes are in the tips, and those that are not all the same."""
+    def included(
+        self, lost: homecoming.Lost
+    ) -> tuple[Position, list[str], list[tuple[str, str, str]]]:
+        """Return which own transactions are in the tips, and rows in which they are not."""
         return homecoming.included(self.opened, lost)
 
     def before_first(self) -> Position:

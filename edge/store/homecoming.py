@@ -8,6 +8,7 @@ order that the centre gave it, or since it is the site's own transaction that th
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +17,7 @@ import msgpack
 from edge.sql_text import quoted
 from edge.store import cursor, position, snapshot
 from edge.store.open import lenient, silent
-from shared.changes import GENESIS, ChangeBlock, Fate, HeadBlock, Op, Position
+from shared.changes import GENESIS, START, ChangeBlock, Fate, HeadBlock, Op, Position
 from sync import codec
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ def tips(opened: Opened, lost: Lost, drained: DrainedFirst) -> Iterator[list[Hea
             after = page[-1][0]
 
 
-def included(opened: Opened, lost: Lost) -> tuple[int, list[tuple[str, str, str]]]:
-    """Return up to which n own writes are in the tips, and those rows in which they are not.
+def included(opened: Opened, lost: Lost) -> tuple[Position, list[str], list[tuple[str, str, str]]]:
+    """Return the last own transaction that is in the tips, the ids of all, and rows that are not.
 
     These, by tx_id, table and id, are: what is parked; what a snapshot that was being loaded has
     not reached; and what was written on rows that are gone here and are not ours to tell.
@@ -87,10 +88,19 @@ def included(opened: Opened, lost: Lost) -> tuple[int, list[tuple[str, str, str]
         JOIN _sync_out o ON o.epoch = ? AND o.n = w.n AND o.part = 0 WHERE w.n <= ?""",
         (lost.applied_n, at.epoch, upto),
     ).fetchall()
-    return upto, again + list(_untold(opened, lost, upto))
+    sent = connection.execute(
+        "SELECT n, tx_id, hash FROM _sync_out WHERE epoch = ? AND part = 0 AND n > ? AND n <= ?"
+        " ORDER BY n",
+        (at.epoch, lost.applied_n, upto),
+    ).fetchall()
+    last = Position(sent[-1][0], sent[-1][2]) if sent else START
+    ids = [(n, tx_id) for n, tx_id, _ in sent]
+    return last, [tx_id for _, tx_id in ids], again + list(_untold(opened, lost, ids))
 
 
-def _untold(opened: Opened, lost: Lost, upto: int) -> Iterator[tuple[str, str, str]]:
+def _untold(
+    opened: Opened, lost: Lost, sent: Sequence[tuple[int, str]]
+) -> Iterator[tuple[str, str, str]]:
     """Give own writes on rows that several sites share and that are gone here."""
     shared = [t for t in opened.catalog.tables if not t.fact and t.share != ("site_id",)]
     gone = {
@@ -103,11 +113,6 @@ def _untold(opened: Opened, lost: Lost, upto: int) -> Iterator[tuple[str, str, s
     }
     if not gone:
         return
-    sent = opened.connection.execute(
-        "SELECT n, tx_id FROM _sync_out WHERE epoch = (SELECT epoch FROM _sync_site)"
-        " AND part = 0 AND n > ? AND n <= ?",
-        (lost.applied_n, upto),
-    ).fetchall()
     for n, tx_id in sent:
         for block in _blocks_of(opened, n):
             yield from ((tx_id, block.table, i) for i in block.ids if (block.table, i) in gone)
@@ -170,17 +175,19 @@ def _page(opened: Opened, table: Table, lost: Lost, after: str) -> Sequence[tupl
 
 def _with_values(opened: Opened, table: Table, page: Sequence[tuple[Any, ...]]) -> Iterator[_Tip]:
     live = _live(opened, table, [row[0] for row in page])
+    extras = _extras(opened, table, [row[0] for row in page])
     shadows = _shadows(opened, table, [row[0] for row in page])
     for row_id, version, given, own, gone in page:
         order = 0 if own else given
         if row_id in shadows:
             fate, head = shadows[row_id]
-            yield _Tip(row_id, version, order, fate, head)
+            yield _Tip(row_id, version, order, fate, head | extras.get(row_id, {}))
         elif gone:
             yield _Tip(row_id, version, order, Fate.GONE, {})
         elif row_id in live:
             values = _undone(opened, table, row_id, live[row_id])
             if values:
+                values |= extras.get(row_id, {})
                 yield _Tip(row_id, version, order, Fate.PUT, values)
 
 
@@ -224,6 +231,19 @@ def _shadows(
     return {row_id: (Fate(fate), msgpack.unpackb(head)) for row_id, fate, head in rows}
 
 
+def _extras(opened: Opened, table: Table, ids: Sequence[str]) -> dict[str, dict[str, Value]]:
+    """Return the values of columns that this store does not have yet, by row."""
+    rows = opened.connection.execute(
+        "SELECT id, column_name, value FROM _sync_extra WHERE table_name = ? AND column_name <> ''"
+        " AND id IN (SELECT value FROM json_each(?))",
+        (table.name, json.dumps(ids)),
+    )
+    found: dict[str, dict[str, Value]] = {}
+    for row_id, name, value in rows:
+        found.setdefault(row_id, {})[name] = msgpack.unpackb(value)
+    return found
+
+
 def _undone(
     opened: Opened, table: Table, row_id: str, row: dict[str, Value]
 ) -> dict[str, Value] | None:
@@ -258,23 +278,21 @@ def _blocks_of(opened: Opened, n: int) -> Iterator[ChangeBlock]:
 
 
 def _blocks(table: Table, known: Sequence[_Tip]) -> list[HeadBlock]:
-    blocks = []
-    for fate in (Fate.PUT, Fate.GONE):
-        some = [tip for tip in known if tip.fate is fate]
-        if not some:
-            continue
-        names = table.names if fate is Fate.PUT else ()
-        blocks.append(
-            HeadBlock(
-                table.name,
-                fate,
-                names,
-                sites=[str(tip.values.get("site_id") or "") for tip in some],
-                created=[str(tip.values.get("created_at") or "") for tip in some],
-                ids=[tip.id for tip in some],
-                version=[tip.version for tip in some],
-                order=[tip.order for tip in some],
-                new=[[tip.values.get(name) for tip in some] for name in names],
-            )
+    groups: defaultdict[tuple[Fate, tuple[str, ...]], list[_Tip]] = defaultdict(list)
+    for tip in known:
+        extra = sorted(tip.values.keys() - {"id", *_KEYS, *table.names})
+        groups[tip.fate, (*table.names, *extra) if tip.fate is Fate.PUT else ()].append(tip)
+    return [
+        HeadBlock(
+            table.name,
+            fate,
+            names,
+            sites=[str(tip.values.get("site_id") or "") for tip in some],
+            created=[str(tip.values.get("created_at") or "") for tip in some],
+            ids=[tip.id for tip in some],
+            version=[tip.version for tip in some],
+            order=[tip.order for tip in some],
+            new=[[tip.values.get(name) for tip in some] for name in names],
         )
-    return blocks
+        for (fate, names), some in groups.items()
+    ]

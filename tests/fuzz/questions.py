@@ -24,8 +24,10 @@ RIGHT: Final[dict[str, dict[str, Any]]] = {
     "link": {"epoch": ID, "n": 2},
     "close": {"epoch": ID, "n": 2, "hash": None, "next": ID[:-1] + "2", "why": "a copy"},
     "life": {"lives": [ID]},
-    "home": {
-        "epoch": ID, "included_n": 2, "before_first": [0, HASH], "lineage": [], "why": "lost",
+    "home": {"chunk": b"x", "life": ID},
+    "included": {"tx_ids": [ID]},
+    "take_up": {
+        "epoch": ID, "included": [2, HASH], "before_first": [0, HASH], "lineage": [], "why": "lost",
         "rows": 0, "again": [[ID, "work_orders", ID]],
     },
     "feed": {"scope": "SITE_001", "after": 0, "offset": 0},

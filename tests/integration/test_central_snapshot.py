@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import psycopg
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
@@ -106,6 +107,21 @@ async def test_rows_written_while_it_is_spooled_come_with_the_feed_after_its_pos
     assert manifest["own"][0] > 0
 
 
+async def test_what_commits_after_a_snapshot_has_begun_is_not_in_it(centre):
+    await execute(centre, new_orders("SITE_001", "before"))
+
+    def begun(*_):
+        with psycopg.connect(centre) as program:
+            program.execute(new_orders("SITE_001", "after"))
+
+    async with (
+        connect(centre, autocommit=False) as reader,
+        connect(centre, autocommit=False) as writer,
+    ):
+        made = await Spool(reader, writer, CATALOG).fill("SITE_001", begun)
+    assert numbers(await load(centre, made)) == ["before"]
+
+
 async def test_facts_of_as_many_days_as_the_centre_is_set_to_are_part_of_it(centre):
     for when in ("now()", "now() - interval '90 days'"):
         async with connect(centre, autocommit=False) as connection:
@@ -172,7 +188,7 @@ async def test_hello_of_a_store_behind_the_centre_says_so_and_stops_nobody(contr
     )
     answer = await ask(control, "SITE_001", "hello", **hello(n=3))
     assert (answer["verdict"], answer["applied_n"]) == ("behind", 4)
-    assert "is at 3, the centre applied 4" in answer["why"]
+    assert "is at 3, the centre knows 4" in answer["why"]
     assert await stopped(centre) is None
 
 

@@ -81,7 +81,7 @@ def test_a_centre_that_went_back_is_found_by_what_the_site_has_of_it(case: str) 
 
 
 def test_what_came_home_counts_as_known() -> None:
-    known = chain(last=Position(4, B), acked_hash=None, included_n=5)
+    known = chain(last=Position(4, B), acked_hash=None, included=Position(5, A))
     assert verdict(HELLO, known) is Welcome.OK
 
 
@@ -99,6 +99,9 @@ def test_a_server_that_was_started_since_asks_for_the_highest_order_once() -> No
 EDGE_WENT_BACK: dict[str, tuple[Hello, Known]] = {
     "fewer transactions": (replace(HELLO, n=4, acked_n=4, acked_hash=B), chain(acked_hash=B)),
     "another transaction": (replace(HELLO, hash=C, acked_n=4, acked_hash=B), chain(acked_hash=B)),
+    "fewer than came home": (
+        replace(HELLO, acked_n=4, acked_hash=B), chain(acked_hash=B, included=Position(6, C))
+    ),
     "a closed epoch": (HELLO, chain(is_closed=True)),
     "a new store": (
         replace(HELLO, epoch="epoch-3", n=0, acked_n=0, own=Position(0, GENESIS),

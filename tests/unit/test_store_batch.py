@@ -282,7 +282,7 @@ def link(n: int, previous: bytes, own: bytes) -> Any:
 def gate(**given: Any) -> Gate:
     usual: dict[str, Any] = {
         "position": Position(0, GENESIS), "closed_at_n": None, "stopped_because": None,
-        "included_n": 0, "is_known": True, "is_verified": True,
+        "included": frozenset(), "is_known": True, "is_verified": True,
         "applied": frozenset(), "is_waiting": False, "has_extras": False,
         "now": CREATED,
     }  # fmt: skip
