@@ -225,6 +225,20 @@ async def test_a_large_transaction_is_one_run_of_entries_that_ends_once(centre):
     assert len({number for _, number in rows(entries)}) == 5_000
 
 
+async def test_of_a_run_of_entries_only_the_last_has_the_ack_that_decides_on_them(centre):
+    epoch = "018f4b7e-0000-7000-8000-000000000001"
+    await execute(
+        centre,
+        new_orders("SITE_001", *(f"N{k}" for k in range(1_200))),
+        f"INSERT INTO sync.epoch (site, epoch, last_n) VALUES ('SITE_001', '{epoch}', 4)",
+    )
+    await sequence(centre)
+    *before, last = await follow(centre, "SITE_001")
+    assert before
+    assert [entry.ack for entry in before] == [None] * len(before)
+    assert last.ack.n == 4
+
+
 async def test_rows_too_large_for_one_message_are_spread_over_entries(centre):
     chance = random.Random(1)
     await execute(
@@ -276,6 +290,39 @@ async def test_a_person_who_moves_leaves_one_share_and_enters_another(centre):
     assert await follow(centre, SHARED) == []
 
 
+async def test_whoever_a_row_left_between_two_steps_hears_of_it(centre):
+    await execute(
+        centre,
+        "INSERT INTO mes.persons (id, site_id, created_at, person_no, name, home_site_id,"
+        " assigned_sites) VALUES (uuidv7(), '*', now(), 'P1', 'Ada', 'SITE_001', '[\"SITE_002\"]')",
+    )
+    await sequence(centre)
+    await execute(centre, "UPDATE mes.persons SET assigned_sites = '[\"SITE_003\"]'")
+    await execute(centre, "UPDATE mes.persons SET assigned_sites = '[]'")
+    await sequence(centre)
+    fates = [b.fate for e in await follow(centre, "SITE_002") for b in e.blocks]
+    assert fates == [Fate.PUT, Fate.LEFT]
+
+
+async def test_what_commits_while_a_page_is_sequenced_is_not_seen_in_part(centre, monkeypatch):
+    await execute(centre, new_orders("SITE_001", "A", "B"))
+    await sequence(centre)
+    await execute(centre, "UPDATE mes.work_orders SET notes = 'first' WHERE order_no = 'A'")
+    take = Sequencer._take_page
+
+    async def take_and_be_overtaken(self, after):
+        taken = await take(self, after)
+        if not after:
+            await execute(centre, "UPDATE mes.work_orders SET notes = 'both'")
+        return taken
+
+    monkeypatch.setattr(Sequencer, "_take_page", take_and_be_overtaken)
+    await sequence(centre)
+    _, entry = await follow(centre, "SITE_001")
+    (block,) = entry.blocks
+    assert block.new[block.columns.index("notes")] == ["first"]
+
+
 async def test_an_ack_is_an_entry_even_without_rows(centre):
     epoch = "018f4b7e-0000-7000-8000-000000000001"
     await execute(
@@ -293,6 +340,19 @@ async def test_only_one_sequencer_works_at_a_time(centre):
     await sequence(centre)
     assert len(rows(await follow(centre, "SITE_001"))) == 300
     assert await fetch(centre, "SELECT 1 FROM sync.touched") == []
+
+
+async def test_a_sequencer_does_nothing_while_another_is_at_work(centre):
+    await execute(centre, new_orders("SITE_001", "A"))
+    async with (
+        connect(centre, autocommit=False) as other,
+        connect(centre, autocommit=False) as connection,
+    ):
+        await other.execute("SELECT pg_advisory_xact_lock(%s)", [feed._SEQUENCER_LOCK])
+        step = await Sequencer(connection, CATALOG).step(now_ms=1)
+        assert (step.touched, step.entries) == (0, {})
+    await sequence(centre)
+    assert rows(await follow(centre, "SITE_001")) == [(Fate.PUT, "A")]
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -83,8 +83,7 @@ OF_APPLY: Final[tuple[Mutant, ...]] = (
         f"{STORE}/finish.py",
         'await execute(fixed("move_epoch"), site | {"epoch": epoch} | watermark)',
         "assert watermark",
-        f"{APPLY}::test_a_missing_transaction_answers_gap_and_what_was_before_it_stands",
-        f"{APPLY}::test_another_history_under_a_known_number_stops_the_site",
+        f"{APPLY}::test_another_history_under_a_known_number_is_a_fork_that_stops_nobody",
     ),
     of(
         "what was applied is not remembered",
