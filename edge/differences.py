@@ -185,6 +185,8 @@ class TableReport:
     aside: int = 0
     parked: int = 0
     repaired: int = 0
+    #: Facts of earlier days are not kept at the centre, and were not compared; "" for none.
+    since: str = ""
     #: There were more rows to look at than one comparison looks at.
     more: bool = False
     #: Why it was not compared; empty where it was.

@@ -71,16 +71,18 @@ class Comparing:
     async def _begin(self, site: str, asked: Fields) -> Fields:
         """Tell for each table of the site what its columns are called here, null where unknown.
 
-        Each column comes with all the names that it has had.
+        Each column comes with all the names that it has had. Tell also from when on facts are kept.
         """
-        del site
         known = {
             name: [_column_here(self._catalog.table(name), aliases) for aliases in columns]
             for name, columns in asked["tables"].items()
             if name in self._catalog
         }
         absent = [t.name for t in self._catalog.tables if t.name not in asked["tables"]]
-        return {"tables": known, "absent": absent}
+        facts = [table for table in self._catalog.tables if table.fact]
+        async with self._pool.connection() as connection:
+            kept = await rows.kept_from(connection, site, facts)
+        return {"tables": known, "absent": absent, "kept_from": kept}
 
     async def _sums(self, site: str, asked: Fields) -> Fields:
         part = self._part(site, asked)

@@ -196,6 +196,24 @@ async def read_hashes(
     return [Hashed(site, made, row_id, folded(number)) for site, made, row_id, number in rows]
 
 
+async def kept_from(
+    connection: AsyncConnection[Any], site: str, tables: Sequence[Table]
+) -> dict[str, str]:
+    """Return from which day on a site's rows are kept, by table, of those split by month.
+
+    A partition that is missing was detached: one is made before the first row that needs it.
+    """
+    parents = {f"{table.name}__{site.lower()}": table.name for table in tables if table.partitioned}
+    cursor = await connection.execute(
+        """SELECT p.relname, replace(min(right(c.relname, 7)), '_', '-') || '-01'
+           FROM pg_inherits AS i
+           JOIN pg_class AS c ON c.oid = i.inhrelid JOIN pg_class AS p ON p.oid = i.inhparent
+           WHERE p.relnamespace = 'mes'::regnamespace AND p.relname = ANY(%s) GROUP BY p.relname""",
+        [list(parents)],
+    )
+    return {parents[name]: day for name, day in await cursor.fetchall()}
+
+
 async def _bound(connection: AsyncConnection[Any]) -> None:
     await connection.execute(f"SET LOCAL statement_timeout = {_STATEMENT_MAX_MS}".encode())
 

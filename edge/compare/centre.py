@@ -53,6 +53,8 @@ class Centre:
     received_bytes: int = 0
     #: Table -> what our columns are called there; null where there is no such column.
     columns: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
+    #: Table -> the day from which on the centre keeps facts; older ones were put away there.
+    kept_from: Mapping[str, str] = field(default_factory=dict)
 
     async def begin(self, tables: Iterable[Table]) -> list[str]:
         """Learn what the centre has of our tables; return the tables that only it has."""
@@ -61,7 +63,7 @@ class Centre:
             for table in tables
         }
         answer = await self._ask("begin", tables=ours)
-        self.columns = answer["tables"]
+        self.columns, self.kept_from = answer["tables"], answer["kept_from"]
         return list(answer["absent"])
 
     async def sums(self, table: str, cut: Cut) -> Sums:

@@ -99,15 +99,17 @@ class Scope:
     # --- facts, by when they were created -------------------------------------------------------
 
     async def _days(self) -> list[Cut]:
+        first = self.centre.kept_from.get(self.table.name, "")
         days = [
             (day, rows)
             for day, rows in await self.run(self.looker.days, self.table)
-            if sums.is_time(day)
+            if day >= first and sums.is_time(day)
         ]
         self.report.rows = sum(rows for _, rows in days)
+        self.report.since = first
         cuts: list[Cut] = []
         for since, before in sums.pieces(days, PIECE_ROWS_MAX):
-            cut = Cut(minutes_from=self.minutes_from, since=since, before=before)
+            cut = Cut(minutes_from=self.minutes_from, since=since or first, before=before)
             here, there = await self._both(cut)
             for bucket in sums.differing(here, there):
                 cuts += await self._bucket(bucket, cut, here, there)

@@ -175,3 +175,18 @@ async def test_a_first_snapshot_tells_from_when_on_all_facts_are_here(world):
     (floor,) = {row for (row,) in edge.read("SELECT kept_from FROM _sync_table")}
     ((expected,),) = edge.read("SELECT date('now', '-30 days')")
     assert floor == expected
+
+
+async def test_facts_that_the_centre_has_put_away_are_no_difference_and_not_sent_again(world):
+    edge = world.edges[SITE]
+    edge.write(OLD, reports(5))
+    await world.settle()
+    parent = f"mes.job_responses__{SITE.lower()}"
+    await execute(world.url, f"ALTER TABLE {parent} DETACH PARTITION {parent}__2026_01")
+    report = await verify(edge, "job_responses", repair=True)
+    assert (report.found, report.tables[0].rows) == (0, 5)
+    assert report.tables[0].since > "2026-01-31"
+    await world.settle_counts()
+    assert await world.central("SELECT count(*) FROM mes.job_responses") == [(5,)]
+    tampered(edge, "UPDATE job_responses SET qty_good = '50' WHERE qty_good = '5'")
+    assert counts(await verify(edge)) == {"job_responses": (1, 0, 0)}
