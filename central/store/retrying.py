@@ -107,7 +107,7 @@ async def _alone(
         )
         row = await cursor.fetchone()
         assert row is not None
-        applying = await session.applying(connection, site, now=row[0], is_waiting=True)
+        applying = await session.applying(connection, site, now=row[0], waiting=True)
         result = await work(applying)
         await finish_alone(applying)
         return applying, result

@@ -131,7 +131,7 @@ async def _take(session: Session, tips: _Tips) -> dict[str, int]:
     async def work(connection: AsyncConnection[Any]) -> tuple[Applying, dict[str, int]]:
         moment = await (await connection.execute(_NOW)).fetchone()
         applying = await session.applying(
-            connection, tips.owner, now=moment[0] if moment else "", is_waiting=True
+            connection, tips.owner, now=moment[0] if moment else "", waiting=True
         )
         pieces = [rows for rows in await _rows(applying, tips) if rows.ids]
         refused = await apply_group(applying, pieces)

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from central.partitions import Partition, ensure
 from central.store.applying import Applying, Tally
@@ -66,6 +67,9 @@ class Session:
 
     async def ready(self) -> AsyncConnection[Any]:
         """Return the connection, made anew if it was lost."""
+        if self._connection.info.transaction_status is TransactionStatus.ACTIVE:
+            # Whoever was cancelled while it waited for an answer has left a command behind.
+            await self._connection.close()
         if self._connection.closed:
             if self._reconnect is None:
                 raise StoreBusy("the connection to PostgreSQL is gone")
@@ -102,8 +106,7 @@ class Session:
             result = await work(connection)
             await connection.commit()
         except BaseException as why:
-            if not connection.closed:
-                await connection.rollback()
+            await _undo(connection)
             if isinstance(why, psycopg.errors.UndefinedTable):
                 self._partitions.clear()  # one of them was dropped: it is made anew
                 raise StoreBusy(f"a partition is not there: {why}") from why
@@ -152,3 +155,13 @@ class Session:
                 )
             self._table_nos = numbers
         return self._table_nos
+
+
+async def _undo(connection: AsyncConnection[Any]) -> None:
+    """Roll back; give a connection up that can't, so that the next transaction has another one."""
+    if connection.closed:
+        return
+    try:
+        await connection.rollback()
+    except psycopg.Error:
+        await connection.close()

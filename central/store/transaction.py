@@ -46,9 +46,7 @@ async def in_one_transaction(
         gate = await open_gate(connection, site, links, lease)
         if session.asks_hello and not gate.is_verified:
             raise Unverified(f"{site} has not said hello since the server was started")
-        applying = await session.applying(
-            connection, site, now=gate.now, is_waiting=gate.is_waiting
-        )
+        applying = await session.applying(connection, site, now=gate.now, waiting=gate.is_waiting)
         applying.is_bold, applying.has_extras = is_bold, gate.has_extras
         done = await work(applying, gate)
         if done.accepted:

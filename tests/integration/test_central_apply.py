@@ -148,9 +148,7 @@ async def test_a_chain_must_begin_with_its_first_transaction(world: World) -> No
     assert await world.store.position("SITE_001", site.epoch) is None
 
 
-async def test_another_history_under_a_known_number_is_a_fork_that_stops_nobody(
-    world: World,
-) -> None:
+async def test_another_history_under_a_known_number_is_a_fork_and_no_stop(world: World) -> None:
     site = world.site()
     await site.apply(site.sends(site.insert("job_responses", site.report())))
     clone = replace(site, n=0, hash=GENESIS)
