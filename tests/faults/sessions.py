@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: What the names of the sessions' rows begin with.
 _MARK = "s:"
-_PAUSE_S = 0.04
+_PAUSE_S = 0.08
 #: What a program waits after a refusal.
 _BREATH_S = 0.2
 _SHARED = """SELECT material_code, description FROM {0}material_definitions

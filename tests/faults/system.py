@@ -35,7 +35,7 @@ class System:
     programs: Programs
 
     @asynccontextmanager
-    async def sessions(self, *, pause_s: float = 0.04, url: str = "") -> AsyncIterator[Sessions]:
+    async def sessions(self, *, pause_s: float = 0.08, url: str = "") -> AsyncIterator[Sessions]:
         """Have sessions work for the block, and what they wrote cross; then check everything."""
         async with sessions_of(self.world, pause_s=pause_s, url=url) as sessions:
             await self.all_crosses(sessions)
