@@ -124,7 +124,7 @@ class Session:
             await ensure(await self.ready(), unknown, self._partitions)
 
     async def applying(
-        self, connection: AsyncConnection[Any], site: str, *, now: str, is_waiting: bool
+        self, connection: AsyncConnection[Any], site: str, *, now: str, waiting: bool
     ) -> Applying:
         """Return the beginning of an apply in the transaction that is open."""
         return Applying(
@@ -135,7 +135,7 @@ class Session:
             site=site,
             known=self._known,
             now=now,
-            waiting=is_waiting,
+            waiting=waiting,
         )
 
     def learn(self, site: str, tally: Tally) -> None:
