@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import signal
 import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from deploy.local.program import ProgramFailed
+from shared.errors import Transient
 from sync.streams import DOWN, up_stream
 from tests.soak.plan import Kind
 
@@ -75,6 +76,8 @@ class Breaker(threading.Thread):
             system.network.cut(fault.target)
         elif kind is Kind.KILL_BROKER:
             system.broker.kill()
+        elif kind is Kind.PAUSE_BROKER:
+            system.broker.running.signal(signal.SIGSTOP)
         elif kind is Kind.KILL_POSTGRES:
             system.postgres.kill()
         elif kind is Kind.RESTART_POSTGRES:
@@ -92,13 +95,15 @@ class Breaker(threading.Thread):
             system.network.heal(fault.target)
         elif kind is Kind.KILL_BROKER:
             system.broker.start()
+        elif kind is Kind.PAUSE_BROKER:
+            system.broker.running.signal(signal.SIGCONT)
         elif kind in (Kind.KILL_POSTGRES, Kind.RESTART_POSTGRES):
             system.postgres.start()
 
     def _purge(self, stream: str) -> None:
         try:
             purged = asyncio.run(self._system.purge(stream))
-        except (TimeoutError, OSError, ProgramFailed) as why:
+        except (TimeoutError, OSError, Transient) as why:
             self._say(f"          not purged: {why}")
         else:
             self._say(f"          {purged} messages of {stream} are lost")

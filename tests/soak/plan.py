@@ -22,6 +22,7 @@ class Kind(StrEnum):
     KILL_FEED = "kill_feed"
     PAUSE_FEED = "pause_feed"
     KILL_BROKER = "kill_broker"
+    PAUSE_BROKER = "pause_broker"
     KILL_POSTGRES = "kill_postgres"
     RESTART_POSTGRES = "restart_postgres"
     PURGE_UP = "purge_up"
@@ -38,6 +39,7 @@ _WEIGHTS: Final[dict[Kind, tuple[int, tuple[float, float]]]] = {
     Kind.KILL_FEED: (3, (0.2, 6.0)),
     Kind.PAUSE_FEED: (2, (2.0, 10.0)),
     Kind.KILL_BROKER: (2, (0.5, 4.0)),
+    Kind.PAUSE_BROKER: (2, (1.0, 8.0)),
     Kind.KILL_POSTGRES: (1, (0.5, 4.0)),
     Kind.RESTART_POSTGRES: (1, (0.5, 3.0)),
     Kind.PURGE_UP: (2, (0.0, 0.0)),
@@ -48,6 +50,7 @@ OF_SITE: Final = (Kind.KILL_AGENT, Kind.PAUSE_AGENT, Kind.CUT_LINK, Kind.PURGE_U
 _TARGETS: Final = {
     Kind.KILL_INGEST: "ingest", Kind.PAUSE_INGEST: "ingest", Kind.KILL_FEED: "feed",
     Kind.PAUSE_FEED: "feed", Kind.KILL_BROKER: "broker", Kind.PURGE_DOWN: "broker",
+    Kind.PAUSE_BROKER: "broker",
     Kind.KILL_POSTGRES: "postgres", Kind.RESTART_POSTGRES: "postgres",
 }  # fmt: skip
 
