@@ -133,7 +133,7 @@ class Handshake:
     async def included(self, site: str, asked: Fields) -> Fields:
         """Note transactions of the site whose rows came home with the others."""
         async with self.pool.connection() as connection:
-            await epochs.include(connection, site, asked["tx_ids"])
+            await epochs.include(connection, site, str(asked["epoch"]), asked["links"])
         return {}
 
     async def take_up(self, site: str, asked: Fields) -> Fields:

@@ -108,6 +108,16 @@ def _or_none(fits: Fits) -> Fits:
     return lambda value: value is None or fits(value)
 
 
+def _link(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 3
+        and _number(value[0])
+        and _uuid(value[1])
+        and _hash(value[2])
+    )
+
+
 def _list_of(fits: Fits) -> Fits:
     return lambda value: (
         isinstance(value, list) and len(value) <= _LIST_MAX and all(map(fits, value))
@@ -171,7 +181,7 @@ _SHAPES: Final[Mapping[str, Mapping[str, tuple[Fits, bool]]]] = {
         "why": (_text, True),
     },
     "home": {"chunk": (_bytes, True), "life": (_uuid, True)},
-    "included": {"tx_ids": (_list_of(_uuid), True)},
+    "included": {"epoch": _EPOCH, "links": (_list_of(_link), True)},
     "take_up": {
         "epoch": _EPOCH,
         "included": (_position, True),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge.lanes import StoreThread, now_ms
 from edge.store.homecoming import Lost
+from shared.changes import GENESIS
 from shared.observe import note
 from sync import codec
 
@@ -22,7 +23,7 @@ _log = logging.getLogger(__name__)
 #: What a question may hold; the broker takes 1 MiB.
 _CHUNK_BYTES_MAX = 700 << 10
 _WAIT_S = 60.0
-_IDS_MAX = 5_000
+_LINKS_MAX = 5_000
 
 
 async def bring_home(
@@ -40,16 +41,17 @@ async def bring_home(
     rows, chunks = 0, store.tips(lost, now_ms())
     while (blocks := await thread.run(next, chunks, None)) is not None:
         rows += await _tell(link, site, str(life["life"]), blocks)
-    included, tx_ids, again = await thread.run(store.included, lost)
-    for start in range(0, len(tx_ids), _IDS_MAX):
-        some = tx_ids[start : start + _IDS_MAX]
-        await _ask(link, site, "included", {"tx_ids": some})
+    links, again = await thread.run(store.included, lost)
+    for start in range(0, len(links), _LINKS_MAX):
+        some = [list(each) for each in links[start : start + _LINKS_MAX]]
+        await _ask(link, site, "included", {"epoch": said.epoch, "links": some})
+    included_n, _, included_hash = links[-1] if links else (0, "", GENESIS)
     before = await thread.run(store.before_first)
     fields = said.fields()
     await _ask(
         link, site, "take_up",
         {
-            "epoch": said.epoch, "included": [included.n, included.hash],
+            "epoch": said.epoch, "included": [included_n, included_hash],
             "lineage": fields["lineage"],
             "before_first": [before.n, before.hash], "why": why, "rows": rows,
             "again": again,
@@ -57,7 +59,7 @@ async def bring_home(
     )  # fmt: skip
     told = f"{why}: {rows} rows were brought home"
     await thread.run(store.begin_anew, lost, told, now_ms())
-    note(_log, "brought home", level=logging.WARNING, rows=rows, included_n=included.n)
+    note(_log, "brought home", level=logging.WARNING, rows=rows, included_n=included_n)
 
 
 async def _tell(link: Link, site: str, life: str, blocks: Sequence[HeadBlock]) -> int:

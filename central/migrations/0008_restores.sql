@@ -46,8 +46,11 @@ RETURN EXISTS (
 -- Transactions whose rows came home with a salvage: by their ids, since a store that is put back to a copy
 -- gives their numbers to others.
 CREATE TABLE sync.included (
-    site   text NOT NULL,
-    tx_id  uuid NOT NULL,
+    site   text   NOT NULL,
+    tx_id  uuid   NOT NULL,
+    epoch  uuid   NOT NULL,
+    n      bigint NOT NULL,
+    hash   bytea  NOT NULL,
     PRIMARY KEY (site, tx_id)
 );
 

@@ -74,6 +74,9 @@ async def close_chain(connection: AsyncConnection[Any], site: str, closure: Clos
         """UPDATE sync.version SET lost = true
            WHERE origin = %(site)s AND NOT lost AND hlc >= (
                SELECT min(hlc) FROM sync.applied
+               WHERE site = %(site)s AND epoch = %(epoch)s AND n > %(n)s)
+            OR origin = %(site)s AND version IN (
+               SELECT tx_id FROM sync.included
                WHERE site = %(site)s AND epoch = %(epoch)s AND n > %(n)s)""",
         {"site": site, "epoch": closure.epoch, "n": closure.fork_n},
     )
@@ -88,7 +91,9 @@ async def link_hash(
     cursor = await connection.execute(
         """SELECT hash FROM sync.applied WHERE site = %(site)s AND epoch = %(epoch)s AND n = %(n)s
            UNION ALL SELECT last_hash FROM sync.epoch
-           WHERE site = %(site)s AND epoch = %(epoch)s AND last_n = %(n)s LIMIT 1""",
+           WHERE site = %(site)s AND epoch = %(epoch)s AND last_n = %(n)s
+           UNION ALL SELECT hash FROM sync.included
+           WHERE site = %(site)s AND epoch = %(epoch)s AND n = %(n)s LIMIT 1""",
         {"site": site, "epoch": epoch, "n": n},
     )
     row = await cursor.fetchone()
@@ -258,13 +263,16 @@ async def take_up(connection: AsyncConnection[Any], known: Known, why: str) -> i
     return missing
 
 
-async def include(connection: AsyncConnection[Any], site: str, tx_ids: Sequence[str]) -> None:
-    """Note transactions whose rows came home."""
-    await connection.execute(
-        """INSERT INTO sync.included (site, tx_id) SELECT %s, unnest(%s::uuid[])
-           ON CONFLICT DO NOTHING""",
-        [site, list(tx_ids)],
-    )
+async def include(
+    connection: AsyncConnection[Any], site: str, epoch: str, links: Iterable[Sequence[Any]]
+) -> None:
+    """Note transactions whose rows came home, by n, id and hash."""
+    async with connection.cursor() as cursor:
+        await cursor.executemany(
+            """INSERT INTO sync.included (site, epoch, n, tx_id, hash) VALUES (%s, %s, %s, %s, %s)
+               ON CONFLICT DO NOTHING""",
+            [[site, epoch, *each] for each in links],
+        )
 
 
 async def try_again(

@@ -115,7 +115,7 @@ class EdgeStore:
 
     def included(
         self, lost: homecoming.Lost
-    ) -> tuple[Position, list[str], list[tuple[str, str, str]]]:
+    ) -> tuple[list[tuple[int, str, bytes]], list[tuple[str, str, str]]]:
         """Return which own transactions are in the tips, and rows in which they are not."""
         return homecoming.included(self.opened, lost)
 

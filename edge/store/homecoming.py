@@ -17,7 +17,7 @@ import msgpack
 from edge.sql_text import quoted
 from edge.store import cursor, position, snapshot
 from edge.store.open import lenient, silent
-from shared.changes import GENESIS, START, ChangeBlock, Fate, HeadBlock, Op, Position
+from shared.changes import GENESIS, ChangeBlock, Fate, HeadBlock, Op, Position
 from sync import codec
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 #: Rows in one chunk.
 ROWS_MAX: Final = 500
 _KEYS: Final = ("site_id", "created_at")
+#: n, tx_id and hash of an own transaction.
+_Link = tuple[int, str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,8 @@ def tips(opened: Opened, lost: Lost, drained: DrainedFirst) -> Iterator[list[Hea
             after = page[-1][0]
 
 
-def included(opened: Opened, lost: Lost) -> tuple[Position, list[str], list[tuple[str, str, str]]]:
-    """Return the last own transaction that is in the tips, the ids of all, and rows that are not.
+def included(opened: Opened, lost: Lost) -> tuple[list[_Link], list[tuple[str, str, str]]]:
+    """Return the own transactions that are in the tips, and rows in which they are not.
 
     These, by tx_id, table and id, are: what is parked; what a snapshot that was being loaded has
     not reached; and what was written on rows that are gone here and are not ours to tell.
@@ -93,14 +95,10 @@ def included(opened: Opened, lost: Lost) -> tuple[Position, list[str], list[tupl
         " ORDER BY n",
         (at.epoch, lost.applied_n, upto),
     ).fetchall()
-    last = Position(sent[-1][0], sent[-1][2]) if sent else START
-    ids = [(n, tx_id) for n, tx_id, _ in sent]
-    return last, [tx_id for _, tx_id in ids], again + list(_untold(opened, lost, ids))
+    return sent, again + list(_untold(opened, lost, sent))
 
 
-def _untold(
-    opened: Opened, lost: Lost, sent: Sequence[tuple[int, str]]
-) -> Iterator[tuple[str, str, str]]:
+def _untold(opened: Opened, lost: Lost, sent: Sequence[_Link]) -> Iterator[tuple[str, str, str]]:
     """Give own writes on rows that several sites share and that are gone here."""
     shared = [t for t in opened.catalog.tables if not t.fact and t.share != ("site_id",)]
     gone = {
@@ -113,7 +111,7 @@ def _untold(
     }
     if not gone:
         return
-    for n, tx_id in sent:
+    for n, tx_id, _ in sent:
         for block in _blocks_of(opened, n):
             yield from ((tx_id, block.table, i) for i in block.ids if (block.table, i) in gone)
 

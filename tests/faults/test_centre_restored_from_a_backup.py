@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import shutil
 import time
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from central.agent import run_feed
 from central.roles import as_role
+from central.settings import CentralSettings
 from central.snapshot import Spool, chunk
 from central.store import CentralStore
 from central.store.lives import life_now
@@ -334,3 +337,41 @@ async def test_a_snapshot_of_the_lost_time_that_was_half_loaded_comes_home_too(p
     await world.settle(60)
     assert notes(edge) == {"P1": "in the lost time"}
     assert await world.central("SELECT notes FROM mes.work_orders") == [("in the lost time",)]
+
+
+async def test_a_site_that_goes_back_before_it_has_sent_again_overwrites_nothing_unrecorded(plant):
+    world, edge = plant.world, plant.edge
+    edge.write(local_orders("A1"))
+    await world.settle()
+    backup = await plant.backup()
+    edge.write(local_orders("A2"))
+    await world.settle()
+    await edge.stop()
+    copy = plant.folder / "store.copy"
+    shutil.copy(edge.path, copy)
+    await edge.start()
+    edge.write(note("A1", "came home with the rows"))
+    await world.settle()
+    await plant.restore(backup)
+    settings = CentralSettings(
+        database_url=as_role(world.url, "mes_ingest"), nats_servers=(world.nats_url,)
+    )
+    feed = asyncio.create_task(run_feed(settings, CATALOG))  # and no ingest: nothing comes again
+    await world.eventually(lambda: restores(plant), timeout_s=30)
+    await edge.stop()
+    feed.cancel()
+    await asyncio.gather(feed, return_exceptions=True)
+    shutil.copy(copy, edge.path)
+    edge.write(note("A1", "written under a number that was used"))
+    await world.start_centre()
+    await edge.start()
+    await world.eventually(
+        lambda: edge.read("SELECT 1 FROM _sync_event WHERE code = 'MES-RESTORED'"), timeout_s=30
+    )
+    await world.settle(60)
+    ((here, there),) = await world.central(
+        "SELECT here_value, central_value FROM mes.sync_conflicts"
+    )
+    assert "was used" in str(here)
+    assert "came home" in str(there)
+    assert set(notes(edge)) == {"A1", "A2"}

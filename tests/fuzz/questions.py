@@ -25,7 +25,7 @@ RIGHT: Final[dict[str, dict[str, Any]]] = {
     "close": {"epoch": ID, "n": 2, "hash": None, "next": ID[:-1] + "2", "why": "a copy"},
     "life": {"lives": [ID]},
     "home": {"chunk": b"x", "life": ID},
-    "included": {"tx_ids": [ID]},
+    "included": {"epoch": ID, "links": [[2, ID, HASH]]},
     "take_up": {
         "epoch": ID, "included": [2, HASH], "before_first": [0, HASH], "lineage": [], "why": "lost",
         "rows": 0, "again": [[ID, "work_orders", ID]],
