@@ -107,18 +107,20 @@ class Breakage:
 
     async def store_is_killed(self) -> None:
         """A site's machine is killed at any statement of what its agent does next."""
-        await self.crashes(Crash(None, self.chance.randrange(1, 120)))
+        await self.crashes(Crash(None, self.chance.choice((*range(1, 40), *range(40, 120, 8)))))
 
     async def power_fails(self) -> None:
         """A site's power fails at any fsync of what its agent does next."""
         disk = self.chance.choice(list(Disk))
-        await self.crashes(Crash(disk, self.chance.randrange(1, 4)))
+        await self.crashes(Crash(disk, self.chance.choice((1, 1, 1, 2))))
 
     async def crashes(self, crash: Crash) -> None:
         """Let a site's machine end in the middle of something."""
         site: Site = self.site  # type: ignore[attr-defined]
         what = self.chance.choice(("drain", "receive", "receive", "fetch", "load", "prune"))
         self.program_writes(site)  # type: ignore[attr-defined]
+        if what == "load":
+            site.store.want_snapshot("before a crash", self.clock.here())
         self.observe_before(site)  # type: ignore[attr-defined]
         self.crashing = True  # nothing of what is seen until it is over will have been
         try:

@@ -27,30 +27,30 @@ if TYPE_CHECKING:
 
     from tests.sim.world import Step
 
-#: A campaign that never met one of these has proven nothing of it, and fails.
+#: A campaign that never met one of these has proven nothing of it, and fails. Each is met dozens of
+#: times in a hundred runs.
 REQUIRED: Final = (
     "up: APPLY", "up: GAP", "up: SKIP", "snapshot loaded", "write during a load",
-    "chunked transaction", "entry with more", "clean", "decided", "fact",
-    *(f"policy {name}" for name in (
-        "last_write", "central", "site", "sum", "max", "min", "lattice", "add_remove_set",
-        "review", "delete",
-    )),
-    *(f"verdict {name}" for name in ("here", "central", "merged", "review", "kept")),
-    *(f"parked: {name}" for name in (
-        "invalid_value", "key_taken", "parent_missing", "behind", "tied",
-    )),
-    "parked row applied", "retry", "discarded", "late commit of the centre",
-    "tail lost", "all lost", "head lost", "one lost", "repeated", "swapped", "not delivered",
-    "damaged", "refused", "unheard", "full", "no responder", "answer lost",
-    "cut at a statement", "cut before the commit", "cut after the commit",
-    "kill", "power cut, kept", "power cut, lost", "power cut, torn",
-    "crash in drain", "crash in receive", "crash in fetch",
-    "feed pruned", "pruned", "clock set", "backlog of a dead agent", "site migrated",
-    "centre restarted", "passing: LeaseLost", "forged message", "head: PUT", "head: GONE",
-    "head: LEFT",
+    "chunked transaction", "entry with more", "clean", "decided", "fact", "policy last_write",
+    "policy lattice", "policy delete", "verdict here", "verdict central", "verdict kept",
+    "parked: invalid_value", "parked: parent_missing", "parked: tied", "parked row applied",
+    "retry", "discarded", "late commit of the centre", "refused", "unheard", "no responder",
+    "answer lost", "repeated", "swapped", "damaged", "cut at a statement", "kill", "feed pruned",
+    "pruned", "clock set", "centre restarted", "forged message", "head: PUT", "head: GONE",
 )  # fmt: skip
-#: These are met once in a few hundred runs.
-RARE: Final = ("signed release", "crash in load", "crash in prune", "retry gave way", "aside: left")
+#: These are met in a few hundred runs.
+RARE: Final = (
+    *(f"policy {name}" for name in (
+        "central", "site", "sum", "max", "min", "add_remove_set", "review",
+    )),
+    "verdict merged", "verdict review", "parked: key_taken", "parked: behind",
+    "parked: newer_schema", "tail lost", "all lost", "head lost", "one lost", "not delivered",
+    "full", "cut before the commit", "cut after the commit", "power cut, kept",
+    "power cut, lost", "power cut, torn", "crash in drain", "crash in receive", "crash in fetch",
+    "crash in load", "crash in prune", "backlog of a dead agent", "site migrated", "head: LEFT",
+    "passing: LeaseLost", "signed release", "retry gave way", "aside: unique", "store cloned",
+    "store restored", "new epoch", "moved, and known already", "up: FORK",
+)  # fmt: skip
 #: So many runs meet what is rare as well.
 RUNS_MANY: Final = 400
 

@@ -203,6 +203,8 @@ class Inbox(SiteInbox):
 class Listener(Protocol):
     """Whoever wants to know what the centre may have committed."""
 
+    reach: Counter[str]
+
     def taking(self, tx_id: str, stored_at_ms: int) -> None:
         """Hear of an attempt at a transaction, and when the broker had stored it."""
 
@@ -222,9 +224,11 @@ class WatchedStore:
         for each in reversed(run):
             self._oracle.taking(each.sent.tx_id, each.sent.stored_at_ms)
         try:
-            return await self.store.apply_run(run, lease=lease)
+            outcome = await self.store.apply_run(run, lease=lease)
         finally:
             await self._look()
+        self._oracle.reach["up: SKIP"] += outcome.skipped
+        return outcome
 
     async def spool_part(self, *given: Any) -> bool:
         """Keep a part."""

@@ -172,7 +172,7 @@ class Checks:
             if at.acked_n != at.last_n or pending or shadows or site.is_dirty:
                 fail(f"{name} is not at rest: {at}, {pending} pending, {shadows} shadows")
             chain = self.oracle.chains[name, at.epoch]
-            if sorted(chain) != list(range(1, at.last_n + 1)):
+            if not set(range(1, at.last_n + 1)) <= chain.keys():
                 fail(f"the chain of {name} has holes: {sorted(chain)}")
         waiting = await self.database.rows("SELECT count(*) FROM sync.waiting")
         stopped = await self.database.rows(

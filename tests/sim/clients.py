@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from shared.catalog import Table
     from tests.sim.centre import Centre, Database
     from tests.sim.clock import Clock
-    from tests.sim.oracle import Key, Oracle
+    from tests.sim.oracle import Key, Oracle, Sent
     from tests.sim.programs import Writer
     from tests.sim.site import Site
 
@@ -33,6 +33,7 @@ class Clients:
     writer: Writer
     sites: dict[str, Site]
     trace: list[str]
+    undecided: dict[str, list[Sent]]
 
     def prepare_clients(self) -> None:
         """Begin with no transaction open."""
@@ -47,6 +48,9 @@ class Clients:
             if key[0] == table.name and row.site == site and row.past
         ]  # fmt: skip
         standing = [key for key in keys if self.oracle.rows[key].values is not None]
+        under_way = {c.key for sent in self.undecided[self.clock.site] for c in sent.changes}
+        if self.chance.random() < 0.7:
+            standing = [key for key in standing if key in under_way] or standing
         if not standing or self.chance.random() < 0.2:
             await self._insert(table, site)
         elif self.chance.random() < 0.15:
@@ -85,7 +89,7 @@ class Clients:
     async def _update(self, table: Table, site: str, key: Key) -> None:
         row = self.oracle.rows[key].values
         assert row is not None
-        new = self.writer.change(table, row)
+        new = self._change(table, row, key)
         if table.name == "people" and self.chance.random() < 0.2:
             new["home"] = self.chance.choice(list(self.sites))
         listed = ", ".join(f"{name} = %s" for name in new)
@@ -93,6 +97,22 @@ class Clients:
         if await self._execute(site, text, [*new.values(), site, key[1]]):
             self.oracle.client(key, "U", None, new, self.clock.now_ms)
             await self.oracle.look()
+
+    def _change(self, table: Table, row: dict[str, Any], key: Key) -> dict[str, Any]:
+        """Return a change, often of what a site has changed and the centre has not heard of."""
+        under_way = {
+            name
+            for sent in self.undecided[self.clock.site]
+            for change in sent.changes
+            if change.key == key
+            for name in change.new
+        }
+        new = self.writer.change(table, row)
+        for _ in range(6):
+            if not under_way or not under_way.isdisjoint(new):
+                break
+            new = self.writer.change(table, row)
+        return new
 
     async def _execute(
         self, site: str, text: str, given: list[Any], *, open_: bool = False

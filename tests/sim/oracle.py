@@ -115,8 +115,16 @@ class Oracle(Parking):
         accepted = await self._accepted()
         known = {ticket: each.state for ticket, each in self.tickets.items()}
         await self._read_tickets()
+        # Of a run all is applied together: a child finds the parent that came after it.
+        parked = {(each.sent.tx_id, each.change.key) for each in self.tickets.values()}
+        brought = {
+            change.key
+            for sent in accepted
+            for change in sent.changes
+            if change.op == "I" and (sent.tx_id, change.key) not in parked
+        }
         for sent in accepted:
-            self._apply(sent)
+            self._apply(sent, brought)
         again = [
             (each.sent.hlc, each.sent.n, ticket)
             for ticket, each in self.tickets.items()
@@ -196,7 +204,7 @@ class Oracle(Parking):
 
     # --- applying --------------------------------------------------------------------------------
 
-    def _apply(self, sent: Sent) -> None:
+    def _apply(self, sent: Sent, brought: set[Key]) -> None:
         self.reach["transaction"] += 1
         if sent.parts > 1:
             self.reach["chunked transaction"] += 1
@@ -204,7 +212,6 @@ class Oracle(Parking):
         what = [(c.op, c.table, c.id[:13], c.new) for c in sent.changes]
         refused = [(row_id[:13], each.reason) for (_, row_id), each in parked.items()]
         self.trace.append(f"the centre takes {sent.site} n {sent.n} {what}, parks {refused}")
-        brought = {c.key for c in sent.changes if c.op == "I" and c.key not in parked}
         for change in sorted(sent.changes, key=self._turn):
             if change.key not in parked:
                 self._must_not_be_parked_for(sent, change, brought)

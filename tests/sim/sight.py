@@ -119,7 +119,7 @@ class Sight:
         self._follow(site, at)
         if not site.is_dirty:
             self.images[site.name] = site.image()
-            self._check_own_writes(site, at.acked_n)
+            self._check_own_writes(site, max(at.acked_n, _decided_by_load(site)))
 
     # --- a store that went back -------------------------------------------------------------------
 
@@ -146,7 +146,9 @@ class Sight:
         self._known_n[name] = at.last_n
         site.is_dirty = bool(waiting(site.store.opened))
         chain = self.oracle.chains[name, at.epoch]
-        self.undecided[name] = [chain[n] for n in range(at.acked_n + 1, at.last_n + 1)]
+        moved = [chain[n] for n in range(at.acked_n + 1, at.last_n + 1)]
+        # What is decided moves as well, as long as it is not safe.
+        self.undecided[name] = [each for each in moved if each.tx_id not in self.oracle.applied]
         self._cursor[name, SHARED], self._cursor[name, name] = at.shared_pos, at.own_pos
         # The feed's entries up to here are known, whatever they brought.
         if site.has_met and not at.needs_snapshot and not site.is_dirty:
@@ -235,7 +237,8 @@ class Sight:
             moved += [e for p in range(before + 1, pos + 1) if (e := self.entries.get((scope, p)))]
         if at.needs_snapshot:
             self.seen[name] = None
-        elif self.seen[name] is None:
+        elif self.seen[name] is None or name in self.were_restored:
+            # What a store that went back has seen, it alone can tell.
             self.seen[name] = self._read_seen(site)
         else:
             self._take(site, moved, at.acked_n)
@@ -343,6 +346,13 @@ class Sight:
         if not asides:
             fail(f"{site.name}: {key} with {values} is not seen, and not decided")
         self.reach[f"aside: {asides[0][0]}"] += 1
+
+
+def _decided_by_load(site: Site) -> int:
+    """Return the last n that is decided by the rows of a snapshot, as far as they have come."""
+    under_way = site.store.snapshot_state()
+    ack = under_way.manifest.ack if under_way is not None else None
+    return ack.n if ack is not None and ack.epoch == site.store.position().epoch else 0
 
 
 def _touched(table: Table, old: dict[str, Any], new: dict[str, Any]) -> list[str]:

@@ -10,9 +10,9 @@ from tests.sim.campaign import Lab, missed, report
 from tests.sim.world import Plan
 
 #: Enough to meet all that must be met.
-RUNS = 60
+RUNS = 50
 #: Runs that failed once, each before what its commit tells was mended.
-FOUND = (3, 104, 114, 115, 127)
+FOUND = (3, 75, 1007, 1049, 1066)
 
 
 @pytest.fixture(scope="module")

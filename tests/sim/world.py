@@ -41,14 +41,14 @@ Step = tuple[str, int]
 #: How often each step is taken, in a run without faults and in others.
 USUAL: Final = {
     "write": 30, "drain": 4, "send": 12, "receive": 14, "hello": 4, "fetch": 2, "obey": 4,
-    "prune": 2, "load": 3, "ingest": 18, "sequence": 12, "publish": 10, "client": 12,
+    "prune": 2, "load": 4, "ingest": 18, "sequence": 12, "publish": 10, "client": 22,
     "client_opens": 1, "client_ends": 2, "retry": 2, "retry_due": 1, "discard": 1, "safe": 2,
 }  # fmt: skip
 FAULTS: Final = {
     "broker_loses": 3, "broker_delivers": 4, "broker_publishes": 2, "answer_fails": 2,
-    "database_cuts": 4, "store_is_killed": 2, "power_fails": 1, "agent_restarts": 1,
-    "centre_restarts": 1, "worker_lags": 1, "feed_is_pruned": 1, "snapshot_is_wanted": 1,
-    "clock_jumps": 1, "agent_goes": 1, "agent_comes": 2, "site_migrates": 1, "message_is_forged": 1,
+    "database_cuts": 4, "store_is_killed": 3, "power_fails": 3, "agent_restarts": 1,
+    "centre_restarts": 2, "worker_lags": 3, "feed_is_pruned": 1, "snapshot_is_wanted": 1,
+    "clock_jumps": 1, "agent_goes": 2, "agent_comes": 2, "site_migrates": 1, "message_is_forged": 1,
 }  # fmt: skip
 #: A store goes back to an older copy, or somebody starts a copy of it elsewhere (rule 19). Of a
 #: centre that goes back (rule 20) the oracle knows nothing: ``tests/faults`` restores real ones.
