@@ -221,7 +221,7 @@ class WatchedStore:
 
     async def apply_run(self, run: Sequence[Any], *, lease: Lease) -> Any:
         """Apply, and look."""
-        for each in reversed(run):
+        for each in run:
             self._oracle.taking(each.sent.tx_id, each.sent.stored_at_ms)
         try:
             outcome = await self.store.apply_run(run, lease=lease)
