@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from central.ingest import SiteInbox, Stores
+from central.ingest import SiteInbox, Stores, Worker
+from shared.errors import ConsumerGone
 from sync import codec
 from sync.protocol import Verdict
 from sync.pump import Message, Receiver
@@ -100,6 +101,45 @@ async def test_a_part_that_its_own_hash_does_not_follow_from_is_refused_and_stop
     assert await inbox.take(messages) is Verdict.APPLY
     assert await applied(world) == 1
     assert await world.rows("SELECT reason FROM sync.refused") == [("MalformedMessage",)]
+
+
+async def test_a_message_that_speaks_for_another_site_is_refused_and_stops_nothing(world):
+    inbox, site = new_inbox(world), world.site()
+    (part,) = parts_of(site, [untimed(site.insert("job_responses", site.report()))])
+    forged = codec.encode_part(replace(part, site="SITE_002"))
+    messages = [Message(forged, NOON_MS), Message(codec.encode_part(part), NOON_MS)]
+    assert await inbox.take(messages) is Verdict.APPLY
+    assert await applied(world) == 1
+    assert await world.rows("SELECT reason FROM sync.refused") == [("ForeignSite",)]
+
+
+class Broker:
+    """Delivers what it is given, and knows what stood at the centre at each ack."""
+
+    def __init__(self, world: World, *deliveries: list[Delivered]) -> None:
+        self.world, self.deliveries = world, deliveries
+        #: Messages acked, and rows applied by then.
+        self.acks: list[tuple[int, int]] = []
+
+    async def pull(self, stream, durable):
+        for each in self.deliveries:
+            yield each
+
+    async def ack(self, deliveries):
+        self.acks.append((len(deliveries), await applied(self.world)))
+
+
+async def test_a_worker_acks_what_is_committed_and_nothing_before(world):
+    site = world.site()
+    (whole,) = in_parts(site, 1)
+    first, second = in_parts(site, 2)
+    broker = Broker(world, [Delivered(whole)], [Delivered(first)], [Delivered(second)])
+    stores = Stores([world.store], world.catalog)
+    inbox = SiteInbox(SITE, world.leases[SITE], stores, broker)
+    worker = Worker("w", stores, world.store, broker, lease_s=10.0)
+    with pytest.raises(ConsumerGone):
+        await worker._pull(SITE, inbox)
+    assert broker.acks == [(1, 1), (0, 1), (2, 3)]
 
 
 async def test_what_came_before_a_beginning_is_acked_without_it(world):

@@ -83,7 +83,7 @@ OF_APPLY: Final[tuple[Mutant, ...]] = (
         f"{STORE}/finish.py",
         'await execute(fixed("move_epoch"), site | {"epoch": epoch} | watermark)',
         "assert watermark",
-        f"{APPLY}::test_another_history_under_a_known_number_is_a_fork_that_stops_nobody",
+        f"{APPLY}::test_a_chain_of_undecided_writes_is_not_in_conflict_with_itself",
     ),
     of(
         "what was applied is not remembered",
@@ -286,10 +286,17 @@ OF_APPLY: Final[tuple[Mutant, ...]] = (
     of(
         "a message is acked before its transaction is committed",
         "central/ingest.py",
+        "verdict: Verdict = await _retrying()(receiver.receive_next, deliveries)",
+        "await self._link.ack(deliveries)\n"
+        "            verdict = await _retrying()(receiver.receive_next, deliveries)",
+        f"{PARTS}::test_a_worker_acks_what_is_committed_and_nothing_before",
+    ),
+    of(
+        "the beginning of a transaction is acked before it is applied",
+        "central/ingest.py",
         "settled = min(inbox.settled(unsettled), receiver.settled(unsettled))",
         "settled = len(unsettled)",
-        "tests/faults/test_transaction_in_several_deliveries.py"
-        "::test_an_ingest_killed_with_a_beginning_leaves_it_to_the_next_one",
+        f"{PARTS}::test_a_worker_acks_what_is_committed_and_nothing_before",
     ),
     of(
         "what is held is said to be settled",
@@ -303,8 +310,7 @@ OF_APPLY: Final[tuple[Mutant, ...]] = (
         "central/ingest.py",
         "if part.site != self.site:",
         "if not part.site:",
-        "tests/faults/test_message_damaged_or_forged.py"
-        "::test_each_bad_message_is_refused_with_a_reason_and_the_good_ones_around_it_arrive",
+        f"{PARTS}::test_a_message_that_speaks_for_another_site_is_refused_and_stops_nothing",
     ),
     of(
         "a hash that does not follow from its message is taken",
