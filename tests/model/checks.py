@@ -37,6 +37,8 @@ class Checks:
     gone: set[int]
     facts: dict[str, tuple[int, Values]]
     uncounted: set[Key]
+    went_back: bool
+    made_again: set[Key]
     counted: list[tuple[Key, int, int]]
     ranks: dict[Key, int]
 
@@ -46,10 +48,10 @@ class Checks:
 
     def judge(self, conflict: Conflict, key: Key) -> None:
         """Check that no older write won by its clock; a deletion has a time of its own."""
-        authors = (conflict.central_author, conflict.here_author)
+        there = conflict.central_author
         if str(conflict.policy) != "last_write" or any(k == key for k, _, _ in self.deleted):
             return
-        if any(author is None or author.site == "lost" for author in authors):
+        if self.went_back and (there is None or there.site == "lost"):
             return  # nobody knows how old it is: what came home is as old as the restore
         for column in conflict.columns:
             here, there = conflict.here.get(column), conflict.central.get(column)
@@ -141,6 +143,24 @@ class Checks:
             if not self._is_excused(each) and not self.is_accounted(world, each):
                 self.fail(f"{each.key} {each.column}: {each.value} of {each.commit} is lost")
         self._counters_add_up(world)
+        if not world.restores:
+            self._last_writes_stand(world)
+
+    def _last_writes_stand(self, world: World) -> None:
+        """Check that a column which only its site wrote holds what was written last."""
+        book = world.centre.book
+        apart = {item.change.key for item in book.parked.values() if item.state == "parked"}
+        apart |= {key for key, _, _ in self.deleted} | self.made_again
+        wrote: dict[tuple[Key, str], list[Written]] = {}
+        for each in self.written:
+            wrote.setdefault((each.key, each.column), []).append(each)
+        for (key, column), some in wrote.items():
+            alone = all(each.site and key[1].startswith(each.site) for each in some)
+            row = book.rows.get(key)
+            if column not in _PLAIN or not alone or key in apart or row is None:
+                continue
+            if (row.values or {}).get(column) != some[-1].value:
+                self.fail(f"{key} {column}: {some[-1].value!r} was the last word, and is not there")
 
     def _same_rows(self, world: World, site: str, edge: Edge) -> None:
         centre = {

@@ -75,7 +75,9 @@ class Decisions:
         version = self._version_id(link.tx_id, fresh=not plain and self.on(Rule.FRESH_ID))
         self._keep(change.key, done)
         known = Known(0, made(change.key, version, write, done), link.epoch, link.n)
-        self._put(change.key, done, known, known_to=link.site if plain else "")
+        # A site does not wait for what we had decided before we went back.
+        waits = link.n > self.book.chains[link.site, link.epoch].home_n
+        self._put(change.key, done, known, known_to=link.site if plain and waits else "")
 
     def _park(self, link: Link, change: Change, reason: str) -> None:
         raise NotImplementedError

@@ -71,6 +71,11 @@ class Ghosts(Checks):
     facts: dict[str, tuple[int, Values]] = field(default_factory=dict)
     #: Rows whose counter can't be told: deleted, parked, or lost in part.
     uncounted: set[Key] = field(default_factory=set)
+    #: Rows that a site inserted, and those that it did more than once.
+    inserted: set[Key] = field(default_factory=set)
+    made_again: set[Key] = field(default_factory=set)
+    #: The centre went back.
+    went_back: bool = False
     counted: list[tuple[Key, int, int]] = field(default_factory=list)
     ranks: dict[Key, int] = field(default_factory=dict)
 
@@ -81,6 +86,8 @@ class Ghosts(Checks):
         self.commits[commit] = site
         by = Writer(now, commit, site)
         for touch in touches:
+            if touch.op is Op.INSERT:
+                (self.made_again if touch.key in self.inserted else self.inserted).add(touch.key)
             if touch.op is Op.DELETE:
                 self.deleted.append((touch.key, dict(touch.old), commit))
                 self.uncounted.add(touch.key)
@@ -146,6 +153,7 @@ class Ghosts(Checks):
     def centre_restored(self, world: World, made: int) -> None:
         """Note what a restore of the centre takes away: what no site has of its own writes."""
         self.ranks.clear()
+        self.went_back = True
         self._forget_at_centre(world)
         writes = [(w.key, w.commit) for w in self.written]
         writes += [(key, commit) for key, _, commit in self.deleted]

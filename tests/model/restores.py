@@ -172,7 +172,7 @@ class Restores(Parking):
         known = book.versions.get(key, [])
         if not head.version or any(each.version.id == head.version for each in known):
             return
-        row = book.rows.setdefault(key, Row())
+        row = book.rows.get(key) or Row()
         before = start.rows.setdefault(key, replace(row, sent=set()))
         order, base = start.tips.get(key, (start.order, before.values))
         if head.order <= order:
