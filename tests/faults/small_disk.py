@@ -32,10 +32,11 @@ _ORDER = (
 
 async def fill(folder: Path) -> dict[str, object]:
     """Fill the disk by facts, make room, fill it by something else, make room; tell all."""
-    site, told = Site.new(folder), {}
+    site, told = Site("F07", folder / "F07.db"), {}
     ballast, more = folder / "ballast", folder / "more"
     ballast.write_bytes(bytes(BALLAST_MB * MB))
     async with offline_agent(site, facts_stop_bytes=STOP, facts_go_bytes=GO):
+        # A copy of a store would be refused by its agent, so it is made here.
         with closing(_connect(site)) as program:
             told["first"], told["refusal"] = await _facts(program)
             told["free_at_refusal"] = _free(folder)
