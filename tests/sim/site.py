@@ -72,6 +72,7 @@ class Site:
     is_down: bool = False
     #: Programs wrote since the agent's last transaction.
     is_dirty: bool = False
+    is_open: bool = False
     files: Files = field(init=False)
 
     def __post_init__(self) -> None:
@@ -88,6 +89,7 @@ class Site:
             self.path, self.catalog, site=self.name, now_ms=self.clock.here(), host=self.host,
             chance=self.chance,
         )  # fmt: skip
+        self.is_open = True
         settings = EdgeSettings(site=self.name, store=self.path, beat_s=0.0)
         self.agent = _agent(settings, self.store, self.broker)
         self.agent._up.go_back_to(self.store.position().acked_n)
@@ -99,9 +101,11 @@ class Site:
         return self.clock.of(self.name) / 86_400_000 + 2_440_587.5
 
     def close(self) -> None:
-        """Close the store as it stands."""
-        self.program.close()
-        self.store.close()
+        """Close the store as it stands, if it is open."""
+        if self.is_open:
+            self.is_open = False
+            self.program.close()
+            self.store.close()
 
     def restart(self, catalog: Catalog | None = None) -> None:
         """Stop the agent and start it again, by another catalogue where one is given."""
