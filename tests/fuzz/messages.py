@@ -131,7 +131,7 @@ def bombs(draw: Any) -> bytes:
         | st.binary(min_size=1, max_size=6)
     )
     count = draw(st.sampled_from([1, 1_000, 65_536, 700_001, 2_100_000, 4_300_000]))
-    many = b"\xdd" + count.to_bytes(4, "big") + small * count
+    many: bytes = b"\xdd" + count.to_bytes(4, "big") + small * count
     inside = draw(st.integers(0, 12))
     if draw(st.booleans()):  # in the place of a column of a block, or of all its rows
         fields: list[Any] = ["t", "I", ["c"], ["S"], ["now"], ["i"], [], [], [], [["x"]], []]
