@@ -48,7 +48,7 @@ FAULTS: Final = {
     "broker_loses": 3, "broker_delivers": 4, "broker_publishes": 2, "answer_fails": 2,
     "database_cuts": 4, "store_is_killed": 3, "power_fails": 3, "agent_restarts": 1,
     "centre_restarts": 2, "worker_lags": 3, "feed_is_pruned": 1, "snapshot_is_wanted": 1,
-    "clock_jumps": 1, "agent_goes": 2, "agent_comes": 2, "site_migrates": 1, "message_is_forged": 1,
+    "clock_jumps": 3, "agent_goes": 2, "agent_comes": 2, "site_migrates": 1, "message_is_forged": 1,
 }  # fmt: skip
 #: A store goes back to an older copy, or somebody starts a copy of it elsewhere (rule 19). Of a
 #: centre that goes back (rule 20) the oracle knows nothing: ``tests/faults`` restores real ones.
