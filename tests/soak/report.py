@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.soak.verdict import (
     GROWTH_MB,
+    GROWTH_OF_SERVERS_MB,
     GROWTH_SHARE,
     TABLE_GROWTH,
     TABLE_SLACK_ROWS,
@@ -111,7 +112,8 @@ class Report:
         yield (
             f"{len(found)} lives of processes were long enough to be judged, each from"
             f" {WARM_UP_S:.0f} s after its start. Flat is a growth of at most {GROWTH_MB:.0f} MB in"
-            f" ten minutes, or {GROWTH_SHARE:.0%} of its size. Own memory, in MB; what grew most:"
+            f" ten minutes, or {GROWTH_SHARE:.0%} of its size; {GROWTH_OF_SERVERS_MB:.0f} MB of"
+            " broker and PostgreSQL. Own memory, in MB; what grew most:"
         )
         yield from ("", "| process | median | most | growth in 10 min | allowed | samples |")
         yield "|---|---|---|---|---|---|"

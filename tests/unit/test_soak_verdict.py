@@ -79,6 +79,18 @@ def test_a_start_and_a_short_life_are_not_judged():
     assert slopes(reborn) == []
 
 
+def test_the_servers_have_more_leeway_and_no_end_of_it():
+    def grown(name: str, mb_in_ten_minutes: float) -> bool:
+        points = [
+            Sample(at_s=t, processes={name: Process(1, 50, 50 + t * mb_in_ten_minutes / 600)})
+            for t in range(0, 600, 10)
+        ]
+        return slopes(points)[0].flat
+
+    assert [grown(name, 15) for name in ("broker", "feed")] == [True, False]
+    assert not grown("broker", 40)
+
+
 def test_one_outlier_does_not_make_a_slope():
     points = [(float(t), 50.0) for t in range(20)]
     assert theil_sen([*points, (20.0, 500.0)]) == 0.0
