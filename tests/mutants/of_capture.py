@@ -165,7 +165,7 @@ OF_CAPTURE: Final[tuple[Mutant, ...]] = (
         TOUCHES,
         "Change(decided, touched, live, base, after_n)",
         "Change(decided, touched, live, None, after_n)",
-        f"{HEADS}::test_a_write_of_a_program_before_the_entry_is_based_on_what_it_saw",
+        f"{ROWS}::test_a_write_on_an_undecided_one_names_it_and_keeps_the_base",
     ),
     of(
         "a write on an undecided one does not name it",
@@ -193,7 +193,7 @@ OF_CAPTURE: Final[tuple[Mutant, ...]] = (
         DRAIN,
         "move_mark(self._connection, table, mark)",
         "mark_of(self._connection, table)",
-        f"{HEADS}::test_a_fact_written_before_facts_arrive_is_still_sent",
+        "tests/integration/test_edge_snapshot.py::test_facts_that_the_snapshot_does_not_hold_stay",
     ),
     of(
         "deletions go before what they depend on",

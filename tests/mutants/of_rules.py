@@ -118,8 +118,7 @@ OF_RULES: Final[tuple[Mutant, ...]] = (
         RESOLVE,
         "case Policy.SUM | Policy.ADD_REMOVE_SET:",
         "case Policy.ADD_REMOVE_SET:",
-        EXCHANGE,
-        PROPERTIES,
+        f"{BY_POLICY}::test_a_sum_or_set_takes_the_difference_also_where_nothing_is_concurrent",
     ),
     of(
         "two who counted to the same have counted once",
