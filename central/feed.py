@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import AsyncConnection, IsolationLevel
 
 from central.heads import Touched, blocks_by_scope, created_expression, read_heads
-from central.store.session import ABANDONED
+from central.store.session import ABANDONED_LONG
 from shared.changes import GENESIS, SHARED, Ack, HeadBlock, Position
 from sync import codec, protocol
 
@@ -69,7 +69,7 @@ class Sequencer:
         connection = self._connection
         await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
         async with connection.transaction():
-            await connection.execute(ABANDONED)
+            await connection.execute(ABANDONED_LONG)
             locked = await connection.execute(
                 "SELECT pg_try_advisory_xact_lock(%s)", [_SEQUENCER_LOCK]
             )

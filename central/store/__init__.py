@@ -154,10 +154,10 @@ class CentralStore:
         To be called again well before they run out.
         """
         await self._session.transaction(
-            lambda connection: leases.show_up(connection, holder, ttl_s=ttl_s)
+            lambda connection: leases.show_up(connection, holder, ttl_s=ttl_s), is_short=True
         )
         return await self._session.transaction(
-            lambda connection: leases.claim(connection, holder, ttl_s=ttl_s)
+            lambda connection: leases.claim(connection, holder, ttl_s=ttl_s), is_short=True
         )
 
     async def release(self, holder: str) -> None:

@@ -32,8 +32,16 @@ PAUSE_S: Final = 0.05
 
 #: A worker that stands still in the middle of a transaction (its machine is frozen, its line cut)
 #: holds the site's chain, and no other could go on from where its lease ran out: so PostgreSQL ends
-#: its session. Of one transaction, not of the session: a pooler may stand before us.
-ABANDONED: Final = b"SET LOCAL idle_in_transaction_session_timeout = '10s'"
+#: its session. Both bounds are needed: the first is let go of where a client's pipeline ended with
+#: the transaction still open. Of one transaction, not of the session: a pooler may stand before us.
+ABANDONED: Final = b"""SELECT set_config('idle_in_transaction_session_timeout', '10s', true),
+                              set_config('transaction_timeout', '30s', true)"""
+#: The same for a transaction that may take long: of a million rows, or in thousands of pieces.
+ABANDONED_LONG: Final = b"SET LOCAL idle_in_transaction_session_timeout = '10s'"
+_ENDED: Final = (
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    psycopg.errors.TransactionTimeout,
+)
 
 #: What passes when a transaction is tried again.
 _PASSING: Final = (
@@ -84,25 +92,28 @@ class Session:
         await self._connection.close()
 
     async def transaction(
-        self, work: Callable[[AsyncConnection[Any]], Awaitable[Result]]
+        self, work: Callable[[AsyncConnection[Any]], Awaitable[Result]], *, is_short: bool = False
     ) -> Result:
-        """Do the work in one transaction, again where somebody else was in the way."""
+        """Do the work in one transaction, again where somebody else was in the way.
+
+        One that is short and all the same takes very long is taken for one that was abandoned.
+        """
         for attempt in range(1, TRIES_MAX):
             try:
-                return await self._transaction(work)
+                return await self._transaction(work, ABANDONED if is_short else ABANDONED_LONG)
             except _PASSING:
                 await asyncio.sleep(PAUSE_S * attempt)
         try:
-            return await self._transaction(work)
+            return await self._transaction(work, ABANDONED if is_short else ABANDONED_LONG)
         except _PASSING as why:
             raise StoreBusy(f"others are at the same rows: {why}") from why
 
     async def _transaction(
-        self, work: Callable[[AsyncConnection[Any]], Awaitable[Result]]
+        self, work: Callable[[AsyncConnection[Any]], Awaitable[Result]], bounds: bytes
     ) -> Result:
         connection = await self.ready()
         try:
-            await connection.execute(ABANDONED)
+            await connection.execute(bounds)
             result = await work(connection)
             await connection.commit()
         except BaseException as why:
@@ -112,7 +123,7 @@ class Session:
                 raise StoreBusy(f"a partition is not there: {why}") from why
             if isinstance(why, psycopg.errors.ReadOnlySqlTransaction):
                 raise StoreBusy(f"PostgreSQL takes no writes at the moment: {why}") from why
-            if isinstance(why, psycopg.errors.IdleInTransactionSessionTimeout):
+            if isinstance(why, _ENDED):
                 raise StoreBusy(f"we stood still for too long: {why}") from why
             raise
         return result

@@ -56,7 +56,7 @@ async def in_one_transaction(
         return _Done(applying.tally, done, bool(gate.stopped_because))
 
     try:
-        done = await session.transaction(partial(transaction, is_bold=is_bold))
+        done = await session.transaction(partial(transaction, is_bold=is_bold), is_short=is_bold)
     except TooBold:
         done = await session.transaction(partial(transaction, is_bold=False))
     session.learn(site, done.tally)
