@@ -7,13 +7,11 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
-from tests.mutants.running import Verdict
+from tests.mutants.running import Finding, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    from tests.mutants.running import Finding
 
 _HEAD: Final = """# Mutants
 
@@ -42,20 +40,30 @@ def is_good(findings: Sequence[Finding]) -> bool:
     return bool(findings) and all(each.verdict is Verdict.KILLED for each in findings)
 
 
-def keep(folder: Path, findings: Sequence[Finding], seconds: float) -> None:
-    """Write the report: ``REPORT.md`` and ``report.json``."""
+def keep(folder: Path, findings: Sequence[Finding], names: Sequence[str]) -> None:
+    """Write ``REPORT.md`` and ``report.json``: of each mutant of these names the last finding.
+
+    Of a run on some of them the others keep what is there; of one that is gone nothing stays.
+    """
+    last = {each.name: each for each in (*_kept(folder), *findings)}
+    found = [last[name] for name in names if name in last]
     rows = "".join(
         f"| {each.name} | `{each.file}` | {each.verdict} | {each.seconds:.1f} | {_cell(each)} |\n"
-        for each in findings
+        for each in found
     )
-    table = f"{_HEAD}{rows}\n{summary(findings, seconds)}\n"
-    (folder / "REPORT.md").write_text(table, encoding="utf-8")
-    document = {
-        "seconds": round(seconds, 1),
-        "mutants": [asdict(each) | {"seconds": round(each.seconds, 1)} for each in findings],
-    }
+    told = summary(found, sum(each.seconds for each in found))
+    missing = len(names) - len(found)
+    more = f"; {missing} were not tried" if missing else ""
+    (folder / "REPORT.md").write_text(f"{_HEAD}{rows}\n{told} of tests{more}\n", encoding="utf-8")
+    document = [asdict(each) | {"seconds": round(each.seconds, 1)} for each in found]
     text = json.dumps(document, indent=1, ensure_ascii=False)
     (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _kept(folder: Path) -> list[Finding]:
+    path = folder / "report.json"
+    listed = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    return [Finding(**each | {"verdict": Verdict(each["verdict"])}) for each in listed]
 
 
 def _cell(finding: Finding) -> str:

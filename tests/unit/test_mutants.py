@@ -62,6 +62,19 @@ def test_one_mutant_that_is_not_killed_fails_the_run():
     assert not report.is_good([])
 
 
+def test_the_report_keeps_the_last_finding_of_each_mutant_that_there_is(tmp_path):
+    def found(name: str, verdict: Verdict) -> Finding:
+        return Finding(name, "a.py", verdict, 1.0, "tests/test_a.py::test_b")
+
+    report.keep(tmp_path, [found(n, Verdict.SURVIVED) for n in ("a", "b", "c")], ["a", "b", "c"])
+    report.keep(tmp_path, [found("b", Verdict.KILLED)], ["a", "b", "d"])
+    text = (tmp_path / "REPORT.md").read_text()
+    assert "| a | `a.py` | SURVIVED |" in text
+    assert "| b | `a.py` | killed | 1.0 | `test_b` |" in text
+    assert "| c |" not in text
+    assert "2 mutants: 1 killed, 1 SURVIVED; 2 s of tests; 1 were not tried" in text
+
+
 # --- a small tree -------------------------------------------------------------------------------
 
 RULE = "def larger(a, b):\n    return max(a, b)\n"
