@@ -350,6 +350,7 @@ def _space(connection: sqlite3.Connection, store: Path) -> Space:
         free_bytes=disk.f_bavail * disk.f_frsize,
         disk_bytes=disk.f_blocks * disk.f_frsize,
         facts_refused=bool(connection.execute(_REFUSING).fetchone()[0]),
+        read_only=bool(disk.f_flag & os.ST_RDONLY),
     )
 
 
