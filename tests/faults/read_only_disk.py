@@ -13,15 +13,17 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+from edge.store import EdgeStore
 from tests.faults.cases import local_orders
-from tests.integration.import_world import Site
+from tests.integration.import_world import CATALOG, NOW_MS, Site
 from tests.integration.site_world import mes_sync, run
 from tests.integration.test_edge_agent import offline_agent, until
 
 
 async def look(folder: Path) -> dict[str, object]:
     """Write and drain, make the disk read-only and look, mend it and go on; tell all."""
-    site = Site.new(folder)
+    site = Site("F07", folder / "F07.db")  # made in its place: a copy would be refused
+    EdgeStore.open(site.store, CATALOG, site=site.name, now_ms=NOW_MS, host="test").close()
     told: dict[str, object] = {"before": await _write_and_drain(site, "A1")}
     _remount(folder, "ro")
     told["program"] = _refusal(site)
