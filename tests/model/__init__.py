@@ -2,14 +2,15 @@
 
 With every rule on, no run of any seed may break an invariant; with one rule off, some must: so
 neither a rule that nobody needs nor a check that can't fail goes unnoticed. The decisions on rows
-are those of the product (``sync.resolve``), everything around them is modelled.
+are those of the product (``sync.resolve``), everything around them is modelled: two sites with
+their agents, a broker that is trusted with nothing, the centre and its backups.
 
-Half done: of the first 2,000 seeds four still break an invariant, and of the rules only those in
-``test_model.NEEDED`` were seen to be needed. Restores and clones (``Breakage.of_a_restore``) are in
-the model, but runs with them still break invariants: partly by mistakes of the model, partly since
-the protocol has no answer yet (a copy with undrained writes counts a sum twice). They are left out
-unless asked for.
+It reads from the rules to the checks: ``rules`` (the switches), ``vocabulary`` (what is said),
+``drains``, ``fold`` and ``landing`` (a site), ``edge`` (its handshake), ``decisions``, ``feeds``,
+``parking`` and ``centre`` (the centre), ``restores`` and ``handshake`` (who went back, and what
+comes home), ``writers`` and ``breakage`` (what happens), ``ghosts`` (what was ever written) and
+``checks`` (the invariants). What it shows and what it leaves out stands in ``REPORT.md``.
 
-``python -m tests.model --runs 2000`` runs seeds, ``--off RULE`` shows what a rule is for, and
-``--seed N --trace`` replays a run, step by step; ``--restores`` adds those.
+``python -m tests.model --runs 2000 --restores`` runs seeds, ``--off RULE`` shows what a rule is
+for, and ``--seed N --trace`` replays a run step by step.
 """

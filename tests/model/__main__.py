@@ -10,7 +10,7 @@ import time
 
 import click
 
-from tests.model.campaign import Order, Report, campaign
+from tests.model.campaign import Order, Report, campaign, replay
 from tests.model.checks import Violation
 from tests.model.rules import Rule
 from tests.model.world import World
@@ -48,13 +48,6 @@ def main(
     if missed:
         click.echo(f"never met: {', '.join(missed)}")
     sys.exit(1 if report.broken or missed else 0)
-
-
-def replay(order: Order, seed: int) -> str:
-    """Return the command that shows a run step by step."""
-    off = "".join(f" --off {rule.name}" for rule in sorted(order.off, key=lambda r: r.name))
-    restores = " --restores" if order.restores else ""
-    return f"python -m tests.model --seed {seed}{restores}{off} --trace"
 
 
 def _trace(order: Order) -> int:

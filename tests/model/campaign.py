@@ -88,6 +88,13 @@ def run(order: Order) -> Report:
     return report
 
 
+def replay(order: Order, seed: int) -> str:
+    """Return the command that shows a run step by step."""
+    off = "".join(f" --off {rule.name}" for rule in sorted(order.off, key=lambda r: r.name))
+    restores = " --restores" if order.restores else ""
+    return f"python -m tests.model --seed {seed}{restores}{off} --trace"
+
+
 def campaign(order: Order, jobs: int) -> Iterator[Report]:
     """Run the seeds in some processes; yield what has come of them so far."""
     report = Report()

@@ -121,6 +121,7 @@ class Centre(Restores):
     def _skip(self, link: Link, change: Change) -> None:
         """Its effect came home already, or the record that it had none yet."""
         self.reach["included"] += 1
+        self._touch(change.key)  # a store that went back as well waits for it again
         record = self.book.records.get(f"{link.tx_id}/{change.key}")
         if record is not None and record.policy == "parked" and self.on(Rule.PARKED_HOME):
             self.reach["parked home"] += 1

@@ -2,73 +2,86 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
 
+from tests.model.campaign import Order, replay, run
 from tests.model.checks import Violation
 from tests.model.rules import Rule
 from tests.model.world import World
 
 SEEDS = 150
+#: Runs that may pass without a rule until one breaks an invariant.
+ENOUGH = 25
 #: Rules, and a seed whose run breaks an invariant without them; it is looked for from there on.
 NEEDED = {
-    Rule.FOLD_FIRST_OLD: 16,
-    Rule.TIMES_OF_TOUCH: 0,
-    Rule.WHOLE_TRANSACTIONS: 2,
+    Rule.FOLD_FIRST_OLD: 0,
+    Rule.TIMES_OF_TOUCH: 1,
+    Rule.WHOLE_TRANSACTIONS: 8,
     Rule.DRAIN_BEFORE_APPLY: 3,
     Rule.BASE_IS_DECIDED: 0,
+    Rule.TIME_OF_COLUMN: 67,
     Rule.FRESH_ID: 0,
-    Rule.KEEP_UNTIL_DECIDED: 8,
+    Rule.OWN_IS_SEEN: 3,
+    Rule.KEEP_UNTIL_DECIDED: 4,
     Rule.WATERMARK: 11,
-    Rule.SITE_BOUNDARY: 97,
+    Rule.SITE_BOUNDARY: 1,
     Rule.BASE_CHECK: 0,
     Rule.HISTORY: 0,
-    Rule.ID_ALONE: 4,
-    Rule.PARK: 2,
-    Rule.WAIT_FOR_PARENT: 5,
-    Rule.FENCE: 6,
+    Rule.ID_ALONE: 0,
+    Rule.HEADS_WITH_ACK: 0,
+    Rule.PARK: 1,
+    Rule.PARK_BEHIND: 33,
+    Rule.WAIT_FOR_PARENT: 3,
+    Rule.FENCE: 17,
     Rule.CHUNKS_WHOLE: 0,
-    Rule.CLAMP: 39,
+    Rule.CLAMP: 5,
     Rule.COMMIT_ORDER: 0,
     Rule.SHARE_LEAVES: 2,
-    Rule.FEED_CHAIN: 16,
-    Rule.CURSOR_WITH_EFFECT: 8,
+    Rule.FEED_CHAIN: 1,
+    Rule.CURSOR_WITH_EFFECT: 3,
     Rule.OVERLAY: 0,
-    Rule.SNAPSHOT_ACK: 164,
-    Rule.NOT_BACKWARDS: 2,
-    Rule.TAKE_MISSING: 16,
-    Rule.UNKNOWN_ASIDE: 6,
+    Rule.SNAPSHOT_ACK: 18,
+    Rule.NOT_BACKWARDS: 0,
+    Rule.TAKE_MISSING: 5,
+    Rule.UNKNOWN_ASIDE: 46,
 }
-MET = (
-    "apply", "skip", "gap", "chunked", "snapshot", "parked: poison", "parked: unique",
-    "parked: parent", "parked: behind", "parked: foreign", "retried",
-    *(f"policy: {name}" for name in (
-        "last_write", "central", "site", "sum", "max", "min", "lattice", "add_remove_set", "review",
-        "delete",
-    )),
-    *(f"outcome: {name}" for name in ("here", "central", "merged", "review", "kept")),
-)  # fmt: skip
+#: The same of rules that only a restore makes needed.
+NEEDED_BY_RESTORES = {
+    Rule.KEEP_UNTIL_SAFE: 20,
+    Rule.INSTANCE: 80,
+    Rule.NOTHING_IN_FLIGHT: 15,
+    Rule.NEW_EPOCH: 37,
+    Rule.FACTS_HOME: 83,
+    Rule.UNVERIFIED: 15,
+    Rule.SALVAGE: 8,
+    Rule.MERGED_AFTER: 112,
+}
 
 
-def test_no_run_breaks_an_invariant_and_the_runs_meet_every_policy_and_verdict():
-    reach: Counter[str] = Counter()
-    for seed in range(SEEDS):
-        world = World(seed)
-        try:
-            world.run()
-        except Violation as why:
-            trace = "\n".join(world.trace[-60:])
-            pytest.fail(f"python -m tests.model --seed {seed} --trace: {why}\n{trace}")
-        reach += world.centre.reach
-    assert [what for what in MET if not reach[what]] == []
+@pytest.mark.parametrize("restores", [False, True], ids=["no restores", "restores"])
+def test_no_run_breaks_an_invariant_and_the_runs_meet_every_policy_and_verdict(restores):
+    order = Order(0, SEEDS, restores=restores)
+    report = run(order)
+    assert {replay(order, seed): why for seed, why in report.broken.items()} == {}
+    # What needs two restores of one kind is too rare for so few runs.
+    rare = {"clone adopted", "salvage merged", "parked home", "known", "touch dropped"}
+    assert set(report.missed(order)) <= rare
 
 
 @pytest.mark.parametrize("rule", NEEDED, ids=lambda rule: rule.name)
 def test_without_a_rule_some_run_breaks_an_invariant(rule):
-    for seed in range(NEEDED[rule], NEEDED[rule] + SEEDS):
+    assert _breaks(rule, NEEDED[rule], restores=False)
+
+
+@pytest.mark.parametrize("rule", NEEDED_BY_RESTORES, ids=lambda rule: rule.name)
+def test_without_a_rule_some_run_with_restores_breaks_an_invariant(rule):
+    assert _breaks(rule, NEEDED_BY_RESTORES[rule], restores=True)
+
+
+def _breaks(rule: Rule, first: int, *, restores: bool) -> bool:
+    for seed in range(first, first + ENOUGH):
         try:
-            World(seed, frozenset({rule})).run()
+            World(seed, frozenset({rule}), restores=restores).run()
         except Violation:
-            return
-    pytest.fail(f"nothing breaks without {rule.name}")
+            return True
+    return False
