@@ -107,6 +107,17 @@ async def test_rows_written_while_it_is_spooled_come_with_the_feed_after_its_pos
     assert manifest["own"][0] > 0
 
 
+async def test_parents_come_before_their_children(centre):
+    await execute(
+        centre,
+        new_orders("SITE_001", "A"),
+        "INSERT INTO mes.job_orders (id, site_id, created_at, work_order_id, seq, segment_code)"
+        " SELECT uuidv7(), site_id, created_at, id, 1, 'X' FROM mes.work_orders",
+    )
+    tables = [block.table for block in await load(centre, await spool(centre, "SITE_001"))]
+    assert tables.index("work_orders") < tables.index("job_orders")
+
+
 async def test_what_commits_after_a_snapshot_has_begun_is_not_in_it(centre):
     await execute(centre, new_orders("SITE_001", "before"))
 

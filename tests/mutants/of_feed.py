@@ -144,7 +144,7 @@ OF_FEED: Final[tuple[Mutant, ...]] = (
         SNAPSHOT,
         "for table in self._catalog.parents_first():\n                async for",
         "for table in reversed(self._catalog.parents_first()):\n                async for",
-        SNAPSHOTS,
+        f"{SNAPSHOTS}::test_parents_come_before_their_children",
     ),
     of(
         "a site may follow the feed of another",
