@@ -29,10 +29,11 @@ def in_a_disk_of_its_own(folder, command: str, *given: str) -> subprocess.Comple
 @pytest.fixture
 def small(tmp_path):
     if not shutil.which("unshare") or in_a_disk_of_its_own(tmp_path, "true").returncode:
-        pytest.skip("this machine lets no ordinary user mount a disk of their own (unshare -rm)")
+        pytest.fail("this machine lets no ordinary user mount a disk of their own (unshare -rm)")
     return tmp_path
 
 
+@pytest.mark.system
 @pytest.mark.timeout(180)
 def test_a_full_disk_stops_facts_first_and_loses_nothing_that_was_accepted(small):
     done = in_a_disk_of_its_own(small, 'exec "$2" -m tests.faults.small_disk "$1"', sys.executable)

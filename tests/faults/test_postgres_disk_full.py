@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.postgres, pytest.mark.nats, pytest.mark.slow]
+pytestmark = [pytest.mark.postgres, pytest.mark.nats, pytest.mark.slow, pytest.mark.system]
 
 MB = 1 << 20
 #: What is left on the disk besides what stands there.
@@ -45,7 +45,7 @@ def on_a_disk_of_its_own(folder: Path, room_mb: int) -> Iterator[None]:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if mounted.returncode:
-        pytest.skip(f"only root may mount a small disk: {mounted.stderr.strip()}")
+        pytest.fail(f"only root may mount a small disk: {mounted.stderr.strip()}")
     try:
         subprocess.run(["cp", "-a", f"{kept}/.", str(folder)], check=True)
         shutil.rmtree(kept)

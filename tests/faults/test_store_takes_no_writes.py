@@ -43,6 +43,7 @@ def reasons(store) -> dict[str, dict[str, str]]:
     return {each["code"]: each for each in told["reasons"]}
 
 
+@pytest.mark.system
 def test_a_read_only_disk_is_named_by_agent_and_status_and_loses_nothing(small):
     done = in_a_disk_of_its_own(
         small, 'exec "$2" -m tests.faults.read_only_disk "$1"', sys.executable
