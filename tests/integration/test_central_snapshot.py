@@ -107,6 +107,17 @@ async def test_rows_written_while_it_is_spooled_come_with_the_feed_after_its_pos
     assert manifest["own"][0] > 0
 
 
+async def test_a_snapshot_says_what_of_its_site_is_decided_in_it(centre):
+    await execute(
+        centre,
+        "INSERT INTO sync.epoch (site, epoch, last_n, safe_n)"
+        f" VALUES ('SITE_001', '{EPOCH}', 4, 2), ('SITE_002', gen_random_uuid(), 9, 9)",
+    )
+    await spool(centre, "SITE_001")
+    ((manifest,),) = await fetch(centre, "SELECT manifest FROM sync.snapshot")
+    assert manifest["ack"] == [EPOCH, 4, 2]
+
+
 async def test_parents_come_before_their_children(centre):
     await execute(
         centre,

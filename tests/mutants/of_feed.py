@@ -137,7 +137,7 @@ OF_FEED: Final[tuple[Mutant, ...]] = (
         SNAPSHOT,
         '"ack": list(ack) if ack else None,',
         '"ack": None,',
-        SNAPSHOTS,
+        f"{SNAPSHOTS}::test_a_snapshot_says_what_of_its_site_is_decided_in_it",
     ),
     of(
         "a snapshot is not in the order of parents",
