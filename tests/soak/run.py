@@ -38,7 +38,7 @@ def times_of(seconds: float) -> Times:
         safe_s=max(20.0, seconds / 15),
         feed_s=max(90.0, seconds / 10),
         versions_s=max(60.0, seconds / 10),
-        history_s=max(60.0, seconds / 8),
+        history_s=max(180.0, seconds / 8),
     )
 
 
@@ -177,6 +177,7 @@ class Soak:
         system = self._system
         try:
             with psycopg.connect(system.url(), autocommit=True, connect_timeout=5) as centre:
+                self._read_records(centre)  # what is decided late may be forgotten before the end
                 for _ in range(2):
                     for site in system.sites:
                         if not system.store(site).exists():
