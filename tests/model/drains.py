@@ -32,6 +32,8 @@ class Drains:
         self.sent: dict[str, int] = {}
         #: The hello that was answered since the agent started; empty before.
         self.session = ""
+        #: Up to which order the history goes that began with a start of the centre.
+        self.ends: dict[str, int | None] = {}
 
     def on(self, rule: Rule) -> bool:
         """Return whether a rule is on."""

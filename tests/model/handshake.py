@@ -40,6 +40,7 @@ class Handshake:
             return
         if is_new or edge.session == "":
             edge.session = centre.sessions[site] = self.name("session")
+            edge.ends = centre.ends()
         if is_new or not self.up[site]:
             edge.sent = {e: c.last_n for (of, e), c in centre.book.chains.items() if of == site}
         file = edge.file

@@ -48,6 +48,10 @@ class Landing(Drains):
             file.starts.append(start)
 
     def _judge(self, entry: Entry) -> str:
+        if self.on(Rule.LOST_ENTRIES) and self.session:
+            end = self.ends.get(entry.start, 0)
+            if end is not None and entry.order > end:
+                return "lost"
         if entry.pos <= self.file.pos:
             return "skip"
         if self.on(Rule.FEED_CHAIN) and entry.pos > self.file.pos + 1:

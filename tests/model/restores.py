@@ -43,6 +43,12 @@ class Restores(Parking):
         chain = self.chain_of(site, hello.epoch)
         chain.lineage |= {epoch: fork for epoch, fork, _ in hello.lineage}
 
+    def ends(self) -> dict[str, int | None]:
+        """Return of each start up to which order its history is ours; None where it goes on."""
+        starts = self.book.starts
+        upto = [*(start.order for start in starts[1:]), None]
+        return {start.id: end for start, end in zip(starts, upto, strict=True)}
+
     # --- did we go back? ----------------------------------------------------------------------
 
     def lost(self, site: str, hello: Hello) -> bool:

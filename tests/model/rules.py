@@ -66,6 +66,7 @@ class Rule(Enum):
     # a centre that went back
     UNVERIFIED = "20: a centre that started takes nothing of a site before its hello"
     FURTHEST = "20: a hello tells of the furthest place of ours that anything was taken from"
+    LOST_ENTRIES = "20: what is still under way of the lost history is not taken after the hello"
     SALVAGE = "20: what only the edges still have comes home from them"
     INCLUDED = "20: and what it includes is not applied once more"
     MERGED_AFTER = "20: what a salvage merges has a version of its own, after the one that was lost"

@@ -55,6 +55,13 @@ NEEDED_BY_RESTORES = {
     Rule.UNVERIFIED: 15,
     Rule.SALVAGE: 8,
     Rule.MERGED_AFTER: 112,
+    Rule.BASE_IS_AN_ID: 201,
+    Rule.OWN_BY_LINEAGE: 214,
+    Rule.DROP_SENT: 223,
+    Rule.HELLO_FIRST: 245,
+    Rule.INCLUDED: 311,
+    Rule.FORGET_ORDERS: 478,
+    Rule.LOST_ENTRIES: 12551,
 }
 
 
