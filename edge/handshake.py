@@ -87,10 +87,9 @@ class Handshake:
         applied_n = int(answer["applied_n"])
         if welcome is Welcome.STOP:
             raise ForkedHistory(why)
-        if welcome is Welcome.LOST:
+        if welcome in (Welcome.LOST, Welcome.SHOW):
             self.met.clear()
-            await homecoming.bring_home(self.link, self.store, self.thread, self.site, answer)
-            return True
+            return await self._bring_home(answer, is_lost=welcome is Welcome.LOST)
         if await self._was_overtaken(said, applied_n):
             return False
         self.met.clear()
@@ -119,6 +118,17 @@ class Handshake:
         """Tell whether the centre only had more than a hello said because we sent it meanwhile."""
         position = await self.thread.run(self.store.position)
         return said.n < applied_n <= position.last_n and said.epoch == position.epoch
+
+    async def _bring_home(self, answer: dict[str, Any], *, is_lost: bool) -> bool:
+        """Show the centre what it may have lost; return whether it had."""
+        home = homecoming.Homecoming(self.link, self.store, self.thread, self.site, answer)
+        unknown = await home.show()
+        if unknown or is_lost:
+            await home.begin_anew(unknown)
+            return True
+        # All of it was decided since the server was started: it was started as it was.
+        await self.thread.run(self.store.meet, str(answer["life"]))
+        return False
 
     # --- the store went back ---------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from edge.lanes import StoreThread, now_ms
@@ -26,40 +27,53 @@ _WAIT_S = 60.0
 _LINKS_MAX = 5_000
 
 
-async def bring_home(
-    link: Link, store: EdgeStore, thread: StoreThread, site: str, answer: dict[str, Any]
-) -> None:
-    """Tell the centre what it decided and no longer knows, then follow it from the beginning.
+@dataclass(slots=True)
+class Homecoming:
+    """Tells the centre what it decided and may no longer know.
 
     Rows that the centre has already are left out by it, so all of it may be told again.
     """
-    why = str(answer["why"])
-    note(_log, "the centre went back", level=logging.WARNING, why=why)
-    said = await thread.run(store.hello)
-    life = await _ask(link, site, "life", {"lives": list(said.lives)})
-    lost = Lost(int(life["held_order"]), int(answer["applied_n"]))
-    rows, chunks = 0, store.tips(lost, now_ms())
-    while (blocks := await thread.run(next, chunks, None)) is not None:
-        rows += await _tell(link, site, str(life["life"]), blocks)
-    links, again = await thread.run(store.included, lost)
-    for start in range(0, len(links), _LINKS_MAX):
-        some = [list(each) for each in links[start : start + _LINKS_MAX]]
-        await _ask(link, site, "included", {"epoch": said.epoch, "links": some})
-    included_n, _, included_hash = links[-1] if links else (0, "", GENESIS)
-    before = await thread.run(store.before_first)
-    fields = said.fields()
-    await _ask(
-        link, site, "take_up",
-        {
-            "epoch": said.epoch, "included": [included_n, included_hash],
-            "lineage": fields["lineage"],
-            "before_first": [before.n, before.hash], "why": why, "rows": rows,
-            "again": again,
-        },
-    )  # fmt: skip
-    told = f"{why}: {rows} rows were brought home"
-    await thread.run(store.begin_anew, lost, told, now_ms())
-    note(_log, "brought home", level=logging.WARNING, rows=rows, included_n=included_n)
+
+    link: Link
+    store: EdgeStore
+    thread: StoreThread
+    site: str
+    #: The centre's answer to the hello.
+    answer: dict[str, Any]
+    _lost: Lost = field(default_factory=lambda: Lost(0, 0))
+
+    async def show(self) -> int:
+        """Tell of all rows whose decisions the centre may have lost; return how many it had."""
+        said = await self.thread.run(self.store.hello)
+        life = await _ask(self.link, self.site, "life", {"lives": list(said.lives)})
+        self._lost = Lost(int(life["held_order"]), int(self.answer["applied_n"]))
+        unknown, chunks = 0, self.store.tips(self._lost, now_ms())
+        while (blocks := await self.thread.run(next, chunks, None)) is not None:
+            unknown += await _tell(self.link, self.site, str(life["life"]), blocks)
+        return unknown
+
+    async def begin_anew(self, rows: int) -> None:
+        """Tell the rest, and follow the centre from the beginning."""
+        why, thread, store = str(self.answer["why"]), self.thread, self.store
+        note(_log, "the centre went back", level=logging.WARNING, why=why)
+        said = await thread.run(store.hello)
+        links, again = await thread.run(store.included, self._lost)
+        for start in range(0, len(links), _LINKS_MAX):
+            some = [list(each) for each in links[start : start + _LINKS_MAX]]
+            await _ask(self.link, self.site, "included", {"epoch": said.epoch, "links": some})
+        n, _, own = links[-1] if links else (0, "", GENESIS)
+        before = await thread.run(store.before_first)
+        await _ask(
+            self.link, self.site, "take_up",
+            {
+                "epoch": said.epoch, "included": [n, own], "lineage": said.fields()["lineage"],
+                "before_first": [before.n, before.hash], "why": why, "rows": rows,
+                "again": [list(each) for each in again],
+            },
+        )  # fmt: skip
+        told = f"{why}: {rows} rows were brought home"
+        await thread.run(store.begin_anew, self._lost, told, now_ms())
+        note(_log, "brought home", level=logging.WARNING, rows=rows, included_n=n)
 
 
 async def _tell(link: Link, site: str, life: str, blocks: Sequence[HeadBlock]) -> int:
@@ -68,7 +82,7 @@ async def _tell(link: Link, site: str, life: str, blocks: Sequence[HeadBlock]) -
     if len(chunk) > _CHUNK_BYTES_MAX and sum(map(len, blocks)) > 1:
         return sum([await _tell(link, site, life, half) for half in _halves(blocks)])
     counts = await _ask(link, site, "home", {"chunk": chunk, "life": life})
-    return int(counts["rows"])
+    return int(counts["rows"]) + int(counts["parked"])
 
 
 def _halves(blocks: Sequence[HeadBlock]) -> list[list[HeadBlock]]:

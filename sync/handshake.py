@@ -26,6 +26,7 @@ class Welcome(StrEnum):
     BEHIND = "behind"  #: the edge is an older copy of itself, or a new store: it begins a new epoch
     LOST = "lost"  #: the centre is an older copy of itself: the edge brings home what it knows
     TELL = "tell"  #: the server was started since: say hello with the highest order, too
+    SHOW = "show"  #: show which later decisions you know: they may be of this life of the server
     STOP = "stop"  #: a person has to look
 
 
@@ -203,6 +204,8 @@ def judge(site: str, said: Hello, known: Known) -> tuple[Welcome, str]:
         return Welcome.TELL, ""
     if why := _centre_went_back(site, said, known):
         return Welcome.LOST, why
+    if known.held_order is not None and (said.max_order or 0) > known.held_order:
+        return Welcome.SHOW, f"{site} knows of decisions since the server was started, or lost ones"
     why = _edge_went_back(site, said, known)
     return (Welcome.BEHIND if why else Welcome.OK), why
 
@@ -217,8 +220,6 @@ def _centre_went_back(site: str, said: Hello, known: Known) -> str:
     before = [known.chains.get(each.epoch) for each in said.lineage]
     if not all(each and each.is_closed for each in before):
         return f"the centre closed an epoch of {site} and no longer knows it"
-    if known.held_order is not None and (said.max_order or 0) > known.held_order:
-        return f"{site} knows of later decisions than the centre does"
     # What a store followed counts no more where it needs a snapshot.
     return "" if said.needs_snapshot else _feeds_went_back(site, said, known)
 

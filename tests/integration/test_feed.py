@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from central import feed
-from central.feed import PAGE_ROWS_MAX, Sequencer, entries_after, halves
-from shared.changes import SHARED, START, Fate, HeadBlock, Position
+from central.feed import PAGE_ROWS_MAX, Sequencer, entries_after
+from shared.changes import SHARED, START, Fate, Position
 from sync import codec, frames, protocol
 from sync.protocol import Verdict
 from tests.integration.apply_world import CREATED, open_world
@@ -391,17 +391,3 @@ async def test_whatever_the_order_of_writes_commits_and_steps_the_last_head_arri
         centre, "SELECT order_no, notes FROM mes.work_orders WHERE order_no = ANY(%s)", keys
     )
     assert last == dict(stored)
-
-
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=5))
-def test_halves_hold_all_rows_in_order_and_neither_is_empty(sizes):
-    blocks, number = [], 0
-    for size in sizes:
-        ids = [str(number + k) for k in range(size)]
-        number += size
-        blocks.append(HeadBlock("t", Fate.PUT, ("a",), ids, ids, ids, ids, [1] * size, [ids]))
-    first, second = halves(blocks)
-    assert [i for b in first + second for i in b.ids] == [str(k) for k in range(number)]
-    if number > 1:
-        assert first
-        assert second
