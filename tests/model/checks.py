@@ -48,11 +48,10 @@ class Checks:
 
     def judge(self, conflict: Conflict, key: Key) -> None:
         """Check that no older write won by its clock; a deletion has a time of its own."""
-        authors = (conflict.central_author, conflict.here_author)
         if str(conflict.policy) != "last_write" or any(k == key for k, _, _ in self.deleted):
             return
-        if self.went_back and any(each is None or each.site == "lost" for each in authors):
-            return  # nobody knows how old it is: what came home is as old as the restore
+        if self.went_back:
+            return  # what came home is as old as the restore: nobody knows better
         for column in conflict.columns:
             here, there = conflict.here.get(column), conflict.central.get(column)
             won = conflict.result.get(column)

@@ -32,7 +32,7 @@ class Edge(Landing):
             places.append(file.top)
         return Hello(
             self.session, file.epoch, lineage, file.last_n, dict(file.acked), tuple(places),
-            tuple(file.starts), dict(file.chain),
+            dict(file.starts) if self.on(Rule.FURTHEST) else {}, dict(file.chain),
         )  # fmt: skip
 
     def begin_epoch(self, epoch: str, told: Closed) -> list[Touch]:
@@ -55,7 +55,7 @@ class Edge(Landing):
             tx_id = link.tx_id if self.on(Rule.KEEP_TX_IDS) else self._name("tx")
             self._append(tx_id, link.schema, link.offset, link.changes)
         self.drain()
-        self.meet(told.start, told.place)
+        self.meet(told.start, told.order, told.place)
         for head in told.heads:
             self.land(head, told.ack)
         if self.on(Rule.FACTS_HOME):

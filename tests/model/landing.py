@@ -32,7 +32,7 @@ class Landing(Drains):
             return "crash"
         if self.on(Rule.DRAIN_BEFORE_APPLY):
             self.drain()
-        self.meet(entry.start, (entry.pos, entry.hash))
+        self.meet(entry.start, entry.order, (entry.pos, entry.hash))
         for head in entry.heads:
             self.land(head, entry.ack)
         file.records |= {record.name: record for record in entry.records}
@@ -40,12 +40,11 @@ class Landing(Drains):
         file.pos, file.pos_hash = entry.pos, entry.hash
         return "apply"
 
-    def meet(self, start: str, place: Place) -> None:
+    def meet(self, start: str, order: int, place: Place) -> None:
         """Note what something was taken from, so that a hello can tell."""
         file = self.file
         file.top = max(file.top, place, key=lambda each: each[0])
-        if start not in file.starts:
-            file.starts.append(start)
+        file.starts[start] = max(order, file.starts.get(start, 0))
 
     def _judge(self, entry: Entry) -> str:
         if self.on(Rule.LOST_ENTRIES) and self.session:
@@ -152,15 +151,17 @@ class Landing(Drains):
         file = self.file
         file.loading, file.loaded = snapshot, 0
         place = (snapshot.pos, snapshot.hash)
-        self.meet(snapshot.start, place)
+        self.meet(snapshot.start, snapshot.order, place)
         if not snapshot.anew:
             return
+        # It knows of nothing that the centre does not know: what it met of a lost past is told.
+        file.starts = {snapshot.start: snapshot.order}
         # The centre went back: what came home is there, and the rest of its past is none.
         file.pos, file.pos_hash = file.top = place
         decided = {epoch: n for epoch, n, _ in snapshot.ack}
         file.acked = {epoch: min(n, decided.get(epoch, 0)) for epoch, n in file.acked.items()}
         if not any(head.stale for head in file.heads.values()):
-            file.met_before = [start for start in file.starts if start != snapshot.start]
+            file.met_before = {s: n for s, n in file.starts.items() if s != snapshot.start}
         if self.on(Rule.FORGET_ORDERS):
             file.heads = {key: replace(head, stale=True) for key, head in file.heads.items()}
 

@@ -12,7 +12,7 @@ from tests.model.book import Book, Chain, Known, Row, Start
 from tests.model.decisions import made
 from tests.model.parking import Parking
 from tests.model.rules import Rule
-from tests.model.vocabulary import TABLES, Closed, Fate, Head, Hello, Key, Place
+from tests.model.vocabulary import TABLES, Closed, Fate, Head, Hello, Key, Place, Record
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -59,6 +59,11 @@ class Restores(Parking):
                 return True
             mine, theirs = chain.hashes.get(n), hello.chain.get((epoch, n))
             if epoch == hello.epoch and mine and theirs and mine != theirs:
+                return True
+        ends = self.ends()
+        for start, order in hello.starts.items():
+            end = ends.get(start, 0)
+            if end is not None and order > end:
                 return True
         return any(self._is_strange(site, place) for place in hello.places)
 
@@ -117,7 +122,9 @@ class Restores(Parking):
         closed = chain.last_n if chain.closed is None else chain.closed
         feed = self.book.feeds[site]
         place, start = (feed.pos, feed.hash), self.book.starts[-1].id
-        return Closed(fork, closed, told, tuple(heads), facts, self._ack(site), place, start)
+        return Closed(
+            fork, closed, told, tuple(heads), facts, self._ack(site), place, start, self.book.order
+        )  # fmt: skip
 
     # --- what comes home ----------------------------------------------------------------------
 
@@ -160,7 +167,7 @@ class Restores(Parking):
             if chain.last_n < link.n <= chain.home_n:
                 self.remember(link)
 
-    def _forked_at(self, met: list[str]) -> Start:
+    def _forked_at(self, met: Mapping[str, int]) -> Start:
         """Return the start after which we have another history than the one that a site has met."""
         starts = self.book.starts
         common = [k for k, start in enumerate(starts) if start.id in met]
@@ -182,7 +189,11 @@ class Restores(Parking):
         before = start.rows.setdefault(key, replace(row, sent=set()))
         order, base = start.tips.get(key, (start.order, before.values))
         if head.order <= order:
+            if key in start.tips:  # of another history than what came home before
+                self._tell_lost(key, head.values)
             return
+        if key in start.tips:
+            self._tell_lost(key, row.values)
         self.reach["salvage"] += 1
         head = self._all_of(head, aside)
         start.tips[key] = (head.order, head.values)
@@ -196,6 +207,12 @@ class Restores(Parking):
             self._put(key, whole, lost)
         if newer:
             self._merge(head, was, newer, write)
+
+    def _tell_lost(self, key: Key, values: Values | None) -> None:
+        """Keep what came home and does not stand, since two lost histories had the row."""
+        if values:
+            name = self._name("record")
+            self._tell_record(Record(name, key, "lost head", "central", tuple(values.items())))
 
     def _merge(self, head: Head, was: Row, newer: list[Known], write: Write) -> None:
         """Put what was written since we went back onto a row that came home."""

@@ -207,8 +207,8 @@ class Hello:
     acked: Mapping[str, int]
     #: Places of the centre's feed that something was taken from.
     places: tuple[Place, ...]
-    #: Starts of the centre that it has met.
-    starts: tuple[str, ...]
+    #: Starts of the centre that it has met, and the highest order of each.
+    starts: Mapping[str, int]
     chain: Mapping[tuple[str, int], str]
 
 
@@ -237,6 +237,7 @@ class Closed:
     #: What it was taken from, as of an entry.
     place: Place
     start: str
+    order: int
 
 
 def members(text: Value) -> set[str]:
