@@ -138,6 +138,8 @@ class Book:
     number: int = 0
     passed: int = 0
     aside: dict[Key, Values] = field(default_factory=dict)
+    #: When they were written.
+    aside_at: dict[Key, int] = field(default_factory=dict)
     #: Every start of PostgreSQL: after it another history of ours may have begun.
     starts: list[Start] = field(default_factory=list)
     #: Deletions were forgotten.

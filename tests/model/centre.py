@@ -183,7 +183,7 @@ class Centre(Restores):
             if row is None or row.values is None:
                 self._tell_late(key, values)
                 continue
-            author = Author(CENTRE, None, 0, False)
+            author = Author(CENTRE, None, book.aside_at.get(key, 0), False)
             write = Write(Op.UPDATE, "", row.version, values, {}, author)
             done = Resolution(values)
             self._put(key, done, Known(0, made(key, self._name("version"), write, done)))

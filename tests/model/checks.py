@@ -216,6 +216,8 @@ class Checks:
         book = world.centre.book
         apart = {item.change.key for item in book.parked.values()}
         lost = {w.key for w in self.written if w.destroyed}
+        if self.went_back:  # what is gone may have come home with a head all the same
+            lost |= {key for key, commit, _ in self.counted if commit in self.gone}
         totals: dict[Key, int] = {}
         for key, commit, change in self.counted:
             if commit not in self.gone:

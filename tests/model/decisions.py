@@ -92,6 +92,9 @@ class Decisions:
     def _write(self, link: Link, change: Change, now: int) -> Write:
         new = self._known_columns(change.key, change.new)
         at, clamped = self._moment(link, change.at, now)
+        if len(new) < len(change.new):
+            late = [t for c, t in change.times.items() if c in ADDED]
+            self.book.aside_at[change.key] = max(self._moment(link, t, now).at_ms for t in late)
         times: ColumnTimes = ()
         if self.on(Rule.TIME_OF_COLUMN) and change.op is not Op.DELETE:
             moments = {c: self._moment(link, change.times.get(c, change.at), now) for c in new}

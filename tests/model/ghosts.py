@@ -129,7 +129,7 @@ class Ghosts(Checks):
                 self.carried.setdefault(commit, set()).add(links[-1].tx_id)
         for each in self.written:
             if each.commit in commits:
-                each.honest = each.skew + edge.file.offset == 0
+                each.honest &= each.skew + edge.file.offset == 0
 
     # --- who still knows ----------------------------------------------------------------------
 

@@ -198,10 +198,12 @@ class Landing(Drains):
         if head is None and not self._decided(key, snapshot.ack):
             return
         if head is None or head.stale or head.order <= snapshot.order:
+            if head is not None and head.values is None:
+                self.land(replace(head, order=snapshot.order, stale=False), snapshot.ack)
+                return
+            order = 0 if head is None or head.stale else head.order
             version = head.version if head else ""
-            gone = head is not None and head.values is None
-            fate = head.fate if head and gone else Fate.MISSING
-            self.land(Head(key, None, version, snapshot.order, fate), snapshot.ack)
+            self.land(Head(key, None, version, order, Fate.MISSING), snapshot.ack)
 
     def values_of(self, key: Key) -> Values | None:
         """Return a row as the centre decided it, by what is known here."""

@@ -188,11 +188,12 @@ class Restores(Parking):
         row = book.rows.get(key) or Row()
         before = start.rows.setdefault(key, replace(row, sent=set()))
         order, base = start.tips.get(key, (start.order, before.values))
+        came_home = key in start.tips or any(each.lost for each in known)
         if head.order <= order:
-            if key in start.tips:  # of another history than what came home before
+            if came_home:  # of another history than this one
                 self._tell_lost(key, head.values)
             return
-        if key in start.tips:
+        if came_home:
             self._tell_lost(key, row.values)
         self.reach["salvage"] += 1
         head = self._all_of(head, aside)
