@@ -197,16 +197,23 @@ async def _connection(
         yield connection
 
 
+#: What the broker says of a stream or durable that is not there.
+_NOT_FOUND = 404
+
+
 async def _waiting(link: Link, site: str) -> int:
-    """Return how many messages of a site the broker holds for the ingest; 0 without a stream."""
+    """Return how many messages of a site the broker holds for the ingest; -1 where it can't tell.
+
+    0 without a stream.
+    """
     try:
         answer = json.loads(
             await link.request(f"$JS.API.CONSUMER.INFO.{up_stream(site)}.{APPLY}", b"")
         )
     except Transient:
-        return 0
+        return -1
     if "error" in answer:
-        return 0
+        return 0 if answer["error"].get("code") == _NOT_FOUND else -1
     waiting = int(answer["num_pending"]) + int(answer["num_ack_pending"])
     metrics.BACKLOG.labels(site).set(waiting)
     return waiting

@@ -77,6 +77,7 @@ class Control:
             "life": self._handshake.life,
             "home": self._handshake.home,
             "included": self._handshake.included,
+            "again": self._handshake.again,
             "take_up": self._handshake.take_up,
             "feed": self._feed,
             "snapshot": self._snapshot,

@@ -79,7 +79,7 @@ class Handshake:
             "applied_hash": chain.last.hash,
             "included": [chain.included.n, chain.included.hash],
             "safe_n": safe_n,
-            "waiting": waiting,
+            "waiting": max(0, waiting),
             "ends": [known.own.end.n, known.shared.end.n],
             "schema": self.catalog.version,
             "life": now.id,
@@ -93,7 +93,7 @@ class Handshake:
 
     async def close(self, site: str, asked: Fields) -> Fields:
         """Close the epoch of a store that went back; nothing of it may be under way any more."""
-        if waiting := await self.waiting(site):
+        if waiting := await self.waiting(site):  # below zero: the broker does not tell
             return {"wait": waiting}
         fork = epochs.Fork(
             site, str(asked["epoch"]), int(asked["n"]), asked["hash"], str(asked["next"])
@@ -127,13 +127,21 @@ class Handshake:
         """Take in some rows that the site knows of our lost history; return how many."""
         blocks = codec.decode_chunk(bytes(asked["chunk"]))
         async with self.pool.connection() as connection:
+            verified = await _one(connection, "SELECT sync.is_verified(%s)", [site])
+            only_own = bool(verified and verified[0])
             store = CentralStore(connection, self.catalog)
-            return dict(await store.take_home(site, str(asked["life"]), blocks))
+            return dict(await store.take_home(site, str(asked["life"]), blocks, only_own=only_own))
 
     async def included(self, site: str, asked: Fields) -> Fields:
         """Note transactions of the site whose rows came home with the others."""
         async with self.pool.connection() as connection:
             await epochs.include(connection, site, str(asked["epoch"]), asked["links"])
+        return {}
+
+    async def again(self, site: str, asked: Fields) -> Fields:
+        """Note rows of these transactions that had not taken effect in them."""
+        async with self.pool.connection() as connection:
+            await epochs.try_again(connection, site, asked["rows"])
         return {}
 
     async def take_up(self, site: str, asked: Fields) -> Fields:
@@ -144,8 +152,6 @@ class Handshake:
         )  # fmt: skip
         async with self.pool.connection() as connection:
             missing = await epochs.take_up(connection, known, str(asked["why"]))
-            await epochs.try_again(connection, site, asked["again"])
-            await _verify(connection, site)
         note(
             _log, "history came home", level=logging.WARNING, site=site, rows=asked["rows"],
             included_n=known.included.n, missing=missing,

@@ -182,6 +182,7 @@ _SHAPES: Final[Mapping[str, Mapping[str, tuple[Fits, bool]]]] = {
     },
     "home": {"chunk": (_bytes, True), "life": (_uuid, True)},
     "included": {"epoch": _EPOCH, "links": (_list_of(_link), True)},
+    "again": {"rows": (_list_of(_row), True)},
     "take_up": {
         "epoch": _EPOCH,
         "included": (_position, True),
@@ -189,7 +190,6 @@ _SHAPES: Final[Mapping[str, Mapping[str, tuple[Fits, bool]]]] = {
         "lineage": (_list_of(_closure), True),
         "why": (_text, True),
         "rows": _N,
-        "again": (_list_of(_row), True),
     },
     "feed": {"scope": (_text, True), "after": _N, "offset": (_number, False)},
     "snapshot": {"id": (_or_none(_uuid), False)},

@@ -60,8 +60,8 @@ async def release(connection: AsyncConnection[Any], site: str) -> str:
             raise NotStopped(f"site {site} is not stopped; see `mes-central status {site}`")
         await connection.execute(
             """UPDATE sync.site SET stopped_because = NULL, instance = NULL, claimed_by = NULL,
-                      claimed_at = NULL, lease_holder = NULL, lease_token = lease_token + 1,
-                      lease_until = '-infinity' WHERE site = %s""",
+                      claimed_at = NULL, released_at = now(), lease_holder = NULL,
+                      lease_token = lease_token + 1, lease_until = '-infinity' WHERE site = %s""",
             [site],
         )
     return str(row[0])

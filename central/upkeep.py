@@ -96,12 +96,12 @@ WHERE f.scope = o.scope AND f.pos = o.pos"""
 # Remembered twice as long as entries: a late copy of a transaction must still be known.
 _APPLIED: Final = """
 DELETE FROM sync.applied AS a USING (
-    SELECT o.tx_id FROM sync.epoch AS e CROSS JOIN LATERAL (
-        SELECT tx_id, applied_at FROM sync.applied
+    SELECT o.tx_id, o.epoch FROM sync.epoch AS e CROSS JOIN LATERAL (
+        SELECT tx_id, epoch, applied_at FROM sync.applied
         WHERE site = e.site AND epoch = e.epoch AND n < least(e.safe_n, e.last_n)
         ORDER BY n LIMIT %(slice)s) AS o
     WHERE o.applied_at < now() - 2 * %(days)s * interval '1 day') AS o
-WHERE a.tx_id = o.tx_id"""
+WHERE a.tx_id = o.tx_id AND a.epoch = o.epoch"""
 
 # Parts that nobody will ask for again: their transaction came whole another way, or never can.
 _PARTS: Final = """

@@ -91,7 +91,7 @@ class Agent:
         #: Where the feeds stood at the last hello, if that was not their end.
         self._stood_at: tuple[int, int] | None = None
         self._up = UpLane(store, self._thread, self._reading, settings.site)
-        self._down = DownLane(store, self._thread, link, settings.site)
+        self._down = DownLane(store, self._thread, link, settings.site, self._met)
         self._handshake = Handshake(
             settings.site, store, self._thread, link, {"version": VERSION}, self._met
         )
@@ -238,7 +238,9 @@ class Agent:
     async def _catch_up_and_follow(self) -> None:
         self._behind.clear()
         if await self._needs_snapshot():
-            await load_snapshot(self._link, self._store, self._thread, self._settings.site)
+            await load_snapshot(
+                self._link, self._store, self._thread, self._settings.site, self._met
+            )
         await self._down.ask_again()
         self._news.set()
         tasks = [asyncio.create_task(each) for each in (self._follow(), self._behind.wait())]

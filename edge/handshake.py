@@ -30,6 +30,8 @@ _log = logging.getLogger(__name__)
 
 #: Pause before the centre is asked again for what is still under way.
 _WAIT_S = 0.3
+#: To close an epoch the centre may have to look through all versions.
+_ANSWER_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,9 @@ class Handshake:
     async def _bring_home(self, answer: dict[str, Any], *, is_lost: bool) -> bool:
         """Show the centre what it may have lost; return whether it had."""
         home = homecoming.Homecoming(self.link, self.store, self.thread, self.site, answer)
-        unknown = await home.show()
+        unknown = await home.show(whole=is_lost)
+        if unknown and not is_lost:
+            unknown += await home.show(whole=True)
         if unknown or is_lost:
             await home.begin_anew(unknown)
             return True
@@ -170,4 +174,6 @@ class Handshake:
 
     async def _ask(self, verb: str, fields: dict[str, Any]) -> dict[str, Any]:
         asked = codec.encode_control(fields)
-        return codec.decode_control(await self.link.request(f"ctl.{self.site}.{verb}", asked))
+        return codec.decode_control(
+            await self.link.request(f"ctl.{self.site}.{verb}", asked, timeout_s=_ANSWER_S)
+        )

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 #: What a question may hold; the broker takes 1 MiB.
 _CHUNK_BYTES_MAX = 700 << 10
 _WAIT_S = 60.0
-_LINKS_MAX = 5_000
+_LINKS_MAX = 4_000
 
 
 @dataclass(slots=True)
@@ -42,11 +42,17 @@ class Homecoming:
     answer: dict[str, Any]
     _lost: Lost = field(default_factory=lambda: Lost(0, 0))
 
-    async def show(self) -> int:
-        """Tell of all rows whose decisions the centre may have lost; return how many it had."""
+    async def show(self, *, whole: bool) -> int:
+        """Tell of rows whose decisions the centre may have lost; return how many it had.
+
+        ``whole`` where it is known to have lost something.
+        """
+        applied_n = int(self.answer["applied_n"])
+        if whole:
+            await self.thread.run(self.store.owe_from, applied_n)
         said = await self.thread.run(self.store.hello)
         life = await _ask(self.link, self.site, "life", {"lives": list(said.lives)})
-        self._lost = Lost(int(life["held_order"]), int(self.answer["applied_n"]))
+        self._lost = Lost(int(life["held_order"]), applied_n, whole)
         unknown, chunks = 0, self.store.tips(self._lost, now_ms())
         while (blocks := await self.thread.run(next, chunks, None)) is not None:
             unknown += await _tell(self.link, self.site, str(life["life"]), blocks)
@@ -61,6 +67,9 @@ class Homecoming:
         for start in range(0, len(links), _LINKS_MAX):
             some = [list(each) for each in links[start : start + _LINKS_MAX]]
             await _ask(self.link, self.site, "included", {"epoch": said.epoch, "links": some})
+        for start in range(0, len(again), _LINKS_MAX):
+            rows_again = [list(each) for each in again[start : start + _LINKS_MAX]]
+            await _ask(self.link, self.site, "again", {"rows": rows_again})
         n, _, own = links[-1] if links else (0, "", GENESIS)
         before = await thread.run(store.before_first)
         await _ask(
@@ -68,7 +77,6 @@ class Homecoming:
             {
                 "epoch": said.epoch, "included": [n, own], "lineage": said.fields()["lineage"],
                 "before_first": [before.n, before.hash], "why": why, "rows": rows,
-                "again": [list(each) for each in again],
             },
         )  # fmt: skip
         told = f"{why}: {rows} rows were brought home"

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge import metrics
@@ -102,6 +102,12 @@ class UpLane:
         self._after, self._next = (n, 1 << 40), ()
 
 
+def _set() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
 @dataclass(slots=True)
 class DownLane:
     """The feeds, as the pump sees them."""
@@ -110,6 +116,8 @@ class DownLane:
     thread: StoreThread
     link: Link
     site: str
+    #: Set while both ends agree: what comes at another time is applied later.
+    agreed: asyncio.Event = field(default_factory=_set)
     #: The last transaction of ours that was decided when we last looked.
     _acked_n: int | None = None
 
@@ -137,6 +145,7 @@ class DownLane:
         Raises ForkedHistory with the reason where the centre's feed has another history.
         """
         started = time.perf_counter()
+        await self.agreed.wait()
         outcome, acked = await self.thread.run(self._apply, entries)
         metrics.APPLY_SECONDS.labels(self.site).observe(time.perf_counter() - started)
         metrics.ROWS.labels(self.site, "down").inc(outcome.rows)

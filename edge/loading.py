@@ -26,8 +26,13 @@ _NOT_YET_S = 0.05
 _CHUNK_WAIT_MAX_S = 60.0
 
 
-async def load_snapshot(link: Link, store: EdgeStore, thread: StoreThread, site: str) -> None:
-    """Bring the store to the centre's state of now; go on with a load that is under way."""
+async def load_snapshot(
+    link: Link, store: EdgeStore, thread: StoreThread, site: str, agreed: asyncio.Event
+) -> None:
+    """Bring the store to the centre's state of now; go on with a load that is under way.
+
+    Nothing is applied but while both ends have ``agreed``.
+    """
     state = await thread.run(store.snapshot_state)
     asked = {"id": state.id} if state is not None else {}
     answer = await _ask(link, f"ctl.{site}.snapshot", asked)
@@ -46,6 +51,7 @@ async def load_snapshot(link: Link, store: EdgeStore, thread: StoreThread, site:
             chunk = await fetches.pop(k)
             if chunk is None:
                 break
+            await agreed.wait()
             rows += await thread.run(store.apply_chunk, k, codec.decode_chunk(chunk), now_ms())
             await asyncio.sleep(BREATH_S)
             k += 1

@@ -6,7 +6,11 @@ ALTER TABLE sync.epoch
     ADD COLUMN included_hash bytea  NOT NULL DEFAULT decode(repeat('00', 32), 'hex');
 
 -- Clock of the drain: whatever its site drained later than the fork was made by a store that is no more.
-ALTER TABLE sync.applied ADD COLUMN hlc bigint NOT NULL DEFAULT 0;
+-- One that moved to a new epoch has a link in each: so the next fork is found, too.
+ALTER TABLE sync.applied
+    ADD COLUMN hlc bigint NOT NULL DEFAULT 0,
+    DROP CONSTRAINT applied_pkey,
+    ADD PRIMARY KEY (tx_id, epoch);
 
 -- Made by a store of which its site went back to an older copy: nobody there has seen it.
 ALTER TABLE sync.version ADD COLUMN lost boolean NOT NULL DEFAULT false;
@@ -16,7 +20,8 @@ ALTER TABLE sync.version ADD COLUMN lost boolean NOT NULL DEFAULT false;
 ALTER TABLE sync.site
     DROP COLUMN verified,
     ADD COLUMN claimed_by text,            -- another store that said hello for the site, and was sent away
-    ADD COLUMN claimed_at timestamptz;
+    ADD COLUMN claimed_at timestamptz,
+    ADD COLUMN released_at timestamptz;    -- a person has looked: what was before counts no more
 CREATE UNLOGGED TABLE sync.verified (
     site        text        PRIMARY KEY,
     started_at  timestamptz NOT NULL DEFAULT pg_postmaster_start_time()

@@ -7,6 +7,7 @@ SELECT s.lease_holder, s.lease_token, s.stopped_because,
        EXISTS (SELECT FROM sync.extra AS e WHERE e.site_id = s.site),
        to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
        sync.is_verified(s.site),
+       EXISTS (SELECT FROM sync.included AS i WHERE i.site = s.site),
        set_config('lock_timeout', '500ms', true)
 FROM sync.site AS s
 WHERE s.site = %(site)s

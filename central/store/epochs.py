@@ -127,15 +127,17 @@ async def _check(connection: AsyncConnection[Any], fork: Fork, old: dict[str, An
             " put it aside and begin with a new one (docs/restores.md)"
         )
     cursor = await connection.execute(
-        """SELECT count(*) FROM sync.restore WHERE site = %s AND who = 'edge'
-           AND at > now() - interval '1 hour'""",
+        """SELECT count(*) FROM sync.restore AS r JOIN sync.site AS s USING (site)
+           WHERE r.site = %s AND r.who = 'edge' AND r.at > now() - interval '1 hour'
+             AND r.at > coalesce(s.released_at, '-infinity')""",
         [fork.site],
     )
     row = await cursor.fetchone()
     if row and row[0] >= _CLOSURES_MAX:
         raise ForkedHistory(
             f"the store of {fork.site} went back {row[0]} times within an hour: two stores seem to"
-            f" take turns; stop one of them, then run `mes-central sites release {fork.site}`"
+            f" take turns; stop one, run `mes-central sites release {fork.site}`, and at the other"
+            " `mes-edge moved`"
         )
 
 
@@ -238,7 +240,12 @@ async def take_up(connection: AsyncConnection[Any], known: Known, why: str) -> i
                    VALUES (%s, %s, 0, clock_timestamp())""",
                 [known.site, closure.epoch],
             )
-        await close_chain(connection, known.site, closure)
+        elif epochs[closure.epoch]["closed_at_n"] is None:
+            await close_chain(connection, known.site, closure)
+    told = {known.epoch, *(closure.epoch for closure in known.lineage)}
+    for epoch, each in epochs.items():  # of a store that is no more
+        if epoch not in told and each["closed_at_n"] is None:
+            await close_chain(connection, known.site, Closure(epoch, 0, each["last_n"]))
     if known.epoch not in epochs:
         await _open(connection, known.site, known.epoch)
     last_n: int = epochs.get(known.epoch, {"last_n": 0})["last_n"]

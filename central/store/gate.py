@@ -68,7 +68,9 @@ async def open_gate(
         tx_ids = frozenset(row[0] for row in await applied.fetchall())
     if known is None:
         raise WrongSite(f"site {site} is not registered; run `mes-central sites add {site}`")
-    holder, token, stopped, epochs, is_waiting, has_extras, now, is_verified, _ = known
+    holder, token, stopped, epochs, is_waiting, has_extras, now, is_verified, has_included, _ = (
+        known
+    )
     if (holder, token) != (lease.holder, lease.token):
         raise LeaseLost(f"{holder or 'nobody'} has {site} by now")
     if held is None:
@@ -76,8 +78,8 @@ async def open_gate(
             await connection.execute(fixed("open_epoch"), given)
         # Where there are some by now, another worker may just have opened this one.
         held = await (await connection.execute(fixed("lock_epoch"), given)).fetchone()
-    n, own, closed, included_n = held or (START.n, START.hash, None, 0)
-    included = await _included(connection, given) if run[0].n <= included_n else frozenset()
+    n, own, closed = held or (START.n, START.hash, None)
+    included = await _included(connection, given) if has_included else frozenset()
     return Gate(
         Position(n, bytes(own)), closed, included, stopped, held is not None, is_verified,
         tx_ids, is_waiting, has_extras, now,

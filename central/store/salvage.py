@@ -11,19 +11,19 @@ here; the rows go through the same groups as what sites send.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from central.canonical import column_expressions
+from central.canonical import sites_of
 from central.partitions import Partition
 from central.store.changeset import Origin, Rows
 from central.store.finish import finish_alone
 from central.store.groups import apply_group
+from central.store.held import Standing, Tips, known_of, standing_of
 from central.store.literals import array
 from central.store.lives import life_of
 from central.store.parking import park
-from central.store.statements import target
 from shared.catalog import Kind
 from shared.changes import SHARED, ChangeBlock, Fate, HeadBlock, Op
 from shared.errors import MalformedMessage
@@ -40,20 +40,8 @@ if TYPE_CHECKING:
     from shared.changes import Value
 
 
-@dataclass(slots=True)
-class _Standing:
-    """A row as the centre has it."""
-
-    #: The version that the backup held, and whether that was a deletion; None where it held none.
-    base: str | None = None
-    was_deleted: bool = False
-    #: The row's values as the backup had them, as far as is known; None where there was no row.
-    values: Mapping[str, Value] | None = None
-    created_at: str = ""
-
-
 async def take_home(
-    session: Session, site: str, life: str, blocks: Iterable[HeadBlock]
+    session: Session, site: str, life: str, blocks: Iterable[HeadBlock], *, only_own: bool = False
 ) -> dict[str, int]:
     """Take in tips that a site knows, those that are known already left out; return the counts.
 
@@ -68,10 +56,10 @@ async def take_home(
         table = session.catalog.table(told.table)
         block = told if told.fate is Fate.PUT else await _named(session, site, told)
         for owner in sorted(set(block.sites)):
-            if not _has_say(table, site, owner):
+            if not _has_say(table, site, owner, block.fate) or (only_own and owner != site):
                 continue
             places = [row for row, each in enumerate(block.sites) if each == owner]
-            done = await _take(session, _Tips(table, site, owner, block, places, since))
+            done = await _take(session, Tips(table, site, owner, block, places, since))
             counts = {name: counts[name] + done[name] for name in counts}
     return counts
 
@@ -83,9 +71,15 @@ async def _life(life: str, connection: AsyncConnection[Any]) -> Life:
     return found
 
 
-def _has_say(table: Table, site: str, owner: str) -> bool:
-    """Return whether a row is one that the site gets: else it can't know it."""
-    return owner in (site, SHARED) or bool(owner and table.share != ("site_id",))
+def _has_say(table: Table, site: str, owner: str, fate: Fate) -> bool:
+    """Return whether a site may tell of a row: of its own, and of what it gets of others.
+
+    Never that one of others is gone: it may only have left the share.
+    """
+    if owner == site:
+        return True
+    shared = owner == SHARED or bool(owner and table.share != ("site_id",))
+    return shared and fate is Fate.PUT
 
 
 async def _named(session: Session, site: str, block: HeadBlock) -> HeadBlock:
@@ -106,23 +100,7 @@ async def _named(session: Session, site: str, block: HeadBlock) -> HeadBlock:
     return replace(block, sites=[owner for owner, _ in named], created=[at for _, at in named])
 
 
-@dataclass(slots=True)
-class _Tips:
-    """Rows of one table and owner, as a site knows them."""
-
-    table: Table
-    #: Who tells, and whose rows they are.
-    site: str
-    owner: str
-    block: HeadBlock
-    places: list[int]
-    life: Life
-
-    def of(self, column: Sequence[Any]) -> list[Any]:
-        return [column[place] for place in self.places]
-
-
-async def _take(session: Session, tips: _Tips) -> dict[str, int]:
+async def _take(session: Session, tips: Tips) -> dict[str, int]:
     table = tips.table
     if table.partitioned:
         months = {created[:7] for created in tips.of(tips.block.created)}
@@ -147,10 +125,12 @@ async def _take(session: Session, tips: _Tips) -> dict[str, int]:
     return counts
 
 
-_NOW: Final = b"""SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
+#: As in ``read_site``: who waits for a lock is we, not a program of the centre.
+_NOW: Final = b"""SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+    set_config('lock_timeout', '500ms', true)"""
 
 
-async def _note_overruled(applying: Applying, tips: _Tips, pieces: Sequence[Rows]) -> None:
+async def _note_overruled(applying: Applying, tips: Tips, pieces: Sequence[Rows]) -> None:
     """Note the versions of tips that don't stand alone: before all that was written since.
 
     What the site wrote on top of one is then known to have seen it, and nothing later.
@@ -176,7 +156,7 @@ async def _note_overruled(applying: Applying, tips: _Tips, pieces: Sequence[Rows
         )  # fmt: skip
 
 
-async def _mark(applying: Applying, tips: _Tips) -> None:
+async def _mark(applying: Applying, tips: Tips) -> None:
     """Mark the versions that came home, but for the site's own: nobody else had seen them."""
     foreign = [
         version
@@ -200,10 +180,10 @@ async def _mark(applying: Applying, tips: _Tips) -> None:
 # --- from tips to writes ---------------------------------------------------------------------
 
 
-async def _rows(applying: Applying, tips: _Tips) -> list[Rows]:
+async def _rows(applying: Applying, tips: Tips) -> list[Rows]:
     """Return the tips that are not known yet as writes, by operation and columns."""
-    found = await _standing(applying, tips)
-    known = await _known(applying, tips)
+    found = await standing_of(applying, tips)
+    known = await known_of(applying, tips) | _not_shared(tips, found)
     groups: dict[tuple[Op, tuple[str, ...]], list[tuple[int, dict[str, Value]]]] = defaultdict(list)
     names = [name for name in tips.block.columns if name in tips.table.names]
     at = {name: tips.block.columns.index(name) for name in names}
@@ -216,15 +196,40 @@ async def _rows(applying: Applying, tips: _Tips) -> list[Rows]:
             if tips.block.fate is Fate.PUT
             else None
         )
-        decided = _write(found[row_id], new)
+        decided = _write(found[row_id], _of_others(tips, new) if tips.owner != tips.site else new)
         if decided is not None:
             op, columns = decided
             groups[op, columns].append((place, new or {}))
     return [_as_rows(tips, op, columns, some, found) for (op, columns), some in groups.items()]
 
 
+def _not_shared(tips: Tips, found: Mapping[str, Standing]) -> set[str]:
+    """Return the rows of another site that this one does not get, as they stand or as it tells."""
+    if tips.owner in (tips.site, SHARED):
+        return set()
+    table, at = tips.table, {name: place for place, name in enumerate(tips.block.columns)}
+    others = set()
+    for place in tips.places:
+        row_id = tips.block.ids[place]
+        held = found[row_id].values
+        values = [
+            tips.block.new[at[name]][place]
+            if held is None and name in at
+            else (held or {}).get(name)
+            for name in table.names
+        ]
+        if not {tips.site, SHARED} & sites_of(table, values, tips.owner):
+            others.add(row_id)
+    return others
+
+
+def _of_others(tips: Tips, new: Mapping[str, Value] | None) -> dict[str, Value] | None:
+    """Return what a site may tell of a row of others that stands: not who gets it."""
+    return None if new is None else {c: v for c, v in new.items() if c not in tips.table.share}
+
+
 def _write(
-    standing: _Standing, new: Mapping[str, Value] | None
+    standing: Standing, new: Mapping[str, Value] | None
 ) -> tuple[Op, tuple[str, ...]] | None:
     """Return what brings a row from what the backup held to its tip; None where nothing does."""
     if new is None:
@@ -236,8 +241,8 @@ def _write(
 
 
 def _as_rows(
-    tips: _Tips, op: Op, columns: tuple[str, ...],
-    some: Sequence[tuple[int, dict[str, Value]]], found: Mapping[str, _Standing],
+    tips: Tips, op: Op, columns: tuple[str, ...],
+    some: Sequence[tuple[int, dict[str, Value]]], found: Mapping[str, Standing],
 ) -> Rows:  # fmt: skip
     block, count = tips.block, len(some)
     ids = [block.ids[place] for place, _ in some]
@@ -277,104 +282,3 @@ def _as_rows(
 
 #: A tip is of no transaction of a site's.
 _NOBODY: Final = "00000000-0000-0000-0000-000000000000"
-
-
-# --- what the backup held --------------------------------------------------------------------
-
-
-async def _known(applying: Applying, tips: _Tips) -> set[str]:
-    """Return the rows whose version the centre knows: it is in what stands, or was overruled."""
-    cursor = await applying.connection.execute(
-        b"""SELECT DISTINCT k.id::text FROM unnest(%(ids)s::uuid[], %(versions)s::uuid[])
-                AS k (id, version)
-            JOIN sync.version AS v ON v.site_id = %(site)s AND v.table_no = %(table_no)s
-                AND v.id = k.id AND v.version = k.version""",
-        _given(applying, tips) | {"versions": array(Kind.UUID, tips.of(tips.block.version))},
-    )
-    return {each for (each,) in await cursor.fetchall()}
-
-
-def _given(applying: Applying, tips: _Tips) -> dict[str, Any]:
-    return {
-        "site": applying.site,
-        "table_no": applying.no(tips.table),
-        "ids": array(Kind.UUID, tips.of(tips.block.ids)),
-        "order": tips.life.order_here,
-    }
-
-
-async def _standing(applying: Applying, tips: _Tips) -> dict[str, _Standing]:
-    """Hold the heads of the rows, and return them as the backup held them."""
-    found = {each: _Standing() for each in tips.of(tips.block.ids)}
-    cursor = await applying.connection.execute(
-        b"""SELECT h.id::text, b.version::text, b.op = 'D',
-                   to_char(h.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
-            FROM (SELECT * FROM sync.head WHERE site_id = %(site)s AND table_no = %(table_no)s
-                  AND id = ANY(%(ids)s::uuid[]) ORDER BY id FOR UPDATE) AS h
-            LEFT JOIN LATERAL (
-                SELECT version, op FROM sync.version AS v
-                WHERE v.site_id = h.site_id AND v.table_no = h.table_no AND v.id = h.id
-                  AND v.ord <= %(order)s ORDER BY v.ord DESC LIMIT 1) AS b ON true""",
-        _given(applying, tips),
-    )
-    for each, base, was_deleted, created in await cursor.fetchall():
-        found[each] = _Standing(base, bool(was_deleted), None, created)
-    held = {
-        each: standing.created_at
-        for each, standing in found.items()
-        if standing.base is not None and not standing.was_deleted
-    }
-    for each, values in await _values(applying, tips.table, held):
-        found[each].values = values
-    for each, replaced in await _replaced(applying, tips):
-        if each in held:
-            found[each].values = {**(found[each].values or {}), **replaced}
-    return found
-
-
-async def _values(
-    applying: Applying, table: Table, created: Mapping[str, str]
-) -> list[tuple[str, dict[str, Value]]]:
-    if not created:
-        return []
-    into = f"mes.{table.name}" if applying.site == SHARED else target(
-        table, applying.site, (each[:7] for each in created.values())
-    )  # fmt: skip
-    listed = column_expressions(table.columns)
-    text = (
-        f"SELECT t.id::text, {listed} FROM unnest(%(ids)s::uuid[], %(created)s::timestamptz[])"
-        f" AS k (id, created_at) JOIN {into} AS t"
-        " ON t.site_id = %(site)s AND t.created_at = k.created_at AND t.id = k.id"
-    )
-    cursor = await applying.connection.execute(
-        text.encode(),
-        {
-            "site": applying.site, "ids": array(Kind.UUID, list(created)),
-            "created": array(Kind.TIMESTAMP, list(created.values())),
-        },
-    )  # fmt: skip
-    return [
-        (each, dict(zip(table.names, values, strict=True)))
-        for each, *values in await cursor.fetchall()
-    ]
-
-
-async def _replaced(applying: Applying, tips: _Tips) -> list[tuple[str, dict[str, Value]]]:
-    """Return what clients of the centre have written over since: what the backup had there."""
-    names, table = tips.table.names, tips.table
-    listed = column_expressions(table.columns, "r")
-    text = (
-        "SELECT v.id::text, ARRAY(SELECT jsonb_object_keys(v.replaced)), "
-        f"{listed} FROM sync.version AS v"
-        f" CROSS JOIN LATERAL jsonb_populate_record(NULL::mes.{table.name}, v.replaced) AS r"
-        " WHERE v.site_id = %(site)s AND v.table_no = %(table_no)s AND v.id = ANY(%(ids)s::uuid[])"
-        " AND v.ord > %(order)s AND v.replaced IS NOT NULL ORDER BY v.id, v.ord DESC"
-    )
-    cursor = await applying.connection.execute(text.encode(), _given(applying, tips))
-    # The earliest comes last: what it replaced is what the backup had.
-    found: dict[str, dict[str, Value]] = defaultdict(dict)
-    for each, keys, *values in await cursor.fetchall():
-        found[each] |= {
-            name: value for name, value in zip(names, values, strict=True) if name in keys
-        }
-    return list(found.items())

@@ -109,6 +109,11 @@ class EdgeStore:
         """Go on in a new epoch: the store went back to an older copy of itself."""
         return epochs.begin(self.opened, closed, now_ms=now_ms, drained=self._drained(now_ms))
 
+    def owe_from(self, applied_n: int) -> None:
+        """Let go of nothing that the centre lacks, whatever it had called safe."""
+        with writing(self.opened.connection):
+            homecoming.owe_from(self.opened.connection, applied_n)
+
     def tips(self, lost: homecoming.Lost, now_ms: int) -> Iterator[list[HeadBlock]]:
         """Give what the store knows of a history that the centre lost."""
         return homecoming.tips(self.opened, lost, self._drained(now_ms))

@@ -115,6 +115,7 @@ def begin(opened: Opened, closed: Closed, *, now_ms: int, drained: DrainedFirst)
             _move(connection, closed, begun)
             _remember(connection, closed.closure, now_ms)
         connection.execute("UPDATE _sync_site SET hlc = max(hlc, ?)", (closed.hlc,))
+        connection.execute("DELETE FROM _sync_snapshot")  # it lacks what came after the copy
         snapshot.want(connection, "the store went back to an older copy of itself", now_ms)
         position.note(connection, "MES-RESTORED", _told(closed, begun), now_ms)
         for each in begun.samples:

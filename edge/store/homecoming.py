@@ -44,6 +44,9 @@ class Lost:
     max_order: int
     #: The last of our transactions that it holds.
     applied_n: int
+    #: It is known to have lost something: then rows of ours without an order are told, too, since
+    #: their transactions may not be kept any more.
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,11 @@ def tips(opened: Opened, lost: Lost, drained: DrainedFirst) -> Iterator[list[Hea
             if not page:
                 break
             after = page[-1][0]
+
+
+def owe_from(connection: sqlite3.Connection, applied_n: int) -> None:
+    """Let go of nothing that the centre lacks, whatever it called safe. Inside a transaction."""
+    connection.execute("UPDATE _sync_site SET safe_n = min(safe_n, ?)", (applied_n,))
 
 
 def included(opened: Opened, lost: Lost) -> tuple[list[_Link], list[tuple[str, str, str]]]:
@@ -162,11 +170,11 @@ def _page(opened: Opened, table: Table, lost: Lost, after: str) -> Sequence[tupl
            LEFT JOIN _sync_out o ON o.tx_id = r.version AND o.part = 0
                AND o.epoch = (SELECT epoch FROM _sync_site) AND o.n > :applied_n
            WHERE r.table_no = :table_no AND r.id > :after
-             AND (o.n IS NOT NULL OR r.ord > :max_order)
+             AND (o.n IS NOT NULL OR r.ord > :max_order OR :whole AND r.ord = 0)
            ORDER BY r.id LIMIT :some""",
         {
             "table_no": opened.numbers[table.name], "after": after, "some": ROWS_MAX,
-            "max_order": lost.max_order, "applied_n": lost.applied_n,
+            "max_order": lost.max_order, "applied_n": lost.applied_n, "whole": lost.whole,
         },
     ).fetchall()  # fmt: skip
 

@@ -55,6 +55,12 @@ class Restorable:
         await self.world.stop_centre()
         put_back(self.server, backup)
 
+    async def come_home(self) -> None:
+        """Start the centre's processes, and wait until a site has brought home what it knows."""
+        await self.world.start_centre()
+        # Feeds may end where those of the lost time did: positions alone tell nothing.
+        await self.world.eventually(lambda: restores(self), timeout_s=30)
+
     async def plan(self, text: str) -> None:
         await execute(self.world.url, text)
 
@@ -98,7 +104,7 @@ async def test_what_sites_wrote_since_the_backup_comes_again_and_counts_once(pla
     await plant.restore(backup)
     assert await world.central("SELECT order_no FROM mes.work_orders") == [("A1",)]
     edge.write(local_orders("A3"))
-    await world.start_centre()
+    await plant.come_home()
     await world.settle(60)
     found = dict(await world.central("SELECT order_no, notes FROM mes.work_orders"))
     assert found == {"A1": "since the backup", "A2": None, "A3": None, "B1": None}
@@ -123,7 +129,7 @@ async def test_what_was_written_at_the_centre_alone_is_salvaged_from_the_sites_t
     edge.write(note("P3", "built on what only the lost centre had"))
     await world.settle()
     await plant.restore(backup)
-    await world.start_centre()
+    await plant.come_home()
     await world.settle(60)
     wanted = {"P1": "by the planner", "P3": "built on what only the lost centre had"}
     assert notes(edge) == wanted
@@ -147,7 +153,7 @@ async def test_a_write_at_the_restored_centre_meets_what_came_home_by_policy(pla
         await life_now(connection)
     await plant.plan(note("P1", "after the restore", "mes."))
     await plant.plan(note("P2", "another column", "mes."))
-    await world.start_centre()
+    await plant.come_home()
     await world.settle(60)
     ((here, there),) = await world.central(
         "SELECT here_value, central_value FROM mes.sync_conflicts"
@@ -174,7 +180,7 @@ async def test_conflicts_decided_in_the_lost_time_are_still_on_record(plant):
     shown = notes(edge)
     await plant.restore(backup)
     assert await world.central("SELECT count(*) FROM mes.sync_conflicts") == [(0,)]
-    await world.start_centre()
+    await plant.come_home()
     await world.settle(60)
     after = await world.central("SELECT id, here_value, central_value FROM mes.sync_conflicts")
     assert after == before
@@ -193,7 +199,7 @@ async def test_a_row_parked_in_the_lost_time_is_parked_again_and_can_be_retried(
     ((ticket, state, reason),) = before = await world.central(parked)
     assert (state, reason) == ("parked", "key_taken")
     await plant.restore(backup)
-    await world.start_centre()
+    await plant.come_home()
     await world.settle_counts(60)
     assert await world.central(parked) == before
     assert await world.central("SELECT ticket::text FROM sync.waiting") == [(ticket,)]
@@ -223,7 +229,7 @@ async def test_the_centre_goes_back_while_a_site_is_on_a_new_epoch(plant):
     edge.write(local_orders("A4"))
     await world.settle()
     await plant.restore(backup)
-    await world.start_centre()
+    await plant.come_home()
     await world.settle(60)
     assert set(notes(edge)) == {"A1", "A2", "A3", "A4"}
     edge.write(local_orders("A5"))
@@ -265,7 +271,7 @@ async def test_a_copy_of_the_files_of_a_server_that_was_shut_down_is_noticed_too
     edge.write(local_orders("A2"))
     await world.settle()
     await plant.restore(backup)
-    await world.start_centre()
+    await plant.come_home()
     await world.settle(60)
     assert set(notes(edge)) == {"A1", "A2"}
     assert (SITE,) in await restores(plant)

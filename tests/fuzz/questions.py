@@ -28,8 +28,9 @@ RIGHT: Final[dict[str, dict[str, Any]]] = {
     "included": {"epoch": ID, "links": [[2, ID, HASH]]},
     "take_up": {
         "epoch": ID, "included": [2, HASH], "before_first": [0, HASH], "lineage": [], "why": "lost",
-        "rows": 0, "again": [[ID, "work_orders", ID]],
+        "rows": 0,
     },
+    "again": {"rows": [[ID, "work_orders", ID]]},
     "feed": {"scope": "SITE_001", "after": 0, "offset": 0},
     "snapshot": {"id": None},
     "chunk": {"id": ID, "k": 0, "offset": 0},

@@ -55,7 +55,8 @@ def plant(tmp_path):
 @pytest.fixture
 async def load(link, plant):
     """Load from a centre that the test makes."""
-    thread, serving = StoreThread(), []
+    thread, serving, agreed = StoreThread(), [], asyncio.Event()
+    agreed.set()
 
     async def load(centre: Centre) -> None:
         while serving:
@@ -64,7 +65,7 @@ async def load(link, plant):
         async with asyncio.timeout(10):
             while True:
                 try:
-                    return await loading.load_snapshot(link, plant.store, thread, SITE)
+                    return await loading.load_snapshot(link, plant.store, thread, SITE, agreed)
                 except NoResponder as why:
                     if "does not come" in str(why):
                         raise

@@ -174,8 +174,8 @@ class Site:
         """Load a snapshot, or go on with one."""
         if self.has_met:
             link: Any = self.broker
-            thread = self.agent._thread
-            await self._until_apart(load_snapshot(link, self.store, thread, self.name))
+            thread, met = self.agent._thread, self.agent._met
+            await self._until_apart(load_snapshot(link, self.store, thread, self.name, met))
 
     async def obey(self) -> None:
         """Do what the centre's orders ask for."""
