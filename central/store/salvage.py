@@ -204,8 +204,8 @@ async def _rows(applying: Applying, tips: Tips) -> list[Rows]:
 
 
 def _not_shared(tips: Tips, found: Mapping[str, Standing]) -> set[str]:
-    """Return the rows of another site that this one does not get, as they stand or as it tells."""
-    if tips.owner in (tips.site, SHARED):
+    """Return the rows of others that this site does not get, as they stand or as it tells."""
+    if tips.owner == tips.site or tips.table.share == ("site_id",):
         return set()
     table, at = tips.table, {name: place for place, name in enumerate(tips.block.columns)}
     others = set()

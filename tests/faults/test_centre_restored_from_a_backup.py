@@ -381,3 +381,23 @@ async def test_a_site_that_goes_back_before_it_has_sent_again_overwrites_nothing
     assert "was used" in str(here)
     assert "came home" in str(there)
     assert set(notes(edge)) == {"A1", "A2"}
+
+
+async def test_rows_whose_transactions_were_pruned_come_home_as_rows(plant):
+    world, edge = plant.world, plant.edge
+    edge.write(local_orders("A1"))
+    await world.settle()
+    backup = await plant.backup()
+    edge.write(local_orders("A2"), note("A1", "since the backup"))
+    await world.settle()
+    await edge.stop()
+    edge.write("DELETE FROM _sync_out")  # as when a backup that nobody marked counts for safe
+    await edge.start()
+    await plant.restore(backup)
+    await plant.come_home()
+    await world.settle(60)
+    wanted = {"A1": "since the backup", "A2": None}
+    assert notes(edge) == wanted
+    assert dict(await world.central("SELECT order_no, notes FROM mes.work_orders")) == wanted
+    edge.write(local_orders("A3"))
+    await world.settle()
