@@ -17,7 +17,7 @@ from shared.errors import ForkedHistory, SyncError
 from sync.handshake import Closed, Closure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from psycopg import AsyncConnection
 
@@ -233,19 +233,7 @@ async def take_up(connection: AsyncConnection[Any], known: Known, why: str) -> i
     were safe, and no backup that was marked held them.
     """
     epochs = {each["epoch"]: each for each in await _hold(connection, known.site)}
-    for closure in known.lineage:
-        if closure.epoch not in epochs:
-            await connection.execute(
-                """INSERT INTO sync.epoch (site, epoch, closed_at_n, opened_at)
-                   VALUES (%s, %s, 0, clock_timestamp())""",
-                [known.site, closure.epoch],
-            )
-        elif epochs[closure.epoch]["closed_at_n"] is None:
-            await close_chain(connection, known.site, closure)
-    told = {known.epoch, *(closure.epoch for closure in known.lineage)}
-    for epoch, each in epochs.items():  # of a store that is no more
-        if epoch not in told and each["closed_at_n"] is None:
-            await close_chain(connection, known.site, Closure(epoch, 0, each["last_n"]))
+    await _close_others(connection, known, epochs)
     if known.epoch not in epochs:
         await _open(connection, known.site, known.epoch)
     last_n: int = epochs.get(known.epoch, {"last_n": 0})["last_n"]
@@ -268,6 +256,25 @@ async def take_up(connection: AsyncConnection[Any], known: Known, why: str) -> i
         [known.site, why, json.dumps(found)],
     )
     return missing
+
+
+async def _close_others(
+    connection: AsyncConnection[Any], known: Known, epochs: Mapping[str, dict[str, Any]]
+) -> None:
+    """Close every epoch of the site but the one that it is in, as it says or as we have it."""
+    for closure in known.lineage:
+        if closure.epoch not in epochs:
+            await connection.execute(
+                """INSERT INTO sync.epoch (site, epoch, closed_at_n, opened_at)
+                   VALUES (%s, %s, 0, clock_timestamp())""",
+                [known.site, closure.epoch],
+            )
+        elif epochs[closure.epoch]["closed_at_n"] is None:
+            await close_chain(connection, known.site, closure)
+    told = {known.epoch, *(closure.epoch for closure in known.lineage)}
+    for epoch, each in epochs.items():  # of a store that is no more
+        if epoch not in told and each["closed_at_n"] is None:
+            await close_chain(connection, known.site, Closure(epoch, 0, each["last_n"]))
 
 
 async def include(
