@@ -32,7 +32,7 @@ MET: Final = (
 )  # fmt: skip
 #: And what one with restores has to meet beside it.
 MET_WITH_RESTORES: Final = (
-    "fork found", "new epoch", "touch dropped", "known", "resync", "salvage",
+    "fork found", "new epoch", "touch dropped", "resync", "salvage",
     "salvage merged", "included", "parked home", "site restored", "centre restored",
     "clone adopted",
 )  # fmt: skip

@@ -52,7 +52,8 @@ NEEDED_BY_RESTORES = {
     Rule.NOTHING_IN_FLIGHT: 15,
     Rule.NEW_EPOCH: 37,
     Rule.FACTS_HOME: 83,
-    Rule.UNVERIFIED: 15,
+    Rule.UNVERIFIED: 48,
+    Rule.FURTHEST: 586,
     Rule.SALVAGE: 8,
     Rule.MERGED_AFTER: 112,
     Rule.BASE_IS_AN_ID: 201,
@@ -71,7 +72,7 @@ def test_no_run_breaks_an_invariant_and_the_runs_meet_every_policy_and_verdict(r
     report = run(order)
     assert {replay(order, seed): why for seed, why in report.broken.items()} == {}
     # What needs two restores of one kind is too rare for so few runs.
-    rare = {"clone adopted", "salvage merged", "parked home", "known", "touch dropped"}
+    rare = {"clone adopted", "salvage merged", "parked home", "touch dropped"}
     assert set(report.missed(order)) <= rare
 
 
