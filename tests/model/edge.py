@@ -58,6 +58,7 @@ class Edge(Landing):
         self.meet(told.start, told.order, told.place)
         for head in told.heads:
             self.land(head, told.ack)
+        file.records |= {record.name: record for record in told.records}
         if self.on(Rule.FACTS_HOME):
             file.facts |= {k: v for k, v in told.facts.items() if k not in file.dropped}
         return dropped

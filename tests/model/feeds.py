@@ -121,6 +121,10 @@ class Feeds(Decisions):
             return None
         return some
 
+    def records_for(self, site: str) -> tuple[Record, ...]:
+        """Return the history as far as it goes to a site."""
+        return tuple(r for r in self.book.records.values() if r.to in (site, "all"))
+
     def snapshot(self, site: str, *, anew: bool) -> Snapshot:
         """Return the site's share as it stands."""
         self.sequence_all()
@@ -132,7 +136,7 @@ class Feeds(Decisions):
             and (head := self._head_for(site, key))
             and head.values is not None
         ]
-        own = tuple(r for r in self.book.records.values() if r.to in (site, "all"))
+        own = self.records_for(site)
         ack = self._ack(site)
         start = self.book.starts[-1].id
         order = self.book.order

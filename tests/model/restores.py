@@ -123,7 +123,8 @@ class Restores(Parking):
         feed = self.book.feeds[site]
         place, start = (feed.pos, feed.hash), self.book.starts[-1].id
         return Closed(
-            fork, closed, told, tuple(heads), facts, self._ack(site), place, start, self.book.order
+            fork, closed, told, tuple(heads), facts, self.records_for(site), self._ack(site),
+            place, start, self.book.order,
         )  # fmt: skip
 
     # --- what comes home ----------------------------------------------------------------------

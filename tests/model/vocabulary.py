@@ -233,6 +233,7 @@ class Closed:
     sent: Mapping[Key, list[tuple[int, ...]]]
     heads: tuple[Head, ...]
     facts: Mapping[str, Values]
+    records: tuple[Record, ...]
     ack: Ack
     #: What it was taken from, as of an entry.
     place: Place

@@ -270,8 +270,7 @@ class World(Writers, Breakage, Handshake):
             self.note(f"{site} entry {entry.pos}: {verdict}")
             if verdict == "crash":
                 return
-            if self.went_back and edge.session != self.centre.sessions.get(site):
-                self.ghosts.recount(self)  # of the lost history still: it may let go of a row
+            self._may_have_let_go(edge)
             if edge is self.edges[site]:
                 self.down[site].remove(entry)
             if verdict == "gap":
@@ -282,6 +281,12 @@ class World(Writers, Breakage, Handshake):
         if self.may_work(edge):
             self.drain_whole(edge)
             edge.load_some(rows)
+            self._may_have_let_go(edge)
+
+    def _may_have_let_go(self, edge: Edge) -> None:
+        """Note what nobody has any more where an agent followed a lost history still."""
+        if self.went_back and edge.session != self.centre.sessions.get(edge.file.site):
+            self.ghosts.recount(self)
 
     def drain_whole(self, edge: Edge) -> None:
         """Drain all, as an apply does first."""
