@@ -222,6 +222,7 @@ class World(Writers, Breakage, Handshake):
         if not self.may_work(edge):
             return
         for link in edge.to_send():
+            self.ghosts.unpromised.discard(link.tx_id)
             self.up[edge.file.site].append(link.stored(self.now, edge.session))
 
     def ingest(self, site: str) -> None:
@@ -234,8 +235,8 @@ class World(Writers, Breakage, Handshake):
         verdict = self.centre.receive(link, self.now, stale)
         self.note(f"{site} {link.epoch} n {link.n}/{link.part} {link.tx_id}: {verdict}")
         edge = self.edges[site]
-        if verdict in ("gap", "fork") and link.tx_id not in {u.tx_id for u in edge.file.outbox}:
-            self.ghosts.unpromised.add(link.tx_id)  # what came before it is lost: it can't be taken
+        if verdict in ("gap", "fork"):
+            self.ghosts.unpromised.add(link.tx_id)  # it has to be sent again, if it still can be
             self.ghosts.recount(self)
         if verdict == "gap":
             self._send_again(edge)
