@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import sqlite3
 import struct
 from datetime import UTC, date, datetime
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
@@ -82,17 +84,20 @@ def in_words(key, values):
 
 @pytest.fixture(scope="module")
 def centre(postgres_url):
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(
-            "DROP SCHEMA IF EXISTS mes CASCADE; CREATE SCHEMA mes; CREATE SCHEMA IF NOT EXISTS sync"
-        )
-        connection.execute(
-            "CREATE OR REPLACE FUNCTION sync.is_set(text) RETURNS boolean RETURN true"
-        )
+    """A database of its own: that of the session is what each test's centre is copied from."""
+    name = f"mes_forms_{secrets.token_hex(6)}"
+    own = urlunsplit(urlsplit(postgres_url)._replace(path=f"/{name}"))
+    admin = urlunsplit(urlsplit(postgres_url)._replace(path="/postgres"))
+    with psycopg.connect(admin, autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+    with psycopg.connect(own, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA mes; CREATE SCHEMA sync")
+        connection.execute("CREATE FUNCTION sync.is_set(text) RETURNS boolean RETURN true")
         for statement in create_statements(TABLE):
             connection.execute(statement)
         yield connection
-        connection.execute("DROP SCHEMA mes CASCADE; DROP SCHEMA sync CASCADE")
+    with psycopg.connect(admin, autocommit=True) as server:
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="module")
