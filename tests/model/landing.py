@@ -173,6 +173,8 @@ class Landing(Drains):
             return
         if self.on(Rule.DRAIN_BEFORE_APPLY):
             self.drain()
+        # Records go first: a head whose history is not here must not be told to come from here.
+        file.records |= {record.name: record for record in snapshot.records}
         for head in snapshot.heads[file.loaded : file.loaded + rows]:
             self.land(head, snapshot.ack if self.on(Rule.SNAPSHOT_ACK) else ())
         file.loaded += rows
@@ -185,7 +187,6 @@ class Landing(Drains):
         if self.on(Rule.TAKE_MISSING):
             for key in [key for key in self.rows() if key not in held]:
                 self._take_away(key, snapshot)
-        file.records |= {record.name: record for record in snapshot.records}
         if self.on(Rule.SNAPSHOT_ACK):
             self._settle(snapshot.ack, snapshot.order)
         if snapshot.pos >= file.pos:
