@@ -12,7 +12,7 @@ from tests.model.book import Known, Row
 from tests.model.decisions import made
 from tests.model.restores import Restores
 from tests.model.rules import Rule
-from tests.model.vocabulary import ADDED, TABLES, Change, Key, Link, Record, Values
+from tests.model.vocabulary import ADDED, TABLES, Change, Key, Link, Values
 
 if TYPE_CHECKING:
     from tests.model.book import Chain
@@ -129,13 +129,7 @@ class Centre(Restores):
         row = self.book.rows.get(change.key)
         if row is None or row.values is None:
             # What we had kept of columns that we did not have yet is lost with our past.
-            self._tell_late(change.key, {c: v for c, v in change.new.items() if c in ADDED})
-
-    def _tell_late(self, key: Key, values: Values) -> None:
-        """Keep the values of new columns that came for a row that is gone."""
-        if values:
-            name = self._name("record")
-            self._tell_record(Record(name, key, "late column", "central", tuple(values.items())))
+            self.tell_late(change.key, {c: v for c, v in change.new.items() if c in ADDED})
 
     # --- the centre's own writes --------------------------------------------------------------
 
@@ -181,7 +175,7 @@ class Centre(Restores):
         for key, values in book.aside.items():
             row = book.rows.get(key)
             if row is None or row.values is None:
-                self._tell_late(key, values)
+                self.tell_late(key, values)
                 continue
             author = Author(CENTRE, None, book.aside_at.get(key, 0), False)
             write = Write(Op.UPDATE, "", row.version, values, {}, author)

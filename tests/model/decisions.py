@@ -123,6 +123,9 @@ class Decisions:
             return dict(values)
         unknown = {c: v for c, v in values.items() if c in ADDED}
         if unknown and self.on(Rule.UNKNOWN_ASIDE):
+            row = self.book.rows.get(key)
+            if row is None or row.values is None:  # what was kept of the row that is gone
+                self.tell_late(key, self.book.aside.get(key, {}))
             self.book.aside.setdefault(key, {}).update(unknown)
         return {c: v for c, v in values.items() if c not in ADDED}
 
@@ -222,6 +225,12 @@ class Decisions:
         record = replace(record, to=record.to or to or record.key[1].split("/")[0])
         self.book.records[record.name] = record
         self.book.queue.append(Touched(self.begin(), record=record))
+
+    def tell_late(self, key: Key, values: Values) -> None:
+        """Keep the values of new columns that came for a row that is gone."""
+        if values:
+            name = self._name("record")
+            self._tell_record(Record(name, key, "late column", "central", tuple(values.items())))
 
     def remember(self, link: Link) -> None:
         """Remember what a site sent of which row, whatever becomes of it."""

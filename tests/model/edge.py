@@ -67,9 +67,7 @@ class Edge(Landing):
         """Drop the touches of the log that the lost life drained before any that we don't have."""
         log = self.file.log
         common = {
-            key: max(
-                _common([touch.at for touch in log if touch.key == key], each) for each in some
-            )
+            key: _covered([touch.at for touch in log if touch.key == key], some)
             for key, some in sent.items()
         }
         dropped, kept = [], []
@@ -98,6 +96,14 @@ class Edge(Landing):
     def copy(self) -> File:
         """Return a copy of the file, as a backup takes it."""
         return copy.deepcopy(self.file)
+
+
+def _covered(log: Sequence[int], sent: Sequence[tuple[int, ...]]) -> int:
+    """Return how many touches at the beginning of a log were sent, by one lost life or several."""
+    done = 0
+    while step := max(_common(log[done:], each) for each in sent):
+        done += step
+    return done
 
 
 def _common(some: Sequence[int], others: Sequence[int]) -> int:
