@@ -130,6 +130,8 @@ class Book:
     parked: dict[str, Parked] = field(default_factory=dict)
     feeds: dict[str, Feed] = field(default_factory=dict)
     spool: dict[tuple[str, str, int], dict[int, Link]] = field(default_factory=dict)
+    #: What deletions replaced, as versions keep it.
+    replaced: dict[Key, list[Values]] = field(default_factory=dict)
     #: What sites sent of each row.
     sent: dict[Key, list[Sent]] = field(default_factory=dict)
     #: By row and epoch up to where what a site sent came home with a salvage already.

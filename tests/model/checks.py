@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from shared.changes import Op
-from tests.model.vocabulary import DRIFT_MAX, MINUTE, STATES, Fate
+from tests.model.vocabulary import ADDED, DRIFT_MAX, MINUTE, STATES, Fate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -210,6 +210,10 @@ class Checks:
         ):
             return True
         pair = (each.column, each.value)
+        if each.column in ADDED and any(  # who deleted may not have had the column yet
+            values.get(each.column) == each.value for values in book.replaced.get(each.key, ())
+        ):
+            return True
         return any(r.key == each.key and pair in r.values for r in book.records.values())
 
     def _counters_add_up(self, world: World) -> None:

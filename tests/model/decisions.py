@@ -206,6 +206,7 @@ class Decisions:
                 start.rows[key] = replace(row, sent=set())
         book.order += 1
         if done.delete:
+            book.replaced.setdefault(key, []).append(row.values or {})
             row.last, row.values = row.values or row.last, None
         elif done.revive:
             row.values = dict(done.values)
