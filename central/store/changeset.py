@@ -25,6 +25,11 @@ _SCHEMA_MAX: Final = (1 << 31) - 1
 _HLC_MAX: Final = (1 << 63) - 1
 
 
+def bounded_hlc(hlc: int) -> int:
+    """Return a clock that a sender counted beyond all reason as one that PostgreSQL can hold."""
+    return min(max(hlc, 0), _HLC_MAX)
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """The sync transaction that rows came in."""
@@ -44,7 +49,7 @@ class Origin:
     def __post_init__(self) -> None:
         """Bring what a sender counts beyond all reason to what PostgreSQL can hold."""
         object.__setattr__(self, "schema", min(max(self.schema, 0), _SCHEMA_MAX))
-        object.__setattr__(self, "hlc", min(max(self.hlc, 0), _HLC_MAX))
+        object.__setattr__(self, "hlc", bounded_hlc(self.hlc))
 
     @property
     def through_ms(self) -> int:

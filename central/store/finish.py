@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from central.store import spool
+from central.store.changeset import bounded_hlc
 from central.store.fixed import fixed
 from central.store.literals import array
 from shared.catalog import Kind
@@ -46,7 +47,7 @@ async def finish(applying: Applying, epoch: str, judged: Judged) -> None:
 
 def _clock(link: SyncTransaction | Part, of_parts: int) -> int:
     """Return the clock of a transaction's drain; that of one in parts stands in their bodies."""
-    return of_parts if isinstance(link, Part) else link.hlc
+    return bounded_hlc(of_parts if isinstance(link, Part) else link.hlc)
 
 
 async def finish_alone(applying: Applying) -> None:

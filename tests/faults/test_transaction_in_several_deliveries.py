@@ -38,6 +38,11 @@ async def publish(fed, *messages: bytes, after: int) -> None:
         )
 
 
+async def says_hello(fed) -> None:
+    """Note that the centre has heard the site: it takes nothing from one that it has not."""
+    await fed.central("INSERT INTO sync.verified (site) VALUES (%s) RETURNING site", SITE)
+
+
 async def is_delivered(fed, count: int) -> bool:
     """Tell whether so many messages are in the hands of an ingest, and none are acked."""
     async with Link(LinkSettings(servers=(fed.nats_url,), name="look")) as link:
@@ -61,6 +66,7 @@ async def is_whole(fed) -> bool:
 @pytest.mark.slow
 async def test_an_ingest_killed_with_a_beginning_leaves_it_to_the_next_one(fed):
     first, second, third = in_parts(3)
+    await says_hello(fed)
     ingest = await run_ingest(fed.url, fed.nats_url)
     await publish(fed, first, second, after=0)
     await fed.eventually(lambda: is_delivered(fed, 2), timeout_s=30)
@@ -75,6 +81,7 @@ async def test_an_ingest_killed_with_a_beginning_leaves_it_to_the_next_one(fed):
 
 async def test_a_beginning_outlives_its_broker_and_leaves_no_part_behind(fed, nats_server):
     first, second, third = in_parts(3)
+    await says_hello(fed)
     async with ingesting(fed.url, fed.nats_url):
         await publish(fed, first, second, after=0)
         await fed.eventually(lambda: is_delivered(fed, 2), timeout_s=30)

@@ -110,7 +110,7 @@ async def apply_singly(world: World, site: Site, run: list[SyncTransaction]) -> 
 
     async def work(connection: Any) -> None:
         applying = await session.applying(
-            connection, site.name, now="2026-11-26T05:00:00.000Z", is_waiting=False
+            connection, site.name, now="2026-11-26T05:00:00.000Z", waiting=False
         )
         for sent in run:
             batch = sorted_batch(sent.blocks, Origin.of(sent), CATALOG)
