@@ -6,6 +6,10 @@ its snapshot sees, reads the heads in the same snapshot, and appends the entries
 gaps because nobody else gives them, and neither the order of commits nor a long transaction
 matters. All that became visible together goes into one entry, or a run of entries of which all but
 the last say ``more``: an edge shows them together.
+
+A site follows two feeds, its own and the shared one, and a step may write both. The entry that ends
+a run names where the other feeds stand at the end of the step; so a site can show just what the
+centre showed: whole steps, in their order.
 """
 
 from __future__ import annotations
@@ -32,6 +36,8 @@ PAGE_ROWS_MAX = 2_000
 ENTRY_ROWS_MAX = 500
 #: What an entry's message has besides its body, at most.
 _FRAME_BYTES = 128
+#: What the places of all sites' feeds may take in an entry.
+_PLACES_BYTES_MAX = 32 << 10
 _SEQUENCER_LOCK = 0x6D65_7301
 
 
@@ -42,6 +48,8 @@ class _Open:
     scope: str
     position: Position
     ack: Ack | None
+    #: How far of it the shared feed has named.
+    named: int
     held: list[HeadBlock] = field(default_factory=list)
     #: Entries that are to be written, and the number of those that were.
     rows: list[tuple[str, int, bytes, bytes, bytes]] = field(default_factory=list)
@@ -91,13 +99,13 @@ class Sequencer:
 
     async def _open_feeds(self) -> dict[str, _Open]:
         """Return every feed; an ack is set where it says more than the last one sent."""
-        feeds = {SHARED: _Open(SHARED, Position(0, GENESIS), None)}
+        feeds = {SHARED: _Open(SHARED, Position(0, GENESIS), None, 0)}
         cursor = await self._connection.execute("""
-            SELECT scope, pos, hash FROM sync.feed_head
-            UNION ALL SELECT site, 0, NULL FROM sync.site
+            SELECT scope, pos, hash, named_pos FROM sync.feed_head
+            UNION ALL SELECT site, 0, NULL, 0 FROM sync.site
              WHERE site NOT IN (SELECT scope FROM sync.feed_head)""")
-        async for scope, pos, own in cursor:
-            feeds[scope] = _Open(scope, Position(pos, own or GENESIS), None)
+        async for scope, pos, own, named in cursor:
+            feeds[scope] = _Open(scope, Position(pos, own or GENESIS), None, named)
         cursor = await self._connection.execute("""
             SELECT e.site, e.epoch::text, e.last_n, e.safe_n
             FROM (SELECT DISTINCT ON (site) * FROM sync.epoch
@@ -143,37 +151,57 @@ class Sequencer:
                 if scope not in feeds:  # a site that is not registered: nobody to tell
                     continue
                 if feeds[scope].held:
-                    self._append(feeds, scope, now_ms, more=True)
+                    self._append(feeds[scope], now_ms, None)
                 feeds[scope].held = blocks
 
     def _close(self, feeds: dict[str, _Open], now_ms: int) -> None:
-        # The shared feed first: the others name the position of it that their rows may refer to.
-        for scope in sorted(feeds, key=lambda scope: scope != SHARED):
-            if feeds[scope].held or feeds[scope].ack:
-                self._append(feeds, scope, now_ms, more=False)
+        """End the run of each feed; it names where the others stand when all have ended."""
+        shared, sites = feeds[SHARED], [f for scope, f in feeds.items() if scope != SHARED]
+        self._make_fit(shared, now_ms)
+        shared_end = shared.position.n + bool(shared.held)
+        for opened in sites:
+            if opened.held or opened.ack:
+                self._append(opened, now_ms, {SHARED: shared_end})
+        if shared.held:
+            moved = {f.scope: f.position.n for f in sites if f.position.n != f.named}
+            self._append(shared, now_ms, moved)
 
-    def _append(self, feeds: dict[str, _Open], scope: str, now_ms: int, *, more: bool) -> None:
-        opened = feeds[scope]
-        blocks, opened.held = opened.held, []
-        body = codec.encode_entry_body(
-            shared_pos=feeds[SHARED].position.n,
+    def _make_fit(self, opened: _Open, now_ms: int) -> None:
+        """Append all but as much as one more entry takes, so that it is known where it ends."""
+        bytes_max = codec.MESSAGE_BYTES_MAX - _PLACES_BYTES_MAX
+        while sum(map(len, opened.held)) > 1:
+            body = self._body(opened, now_ms, {})
+            if len(body) <= bytes_max or len(codec.compress(body)) <= bytes_max:
+                return
+            opened.held, last = halves(opened.held)
+            self._append(opened, now_ms, None)
+            opened.held = last
+
+    def _append(self, opened: _Open, now_ms: int, beside: dict[str, int] | None) -> None:
+        """Append what is held; the run goes on where it is not said where other feeds stand."""
+        body = self._body(opened, now_ms, beside)
+        packed = codec.compress(body)
+        if len(packed) > codec.MESSAGE_BYTES_MAX and sum(map(len, opened.held)) > 1:
+            for half, places in zip(halves(opened.held), (None, beside), strict=True):
+                opened.held = half
+                self._append(opened, now_ms, places)
+            return
+        opened.held = []
+        previous, pos = opened.position.hash, opened.position.n + 1
+        own = protocol.entry_hash(previous, opened.scope, pos, body)
+        opened.rows.append((opened.scope, pos, previous, own, packed))
+        opened.position = Position(pos, own)
+
+    def _body(self, opened: _Open, now_ms: int, beside: dict[str, int] | None) -> bytes:
+        return codec.encode_entry_body(
+            beside=beside or {},
             schema=self._catalog.version,
             # Heads first, then the ack that decides on them: at the end of a run, not before.
-            ack=None if more else opened.ack,
-            blocks=blocks,
+            ack=None if beside is None else opened.ack,
+            blocks=opened.held,
             made_at_ms=now_ms,
-            more=more,
+            more=beside is None,
         )
-        packed = codec.compress(body)
-        if len(packed) > codec.MESSAGE_BYTES_MAX and sum(map(len, blocks)) > 1:
-            for half, last in zip(halves(blocks), (False, True), strict=True):
-                opened.held = half
-                self._append(feeds, scope, now_ms, more=more or not last)
-            return
-        previous, pos = opened.position.hash, opened.position.n + 1
-        own = protocol.entry_hash(previous, scope, pos, body)
-        opened.rows.append((scope, pos, previous, own, packed))
-        opened.position = Position(pos, own)
 
     async def _write(self, feeds: dict[str, _Open]) -> None:
         """Write the entries that are made, and let go of them."""
@@ -204,6 +232,10 @@ class Sequencer:
                        ack_safe_n = CASE WHEN excluded.ack_epoch IS NULL THEN f.ack_safe_n
                                          ELSE excluded.ack_safe_n END""",
                 [_head_row(opened) for opened in changed],
+            )
+        if feeds[SHARED].written:
+            await self._connection.execute(
+                "UPDATE sync.feed_head SET named_pos = pos WHERE named_pos <> pos"
             )
 
 

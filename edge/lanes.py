@@ -179,9 +179,10 @@ class DownLane:
 
     async def ask_again(self) -> None:
         """Fetch what is missing from the centre, out of PostgreSQL, until we are level with it."""
-        for scope in (SHARED, self.site):
-            while await self._fetch(scope):
-                pass
+        await self.apply(())  # what is here already may have waited long enough for the other feed
+        behind = [SHARED, self.site]
+        while behind:  # in turn: what one feed has waits in the store for the other
+            behind = [scope for scope in behind if await self._fetch(scope)]
 
     async def _fetch(self, scope: str) -> bool:
         """Fetch and apply the entries after our position; return whether there may be more."""

@@ -106,8 +106,9 @@ _PAGES: Final = (
     ),
     Page(
         "MES-FEED-WAITS",
-        "an entry of this site's feed waits for the shared feed",
-        "The centre's news for this site refer to shared rows that have not arrived yet.",
+        "what came in one feed waits for the other one",
+        "What the centre changed at once in rows of this site and in shared rows is shown at once,"
+        " and all in the order in which it happened; part of it has not arrived yet.",
         "If it lasts for minutes, restart the agent: it asks for what is missing. Then ask the"
         " centre whether its feed runs (`mes-central status`).",
         "degraded: 60 s",
@@ -255,10 +256,10 @@ _PAGES: Final = (
     ),
     Page(
         "MES-FEED-UNORDERED",
-        "an entry was applied before the shared feed had reached it",
-        "It had waited for a minute for shared rows that it may refer to, and they did not come. A"
-        " row may refer to one that is not here yet.",
-        "Nothing, where it comes once: the shared rows are asked for as well. If it happens often,"
+        "part of a change of the centre was applied without the rest",
+        "It had waited for a minute for what the other feed brings of it, which did not come. A row"
+        " may refer to one that is not here yet.",
+        "Nothing, where it comes once: the rest is asked for as well. If it happens often,"
         " ask the centre whether its feed runs (`mes-central status`).",
     ),
     Page(

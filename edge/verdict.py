@@ -206,7 +206,7 @@ def _of_lanes(picture: Picture) -> Iterator[Reason]:
         yield Reason(
             "MES-FEED-WAITS",
             Level.DEGRADED,
-            "news of the centre wait for shared rows that have not come",
+            "what came in one of the feeds waits for the other one",
             "mes-sync explain MES-FEED-WAITS",
         )
 

@@ -12,6 +12,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Value = None | int | float | str | bytes
 
@@ -192,8 +196,10 @@ class FeedEntry:
     pos: int
     previous: bytes
     hash: bytes
-    #: Position of the shared feed that this entry's rows may refer to.
-    shared_pos: int
+    #: Where other feeds stood when the centre's step ended, by scope: in a site's feed the shared
+    #: one, in the shared feed those of the sites that had moved since it last named them. What all
+    #: of these hold up to there is shown no later than this entry.
+    beside: Mapping[str, int]
     schema: int
     ack: Ack | None
     blocks: tuple[HeadBlock, ...]

@@ -16,7 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
-from shared.changes import Ack, ChangeBlock, Fate, FeedEntry, HeadBlock, Op, Part, PartBody, Value
+from shared.changes import (
+    SHARED,
+    Ack,
+    ChangeBlock,
+    Fate,
+    FeedEntry,
+    HeadBlock,
+    Op,
+    Part,
+    PartBody,
+    Value,
+)
 from shared.errors import MalformedMessage
 from sync.frames import (
     BODY_BYTES_MAX,
@@ -39,7 +50,7 @@ from sync.protocol import digest
 from sync.times import count_times, pack_times, unpack_times
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = [
     "BODY_BYTES_MAX", "FRAME_BYTES_MAX", "MAGIC", "MESSAGE_BYTES_MAX", "PART_BYTES_MAX",
@@ -199,14 +210,12 @@ def _change_block(fields: Any, values_max: int) -> ChangeBlock:
 
 
 def encode_entry_body(
-    *, shared_pos: int, schema: int, ack: Ack | None, blocks: Sequence[HeadBlock], made_at_ms: int,
-    more: bool = False,
+    *, beside: Mapping[str, int], schema: int, ack: Ack | None, blocks: Sequence[HeadBlock],
+    made_at_ms: int, more: bool = False,
 ) -> bytes:  # fmt: skip
     """Return the canonical bytes of a feed entry, uncompressed; its hash is made over them."""
     acked = None if ack is None else [ack.epoch, ack.n, ack.safe_n]
-    packed: bytes = msgpack.packb(
-        [shared_pos, schema, acked, made_at_ms, more, _pack_heads(blocks)]
-    )
+    packed: bytes = msgpack.packb([beside, schema, acked, made_at_ms, more, _pack_heads(blocks)])
     return packed
 
 
@@ -223,10 +232,9 @@ def decode_entry(payload: bytes) -> tuple[FeedEntry, bytes]:
     check_hashes(previous, own)
     body = decompress(packed)
     inner = unpack(body)
-    check(inner, (int, int, object, int, bool, list), "a feed entry's body")
-    shared_pos, schema, acked, made_at_ms, more, blocks = inner
+    check(inner, (object, int, object, int, bool, list), "a feed entry's body")
+    beside, schema, acked, made_at_ms, more, blocks = inner
     _check_number("pos", pos, low=1)
-    _check_number("shared_pos", shared_pos)
     _check_number("schema", schema, high=_SCHEMA_MAX)
     _check_number("made_at_ms", made_at_ms)
     if acked is not None:
@@ -234,11 +242,22 @@ def decode_entry(payload: bytes) -> tuple[FeedEntry, bytes]:
         _check_number("an ack's n", acked[1])
         _check_number("an ack's safe_n", acked[2])
     entry = FeedEntry(
-        scope=scope, pos=pos, previous=previous, hash=own, shared_pos=shared_pos, schema=schema,
-        ack=None if acked is None else Ack(*acked), made_at_ms=made_at_ms, more=more,
+        scope=scope, pos=pos, previous=previous, hash=own, beside=_beside(beside),
+        schema=schema, ack=None if acked is None else Ack(*acked), made_at_ms=made_at_ms, more=more,
         blocks=tuple(_head_block(fields) for fields in blocks),
     )  # fmt: skip
     return entry, body
+
+
+def _beside(found: object) -> dict[str, int]:
+    """Return where other feeds stood; once it was a bare number, and spoke of the shared one."""
+    places = {SHARED: found} if type(found) is int else found
+    if not isinstance(places, dict):
+        raise MalformedMessage("beside: a place for each feed is expected")
+    for scope, pos in places.items():
+        check([scope, pos], (str, int), "beside")
+        _check_number("beside", pos)
+    return places
 
 
 def encode_chunk(blocks: Sequence[HeadBlock]) -> bytes:

@@ -162,7 +162,7 @@ def _receive(picture: Picture) -> str:
         )
         return f"loading the centre's state: {loaded}"
     waits = feed.waits_since_ms
-    waiting = f", waits for shared rows for {look.age(picture.age(waits))}" if waits else ""
+    waiting = f", waits for the other feed for {look.age(picture.age(waits))}" if waits else ""
     return (
         f"own feed at {look.number(feed.own)}, shared feed at {look.number(feed.shared)}{waiting}"
     )

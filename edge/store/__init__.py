@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge.store import (
     apply,
+    cursor,
     drain,
     epochs,
     fullness,
@@ -17,6 +18,7 @@ from edge.store import (
     setup,
     snapshot,
     spent,
+    steps,
     tombstones,
 )
 from edge.store.apply import FeedOutcome
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from edge.store.open import Opened
+    from edge.store.steps import Shown
     from shared.catalog import Catalog
     from shared.changes import FeedEntry, HeadBlock, Part, Position
     from sync.handshake import Closed, Hello
@@ -91,6 +94,11 @@ class EdgeStore:
     def position(self) -> EdgePosition:
         """Return where the store stands."""
         return position.read(self.opened.connection)
+
+    def shown(self) -> Shown:
+        """Return where each feed stands in what a reader sees; more of it may wait here."""
+        connection = self.opened.connection
+        return steps.shown(connection, cursor.read(connection))
 
     def hello(self, *, with_order: bool = False) -> Hello:
         """Return what the store says of itself on each connect."""

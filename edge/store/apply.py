@@ -1,8 +1,9 @@
 """Applies what the centre decided: entries of the site's own feed and of the shared one, in order.
 
 In one write transaction: drain (so that every write of a program is based on what stood before),
-the heads of the entry, the ack, cursor and hash. A reader sees an entry whole or not at all. An
-entry that says ``more`` is only kept; it is applied with the one that ends its run.
+the heads of the entry, the ack, cursor and hash. A reader sees a step of the centre whole or not at
+all: an entry is only kept until the last one of its run is here, and what the other feed has of
+that step and of those before (``edge.store.steps``).
 
 The order within a run matters: heads first, with the run's ack already counted as the bound of what
 is decided; then the ack itself, which tells the head of every row that the centre took as the site
@@ -13,21 +14,22 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from edge.store import cursor, knock_on, position
+from edge.store import cursor, knock_on, position, steps
 from edge.store.ack import settle_own
 from edge.store.applying import Applying
 from edge.store.comeback import bring_back
 from edge.store.heads import land
 from edge.store.open import silent
+from edge.store.steps import Run, next_runs, run_of
 from shared.changes import SHARED, FeedEntry, Position
-from sync import codec
 from sync.protocol import Verdict, entry_hash, judge
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
     from edge.store.cursor import Cursor
@@ -41,8 +43,8 @@ TRANSACTION_ROWS_MAX: Final = 5_000
 #: Pause between two such transactions: programs that wait for the lock look for it now and then
 #: only, and would find it taken for seconds.
 BREATH_S: Final = 0.005
-#: How long an entry waits for the shared feed before it is applied all the same.
-SHARED_WAIT_MAX_MS: Final = 60_000
+#: How long the next run waits for the other feed before it is applied all the same.
+STEP_WAIT_MAX_MS: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,12 @@ class _Step:
     rows: int = 0
     reason: str = ""
     links: dict[str, list[Position]] = field(default_factory=dict)
+    #: Some of what could be done is left for a transaction after this one.
+    goes_on: bool = False
+
+    @property
+    def is_full(self) -> bool:
+        return self.rows >= TRANSACTION_ROWS_MAX
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -91,19 +99,14 @@ def apply_entries(
     opens each write transaction. A failure leaves what earlier transactions applied.
     """
     outcome: FeedOutcome | None = None
-    while outcome is None or (
-        outcome.applied < len(entries) and outcome.verdict in (Verdict.APPLY, Verdict.SKIP)
-    ):
-        done = outcome.applied if outcome else 0
-        if done:
-            time.sleep(BREATH_S)
+    while True:
         with drained(), silent(opened.connection):
             step = _Step(opened, cursor.read(opened.connection), now_ms)
-            _apply_some(step, entries[done:])
+            _apply_some(step, entries[outcome.applied if outcome else 0 :])
         outcome = _added(outcome, step)
-        if not entries:
-            break
-    return outcome
+        if not step.goes_on:
+            return outcome
+        time.sleep(BREATH_S)
 
 
 def _added(before: FeedOutcome | None, step: _Step) -> FeedOutcome:
@@ -121,7 +124,10 @@ def _added(before: FeedOutcome | None, step: _Step) -> FeedOutcome:
 
 def _apply_some(step: _Step, entries: Sequence[tuple[FeedEntry, bytes]]) -> None:
     """Apply entries until one is not next, or the transaction is large enough."""
+    _show(step)  # what a transaction before has left
     for entry, body in entries:
+        if step.is_full:
+            break
         verdict = _judge(step, entry, body)
         if verdict is Verdict.APPLY:
             _take(step, entry, body)
@@ -130,8 +136,11 @@ def _apply_some(step: _Step, entries: Sequence[tuple[FeedEntry, bytes]]) -> None
             step.verdict = verdict
             break
         step.applied += 1
-        if step.rows >= TRANSACTION_ROWS_MAX:
-            break
+    else:
+        _show_overdue(step)
+    is_settled = step.verdict in (Verdict.APPLY, Verdict.SKIP)
+    is_done = step.applied == len(entries) and not _next_runs(step, None)
+    step.goes_on = step.is_full and is_settled and not is_done
     for scope, links in step.links.items():
         cursor.leave_trail(step.connection, scope, links)
     cursor.save(step.connection, step.at)
@@ -171,69 +180,85 @@ def _check(step: _Step, entry: FeedEntry, body: bytes) -> Verdict:
     if ack is not None and ack.epoch == at.epoch and ack.n > at.last_n:
         step.reason = f"the centre decided on n {ack.n}, this store has made {at.last_n} only"
         return Verdict.FORK
-    if entry.scope != SHARED and entry.shared_pos > at.shared.n and _may_wait(step, entry):
-        step.reason = f"entry {entry.pos} needs the shared feed up to {entry.shared_pos}"
-        return Verdict.GAP
-    at.waits_since_ms = None if entry.scope != SHARED else at.waits_since_ms
     return Verdict.APPLY
-
-
-def _may_wait(step: _Step, entry: FeedEntry) -> bool:
-    """Return whether the wait for the shared feed is still within its bound.
-
-    Beyond it the entry is applied: a row whose parent is not here yet does less harm than a site
-    that no longer hears of its own orders.
-    """
-    at = step.at
-    at.waits_since_ms = step.now_ms if at.waits_since_ms is None else at.waits_since_ms
-    if step.now_ms - at.waits_since_ms < SHARED_WAIT_MAX_MS:
-        return True
-    message = f"entry {entry.pos} was applied before the shared feed reached {entry.shared_pos}"
-    position.note(step.connection, "MES-FEED-UNORDERED", message, step.now_ms)
-    return False
 
 
 # --- applying -------------------------------------------------------------------------------------
 
 
 def _take(step: _Step, entry: FeedEntry, body: bytes) -> None:
-    """Apply an entry, or keep it until its run is whole; either way the cursor passes it."""
-    if entry.more:
-        message = codec.encode_entry(
-            entry.scope, entry.pos, entry.previous, entry.hash, codec.compress(body)
-        )
-        step.connection.execute(
-            "INSERT INTO _sync_in (scope, pos, message) VALUES (?, ?, ?)",
-            (entry.scope, entry.pos, message),
-        )
-    else:
-        _apply_run(step, entry)
+    """Take an entry and show what can be shown now; either way the cursor passes it."""
+    fresh = None if entry.more else run_of(entry, step.at.site)
+    runs = _next_runs(step, fresh)
+    if fresh not in runs:
+        steps.keep(step.connection, entry, body, step.at.site)
+        runs = ()
     link = Position(entry.pos, entry.hash)
     step.at.follow(entry.scope, link)
     step.links.setdefault(entry.scope, []).append(link)
+    if runs:
+        _apply_runs(step, runs, entry)
+        _show(step)
 
 
-def _apply_run(step: _Step, last: FeedEntry) -> None:
-    """Apply the entries of one transaction of the centre, of which ``last`` is the last."""
-    at, ack = step.at, last.ack if last.scope != SHARED else None
-    acked = at.decide(ack, step.now_ms)
+def _next_runs(step: _Step, fresh: Run | None) -> tuple[Run, ...]:
+    """Return what can be shown now, ``fresh`` being a run whose last entry is no more than read."""
+    first = {
+        scope: steps.first_run(step.connection, scope)
+        or (fresh if fresh and fresh.scope == scope else None)
+        for scope in (step.at.site, SHARED)
+    }
+    return next_runs(steps.shown(step.connection, step.at), first[step.at.site], first[SHARED])
+
+
+def _show(step: _Step) -> None:
+    """Apply runs that wait, as long as they are next and the transaction is not too large."""
+    while not step.is_full and (runs := _next_runs(step, None)):
+        _apply_runs(step, runs)
+
+
+def _show_overdue(step: _Step) -> None:
+    """Bound the wait of the next run for the other feed.
+
+    Beyond it the run is applied: a step seen in part, or a row whose parent is not here yet, does
+    less harm than a site that no longer hears of its own orders.
+    """
+    at = step.at
+    run = steps.first_run(step.connection, at.site) or steps.first_run(step.connection, SHARED)
+    if run is None or step.is_full or at.needs_snapshot:
+        at.waits_since_ms = None
+    elif at.waits_since_ms is None:
+        at.waits_since_ms = step.now_ms
+    elif step.now_ms - at.waits_since_ms >= STEP_WAIT_MAX_MS:
+        feed, other = ("shared", "own") if run.scope == SHARED else ("own", "shared")
+        message = (
+            f"entry {run.end} of the {feed} feed was applied before entry {run.beside} of the"
+            f" {other} one"
+        )
+        position.note(step.connection, "MES-FEED-UNORDERED", message, step.now_ms)
+        _apply_runs(step, (run,))
+        _show(step)
+
+
+def _apply_runs(step: _Step, runs: Sequence[Run], fresh: FeedEntry | None = None) -> None:
+    """Apply what the centre did in one step; the end of one run may have been read just now."""
+    at, connection = step.at, step.connection
+    here = (fresh.scope, fresh.pos) if fresh else None
+    ends = [
+        fresh if fresh and (run.scope, run.end) == here
+        else steps.take(connection, run.scope, run.end)
+        for run in runs
+    ]  # fmt: skip
+    acked = at.decide(next((e.ack for e in ends if e.scope != SHARED), None), step.now_ms)
     applying = Applying(step.opened, at.epoch, at.acked_n, step.now_ms)
-    for entry in (*_kept(step.connection, last.scope), last):
-        for block in entry.blocks:
-            land(applying, block, entry.schema)
+    for end in ends:
+        for entry in chain(steps.take_before(connection, end), [end]):
+            for block in entry.blocks:
+                land(applying, block, entry.schema)
     knock_on.drain(applying)
     if acked:
         settle_own(applying)
     bring_back(applying)
     applying.note_asides()
     step.rows += applying.rows
-
-
-def _kept(connection: sqlite3.Connection, scope: str) -> Iterator[FeedEntry]:
-    """Yield and forget the entries of a run whose end is here, one in memory at a time."""
-    kept = connection.execute("SELECT pos FROM _sync_in WHERE scope = ? ORDER BY pos", (scope,))
-    for (pos,) in kept.fetchall():
-        (message,) = connection.execute(
-            "DELETE FROM _sync_in WHERE scope = ? AND pos = ? RETURNING message", (scope, pos)
-        ).fetchone()
-        yield codec.decode_entry(message)[0]
+    at.waits_since_ms = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 from hypothesis import strategies as st
 
-from shared.changes import Ack, ChangeBlock, Fate, HeadBlock, Op, Part, PartBody
+from shared.changes import SHARED, Ack, ChangeBlock, Fate, HeadBlock, Op, Part, PartBody
 from shared.errors import Poison
 from sync import codec, frames
 from sync.protocol import Verdict, digest, entry_hash
@@ -58,7 +58,7 @@ def heads(rows: int, columns: int, value: Any) -> list[HeadBlock]:
 
 def an_entry(blocks: list[HeadBlock]) -> bytes:
     body = codec.encode_entry_body(
-        shared_pos=1, schema=1, ack=Ack(ID, 3, 2), blocks=blocks, made_at_ms=4
+        beside={SHARED: 1}, schema=1, ack=Ack(ID, 3, 2), blocks=blocks, made_at_ms=4
     )
     own = entry_hash(bytes(32), "S", 1, body)
     return codec.encode_entry("S", 1, bytes(32), own, codec.compress(body))

@@ -98,10 +98,11 @@ class Feed:
         self.scope = scope
         self.position = START
 
-    def entry(self, *blocks, ack=None, shared_pos=0, more=False, schema=1):
-        """Return the next entry as it comes off the wire."""
+    def entry(self, *blocks, ack=None, beside=0, more=False, schema=1):
+        """Return the next entry as it comes off the wire; ``beside`` is where the other feed is."""
+        other = SITE if self.scope == SHARED else SHARED
         body = codec.encode_entry_body(
-            shared_pos=shared_pos, schema=schema, ack=ack, blocks=blocks, made_at_ms=0, more=more
+            beside={other: beside}, schema=schema, ack=ack, blocks=blocks, made_at_ms=0, more=more
         )
         previous, pos = self.position.hash, self.position.n + 1
         own = entry_hash(previous, self.scope, pos, body)

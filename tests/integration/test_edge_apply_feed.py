@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge.store import apply, cursor
-from shared.changes import SHARED, Ack
+from shared.changes import Ack
 from sync.protocol import Verdict
 from tests.integration.edge_world import SITE, Feed, Plant, put, uid
 
@@ -110,34 +110,6 @@ def test_an_ack_of_another_epoch_decides_on_nothing(plant):
     plant.take(ack=Ack(uid(99), 1, 1))
     assert plant.owed() == [("orders", uid(1), "I")]
     assert plant.value("SELECT acked_n FROM _sync_site") == 0
-
-
-# --- two feeds ----------------------------------------------------------------------------------
-
-
-def test_an_entry_waits_for_the_shared_rows_that_it_may_refer_to(plant):
-    part = plant.shared.entry(put("parts", {"id": uid(50), "code": "A"}, order=1, site=SHARED))
-    entry = plant.own.entry(order(1), shared_pos=1)
-    outcome = plant.receive(entry)
-    assert (outcome.applied, outcome.verdict) == (0, Verdict.GAP)
-    assert outcome.reason == "entry 1 needs the shared feed up to 1"
-    assert plant.receive(part, entry).applied == 2
-
-
-def test_shared_entries_never_wait_for_the_sites_own_feed(plant):
-    plant.receive(plant.own.entry(order(1), shared_pos=5))
-    assert plant.receive(plant.shared.entry(shared_pos=1)).applied == 1
-
-
-def test_the_wait_for_the_shared_feed_is_bounded_and_its_end_is_noted(plant):
-    entry = plant.own.entry(order(1), shared_pos=5)
-    start = next(plant.clock)
-    for waited, applied in ((0, 0), (apply.SHARED_WAIT_MAX_MS - 1, 0), (60_000, 1)):
-        assert plant.store.apply_entries([entry], start + waited).applied == applied
-    assert plant.events() == ["MES-FEED-UNORDERED"]
-    following = plant.own.entry(shared_pos=5)
-    later = start + 2 * apply.SHARED_WAIT_MAX_MS
-    assert plant.store.apply_entries([following], later).applied == 0, "each wait has its own bound"
 
 
 # --- what a reader sees -------------------------------------------------------------------------

@@ -56,7 +56,7 @@ def test_an_ack_without_a_head_uncovers_the_shadow(plant):
     n = plant.drain()
     plant.receive(plant.shared.entry(order(at=3, notes="merged")))
     assert seen(plant, "notes") == ("mine",)
-    plant.take(ack=plant.ack(n), shared_pos=1)
+    plant.take(ack=plant.ack(n), beside=1)
     assert seen(plant, "notes") == ("merged",)
     assert plant.base("orders", ROW) == (version(3), 3)
 

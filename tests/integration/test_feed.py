@@ -255,20 +255,6 @@ async def test_rows_too_large_for_one_message_are_spread_over_entries(centre):
     assert largest[0] <= codec.MESSAGE_BYTES_MAX
 
 
-async def test_shared_rows_go_into_the_feed_that_all_sites_follow_once(centre):
-    await execute(
-        centre,
-        "INSERT INTO mes.material_definitions (id, site_id, created_at, material_code, version,"
-        " description, material_type, base_uom)"
-        " VALUES (uuidv7(), '*', now(), 'M1', 1, 'Cable head', 'FINISHED', 'pcs')",
-        new_orders("SITE_001", "A1"),
-    )
-    await sequence(centre)
-    assert len(rows(await follow(centre, SHARED), "material_definitions")) == 1
-    (own,) = await follow(centre, "SITE_001")
-    assert own.shared_pos == 1
-
-
 async def test_a_person_who_moves_leaves_one_share_and_enters_another(centre):
     await execute(
         centre,

@@ -7,6 +7,7 @@ from typing import Final
 from tests.mutants.mutant import Mutant, of
 
 APPLY: Final = "edge/store/apply.py"
+STEPS: Final = "edge/store/steps.py"
 ACK: Final = "edge/store/ack.py"
 CURSOR: Final = "edge/store/cursor.py"
 HEADS: Final = "edge/store/heads.py"
@@ -14,6 +15,7 @@ OVERLAY: Final = "edge/store/overlay.py"
 PUTS: Final = "edge/store/puts.py"
 SNAPSHOT: Final = "edge/store/snapshot.py"
 FEED: Final = "tests/integration/test_edge_apply_feed.py"
+STEP: Final = "tests/integration/test_edge_steps.py"
 ROWS: Final = "tests/integration/test_edge_apply_rows.py"
 SHOWN: Final = "tests/unit/test_edge_overlay.py"
 COVERED: Final = "tests/integration/test_edge_overlay_rows.py"
@@ -60,17 +62,52 @@ OF_EDGE: Final[tuple[Mutant, ...]] = (
         f"{FEED}::test_an_entry_brings_its_rows_with_cursor_and_hash_in_one_transaction",
     ),
     of(
-        "an entry is applied one before the shared rows that it needs",
+        "a run is applied one before the shared rows that it needs",
+        STEPS,
+        "if own and own.beside <= shown.shared:",
+        "if own and own.beside <= shown.shared + 1:",
+        f"{STEP}::test_rows_of_a_site_and_shared_rows_of_one_step_are_shown_at_once",
+    ),
+    of(
+        "shared rows do not wait for rows of the site that their writer had seen",
+        STEPS,
+        "if shared and shared.beside <= shown.own:",
+        "if shared:",
+        f"{STEP}::test_a_shared_row_does_not_overtake_rows_of_the_site_that_its_writer_had_seen",
+    ),
+    of(
+        "the two runs of one step wait for one another for ever",
+        STEPS,
+        "return (shared, own)",
+        "return ()",
+        f"{STEP}::test_rows_of_a_site_and_shared_rows_of_one_step_are_shown_at_once",
+    ),
+    of(
+        "what was kept counts as shown",
+        STEPS,
+        "at.own.n if own is None else own",
+        "at.own.n",
+        f"{STEP}::test_however_two_feeds_are_interleaved_whole_steps_are_shown_in_order",
+    ),
+    of(
+        "the ack of a step that waits decides at once",
         APPLY,
-        "entry.shared_pos > at.shared.n and",
-        "entry.shared_pos > at.shared.n + 1 and",
-        f"{FEED}::test_an_entry_waits_for_the_shared_rows_that_it_may_refer_to",
+        "    if fresh not in runs:\n",
+        "    step.at.decide(entry.ack, step.now_ms)\n    if fresh not in runs:\n",
+        f"{STEP}::test_an_ack_that_waits_for_shared_rows_decides_on_nothing_before",
+    ),
+    of(
+        "a run waits for the other feed for ever",
+        APPLY,
+        "step.now_ms - at.waits_since_ms >= STEP_WAIT_MAX_MS",
+        "step.now_ms < at.waits_since_ms",
+        f"{STEP}::test_the_wait_for_the_other_feed_is_bounded_and_its_end_is_noted",
     ),
     of(
         "a reader sees part of a transaction of the centre",
         APPLY,
-        "if entry.more:",
-        "if entry.more and not entry.blocks:",
+        "None if entry.more else run_of",
+        "None if entry.more and not entry.blocks else run_of",
         f"{FEED}::test_a_transaction_of_the_centre_in_several_entries_is_shown_at_once",
     ),
     of(

@@ -10,6 +10,7 @@ FEED: Final = "central/feed.py"
 SNAPSHOT: Final = "central/snapshot.py"
 CONTROL: Final = "central/control.py"
 OF_THE_FEED: Final = "tests/integration/test_feed.py"
+OF_ORDER: Final = "tests/integration/test_feed_order.py"
 SNAPSHOTS: Final = "tests/integration/test_central_snapshot.py"
 
 OF_FEED: Final[tuple[Mutant, ...]] = (
@@ -44,37 +45,44 @@ OF_FEED: Final[tuple[Mutant, ...]] = (
     of(
         "a transaction of the centre is sent in pieces",
         FEED,
-        "self._append(feeds, scope, now_ms, more=True)",
-        "self._append(feeds, scope, now_ms, more=False)",
+        "self._append(feeds[scope], now_ms, None)",
+        "self._append(feeds[scope], now_ms, {})",
         f"{OF_THE_FEED}::test_a_large_transaction_is_one_run_of_entries_that_ends_once",
     ),
     of(
         "an ack comes before the heads it decides on",
         FEED,
-        "ack=None if more else opened.ack,",
+        "ack=None if beside is None else opened.ack,",
         "ack=opened.ack,",
         f"{OF_THE_FEED}::test_of_a_run_of_entries_only_the_last_has_the_ack_that_decides_on_them",
     ),
     of(
         "an ack alone makes no entry",
         FEED,
-        "if feeds[scope].held or feeds[scope].ack:",
-        "if feeds[scope].held:",
+        "if opened.held or opened.ack:",
+        "if opened.held:",
         f"{OF_THE_FEED}::test_an_ack_is_an_entry_even_without_rows",
-    ),
-    of(
-        "entries do not name the shared rows that they need",
-        FEED,
-        "shared_pos=feeds[SHARED].position.n,",
-        "shared_pos=0,",
-        f"{OF_THE_FEED}::test_shared_rows_go_into_the_feed_that_all_sites_follow_once",
     ),
     of(
         "entries name the shared feed as it was before",
         FEED,
-        "key=lambda scope: scope != SHARED",
-        "key=lambda scope: scope == SHARED",
-        f"{OF_THE_FEED}::test_shared_rows_go_into_the_feed_that_all_sites_follow_once",
+        "shared_end = shared.position.n + bool(shared.held)",
+        "shared_end = shared.position.n",
+        f"{OF_ORDER}::test_rows_of_one_step_name_the_place_of_the_other_feed_at_its_end",
+    ),
+    of(
+        "a shared run that is too large for a message ends behind what others name",
+        FEED,
+        "self._make_fit(shared, now_ms)",
+        "self._make_fit",
+        f"{OF_ORDER}::test_a_step_of_many_entries_names_at_its_end_where_the_other_feed_ends",
+    ),
+    of(
+        "the shared feed names no site that has not moved in the same step",
+        FEED,
+        "SET named_pos = pos WHERE named_pos <> pos",
+        "SET named_pos = 0 WHERE named_pos <> 0",
+        f"{OF_ORDER}::test_the_shared_feed_names_each_site_that_has_moved_since_it_named_it_last",
     ),
     of(
         "the chain of a feed does not move",

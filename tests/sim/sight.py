@@ -149,7 +149,8 @@ class Sight:
         moved = [chain[n] for n in range(at.acked_n + 1, at.last_n + 1)]
         # What is decided moves as well, as long as it is not safe.
         self.undecided[name] = [each for each in moved if each.tx_id not in self.oracle.applied]
-        self._cursor[name, SHARED], self._cursor[name, name] = at.shared_pos, at.own_pos
+        shown = site.store.shown()
+        self._cursor[name, SHARED], self._cursor[name, name] = shown.shared, shown.own
         # The feed's entries up to here are known, whatever they brought.
         if site.has_met and not at.needs_snapshot and not site.is_dirty:
             self.restored.discard(name)
@@ -232,7 +233,8 @@ class Sight:
     def _follow(self, site: Site, at: Any) -> None:
         """Take note of the versions that have come to a site."""
         name, moved = site.name, list[FeedEntry]()
-        for scope, pos in ((SHARED, at.shared_pos), (name, at.own_pos)):
+        shown = site.store.shown()  # what waits for the other feed has come, and is not seen
+        for scope, pos in ((SHARED, shown.shared), (name, shown.own)):
             before, self._cursor[name, scope] = self._cursor[name, scope], pos
             moved += [e for p in range(before + 1, pos + 1) if (e := self.entries.get((scope, p)))]
         if at.needs_snapshot:

@@ -10,7 +10,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.changes import Ack, ChangeBlock, Fate, HeadBlock, Op, Part, PartBody
+from shared.changes import SHARED, Ack, ChangeBlock, Fate, HeadBlock, Op, Part, PartBody
 from shared.errors import MalformedMessage, Poison, UnknownWireVersion
 from sync import codec, protocol
 from sync.frames import frame
@@ -96,14 +96,14 @@ def test_a_snapshot_chunk_comes_back_value_for_value(blocks):
 def test_a_feed_entry_comes_back_with_its_body_for_the_hash(blocks, acked, more):
     ack = Ack(ID, 7, 3) if acked else None
     body = codec.encode_entry_body(
-        shared_pos=4, schema=2, ack=ack, blocks=blocks, made_at_ms=99, more=more
+        beside={SHARED: 4}, schema=2, ack=ack, blocks=blocks, made_at_ms=99, more=more
     )
     own = protocol.entry_hash(bytes(32), "SITE_001", 5, body)
     message = codec.encode_entry("SITE_001", 5, bytes(32), own, codec.compress(body))
     entry, kept = codec.decode_entry(message)
     assert kept == body
     assert (entry.scope, entry.pos, entry.hash) == ("SITE_001", 5, own)
-    assert (entry.ack, entry.more, entry.shared_pos) == (ack, more, 4)
+    assert (entry.ack, entry.more, entry.beside) == (ack, more, {SHARED: 4})
     assert same_types(entry.blocks, tuple(blocks))
 
 
@@ -243,7 +243,10 @@ def test_a_stamp_that_no_column_can_hold_is_refused(name, number):
 @pytest.mark.parametrize(
     ("name", "number"),
     [
-        ("shared_pos", 2**63),
+        ("beside", {SHARED: 2**63}),
+        ("beside", {SHARED: -1}),
+        ("beside", {SHARED: "4"}),
+        ("beside", [4]),
         ("schema", 2**31),
         ("made_at_ms", 2**64 - 1),
         ("ack", Ack(ID, 2**63, 0)),
@@ -251,7 +254,7 @@ def test_a_stamp_that_no_column_can_hold_is_refused(name, number):
     ],
 )
 def test_a_feed_entry_with_a_number_beyond_64_bits_is_refused(name, number):
-    fields = {"shared_pos": 4, "schema": 2, "ack": None, "blocks": (), "made_at_ms": 99}
+    fields = {"beside": {SHARED: 4}, "schema": 2, "ack": None, "blocks": (), "made_at_ms": 99}
     body = codec.encode_entry_body(**fields | {name: number})
     with pytest.raises(MalformedMessage, match=name):
         codec.decode_entry(codec.encode_entry("S", 5, bytes(32), bytes(32), codec.compress(body)))
@@ -259,7 +262,7 @@ def test_a_feed_entry_with_a_number_beyond_64_bits_is_refused(name, number):
 
 @pytest.mark.parametrize("pos", [0, -1, 2**63])
 def test_a_feed_entry_at_no_place_is_refused(pos):
-    body = codec.encode_entry_body(shared_pos=4, schema=2, ack=None, blocks=(), made_at_ms=99)
+    body = codec.encode_entry_body(beside={SHARED: 4}, schema=2, ack=None, blocks=(), made_at_ms=99)
     with pytest.raises(MalformedMessage, match="pos is"):
         codec.decode_entry(codec.encode_entry("S", pos, bytes(32), bytes(32), codec.compress(body)))
 
