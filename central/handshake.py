@@ -18,6 +18,7 @@ from central.feed import feed_position
 from central.store import CentralStore, epochs
 from central.store.finish import stop
 from central.store.lives import first_unmet, life_now
+from central.store.sent import Beyond, sent_before
 from shared.changes import GENESIS, SHARED, Position
 from shared.errors import ForkedHistory, SyncError
 from shared.observe import note
@@ -114,6 +115,14 @@ class Handshake:
             closed_n=closure.closed_n, next=closed.next_epoch,
         )  # fmt: skip
         return closed.fields()
+
+    async def sent(self, site: str, asked: Fields) -> Fields:
+        """Say which touches of these rows the lost life of a store has sent first."""
+        beyond = Beyond(site, str(asked["epoch"]), int(asked["n"]))
+        rows = [(table, owner, row_id) for table, owner, row_id in asked["rows"]]
+        async with self.pool.connection() as connection:
+            found = await sent_before(connection, self.catalog, beyond, rows)
+        return {"rows": [list(each) for each in found]}
 
     async def life(self, site: str, asked: Fields) -> Fields:
         """Tell a site that knows more than we do which versions we may not know: any later one."""

@@ -104,6 +104,10 @@ def _row(value: Any) -> bool:
     )
 
 
+def _named(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(_text(each) for each in value)
+
+
 def _or_none(fits: Fits) -> Fits:
     return lambda value: value is None or fits(value)
 
@@ -180,6 +184,7 @@ _SHAPES: Final[Mapping[str, Mapping[str, tuple[Fits, bool]]]] = {
         "next": _EPOCH,
         "why": (_text, True),
     },
+    "sent": {"epoch": _EPOCH, "n": _N, "rows": (_list_of(_named), True)},
     "home": {"chunk": (_bytes, True), "life": (_uuid, True)},
     "included": {"epoch": _EPOCH, "links": (_list_of(_link), True)},
     "again": {"rows": (_list_of(_row), True)},

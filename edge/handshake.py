@@ -8,6 +8,7 @@ that it lost. All of it may be cut off anywhere and begun again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass
 from random import SystemRandom
@@ -16,14 +17,16 @@ from typing import TYPE_CHECKING, Any
 from edge import homecoming
 from edge.lanes import StoreThread, now_ms
 from edge.store.ids import uuid7
+from edge.store.sent import earliest
 from shared.clock import clock_offset_ms
 from shared.errors import ForkedHistory
 from shared.observe import note
 from sync import codec
-from sync.handshake import Closed, Hello, Welcome
+from sync.handshake import ANY_DRAIN, Closed, Hello, Welcome
 
 if TYPE_CHECKING:
     from edge.store import EdgeStore
+    from edge.store.epochs import Begun
     from sync.transport import Link
 
 _log = logging.getLogger(__name__)
@@ -151,11 +154,29 @@ class Handshake:
             await asyncio.sleep(_WAIT_S)
         if "stop" in answer:
             raise ForkedHistory(str(answer["stop"]))
-        begun = await self.thread.run(self.store.begin_epoch, Closed.read(answer), now_ms())
+        begun = await self._begin(Closed.read(answer), said)
         note(
             _log, "new epoch", level=logging.WARNING, fork_n=fork_n, moved=begun.transactions,
             sent_before=begun.sent_before,
         )  # fmt: skip
+
+    async def _begin(self, closed: Closed, said: Hello) -> Begun:
+        """Go on in the next epoch, without what the lost life of the store has sent before."""
+        fork_n = closed.closure.fork_n
+        first = None
+        if closed.next_epoch != said.epoch:
+            first = await self.thread.run(self.store.first_change, fork_n, now_ms())
+        if first is None:
+            return await self.thread.run(self.store.begin_epoch, closed, now_ms())
+        hlc, answers = ANY_DRAIN, []
+        asking = self.store.questions(first)
+        while (rows := await self.thread.run(next, asking, None)) is not None:
+            fields = {"epoch": said.epoch, "n": fork_n, "rows": [list(each) for each in rows]}
+            answers.append(await self._answer("sent", fields))
+            hlc = earliest(hlc, answers[-1])
+        taken = await self.thread.run(self.store.take_out, first, answers, hlc)
+        with contextlib.closing(taken):
+            return await self.thread.run(self.store.begin_epoch, closed, now_ms(), taken)
 
     async def _fork_n(self, said: Hello, applied_n: int) -> int:
         """Return the last transaction that both have: equal hashes tell that all before are equal.
@@ -173,7 +194,8 @@ class Handshake:
         return low
 
     async def _ask(self, verb: str, fields: dict[str, Any]) -> dict[str, Any]:
+        return codec.decode_control(await self._answer(verb, fields))
+
+    async def _answer(self, verb: str, fields: dict[str, Any]) -> bytes:
         asked = codec.encode_control(fields)
-        return codec.decode_control(
-            await self.link.request(f"ctl.{self.site}.{verb}", asked, timeout_s=_ANSWER_S)
-        )
+        return await self.link.request(f"ctl.{self.site}.{verb}", asked, timeout_s=_ANSWER_S)

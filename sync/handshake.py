@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from shared.changes import SHARED, START, Position
 from shared.errors import MalformedMessage
@@ -63,9 +63,6 @@ class Closed:
     closure: Closure
     #: Where it goes on.
     next_epoch: str
-    #: What was touched until then, by the site's clock, its lost life has drained; None: that has
-    #: drained nothing that the store lacks.
-    drained_ms: int | None
     #: The highest clock of any drain; the store goes on above it.
     hlc: int
 
@@ -74,9 +71,7 @@ class Closed:
         """Return what a control message holds; MalformedMessage where it holds none."""
         try:
             closure = Closure(str(said["epoch"]), int(said["fork_n"]), int(said["closed_n"]))
-            drained = said["drained_ms"]
-            drained_ms = None if drained is None else int(drained)
-            return cls(closure, str(said["next"]), drained_ms, int(said["hlc"]))
+            return cls(closure, str(said["next"]), int(said["hlc"]))
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise MalformedMessage(f"the closure can't be read: {error!r}") from error
 
@@ -87,9 +82,38 @@ class Closed:
             "fork_n": self.closure.fork_n,
             "closed_n": self.closure.closed_n,
             "next": self.next_epoch,
-            "drained_ms": self.drained_ms,
             "hlc": self.hlc,
         }
+
+
+#: ``SentBefore.hlc`` of what may be of any drain.
+ANY_DRAIN: Final = 0
+
+
+class SentBefore(NamedTuple):
+    """A touch that the lost life of a store has sent."""
+
+    #: Of the row among those that were asked for.
+    place: int
+    #: Clock of the drain.
+    hlc: int
+    #: The columns that it touched, by the catalogue's bits; of a row that was made or deleted, all.
+    mask: int
+    #: When, by the site's own clock.
+    at_ms: int
+    #: Else it was at that time or before.
+    is_exact: bool
+
+
+def read_sent_before(listed: Any) -> tuple[SentBefore, ...]:
+    """Return the touches that a control message lists."""
+    try:
+        return tuple(
+            SentBefore(int(place), int(hlc), int(mask), int(at_ms), bool(is_exact))
+            for place, hlc, mask, at_ms, is_exact in listed
+        )
+    except (TypeError, ValueError, OverflowError) as error:
+        raise MalformedMessage(f"what was sent before can't be read: {error!r}") from error
 
 
 @dataclass(frozen=True, slots=True)

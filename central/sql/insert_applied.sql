@@ -1,6 +1,6 @@
 -- Remembers which transactions had their effect, beyond any backup that may be restored.
-INSERT INTO sync.applied (tx_id, site, epoch, n, hash, hlc)
-SELECT i.tx_id, %(site)s, %(epoch)s, i.n, i.hash, i.hlc
+INSERT INTO sync.applied (tx_id, site, epoch, n, hash, hlc, offset_ms)
+SELECT i.tx_id, %(site)s, %(epoch)s, i.n, i.hash, i.hlc, i.offset_ms
 FROM unnest(%(tx_id)s::uuid[], %(n)s::bigint[], %(hash)s::bytea[],
-            %(hlc)s::bigint[]) AS i (tx_id, n, hash, hlc)
+            %(hlc)s::bigint[], %(offset_ms)s::bigint[]) AS i (tx_id, n, hash, hlc, offset_ms)
 ON CONFLICT DO NOTHING

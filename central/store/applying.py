@@ -56,8 +56,9 @@ class Tally:
     marks: set[tuple[str, str]] = field(default_factory=set)
     #: All that the site committed until then, by the centre's clock, is applied with this.
     through_ms: int = 0
-    #: Clock of the drain of a transaction that comes in parts.
+    #: Clock of the drain of a transaction that comes in parts, and how far it was off.
     hlc: int = 0
+    offset_ms: int = 0
     #: Something waits for the sequencer.
     touched: bool = False
     #: What was done before the savepoint that this one counts from.

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shared.changes import GENESIS, Position
-from shared.clock import wall_ms
 from shared.errors import ForkedHistory, SyncError
 from sync.handshake import Closed, Closure
 
@@ -121,7 +120,7 @@ async def _check(connection: AsyncConnection[Any], fork: Fork, old: dict[str, An
         raise ForkedHistory(f"n {fork.n} of {fork.site} is not remembered, and was not safe")
     if None is not known != fork.hash is not None:
         raise ForkedHistory(f"n {fork.n} of {fork.site} is another one at the centre")
-    if old["last_n"] > fork.n and await _drained(connection, fork) is None:
+    if old["last_n"] > fork.n and not await _remembers_first(connection, fork):
         raise ForkedHistory(
             f"the store of {fork.site} is older than what the centre remembers of its numbers;"
             " put it aside and begin with a new one (docs/restores.md)"
@@ -160,29 +159,24 @@ async def _begin_anew(
         await close_chain(connection, fork.site, Closure(each["epoch"], 0, each["last_n"]))
     await _open(connection, fork.site, fork.epoch)
     await _tell(connection, fork, why, [(each, 0) for each in epochs])
-    return Closed(Closure(fork.epoch, 0, 0), fork.epoch, None, await _latest(connection, fork.site))
+    return Closed(Closure(fork.epoch, 0, 0), fork.epoch, await _latest(connection, fork.site))
 
 
 async def _closed(
     connection: AsyncConnection[Any], fork: Fork, old: dict[str, Any], next_epoch: str
 ) -> Closed:
     closed_n = old["last_n"] if old["closed_at_n"] is None else old["closed_at_n"]
-    return Closed(
-        Closure(fork.epoch, fork.n, closed_n),
-        next_epoch,
-        await _drained(connection, fork),
-        await _latest(connection, fork.site),
-    )
+    closure = Closure(fork.epoch, fork.n, closed_n)
+    return Closed(closure, next_epoch, await _latest(connection, fork.site))
 
 
-async def _drained(connection: AsyncConnection[Any], fork: Fork) -> int | None:
-    """Return when the first transaction beyond the fork was drained, by the site's clock."""
+async def _remembers_first(connection: AsyncConnection[Any], fork: Fork) -> bool:
+    """Return whether the first transaction beyond the fork is known, and so its clock."""
     cursor = await connection.execute(
-        "SELECT hlc FROM sync.applied WHERE site = %s AND epoch = %s AND n = %s",
+        "SELECT 1 FROM sync.applied WHERE site = %s AND epoch = %s AND n = %s",
         [fork.site, fork.epoch, fork.n + 1],
     )
-    row = await cursor.fetchone()
-    return wall_ms(row[0]) if row else None
+    return await cursor.fetchone() is not None
 
 
 async def _latest(connection: AsyncConnection[Any], site: str) -> int:

@@ -69,7 +69,7 @@ async def apply_around(
 
     async def work(applying: Applying, gate: Gate) -> Judged:
         todo = judged([link], gate)
-        applying.tally.hlc = origin.hlc
+        applying.tally.hlc, applying.tally.offset_ms = origin.hlc, origin.offset_ms
         search = _Search(applying, origin, last)
         if todo.accepted:
             async for blocks in parts(applying.connection):
@@ -103,7 +103,7 @@ async def _set_aside(
         todo = judged([link], gate)
         if not todo.accepted:
             return todo
-        applying.tally.hlc = origin.hlc
+        applying.tally.hlc, applying.tally.offset_ms = origin.hlc, origin.offset_ms
         number = 0
         async for blocks in parts(applying.connection):
             body = PartBody(origin.schema, origin.hlc, origin.offset_ms, tuple(blocks))

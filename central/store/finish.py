@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from central.store import spool
 from central.store.changeset import bounded_hlc
@@ -14,9 +14,13 @@ from shared.changes import Part
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
-    from central.store.applying import Applying
+    from central.store.applying import Applying, Tally
     from central.store.gate import Judged
     from shared.changes import SyncTransaction
+
+
+#: A clock that is off by more than this is off by any number.
+_OFFSET_MAX_MS: Final = 1 << 47
 
 
 async def finish(applying: Applying, epoch: str, judged: Judged) -> None:
@@ -32,6 +36,7 @@ async def finish(applying: Applying, epoch: str, judged: Judged) -> None:
             "n": array(Kind.INTEGER, [link.n for link in links]),
             "hash": array(Kind.BYTES, [link.hash for link in links]),
             "hlc": array(Kind.INTEGER, [_clock(link, applying.tally.hlc) for link in links]),
+            "offset_ms": array(Kind.INTEGER, [_offset(link, applying.tally) for link in links]),
         }
         await execute(fixed("insert_applied"), site | given)
         watermark = {
@@ -48,6 +53,12 @@ async def finish(applying: Applying, epoch: str, judged: Judged) -> None:
 def _clock(link: SyncTransaction | Part, of_parts: int) -> int:
     """Return the clock of a transaction's drain; that of one in parts stands in their bodies."""
     return bounded_hlc(of_parts if isinstance(link, Part) else link.hlc)
+
+
+def _offset(link: SyncTransaction | Part, of_parts: Tally) -> int | None:
+    """Return how far its clock was off; None where that is beyond all reason."""
+    offset_ms = of_parts.offset_ms if isinstance(link, Part) else link.offset_ms
+    return offset_ms if abs(offset_ms) <= _OFFSET_MAX_MS else None
 
 
 async def finish_alone(applying: Applying) -> None:

@@ -55,7 +55,8 @@ async def apply_parts(applying: Applying, whole: Whole, *, is_included: bool = F
     seen, it is unpacked again only for the steps that it has rows for.
     """
     origin = whole.origin
-    applying.tally.through_ms, applying.tally.hlc = origin.through_ms, origin.hlc
+    applying.tally.through_ms = origin.through_ms
+    applying.tally.hlc, applying.tally.offset_ms = origin.hlc, origin.offset_ms
     again = await rows_again(applying, origin) if is_included else None
     seen: dict[int, set[int]] = {}
     for step in range(_FACTS + 1):

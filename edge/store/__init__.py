@@ -15,6 +15,7 @@ from edge.store import (
     materialise,
     outbox,
     position,
+    sent,
     setup,
     snapshot,
     spent,
@@ -113,9 +114,26 @@ class EdgeStore:
         """Return the hash of an own transaction; None where it is not kept any more."""
         return epochs.link_hash(self.opened.connection, n)
 
-    def begin_epoch(self, closed: Closed, now_ms: int) -> epochs.Begun:
+    def first_change(self, fork_n: int, now_ms: int) -> sent.First | None:
+        """Return the first transaction beyond the fork that brings changes, after a drain."""
+        if (drained := self.drain(now_ms)) is not None:
+            self.on_drained(drained)
+        return sent.first_change(self.opened.connection, fork_n)
+
+    def questions(self, first: sent.First) -> Iterator[sent.Question]:
+        """Give the rows of which the centre may have been told before, some at a time."""
+        return sent.questions(self.opened.connection, first)
+
+    def take_out(self, first: sent.First, answers: Sequence[bytes], hlc: int) -> sent.TakenOut:
+        """Return the transaction without what had been sent before; nothing is changed yet."""
+        return sent.take_out(self.opened, first, answers, hlc)
+
+    def begin_epoch(
+        self, closed: Closed, now_ms: int, taken: sent.TakenOut | None = None
+    ) -> epochs.Begun:
         """Go on in a new epoch: the store went back to an older copy of itself."""
-        return epochs.begin(self.opened, closed, now_ms=now_ms, drained=self._drained(now_ms))
+        drained = self._drained(now_ms)
+        return epochs.begin(self.opened, closed, taken, now_ms=now_ms, drained=drained)
 
     def owe_from(self, applied_n: int) -> None:
         """Let go of nothing that the centre lacks, whatever it had called safe."""

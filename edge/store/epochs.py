@@ -4,20 +4,18 @@ The centre has closed the old one (protocol, rule 19). All that the outbox holds
 epoch with its transaction ids, so whatever of it had its effect has no second one. Bodies stay as
 they are frozen, but for one thing: the copy may have held writes that its lost life drained after
 it was taken. Those are at the centre already, under an id that this store never saw, so they are
-taken out.
+taken out (``edge.store.sent``).
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from edge.store import position, snapshot
-from edge.store.packing import Packer
+from edge.store.sent import put_in_place
 from shared.changes import GENESIS
 from shared.errors import ForkedHistory
-from sync import codec
 from sync.handshake import Closure, Hello
 from sync.protocol import transaction_hash
 
@@ -27,12 +25,10 @@ if TYPE_CHECKING:
 
     from edge.store.apply import DrainedFirst
     from edge.store.open import Opened
-    from shared.changes import ChangeBlock, PartBody
+    from edge.store.sent import TakenOut
     from sync.handshake import Closed
 
 _HASH = 32
-#: Rows that are named one by one where they had been sent before.
-_SAMPLES_MAX = 100
 #: A transaction of the outbox: n, parts, tx_id, digests.
 _Sent = tuple[int, int, str, bytes]
 
@@ -98,10 +94,13 @@ def link_hash(connection: sqlite3.Connection, n: int) -> bytes | None:
     return row[0] if row else None
 
 
-def begin(opened: Opened, closed: Closed, *, now_ms: int, drained: DrainedFirst) -> Begun:
+def begin(
+    opened: Opened, closed: Closed, taken: TakenOut | None, *, now_ms: int, drained: DrainedFirst
+) -> Begun:
     """Go on in the epoch that the centre opened; all in one transaction, after a drain.
 
-    Raises ForkedHistory where the centre closed another epoch than the one that the store is in.
+    ``taken`` is the first transaction beyond the fork without what had been sent before. Raises
+    ForkedHistory where the centre closed another epoch than the one that the store is in.
     """
     connection = opened.connection
     with drained():
@@ -111,7 +110,9 @@ def begin(opened: Opened, closed: Closed, *, now_ms: int, drained: DrainedFirst)
             raise ForkedHistory(message)
         begun = Begun()
         if closed.next_epoch != at.epoch:
-            _take_out(opened, closed, begun)
+            if taken is not None:
+                put_in_place(connection, at.epoch, taken)
+                begun.sent_before, begun.samples = taken.rows, taken.samples
             _move(connection, closed, begun)
             _remember(connection, closed.closure, now_ms)
         connection.execute("UPDATE _sync_site SET hlc = max(hlc, ?)", (closed.hlc,))
@@ -186,129 +187,3 @@ def _told(closed: Closed, begun: Begun) -> str:
 
 def _split(digests: bytes) -> tuple[bytes, ...]:
     return tuple(digests[at : at + _HASH] for at in range(0, len(digests), _HASH))
-
-
-# --- what the lost life had drained --------------------------------------------------------------
-
-
-def _take_out(opened: Opened, closed: Closed, begun: Begun) -> None:
-    """Take out of the first transaction beyond the fork what was touched before the drain.
-
-    All that the copy's logs held is in the first one that brings changes: a drain takes the logs
-    whole. Facts may stay, since the centre knows them by their ids.
-    """
-    if closed.drained_ms is None:
-        return
-    connection, epoch = opened.connection, closed.closure.epoch
-    for sent in _transactions(connection, epoch, closed.closure.fork_n):
-        n, parts, *_ = sent
-        bodies = [_body(connection, epoch, n, part) for part in range(parts)]
-        if not any(block.at for body in bodies for block in body.blocks):
-            continue
-        kept = [_without(opened, n, body, closed.drained_ms, begun) for body in bodies]
-        if kept != bodies:
-            _replace(connection, epoch, sent, kept)
-        return
-
-
-def _body(connection: sqlite3.Connection, epoch: str, n: int, part: int) -> PartBody:
-    (body,) = connection.execute(
-        "SELECT body FROM _sync_out WHERE epoch = ? AND n = ? AND part = ?", (epoch, n, part)
-    ).fetchone()
-    return codec.decode_body(codec.decompress(body))
-
-
-def _without(opened: Opened, n: int, body: PartBody, until_ms: int, begun: Begun) -> PartBody:
-    blocks: list[ChangeBlock] = []
-    for block in body.blocks:
-        if not block.at or (min(block.at) > until_ms and not block.times):
-            blocks.append(block)
-            continue
-        for row in range(len(block)):
-            one = block.part(slice(row, row + 1))
-            left = _later(one, until_ms)
-            if left is not one:
-                _tell(begun, one, left)
-                _forget(opened, n, one, left)
-            if left is not None:
-                blocks.append(left)
-    return replace(body, blocks=tuple(blocks))
-
-
-def _tell(begun: Begun, one: ChangeBlock, left: ChangeBlock | None) -> None:
-    """Note a row that is taken out: a clock that went back may have made a new write look old."""
-    begun.sent_before[one.table] = begun.sent_before.get(one.table, 0) + 1
-    if len(begun.samples) < _SAMPLES_MAX:
-        kept = left.columns if left is not None else ()
-        new = {c: v[0] for c, v in zip(one.columns, one.new, strict=False) if c not in kept}
-        begun.samples.append(f"{one.op.value} {one.table} {one.ids[0]}: {new}")
-
-
-def _later(one: ChangeBlock, until_ms: int) -> ChangeBlock | None:
-    """Return what of a row was touched after a time; None where nothing was."""
-    if one.at[0] <= until_ms:
-        return None
-    times: Any = one.times[0] if one.times else None
-    early = 0
-    for mask, at_ms in times or ():
-        early |= mask if at_ms <= until_ms else 0
-    if not early or not one.old:  # an insertion is one thing
-        return one
-    kept = [place for place in range(len(one.columns)) if not early >> place & 1]
-    if not kept:
-        return None
-    later = [
-        (sum(1 << at for at, place in enumerate(kept) if mask >> place & 1), at_ms)
-        for mask, at_ms in times
-    ]
-    return replace(
-        one,
-        columns=tuple(one.columns[place] for place in kept),
-        new=[one.new[place] for place in kept],
-        old=[one.old[place] for place in kept],
-        times=[tuple(each for each in later if each[0])] if any(m for m, _ in later) else [],
-    )
-
-
-def _forget(opened: Opened, n: int, one: ChangeBlock, left: ChangeBlock | None) -> None:
-    """Take from the undecided writes what the centre has already."""
-    key = (opened.numbers[one.table], one.ids[0], n)
-    where = "WHERE table_no = ? AND id = ? AND n = ?"
-    if left is None:
-        opened.connection.execute(f"DELETE FROM _sync_pending {where}", key)
-        return
-    table = opened.catalog.table(one.table)
-    row = opened.connection.execute(f"SELECT deltas FROM _sync_pending {where}", key).fetchone()
-    deltas = json.loads(row[0]) if row and row[0] else {}
-    kept = {name: pair for name, pair in deltas.items() if name in left.columns}
-    opened.connection.execute(
-        f"UPDATE _sync_pending SET mask = ?, deltas = ? {where}",
-        (table.mask(left.columns), json.dumps(kept) if kept else None, *key),
-    )
-
-
-def _replace(
-    connection: sqlite3.Connection, epoch: str, sent: _Sent, bodies: list[PartBody]
-) -> None:
-    """Put other bodies into a transaction; one that has nothing left is taken away."""
-    n, _, tx_id, _ = sent
-    (made_at_ms,) = connection.execute(
-        "SELECT made_at_ms FROM _sync_out WHERE epoch = ? AND n = ? AND part = 0", (epoch, n)
-    ).fetchone()
-    connection.execute("DELETE FROM _sync_out WHERE epoch = ? AND n = ?", (epoch, n))
-    first = bodies[0]
-    with Packer(first.schema, first.hlc, first.offset_ms) as packer:
-        for body in bodies:
-            for block in body.blocks:
-                packer.add(block)
-        packer.flush()
-        parts = len(packer.digests)
-        connection.executemany(
-            "INSERT INTO _sync_out (epoch, n, part, parts, tx_id, previous, hash, digests, rows,"
-            " made_at_ms, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                (epoch, n, part, parts, tx_id, GENESIS, GENESIS, b"".join(packer.digests), rows,
-                 made_at_ms, body)
-                for part, (rows, body) in enumerate(packer.bodies())
-            ),
-        )  # fmt: skip

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from central.questions import check_question
 from shared.errors import MalformedMessage
-from sync.handshake import Closed, Hello, read_lineage
+from sync.handshake import Closed, Hello, read_lineage, read_sent_before
 from tests.fuzz.bounds import bounded
 from tests.fuzz.plain import ID, anything, changed
 from tests.fuzz.target import Target
@@ -23,6 +23,7 @@ RIGHT: Final[dict[str, dict[str, Any]]] = {
     },
     "link": {"epoch": ID, "n": 2},
     "close": {"epoch": ID, "n": 2, "hash": None, "next": ID[:-1] + "2", "why": "a copy"},
+    "sent": {"epoch": ID, "n": 2, "rows": [["work_orders", "SITE_001", ID]]},
     "life": {"lives": [ID]},
     "home": {"chunk": b"x", "life": ID},
     "included": {"epoch": ID, "links": [[2, ID, HASH]]},
@@ -67,7 +68,12 @@ def check_read(said: Any) -> None:
     """Whoever reads a control message refuses what it can't read, and nothing grows of it."""
     fields = said if isinstance(said, dict) else {}
     with bounded(seconds=5, megabytes=20):
-        for read, what in ((Hello.read, fields), (Closed.read, fields), (read_lineage, said)):
+        for read, what in (
+            (Hello.read, fields),
+            (Closed.read, fields),
+            (read_lineage, said),
+            (read_sent_before, said),
+        ):
             try:
                 read(what)
             except MalformedMessage as why:
@@ -79,7 +85,7 @@ def check_read(said: Any) -> None:
 
 @st.composite
 def answers(draw: Any) -> Any:
-    right = RIGHT["hello"] | {"fork_n": 1, "closed_n": 2, "next": ID, "drained_ms": 1, "hlc": 2}
+    right = RIGHT["hello"] | {"fork_n": 1, "closed_n": 2, "next": ID, "hlc": 2}
     return draw(anything) if draw(st.booleans()) else changed(draw, right, anything | traps)
 
 

@@ -154,8 +154,7 @@ def test_a_hello_is_read_as_it_was_said(said: Hello) -> None:
     assert Hello.read(codec.decode_control(codec.encode_control(said.fields()))) == said
 
 
-@given(st.builds(Closed, st.builds(Closure, st.text(), numbers, numbers), st.text(),
-                 st.none() | numbers, numbers))  # fmt: skip
+@given(st.builds(Closed, st.builds(Closure, st.text(), numbers, numbers), st.text(), numbers))
 def test_a_closure_is_read_as_it_was_said(closed: Closed) -> None:
     assert Closed.read(codec.decode_control(codec.encode_control(closed.fields()))) == closed
 

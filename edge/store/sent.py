@@ -1,0 +1,319 @@
+"""What a copy of a store held in its logs, and its lost life has sent since: it is not sent again.
+
+All that the logs held is in the first transaction beyond the fork that brings changes: a drain
+takes the logs whole. The centre tells which rows of it the lost life has written first, and when
+that touched them. A column that was touched at the same millisecond was sent; facts may stay, since
+the centre knows them by their ids. Bodies are frozen, so all of this is read and packed without
+holding the store, part by part; only what it comes to goes in with the new epoch.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from edge.store import position
+from edge.store.packing import Packer
+from shared.catalog import Policy
+from shared.changes import GENESIS, Op
+from sync import codec
+from sync.handshake import ANY_DRAIN, SentBefore, read_sent_before
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from edge.store.open import Opened
+    from shared.catalog import Table
+    from shared.changes import ChangeBlock, PartBody, Value
+
+#: Rows that are named one by one where they had been sent before.
+_SAMPLES_MAX = 100
+#: Rows that one question names.
+ASKED_MAX = 2_000
+#: Policies by which a write counts once for each time that it comes.
+_COUNTED = (Policy.SUM, Policy.ADD_REMOVE_SET)
+
+
+class First(NamedTuple):
+    """The first transaction beyond the fork that brings changes."""
+
+    n: int
+    parts: int
+    tx_id: str
+
+
+#: Rows of one part, by table, owner and id, and what the centre says of them.
+Question = list[tuple[str, str, str]]
+
+
+@dataclass(slots=True)
+class TakenOut:
+    """The first transaction without what had been sent before; a context, which drops its file."""
+
+    first: First
+    #: None where nothing had been sent before.
+    packer: Packer | None = None
+    #: Rows that were taken out, wholly or in part, by table.
+    rows: dict[str, int] = field(default_factory=dict)
+    #: The first of them with what was taken out, for people.
+    samples: list[str] = field(default_factory=list)
+    _closing: ExitStack = field(default_factory=ExitStack)
+
+    def close(self) -> None:
+        """Drop the bodies."""
+        self._closing.close()
+
+    def pack(self, like: PartBody) -> Packer:
+        """Return what takes the blocks that are left."""
+        if self.packer is None:
+            packer = Packer(like.schema, like.hlc, like.offset_ms)
+            self.packer = self._closing.enter_context(packer)
+        return self.packer
+
+    def note(self, one: ChangeBlock, left: ChangeBlock | None) -> None:
+        """Keep for people what is taken out."""
+        self.rows[one.table] = self.rows.get(one.table, 0) + 1
+        if len(self.samples) < _SAMPLES_MAX:
+            kept = left.columns if left is not None else ()
+            new = {c: v[0] for c, v in zip(one.columns, one.new, strict=False) if c not in kept}
+            self.samples.append(f"{one.op.value} {one.table} {one.ids[0]}: {new}")
+
+
+# --- what is asked -------------------------------------------------------------------------------
+
+
+def first_change(connection: sqlite3.Connection, fork_n: int) -> First | None:
+    """Return the first transaction beyond the fork that brings changes, and no facts alone."""
+    epoch, after = position.read(connection).epoch, fork_n
+    while True:
+        row = connection.execute(
+            "SELECT n, parts, tx_id FROM _sync_out WHERE epoch = ? AND n > ? AND part = 0"
+            " ORDER BY n LIMIT 1",
+            (epoch, after),
+        ).fetchone()
+        if row is None:
+            return None
+        first = First(*row)
+        bodies = (body_of(connection, epoch, first.n, part) for part in range(first.parts))
+        if any(block.at for body in bodies for block in body.blocks):
+            return first
+        after = first.n
+
+
+def body_of(connection: sqlite3.Connection, epoch: str, n: int, part: int) -> PartBody:
+    """Return the body of one part of the outbox."""
+    (body,) = connection.execute(
+        "SELECT body FROM _sync_out WHERE epoch = ? AND n = ? AND part = ?", (epoch, n, part)
+    ).fetchone()
+    return codec.decode_body(codec.decompress(body))
+
+
+def questions(connection: sqlite3.Connection, first: First) -> Iterator[Question]:
+    """Give the rows of the transaction in the order of its parts, some at a time."""
+    epoch = position.read(connection).epoch
+    for part in range(first.parts):
+        named = [
+            (block.table, *key)
+            for block in body_of(connection, epoch, first.n, part).blocks
+            if block.at
+            for key in zip(block.sites, block.ids, strict=True)
+        ]
+        for start in range(0, len(named), ASKED_MAX):
+            yield named[start : start + ASKED_MAX]
+
+
+def earliest(known: int, answer: bytes) -> int:
+    """Return the earliest drain of those known and those that an answer tells of; 0 for none."""
+    told = {each.hlc for each in _read(answer)} - {ANY_DRAIN}
+    return min({known, *told} - {ANY_DRAIN}, default=ANY_DRAIN)
+
+
+def _read(answer: bytes) -> tuple[SentBefore, ...]:
+    return read_sent_before(codec.decode_control(answer).get("rows"))
+
+
+# --- what is taken out ---------------------------------------------------------------------------
+
+
+def take_out(opened: Opened, first: First, answers: Iterable[bytes], hlc: int) -> TakenOut:
+    """Return the transaction without what had been sent before.
+
+    ``answers`` are those to the questions in their order. Of what they tell only the drain ``hlc``
+    counts, which was the lost life's first: nothing of any later one was in the logs of the copy.
+    """
+    taken = TakenOut(first)
+    try:
+        _take_out(opened, taken, _told(answers, hlc))
+    except BaseException:
+        taken.close()
+        raise
+    if not taken.rows:
+        taken.packer = None
+    return taken
+
+
+def _told(answers: Iterable[bytes], hlc: int) -> Iterator[Mapping[int, list[SentBefore]]]:
+    for answer in answers:
+        by_place: dict[int, list[SentBefore]] = {}
+        for each in _read(answer):
+            if each.hlc in (ANY_DRAIN, hlc):
+                by_place.setdefault(each.place, []).append(each)
+        yield by_place
+
+
+def _take_out(
+    opened: Opened, taken: TakenOut, told: Iterator[Mapping[int, list[SentBefore]]]
+) -> None:
+    connection, first = opened.connection, taken.first
+    connection.execute("DROP TABLE IF EXISTS temp.sent_before")
+    connection.execute(
+        "CREATE TEMP TABLE sent_before (table_no INTEGER, id TEXT, op TEXT, mask INTEGER,"
+        " deltas TEXT, PRIMARY KEY (table_no, id)) WITHOUT ROWID"
+    )
+    epoch = position.read(connection).epoch
+    for part in range(first.parts):
+        body = body_of(connection, epoch, first.n, part)
+        packer, asked = taken.pack(body), ASKED_MAX
+        sent: Mapping[int, list[SentBefore]] = {}
+        for block in body.blocks:
+            start = 0  # of the rows before which all is dealt with
+            for row in range(len(block) if block.at else 0):
+                if asked == ASKED_MAX:
+                    asked, sent = 0, next(told, {})
+                one, asked = block.part(slice(row, row + 1)), asked + 1
+                left = left_of(opened.catalog.table(one.table), one, sent.get(asked - 1, ()))
+                if left is not one:
+                    _add(packer, block.part(slice(start, row)), left)
+                    start = row + 1
+                    taken.note(one, left)
+                    _remember(opened, taken.first.n, one, left)
+            _add(packer, block.part(slice(start, None)))
+    if taken.packer is not None:
+        taken.packer.flush()
+
+
+def _add(packer: Packer, *blocks: ChangeBlock | None) -> None:
+    for block in blocks:
+        if block is not None and len(block):
+            packer.add(block)
+
+
+def _remember(opened: Opened, n: int, one: ChangeBlock, left: ChangeBlock | None) -> None:
+    """Note for the end what is left of an undecided write."""
+    key = (opened.numbers[one.table], one.ids[0])
+    kept: tuple[Any, ...] = (None, None, None)
+    if left is not None:
+        mask = opened.catalog.table(one.table).mask(left.columns)
+        kept = (left.op.value, mask, _deltas(opened, key, n, left))
+    opened.connection.execute(
+        "INSERT OR REPLACE INTO temp.sent_before VALUES (?, ?, ?, ?, ?)", (*key, *kept)
+    )
+
+
+def _deltas(opened: Opened, key: tuple[int, str], n: int, left: ChangeBlock) -> str | None:
+    row = opened.connection.execute(
+        "SELECT deltas FROM _sync_pending WHERE table_no = ? AND id = ? AND n = ?", (*key, n)
+    ).fetchone()
+    deltas = json.loads(row[0]) if row and row[0] else {}
+    kept = {name: pair for name, pair in deltas.items() if name in left.columns}
+    return json.dumps(kept) if kept else None
+
+
+def left_of(table: Table, one: ChangeBlock, sent: Sequence[SentBefore]) -> ChangeBlock | None:
+    """Return what of a row had not been sent before; itself where nothing had, None where all.
+
+    Of an earlier touch than the lost life's last one in a column nobody can tell whether that life
+    had made it, too. If not, it is a write like any other, and in conflict; but where it would
+    count twice, or it is not known when that life touched the column, it is held for sent. Of a row
+    that both made the rest is an update.
+    """
+    if not sent:
+        return one
+    times = dict.fromkeys(range(len(one.columns)), one.at[0])
+    for mask, at_ms in (one.times[0] if one.times else None) or ():
+        times |= {place: at_ms for place in times if mask >> place & 1}
+    kept = [place for place, at_ms in times.items() if not _is_sent(table, one, place, at_ms, sent)]
+    if one.op is Op.DELETE:
+        gone = any(_covers(each, one.at[0], counts=False) for each in sent)
+        return None if gone else one
+    writer = table.writer_column
+    if all(writer is not None and one.columns[place] == writer.name for place in kept):
+        return None
+    if len(kept) == len(one.columns):
+        return one
+    # Of a row that was made there is nothing that its writer saw.
+    nothing: list[list[Value]] = [[None] for _ in one.columns]
+    old = one.old if one.op is Op.UPDATE else nothing
+    return _only(replace(one, op=Op.UPDATE, old=old), kept)
+
+
+def _is_sent(
+    table: Table, one: ChangeBlock, place: int, at_ms: int, sent: Sequence[SentBefore]
+) -> bool:
+    name = one.columns[place]
+    bit, counts = table.bit(name), table.column(name).policy in _COUNTED
+    return any(each.mask >> bit & 1 and _covers(each, at_ms, counts=counts) for each in sent)
+
+
+def _covers(sent: SentBefore, at_ms: int, *, counts: bool) -> bool:
+    if sent.is_exact and not counts:
+        return at_ms == sent.at_ms
+    return at_ms <= sent.at_ms
+
+
+def _only(one: ChangeBlock, kept: Sequence[int]) -> ChangeBlock:
+    """Return an update of some of its columns."""
+    times = [
+        (sum(1 << at for at, place in enumerate(kept) if mask >> place & 1), at_ms)
+        for mask, at_ms in (one.times[0] if one.times else None) or ()
+    ]
+    left = tuple(each for each in times if each[0])
+    return replace(
+        one,
+        columns=tuple(one.columns[place] for place in kept),
+        new=[one.new[place] for place in kept],
+        old=[one.old[place] for place in kept],
+        times=[left] if left else [],
+    )
+
+
+# --- with the new epoch --------------------------------------------------------------------------
+
+
+def put_in_place(connection: sqlite3.Connection, epoch: str, taken: TakenOut) -> None:
+    """Put what is left in the transaction's place; one that has nothing left is taken away.
+
+    Inside a transaction, before the epoch ends.
+    """
+    n, packer = taken.first.n, taken.packer
+    if packer is None:
+        return
+    (made_at_ms,) = connection.execute(
+        "SELECT made_at_ms FROM _sync_out WHERE epoch = ? AND n = ? AND part = 0", (epoch, n)
+    ).fetchone()
+    connection.execute("DELETE FROM _sync_out WHERE epoch = ? AND n = ?", (epoch, n))
+    shared = (taken.first.tx_id, GENESIS, GENESIS, b"".join(packer.digests))
+    parts = len(packer.digests)
+    connection.executemany(
+        "INSERT INTO _sync_out (epoch, n, part, parts, tx_id, previous, hash, digests, rows,"
+        " made_at_ms, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            (epoch, n, part, parts, *shared, rows, made_at_ms, body)
+            for part, (rows, body) in enumerate(packer.bodies())
+        ),
+    )
+    found = "FROM temp.sent_before s WHERE s.table_no = p.table_no AND s.id = p.id"
+    connection.execute(
+        f"DELETE FROM _sync_pending AS p WHERE p.n = ? AND EXISTS (SELECT 1 {found}"
+        " AND s.mask IS NULL)",
+        (n,),
+    )
+    connection.execute(
+        f"UPDATE _sync_pending AS p SET (op, mask, deltas) ="
+        f" (SELECT s.op, s.mask, s.deltas {found})"
+        f" WHERE p.n = ? AND EXISTS (SELECT 1 {found})",
+        (n,),
+    )

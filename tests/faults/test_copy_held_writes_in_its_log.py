@@ -1,0 +1,152 @@
+"""A store was copied while its log held writes: its lost life has sent those, and nothing else."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from tests.faults.cases import local_orders, planned_orders
+from tests.faults.conftest import SITE
+from tests.faults.test_store_cloned import moved
+from tests.faults.test_store_restored_from_a_copy import note, notes, put_back
+from tests.integration.central_world import execute
+from tests.integration.whole_world import Edge
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOUR_MS = 3_600_000
+COUNT = "UPDATE equipment SET cycle_count = cycle_count + 5 WHERE equipment_code = 'M1'"
+
+
+async def copied_with(edge: Edge, *written: str) -> Path:
+    """Stop the agent, let a program write, copy the store with that in its log, and go on."""
+    await edge.stop()
+    if written:
+        edge.write(*written)
+    copy = edge.path.with_suffix(".copy")
+    shutil.copy(edge.path, copy)
+    await edge.start()
+    return copy
+
+
+def slowed(edge: Edge, table: str) -> None:
+    """Have what stands in a log be written by a clock that is an hour slow."""
+    edge.write(f"UPDATE _sync_log_{table} SET at_ms = at_ms - {HOUR_MS}")
+
+
+async def test_what_a_clone_wrote_before_the_original_drained_is_sent(world):
+    edge = world.edges[SITE]
+    edge.write(local_orders("A1"), "INSERT INTO equipment (equipment_code) VALUES ('M1')")
+    await world.settle()
+    await edge.stop()
+    clone = Edge(SITE, edge.path.parent / "elsewhere" / "store.db", world.nats_url)
+    clone.path.parent.mkdir()
+    shutil.copy(edge.path, clone.path)
+    clone.write(local_orders("C1"), note("A1", "at the clone"), COUNT)
+    await edge.start()
+    edge.write(local_orders("A2"), "UPDATE work_orders SET priority = 7 WHERE order_no = 'A1'")
+    await world.settle()
+    await edge.stop()
+    moved(clone)
+    world.edges[SITE] = clone
+    await clone.start()
+    await world.settle()
+    assert notes(clone) == {"A1": "at the clone", "A2": None, "C1": None}
+    assert clone.read("SELECT priority FROM work_orders WHERE order_no = 'A1'") == [(7,)]
+    assert await world.central("SELECT cycle_count FROM mes.equipment") == [(5,)]
+    assert clone.read("SELECT 1 FROM _sync_event WHERE code = 'MES-SENT-BEFORE'") == []
+    await clone.stop()
+
+
+async def test_a_slow_clock_after_the_restore_loses_nothing_that_was_written_since(world):
+    edge = world.edges[SITE]
+    edge.write(local_orders("A1", "A2"))
+    await world.settle()
+    copy = await copied_with(edge, note("A1", "held by the copy"))
+    await world.settle()
+    edge.write(note("A2", "by the store that is no more"))
+    await world.settle()
+    await put_back(edge, copy)
+    edge.write(local_orders("B1"), note("A2", "written since"))
+    slowed_rows = "id <> (SELECT id FROM work_orders WHERE order_no = 'A1')"
+    edge.write(f"UPDATE _sync_log_work_orders SET at_ms = at_ms - {HOUR_MS} WHERE {slowed_rows}")
+    await edge.start()
+    await world.settle()
+    assert set(notes(edge)) == {"A1", "A2", "B1"}
+    ((here,),) = await world.central("SELECT here_value FROM mes.sync_conflicts")
+    assert "written since" in str(here)
+    (event,) = edge.read("SELECT message FROM _sync_event WHERE code = 'MES-SENT-BEFORE'")
+    assert "held by the copy" in str(event)
+
+
+async def test_a_column_written_since_on_a_row_that_was_sent_is_sent_alone(world):
+    edge = world.edges[SITE]
+    edge.write("INSERT INTO equipment (equipment_code, name) VALUES ('M1', 'Mill')")
+    await world.settle()
+    copy = await copied_with(edge, COUNT)
+    await world.settle()
+    await put_back(edge, copy)
+    edge.write("UPDATE equipment SET name = 'Lathe'")
+    edge.write(f"UPDATE _sync_log_equipment SET at_ms = at_ms - {HOUR_MS} WHERE seq > 1")
+    await edge.start()
+    await world.settle()
+    assert await world.central("SELECT cycle_count, name FROM mes.equipment") == [(5, "Lathe")]
+    assert await world.central("SELECT count(*) FROM mes.sync_conflicts") == [(0,)]
+
+
+async def test_what_the_lost_life_sent_and_was_parked_is_not_parked_twice(world):
+    edge = world.edges[SITE]
+    await edge.stop()
+    edge.write(local_orders("N1"))
+    copy = edge.path.with_suffix(".copy")
+    shutil.copy(edge.path, copy)
+    await execute(world.url, planned_orders("N1"))
+    await edge.start()
+    await world.settle_counts()
+    await put_back(edge, copy)
+    await edge.start()
+    await world.settle_counts()
+    assert await world.central("SELECT state FROM mes.sync_parked") == [("parked",)]
+
+
+async def test_what_was_sent_while_the_clock_was_far_ahead_counts_once(world):
+    edge = world.edges[SITE]
+    edge.write("INSERT INTO equipment (equipment_code) VALUES ('M1')")
+    await world.settle()
+    await edge.stop()
+    edge.write(COUNT)
+    edge.write(f"UPDATE _sync_log_equipment SET at_ms = at_ms + {HOUR_MS}")
+    copy = edge.path.with_suffix(".copy")
+    shutil.copy(edge.path, copy)
+    store = edge.open()
+    ((at_ms,),) = edge.read("SELECT max(at_ms) FROM _sync_log_equipment")
+    store.drain(at_ms + 1)
+    store.close()
+    await edge.start()
+    await world.settle()
+    assert await world.central("SELECT clamped FROM sync.version WHERE clamped") == [(True,)]
+    await put_back(edge, copy)
+    await edge.start()
+    await world.settle()
+    assert await world.central("SELECT cycle_count FROM mes.equipment") == [(5,)]
+
+
+async def test_of_a_large_transaction_only_what_was_not_sent_is_left(world):
+    edge = world.edges[SITE]
+    edge.write(
+        "WITH RECURSIVE k(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM k WHERE n < 4500)"
+        " INSERT INTO equipment (equipment_code, name) SELECT 'M' || n, hex(randomblob(50)) FROM k"
+    )
+    await world.settle(60)
+    copy = await copied_with(edge, "UPDATE equipment SET cycle_count = cycle_count + 1")
+    await world.settle(60)
+    await put_back(edge, copy)
+    edge.write("UPDATE equipment SET name = 'Lathe' WHERE equipment_code IN ('M7', 'M4400')")
+    await edge.start()
+    await world.settle(60)
+    assert await world.central(
+        "SELECT sum(cycle_count), count(*) FILTER (WHERE name = 'Lathe') FROM mes.equipment"
+    ) == [(4500, 2)]
+    ((told,),) = edge.read("SELECT message FROM _sync_event WHERE code = 'MES-RESTORED'")
+    assert "4500 rows of equipment had been sent before" in told

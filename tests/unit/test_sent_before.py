@@ -1,0 +1,90 @@
+"""What of a copy's undrained writes its lost life has sent: told by touches, not by the time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from edge.store.sent import left_of
+from shared.catalog_file import load_catalog
+from shared.changes import ChangeBlock, Op
+from shared.errors import MalformedMessage
+from sync.handshake import SentBefore, read_sent_before
+
+MACHINE = load_catalog().table("equipment")
+EVERY = (1 << len(MACHINE.names)) - 1
+
+
+def row(op: Op, at_ms: int, times: dict[str, int] | None = None, **values: Any) -> ChangeBlock:
+    names = tuple(values)
+    others = tuple((1 << names.index(name), at) for name, at in (times or {}).items())
+    new = [[value] for value in values.values()]
+    return ChangeBlock(
+        "equipment", op, names, ["SITE_001"], ["2026-11-01T00:00:00.000Z"], ["id"], at=[at_ms],
+        base=[None], after=[None], new=[] if op is Op.DELETE else new,
+        old=[[None] for _ in names] if op is Op.UPDATE else [], times=[others] if others else [],
+    )  # fmt: skip
+
+
+def sent(at_ms: int, *names: str, is_exact: bool = True) -> SentBefore:
+    return SentBefore(0, 7, MACHINE.mask(names) if names else EVERY, at_ms, is_exact)
+
+
+def left(one: ChangeBlock, *told: SentBefore) -> tuple[Op, tuple[str, ...]] | None:
+    found = left_of(MACHINE, one, told)
+    return None if found is None else (found.op, found.columns)
+
+
+UPDATE = row(Op.UPDATE, 20, {"name": 10}, name="Mill", cycle_count=5)
+
+
+def test_a_row_of_which_nothing_was_sent_stays_the_very_same() -> None:
+    assert left_of(MACHINE, UPDATE, ()) is UPDATE
+    assert left_of(MACHINE, UPDATE, [sent(99, "level")]) is UPDATE
+
+
+def test_columns_that_were_touched_at_the_same_moment_were_sent() -> None:
+    assert left(UPDATE, sent(10, "name"), sent(20, "cycle_count")) is None
+    assert left(UPDATE, sent(10, "name")) == (Op.UPDATE, ("cycle_count",))
+    assert left(UPDATE, sent(20, "cycle_count")) == (Op.UPDATE, ("name",))
+
+
+def test_an_earlier_touch_of_a_value_is_a_conflict_and_not_taken_for_sent() -> None:
+    assert left_of(MACHINE, UPDATE, [sent(11, "name")]) is UPDATE
+
+
+def test_an_earlier_touch_of_a_sum_is_held_for_sent() -> None:
+    assert left(UPDATE, sent(21, "cycle_count")) == (Op.UPDATE, ("name",))
+    assert left_of(MACHINE, UPDATE, [sent(19, "cycle_count")]) is UPDATE
+
+
+def test_what_was_sent_at_a_time_that_is_not_known_was_so_up_to_it() -> None:
+    assert left(UPDATE, sent(15, is_exact=False)) == (Op.UPDATE, ("cycle_count",))
+    assert left(UPDATE, sent(20, is_exact=False)) is None
+
+
+def test_times_of_columns_that_are_left_stay_with_them() -> None:
+    one = row(Op.UPDATE, 30, {"name": 10, "serial_no": 20}, name="a", serial_no="b", status="c")
+    found = left_of(MACHINE, one, [sent(10, "name")])
+    assert found is not None
+    assert (found.at, found.times) == ([30], [((1, 20),)])
+
+
+def test_of_a_row_that_both_made_only_what_was_written_since_is_left_as_an_update() -> None:
+    made = row(Op.INSERT, 10, {"name": 40}, equipment_code="M1", cycle_count=5, name="Mill")
+    assert left(made, sent(10)) == (Op.UPDATE, ("name",))
+    assert left(row(Op.INSERT, 10, equipment_code="M1"), sent(10)) is None
+
+
+def test_a_deletion_that_was_sent_is_not_sent_again() -> None:
+    assert left(row(Op.DELETE, 10), sent(10)) is None
+    assert left(row(Op.DELETE, 10), sent(11)) == (Op.DELETE, ())
+
+
+@pytest.mark.parametrize(
+    "said", [None, 7, [[1, 2]], [["a", 0, 0, 0, False]], [[0, 0, 0, 1e999, 1]]]
+)
+def test_what_can_t_be_read_is_refused(said: Any) -> None:
+    with pytest.raises(MalformedMessage, match="sent before"):
+        read_sent_before(said)
