@@ -91,7 +91,7 @@ def fates(table: Table, head: Head) -> dict[str, Fate]:
     # A scope that was never in the share has the row only as a parked write of its own.
     return {
         scope: Fate.PUT if scope in share or SHARED in share else Fate.LEFT
-        for scope in head.touched.scopes | share
+        for scope in head.touched.scopes
     }
 
 
