@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import secrets
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
+from psycopg import sql
 
 from central import roles
 from central.migrate import migrate
 from shared.catalog_file import load_catalog
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 CATALOG = load_catalog()
 SITES = ("SITE_001", "SITE_002", "SITE_003")
@@ -22,6 +25,25 @@ async def make_centre(url: str, sites=SITES, catalog=CATALOG) -> str:
     """Migrate an empty database and return its address as the ingest's role."""
     await migrate(url, catalog, sites)
     return roles.as_role(url, "mes_ingest")
+
+
+@contextmanager
+def copy_of(template_url: str, purpose: str = "centre") -> Iterator[str]:
+    """Give a superuser's address of a copy of a database that nobody is connected to."""
+    template = urlsplit(template_url)
+    name = f"mes_{purpose}_{secrets.token_hex(6)}"
+    admin = urlunsplit(template._replace(path="/postgres"))
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
+                sql.Identifier(name), sql.Identifier(template.path[1:])
+            )
+        )
+    yield urlunsplit(template._replace(path=f"/{name}"))
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+        )
 
 
 @asynccontextmanager
