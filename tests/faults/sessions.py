@@ -28,10 +28,9 @@ _MARK = "s:"
 _PAUSE_S = 0.08
 #: What a program waits after a refusal.
 _BREATH_S = 0.2
-_SHARED = """SELECT material_code, description FROM {0}material_definitions
-             WHERE material_code LIKE 's:%'"""
-_LOOK = f"""SELECT order_no, notes FROM {{0}}work_orders WHERE order_no LIKE 's:%'
-            UNION ALL {_SHARED}"""
+_LOOK = """SELECT order_no, notes FROM {0}work_orders WHERE order_no LIKE 's:%'
+           UNION ALL SELECT material_code, description FROM {0}material_definitions
+           WHERE material_code LIKE 's:%'"""
 
 
 class Place(Protocol):
@@ -96,13 +95,16 @@ class SiteStore:
 
 
 class Centre:
-    """The centre's database, as a planner's program uses it; rows of one site, or shared ones."""
+    """The centre's database, as a planner's program uses it; rows of one site, or shared ones.
+
+    Where it ``shares``, one of the two rows that it writes at once is the site's, the other shared.
+    """
 
     errors = (psycopg.Error,)
 
-    def __init__(self, url: str, site: str) -> None:
+    def __init__(self, url: str, site: str, *, shares: bool = False) -> None:
         self._url = url
-        self._site = site
+        self._sites = (site, SHARED) if shares else (site, site)
         self._connection: psycopg.Connection[Any] | None = None
 
     def _open(self) -> psycopg.Connection[Any]:
@@ -111,17 +113,14 @@ class Centre:
         return self._connection
 
     def look(self) -> Iterable[tuple[str, str]]:
-        # Who writes shared rows looks at no site's: the feed of the shared rows does not wait for
-        # those of the sites, so what it had seen there might come to a site after what it wrote.
-        look = _SHARED if self._site == SHARED else _LOOK
-        return self._open().execute(look.format("mes.")).fetchall()
+        return self._open().execute(_LOOK.format("mes.")).fetchall()
 
     def write(self, names: tuple[str, str], value: str) -> None:
-        update, insert = self._shared() if self._site == SHARED else self._orders()
         connection = self._open()
         with connection.transaction():
-            for name in names:
-                given = {"name": name, "value": value, "site": self._site}
+            for name, site in zip(names, self._sites, strict=True):
+                update, insert = self._shared() if site == SHARED else self._orders()
+                given = {"name": name, "value": value, "site": site}
                 if not connection.execute(update, given).rowcount:
                     connection.execute(insert, given)
 
@@ -159,6 +158,8 @@ class Session:
     place: SiteStore | Centre
     #: The sessions whose rows its store has; its own among them.
     sees: frozenset[str]
+    #: Those of whose pairs its store has one row only.
+    halves: frozenset[str] = frozenset()
     pause_s: float = _PAUSE_S
     events: list[Event] = field(default_factory=list)
     #: How often it was refused, or lost its connection.
@@ -199,6 +200,8 @@ class Session:
         seen: dict[str, list[list[int]]] = {}
         for name, value in self.place.look():
             session, pair, side = name.removeprefix(_MARK).rsplit(".", 2)
+            if session in self.halves:
+                continue
             pairs = seen.setdefault(session, [[0, 0] for _ in range(PAIRS)])
             pairs[int(pair)][int(side)] = int(value or 0)
         saw = Saw({who: tuple((a, b) for a, b in pairs) for who, pairs in seen.items()})
@@ -279,17 +282,29 @@ class Sessions:
 
 
 def sessions_of(world: Any, *, pause_s: float = _PAUSE_S, url: str = "") -> Sessions:
-    """Return sessions at each store: two at each site, one planner for each, one for shared rows.
+    """Return sessions at each store, and at the centre one for each site's rows and one for both.
 
+    The first two are programs of the site. Of the planners at the centre one writes rows of the
+    site, the other a row of the site and a shared one at once; one more writes shared rows only.
     ``url`` leads to the centre's database; else the world's own.
     """
-    here = {site: (f"{site} 1", f"{site} 2", f"planner of {site}") for site in world.edges}
+    url = url or world.url
+    here = {
+        site: (f"{site} 1", f"{site} 2", f"planner of {site}", f"both of {site}")
+        for site in world.edges
+    }
     everybody = frozenset(name for names in here.values() for name in names) | {"shared"}
-    shared = Centre(url or world.url, SHARED)
-    all_of = [Session("shared", shared, frozenset({"shared"}), pause_s)]
-    for site, (first, second, planner) in here.items():
+    halves = frozenset(names[3] for names in here.values())
+    all_of = [Session("shared", Centre(url, SHARED), everybody, pause_s=pause_s)]
+    for site, (first, second, planner, both) in here.items():
         sees = frozenset(here[site]) | {"shared"}
         store = world.edges[site].path
-        all_of += [Session(name, SiteStore(store), sees, pause_s) for name in (first, second)]
-        all_of.append(Session(planner, Centre(url or world.url, site), everybody, pause_s))
+        all_of += [
+            Session(name, SiteStore(store), sees, halves - sees, pause_s=pause_s)
+            for name in (first, second)
+        ]
+        all_of += [
+            Session(planner, Centre(url, site), everybody, pause_s=pause_s),
+            Session(both, Centre(url, site, shares=True), everybody, pause_s=pause_s),
+        ]
     return Sessions(*all_of)
