@@ -11,12 +11,17 @@ import time
 
 import pytest
 
+import central.status
 import edge.agent
 import edge.handshake
 import edge.lanes
+import edge.status
+from central.picture import read_picture
+from central.roles import as_role
+from edge.verdict import judge
 from tests.faults.cases import local_orders
 from tests.faults.conftest import SITE
-from tests.integration.central_world import execute
+from tests.integration.central_world import CATALOG, connect, execute
 
 HOUR_MS = 3_600_000
 DRIFT_MS = 300_000
@@ -122,3 +127,31 @@ async def test_a_site_never_loses_to_its_own_earlier_write_however_far_its_clock
     assert await world.central("SELECT 1 FROM mes.sync_conflicts") == []
     stamps = await world.central("SELECT hlc FROM sync.version ORDER BY ord")
     assert stamps == sorted(stamps)
+
+
+@pytest.mark.parametrize("off_ms", [HOUR_MS, -HOUR_MS])
+async def test_a_site_whose_clock_is_off_is_heard_of_every_beat_and_called_away_by_nobody(
+    world, clock, off_ms
+):
+    await clock(off_ms)
+    beats = [await _heard_of(world)]
+    for _ in range(2):
+        await world.eventually(lambda: _heard_since(world, beats[-1]))
+        beats.append(await _heard_of(world))
+    assert all(abs(each.timestamp() * 1000 - real_ms()) < 60_000 for each in beats)
+    url = as_role(world.url, "mes_ingest")
+    async with connect(url) as connection:
+        picture = await read_picture(connection, CATALOG, None)
+    site = next(each for each in central.status.judge(picture).sites if each.picture.site == SITE)
+    assert "MES-AWAY" not in {each.code for each in site.reasons}
+    here = judge(edge.status.read_picture(world.edges[SITE].path, real_ms() + off_ms))
+    assert {each.code for each in here.reasons} == {"MES-CLOCK"}
+
+
+async def _heard_of(world):
+    ((at,),) = await world.central("SELECT hello_at FROM sync.site WHERE site = %s", SITE)
+    return at
+
+
+async def _heard_since(world, before) -> bool:
+    return await _heard_of(world) > before
