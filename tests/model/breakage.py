@@ -86,6 +86,8 @@ class Breakage:
         site = self._site()
         if not self.files[site] or self.chance.random() < 0.5:
             self.files[site].append(self.edges[site].copy())
+            if self.bias.copies:
+                del self.files[site][: -self.bias.copies]
         else:
             self._replace(self.edges[site], copy.deepcopy(self.chance.choice(self.files[site])))
 

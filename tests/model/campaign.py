@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import Pool
 from typing import TYPE_CHECKING, Final
 
+from tests.model.bias import BIASES
 from tests.model.checks import Violation
 from tests.model.world import World
 
@@ -46,6 +47,8 @@ class Order:
     runs: int
     off: frozenset[Rule] = frozenset()
     restores: bool = False
+    #: The name of a bias.
+    bias: str = "usual"
 
 
 @dataclass(slots=True)
@@ -77,7 +80,7 @@ def run(order: Order) -> Report:
     report = Report()
     began = time.process_time()
     for seed in range(order.first, order.first + order.runs):
-        world = World(seed, order.off, restores=order.restores)
+        world = World(seed, order.off, restores=order.restores, bias=BIASES[order.bias])
         try:
             world.run()
         except Violation as why:
@@ -92,7 +95,8 @@ def replay(order: Order, seed: int) -> str:
     """Return the command that shows a run step by step."""
     off = "".join(f" --off {rule.name}" for rule in sorted(order.off, key=lambda r: r.name))
     restores = " --restores" if order.restores else ""
-    return f"python -m tests.model --seed {seed}{restores}{off} --trace"
+    bias = f" --bias '{order.bias}'" if order.bias != "usual" else ""
+    return f"python -m tests.model --seed {seed}{restores}{bias}{off} --trace"
 
 
 def campaign(order: Order, jobs: int) -> Iterator[Report]:
@@ -115,4 +119,4 @@ def _reports(order: Order, jobs: int) -> Iterator[Report]:
 def _pieces(order: Order) -> Iterable[Order]:
     end = order.first + order.runs
     for first in range(order.first, end, _SOME):
-        yield Order(first, min(_SOME, end - first), order.off, order.restores)
+        yield replace(order, first=first, runs=min(_SOME, end - first))

@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from shared.changes import Op
-from tests.model.vocabulary import ADDED, DRIFT_MAX, MINUTE, STATES, Fate
+from sync.decisions import CENTRE
+from tests.model.vocabulary import ADDED, DRIFT_MAX, MINUTE, POISON, STATES, Fate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shared.changes import Value
-    from sync.decisions import Conflict
+    from sync.decisions import Conflict, Resolution
+    from tests.model.book import Row
     from tests.model.edge import Edge
     from tests.model.ghosts import Written
-    from tests.model.vocabulary import Key, Values
+    from tests.model.vocabulary import Change, Key, Values
     from tests.model.world import World
 
 #: Columns in which what a writer saw last is what a reader sees.
@@ -31,7 +33,7 @@ class Checks:
     __slots__ = ()
 
     written: list[Written]
-    born: dict[Value, Written]
+    born: dict[tuple[str, Value], Written]
     deleted: list[tuple[Key, Mapping[str, Value], int]]
     carried: dict[int, set[str]]
     gone: set[int]
@@ -46,6 +48,71 @@ class Checks:
         """Raise a violation."""
         raise Violation(why)
 
+    def decided(self, world: World, change: Change, row: Row, done: Resolution) -> None:
+        """Check a decision on what a site sent: who saw a value may replace it, nobody else may.
+
+        What was deleted is left out: who deletes has seen the whole row.
+        """
+        if any(key == change.key for key, _, _ in self.deleted):
+            return
+        self._nothing_goes_unseen(world, change.key, row.values, done)
+        # After a restore of the centre what came home is as old as the restore, and the base of a
+        # write may be unknown: then no more is promised than for a write onto one's own.
+        if not self.went_back or (row.version and row.version == change.after):
+            for conflict in done.conflicts:
+                if str(conflict.policy) in ("last_write", "central", "site"):
+                    self._who_saw_it_wins(world, change.key, conflict)
+
+    def _who_saw_it_wins(self, world: World, key: Key, conflict: Conflict) -> None:
+        """Check that a write does not lose to what its writer saw, but by a clock that is wrong.
+
+        Nor is it promised where somebody of the centre wrote as well, and lost.
+        """
+        versions = [known.version for known in world.centre.book.versions.get(key, [])]
+        lost = {c for v in versions if v.author.site == CENTRE for c in v.overruled}
+        for column in set(conflict.columns) - lost:
+            here = self.born.get((column, conflict.here.get(column)))
+            stands = conflict.result.get(column)
+            if (
+                here is None
+                or POISON in (here.value, stands)
+                or here.value == stands
+                or not here.honest
+            ):
+                continue
+            if stands == conflict.central.get(column) and stands in self._seen_by(here):
+                self.fail(f"{column}: {here.value} was written over {stands}, and lost to it")
+
+    def _seen_by(self, wrote: Written) -> set[Value]:
+        """Return what stood in the column before a write, as its writers saw it come and go."""
+        seen: set[Value] = set()
+        before = self.born.get((wrote.column, wrote.saw))
+        while before is not None and before.value not in seen:
+            seen.add(before.value)
+            before = self.born.get((wrote.column, before.saw))
+        return seen
+
+    def _nothing_goes_unseen(
+        self, world: World, key: Key, before: Values | None, done: Resolution
+    ) -> None:
+        """Check that a value goes only with a record, or by who saw it."""
+        if done.delete or done.revive or before is None:
+            return
+        recorded = {column for conflict in done.conflicts for column in conflict.columns}
+        refused = {  # its site was told that it does not stand, and has written since
+            pair
+            for record in world.centre.book.records.values()
+            if record.key == key and record.policy in ("parked", "applied")
+            for pair in record.values
+        }
+        for column in done.values.keys() - recorded:
+            new = self.born.get((column, done.values[column]))
+            old = self.born.get((column, before.get(column)))
+            if not new or not old or new is old or (column, old.value) in refused:
+                continue
+            if {POISON, old.value}.isdisjoint({new.value, *self._seen_by(new)}):
+                self.fail(f"{key} {column}: {new.value} replaced {old.value} unseen, unrecorded")
+
     def judge(self, conflict: Conflict, key: Key) -> None:
         """Check that no older write won by its clock; a deletion has a time of its own."""
         if str(conflict.policy) != "last_write" or any(k == key for k, _, _ in self.deleted):
@@ -56,7 +123,7 @@ class Checks:
             here, there = conflict.here.get(column), conflict.central.get(column)
             won = conflict.result.get(column)
             lost = there if won == here else here
-            winner, loser = self.born.get(won), self.born.get(lost)
+            winner, loser = self.born.get((column, won)), self.born.get((column, lost))
             if winner and loser and winner is not loser and loser.honest and winner.honest:
                 if winner.true_at > loser.true_at or winner.saw == lost:
                     continue
@@ -142,6 +209,7 @@ class Checks:
             if not self._is_excused(each) and not self.is_accounted(world, each):
                 self.fail(f"{each.key} {each.column}: {each.value} of {each.commit} is lost")
         self._counters_add_up(world)
+        self._parked_can_be_tried(world)
         if not world.restores:
             self._last_writes_stand(world)
 
@@ -188,6 +256,15 @@ class Checks:
                 continue
             if book.facts.get(name) != values:
                 self.fail(f"the fact {name} is lost")
+
+    def _parked_can_be_tried(self, world: World) -> None:
+        """Check that what the history calls parked is there to be tried again."""
+        gone = {tx_id for commit in self.gone for tx_id in self.carried.get(commit, ())}
+        for record in world.centre.book.records.values():
+            tx_id = record.name.split("/")[0]
+            waits = record.policy == "parked" and record.name not in world.centre.book.parked
+            if waits and tx_id not in gone:
+                self.fail(f"{record.name} is called parked, and nobody can try it again")
 
     def _is_excused(self, each: Written) -> bool:
         return each.destroyed or each.commit in self.gone

@@ -40,6 +40,7 @@ class Decisions:
         self.sequence_all: Callable[[], None] = lambda: None
         self.note: Callable[[str], None] = lambda text: None
         self.on_conflict: Callable[[Conflict, Key], None] = lambda conflict, key: None
+        self.on_decision: Callable[[Change, Row, Resolution], None] = lambda c, r, d: None
         self.reach: Counter[str] = Counter()
         #: Effects of each transaction that the book holds; for the checks alone.
         self.effects: Counter[str] = Counter()
@@ -71,6 +72,7 @@ class Decisions:
             f" {dict(done.values)} overruled {set(done.overruled)} conflicts"
             f" {[(c.group, str(c.outcome)) for c in done.conflicts]}"
         )
+        self.on_decision(change, row, done)
         plain = clean and not late and not done.overruled and not done.conflicts
         version = self._version_id(link.tx_id, fresh=not plain and self.on(Rule.FRESH_ID))
         self._keep(change.key, done)
@@ -248,7 +250,7 @@ class Decisions:
 
 def made(key: Key, version: str, write: Write, done: Resolution) -> Version:
     """Return the version that a write makes."""
-    columns = write.new if write.op is Op.UPDATE else TABLES[key[0]].names
+    columns = TABLES[key[0]].names if write.op is Op.DELETE else write.new
     return Version(
         version, write.op, frozenset(columns), write.author, done.overruled, done.contested,
         write.times,

@@ -57,7 +57,7 @@ class Ghosts(Checks):
     """Follows what was written."""
 
     written: list[Written] = field(default_factory=list)
-    born: dict[Value, Written] = field(default_factory=dict)
+    born: dict[tuple[str, Value], Written] = field(default_factory=dict)
     #: Whole rows that somebody deleted having seen them.
     deleted: list[tuple[Key, Mapping[str, Value], int]] = field(default_factory=list)
     #: User transactions of each site.
@@ -115,7 +115,7 @@ class Ghosts(Checks):
             if column in MARKED and value is not None:
                 made = Written(key, column, value, old.get(column), *by, skew)
                 self.written.append(made)
-                self.born[value] = made
+                self.born[column, value] = made
             elif column == "made":
                 before = old.get("made")
                 change = int(value or 0) - int(before or 0)  # type: ignore[call-overload]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import random
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from tests.model.bias import USUAL
 from tests.model.book import Chain
 from tests.model.breakage import Breakage
 from tests.model.centre import Centre
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable
 
+    from tests.model.bias import Bias
     from tests.model.book import Book
     from tests.model.vocabulary import Entry
 
@@ -32,11 +35,13 @@ class World(Writers, Breakage, Handshake):
     """Two sites, a broker that is trusted with nothing, and the centre."""
 
     def __init__(
-        self, seed: int, off: frozenset[Rule] = frozenset(), *, restores: bool = False
-    ) -> None:
+        self, seed: int, off: frozenset[Rule] = frozenset(), *, restores: bool = False,
+        bias: Bias = USUAL,
+    ) -> None:  # fmt: skip
         self.chance = random.Random(seed)
         self.off = off
-        self.restores = restores
+        self.bias = bias
+        self.restores = restores or bias.restores
         self.now = 10**9
         self.count = 0
         self.ghosts = Ghosts()
@@ -44,6 +49,7 @@ class World(Writers, Breakage, Handshake):
         self.centre.sequence_all = self.sequence
         self.centre.note = self.note
         self.centre.on_conflict = self.ghosts.judge
+        self.centre.on_decision = partial(self.ghosts.decided, self)
         self.centre.start(self.now)
         self.edges = {site: self._new_edge(site) for site in SITES}
         self.clones: dict[str, Edge] = {}
@@ -86,15 +92,13 @@ class World(Writers, Breakage, Handshake):
             self.centre.book.schema = 1
         for site in SITES:
             self.hello(self.edges[site])
-        kinds = [
-            kind for kind in self._faults(restores=self.restores) if self.chance.random() < 0.4
-        ]
+        kinds = self._kinds()
         for _ in range(steps):
             self.now += self.chance.choice((1, 1000, MINUTE, 20 * MINUTE))
             work = self.chance.random()
-            if work < 0.36:
+            if work < self.bias.writes:
                 self.somebody_writes()
-            elif work < 0.9 or not kinds:
+            elif work < self.bias.calm or not kinds:
                 self.something_moves()
             else:
                 self.chance.choice(kinds)()
@@ -102,6 +106,12 @@ class World(Writers, Breakage, Handshake):
         self.settle()
         self.ghosts.recount(self, at_rest=True)
         self.ghosts.at_rest(self)
+
+    def _kinds(self) -> list[Callable[[], None]]:
+        """Return what breaks in this run."""
+        if self.bias.faults:
+            return [getattr(self, name) for name in self.bias.faults]
+        return [kind for kind in self._faults(restores=self.restores) if self.chance.random() < 0.4]
 
     def note(self, text: str) -> None:
         """Add a line to the trace."""

@@ -29,7 +29,7 @@ class Writers:
 
     def somebody_writes(self) -> None:
         """A user of a site commits, or the centre does."""
-        if self.chance.random() < 0.55:
+        if self.chance.random() < self.bias.at_sites:
             edge = self.chance.choice([*self.edges.values(), *self.clones.values()])
             self.user_commits(edge)
         else:
@@ -99,7 +99,8 @@ class Writers:
         held = {mark} if not holds or chance.random() < 0.6 else {chance.choice(sorted(holds))}
         made = seen.get("made")
         choices: list[Values] = [
-            {"note": mark}, {"due": mark if chance.random() < 0.8 else POISON}, {"shelf": mark},
+            {"note": mark}, {"due": mark if chance.random() < self.bias.fit else POISON},
+            {"shelf": mark},
             {"made": (made if isinstance(made, int) else 0) + chance.randrange(1, 9)},
             {"severity": number}, {"earliest": number}, {"limit": number},
             {"state": STATES[min(rank + chance.randrange(3), 3)]},
