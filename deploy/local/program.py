@@ -66,7 +66,10 @@ class Running:
     @property
     def alive(self) -> bool:
         """Tell whether the program still runs."""
-        return self._keeper.poll() is None
+        if self._keeper.poll() is None:
+            return True
+        self._close()
+        return False
 
     def signal(self, number: signal.Signals) -> None:
         """Send the program a signal, such as SIGSTOP or SIGHUP."""
@@ -90,9 +93,12 @@ class Running:
         except subprocess.TimeoutExpired:
             message = f"{self.program.argv[0]} (process {self.pid}) still runs after {timeout_s} s"
             raise ProgramFailed(message) from None
+        self._close()
+        return status
+
+    def _close(self) -> None:
         if self._keeper.stdin is not None:
             self._keeper.stdin.close()
-        return status
 
     def _ask(self, wish: bytes) -> None:
         # The keeper may have gone by itself a moment ago, and then what was asked for holds.

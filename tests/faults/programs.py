@@ -46,6 +46,8 @@ class Programs:
 
     async def start(self, name: str) -> None:
         """Start a program that does not run."""
+        if name in self.running:
+            assert not self.running[name].alive, f"{name} runs"
         is_agent = name in self.world.edges
         words = (
             ("edge.cli.edge_command", "run") if is_agent else ("central", name.partition(" ")[0])

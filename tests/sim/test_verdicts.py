@@ -122,7 +122,7 @@ def told(note, there, here):
     )  # fmt: skip
 
 
-@settings(max_examples=1500)
+@settings(max_examples=600)
 @given(cases())
 def test_the_oracle_decides_as_the_product_does(case):
     table, row, last, since, wish = case
