@@ -47,9 +47,9 @@ def adopt(
     as it is, BadSetting where there is no such zone, WrongSite where an agent holds the store.
     """
     if not path.is_file():
-        message = f"{path} does not exist; name the database that holds the table"
-        raise SchemaMismatch(message)
+        raise SchemaMismatch(f"{path} does not exist; name the database that holds the table")
     _check_zone(zone)
+    table = table if table in catalog else table.lower()  # SQLite tells no case of names apart
     with setup.holding(path, owner) as connection:
         there = adoption.state(connection, table)
         if there == "missing":

@@ -35,7 +35,7 @@ def state(connection: sqlite3.Connection, name: str) -> str:
     if row is not None:
         return "adopted" if row[0] else "ours"
     there = connection.execute(
-        "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?", (name,)
+        "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ? COLLATE NOCASE", (name,)
     ).fetchone()
     return "theirs" if there else "missing"
 
@@ -85,7 +85,8 @@ def _check_kind(connection: sqlite3.Connection, table: Table, site: str) -> None
         )
         raise SchemaMismatch(message)
     (without_rowid,) = connection.execute(
-        "SELECT wr FROM pragma_table_list WHERE name = ? AND schema = 'main'", (name,)
+        "SELECT wr FROM pragma_table_list WHERE name = ? COLLATE NOCASE AND schema = 'main'",
+        (name,),
     ).fetchone()
     columns = _columns(connection, name)
     if without_rowid or "rowid" in columns:

@@ -82,7 +82,7 @@ def _bring_back_for(applying: Applying, target: Target, key: str | None) -> int:
     for row_id, content, *version in rows:
         refused = _bring_back(applying, target, row_id, aside.from_json(content), tuple(version))
         if refused is not None:
-            other = key_of(refused)  # where it is the same, a value in it can't be looked up
+            other = key_of(target, refused)  # where it is the same, its values can't be looked up
             now = json.dumps([] if other == columns else other)
             applying.connection.execute(
                 "UPDATE _sync_aside SET key = ? WHERE table_name = ? AND id = ? AND code = ?",

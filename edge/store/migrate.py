@@ -141,7 +141,8 @@ def _add_table(connection: sqlite3.Connection, table: Table, new: Catalog, site:
         connection.execute(f"DROP TABLE {quoted(capture.log_name(table))}")
         adoption.queue_all(connection, table)
         return
-    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table.name,)).fetchone():
+    there = "SELECT 1 FROM sqlite_schema WHERE name = ? COLLATE NOCASE"
+    if connection.execute(there, (table.name,)).fetchone():
         message = (
             f"the store has a table {table.name} of its own already;"
             f" `mes-edge adopt FILE --table {table.name}` takes it in, with its rows"

@@ -81,7 +81,7 @@ def _put(applying: Applying, target: Target, put: Put, batch: _Batch) -> bool:
                 applying, target, put, reason
             )  # fmt: skip
         for each in blockers:
-            _make_way(applying, target, each, (put, key_of(reason)), batch)
+            _make_way(applying, target, each, (put, key_of(target, reason)), batch)
     return _refuse(applying, target, put, reason)
 
 
@@ -103,7 +103,7 @@ def write(applying: Applying, target: Target, put: Put) -> None:
 
 def _blockers(applying: Applying, target: Target, put: Put, reason: str) -> Sequence[str]:
     """Return the ids of the rows that have the key which SQLite says is taken."""
-    columns = key_of(reason)
+    columns = key_of(target, reason)
     row = {**(read(applying, target, put.id) or {}), **put.row}
     if not columns or not all(name in row for name in columns):
         return ()
@@ -115,12 +115,12 @@ def _blockers(applying: Applying, target: Target, put: Put, reason: str) -> Sequ
     return [row_id for (row_id,) in rows]
 
 
-def key_of(reason: str) -> list[str]:
+def key_of(target: Target, reason: str) -> list[str]:
     """Return the columns of the key that SQLite says is taken; none where it does not tell."""
     found = _UNIQUE_FAILED.fullmatch(reason)
     if found is None or found[1].startswith("index "):
         return []
-    return [name.rpartition(".")[2] for name in found[1].split(", ")]
+    return [target.spelled(name.rpartition(".")[2]) for name in found[1].split(", ")]
 
 
 def _may_move(applying: Applying, target: Target, row_id: str, put: Put, batch: _Batch) -> bool:
@@ -154,7 +154,7 @@ def _make_way(
 def _set_own_aside(applying: Applying, target: Target, put: Put, reason: str) -> bool:
     """Take an undecided row of the site out of sight: a row of the centre has its key."""
     row = {**(read(applying, target, put.id) or {}), **put.row}
-    aside.keep(applying, target, row, aside.Why(aside.UNIQUE, reason, key_of(reason)))
+    aside.keep(applying, target, row, aside.Why(aside.UNIQUE, reason, key_of(target, reason)))
     knock_on.put_row(applying, target, put.id, target.delete, (put.id,))
     note_version(applying, target, put)
     return False
@@ -166,7 +166,7 @@ def _refuse(applying: Applying, target: Target, put: Put, reason: str) -> bool:
     A later write on it must not claim to have seen this head.
     """
     code = aside.UNIQUE if _UNIQUE_FAILED.fullmatch(reason) else aside.REFUSED
-    why = aside.Why(code, reason, key_of(reason) if code == aside.UNIQUE else None)
+    why = aside.Why(code, reason, key_of(target, reason) if code == aside.UNIQUE else None)
     aside.drop(applying, target, put.id, aside.UNIQUE, aside.REFUSED)  # older than this one
     aside.keep(applying, target, put.row, why, (put.version or "", put.order))
     mark_seen(applying, target, [put.id])

@@ -93,7 +93,8 @@ def _collations(connection: sqlite3.Connection, table: str) -> dict[str | None, 
     """Return how each column compares: SQLite tells it only of an index, so one is made aside."""
     statement, listed = connection.execute(
         "SELECT sql, (SELECT group_concat('\"' || replace(name, '\"', '\"\"') || '\"')"
-        " FROM pragma_table_xinfo(?1)) FROM sqlite_schema WHERE type = 'table' AND name = ?1",
+        " FROM pragma_table_xinfo(?1)) FROM sqlite_schema WHERE type = 'table'"
+        " AND name = ?1 COLLATE NOCASE",
         (table,),
     ).fetchone()
     with closing(sqlite3.connect(":memory:")) as aside:

@@ -68,6 +68,14 @@ class Target:
         """Return our name of a column, which the sender may know under an earlier one."""
         return name if name in self.table.names else self._aliases.get(name)
 
+    def spelled(self, column: str) -> str:
+        """Return a column as the catalogue writes it, where it is one of the catalogue's.
+
+        SQLite takes upper and lower case for the same, and a plant's table may have either.
+        """
+        lower = column.lower() if column.isascii() else column
+        return lower if lower in KEYS or lower in self.table.names else column
+
     def received(self, columns: Sequence[str]) -> Received:
         """Sort the columns of a block into those that the table has and the others."""
         known: dict[str, int] = {}
@@ -143,5 +151,5 @@ class Target:
         if not self._stored:
             query = "SELECT name FROM pragma_table_xinfo(?) WHERE hidden = 0"
             names = [name for (name,) in connection.execute(query, (self.name,))]
-            self._stored = tuple(name for name in names if name != JOURNAL)
+            self._stored = tuple(self.spelled(name) for name in names if name != JOURNAL)
         return self._stored
