@@ -21,7 +21,7 @@ _FORMS = {
     Kind.TEXT: "{0}::text",
     Kind.INTEGER: "{0}::bigint",
     Kind.DECIMAL: "trim_scale({0})::text",
-    Kind.FLOAT: "{0}::float8",
+    Kind.FLOAT: "({0}::float8 + 0)",  # so that -0 is 0
     Kind.BOOLEAN: "{0}::int",
     Kind.TIMESTAMP: """to_char({0} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')""",
     Kind.DATE: "to_char({0}, 'YYYY-MM-DD')",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 import sqlite3
 
+import psycopg
 import pytest
 
 from central.migrate import migrate
 from shared.catalog import Catalog, Column, ColumnType, Direction, Kind, Table
-from tests.integration.central_world import CATALOG, SITES
+from tests.integration.central_world import CATALOG, SITES, connect, execute
 from tests.integration.whole_world import whole_world
 
 SITE = SITES[0]
@@ -83,6 +84,46 @@ async def test_every_value_that_a_kind_allows_stands_the_same_at_both_ends(world
     await world.settle(60)
     assert await world.central("SELECT message FROM mes.sync_parked") == []
     assert (await world.central("SELECT count(*) FROM mes.odds"))[0][0] == len(FINE)
+
+
+async def test_every_value_that_the_centre_may_write_stands_the_same_at_the_site(world):
+    written = [(column, value) for column, value in FINE if str(value) != "nan"]
+    async with connect(world.url) as connection:
+        for column, value in written:
+            await connection.execute(
+                f'INSERT INTO mes.odds (site_id, "{column}") VALUES (%s, %s)',
+                [SITE, bool(value) if column == "flag" else value],
+            )
+        with pytest.raises(psycopg.errors.CheckViolation):
+            await connection.execute("UPDATE mes.odds SET reading = 'NaN'")
+    await world.settle(60)
+    assert world.edges[SITE].read("SELECT count(*) FROM odds") == [(len(written),)]
+
+
+async def test_an_empty_value_is_not_null_and_a_long_one_changes_alone_in_both_directions(world):
+    edge, whole = world.edges[SITE], (bytes(200_000), "é" * 100_000)
+    edge.write(("INSERT INTO odds (label, raw, raw_two) VALUES ('', x'', NULL)", ()))
+    edge.write(("INSERT INTO odds (count, raw, label) VALUES (1, ?, ?)", whole))
+    await world.settle()
+    found = "SELECT label, raw, raw_two FROM mes.odds WHERE count IS NULL"
+    assert await world.central(found) == [("", b"", None)]
+    edge.write("UPDATE odds SET raw = NULL, raw_two = x'', label = NULL WHERE count IS NULL")
+    edge.write(("UPDATE odds SET raw = ? WHERE count = 1", (b"\x00",)))
+    await world.settle()
+    assert await world.central(found) == [(None, None, b"")]
+    changed = "SELECT raw, label FROM mes.odds WHERE count = 1"
+    assert await world.central(changed) == [(b"\x00", whole[1])]
+    await execute(
+        world.url,
+        "UPDATE mes.odds SET raw = '', label = '' WHERE count IS NULL",
+        f"UPDATE mes.odds SET raw = decode(repeat('07', {len(whole[0])}), 'hex') WHERE count = 1",
+    )
+    await world.settle()
+    assert edge.read("SELECT label, raw, raw_two FROM odds WHERE count IS NULL") == [("", b"", b"")]
+    assert edge.read("SELECT length(raw), label FROM odds WHERE count = 1") == [
+        (len(whole[0]), whole[1])
+    ]
+    assert await world.central("SELECT 1 FROM mes.sync_conflicts") == []
 
 
 async def test_a_row_larger_than_a_message_crosses_in_both_directions(world):
