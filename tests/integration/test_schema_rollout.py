@@ -166,6 +166,35 @@ async def test_a_column_renamed_at_the_edge_first_keeps_what_both_ends_write(wor
     assert await world.central("SELECT remarks FROM mes.work_orders") == [("by the new edge",)]
 
 
+async def test_rows_written_before_and_after_a_rename_while_cut_off_each_keep_their_columns(world):
+    """All of it is sent at once, by an agent that first runs after the change."""
+    catalog, edge = grown(with_rename), world.edges[SITE]
+    edge.write(ORDER.format("both"))
+    await world.settle()
+    await edge.stop()
+    edge.write("UPDATE work_orders SET notes = 'old name', customer_comment = 'c1'")
+    edge.write(ORDER.format("made before"), "UPDATE work_orders SET assigned_line = 'L1'")
+    edge.catalog = catalog
+    edge.open().close()
+    edge.write("UPDATE work_orders SET remarks = 'new name' WHERE order_no = 'both'")
+    edge.write(ORDER.format("made after"), "UPDATE work_orders SET customer_ref = 'r1'")
+    await grow_centre(world, catalog)
+    await edge.start()
+    await world.settle()
+    rows = (
+        "SELECT order_no, remarks, customer_comment, assigned_line, customer_ref FROM {} ORDER BY 1"
+    )
+    wanted = [
+        ("before", "old name", "c1", "L1", "r1"),
+        ("both", "new name", "c1", "L1", "r1"),
+        ("made after", None, None, None, "r1"),
+        ("made before", None, None, "L1", "r1"),
+    ]
+    assert sorted(await world.central(rows.format("mes.work_orders"))) == wanted
+    assert sorted(edge.read(rows.format("work_orders"))) == wanted
+    assert await world.central("SELECT 1 FROM mes.sync_conflicts") == []
+
+
 async def test_a_text_widened_at_the_edge_first_waits_for_the_centre_and_is_not_lost(world):
     catalog, edge = grown(with_wider), world.edges[SITE]
     await grow_edge(world, catalog)
