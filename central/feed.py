@@ -107,14 +107,14 @@ class Sequencer:
         async for scope, pos, own, named in cursor:
             feeds[scope] = _Open(scope, Position(pos, own or GENESIS), None, named)
         cursor = await self._connection.execute("""
-            SELECT e.site, e.epoch::text, e.last_n, e.safe_n
+            SELECT e.site, e.epoch::text, e.last_n, e.safe_n, e.last_hash
             FROM (SELECT DISTINCT ON (site) * FROM sync.epoch
                    ORDER BY site, closed_at_n IS NOT NULL, opened_at DESC) e
             LEFT JOIN sync.feed_head f ON f.scope = e.site
             WHERE (e.epoch, e.last_n, e.safe_n)
                   IS DISTINCT FROM (f.ack_epoch, f.ack_n, f.ack_safe_n)""")
-        async for site, epoch, n, safe_n in cursor:
-            feeds[site].ack = Ack(epoch, n, safe_n)
+        async for site, epoch, n, safe_n, own in cursor:
+            feeds[site].ack = Ack(epoch, n, safe_n, bytes(own))
         return feeds
 
     async def _take_page(self, after: int) -> tuple[list[Touched], int]:

@@ -72,7 +72,7 @@ class Spool:
         own = await feed_position(self._reader, site)
         shared = await feed_position(self._reader, SHARED)
         cursor = await self._reader.execute(
-            """SELECT epoch::text, last_n, safe_n FROM sync.epoch WHERE site = %s
+            """SELECT epoch::text, last_n, safe_n, last_hash FROM sync.epoch WHERE site = %s
                ORDER BY closed_at_n IS NOT NULL, opened_at DESC LIMIT 1""",
             [site],
         )
@@ -82,7 +82,8 @@ class Spool:
         return {
             "own": [own.n, own.hash.hex()],
             "shared": [shared.n, shared.hash.hex()],
-            "ack": list(ack) if ack else None,
+            "ack": list(ack[:3]) if ack else None,
+            "ack_hash": bytes(ack[3]).hex() if ack else None,
             "max_order": order[0] if order else 0,
             "schema": self._catalog.version,
             "fact_days": self._fact_days,

@@ -185,6 +185,9 @@ class Ack:
     n: int
     #: Last n that may be pruned at the edge: inside every backup that might still be restored.
     safe_n: int
+    #: Hash of transaction n: a store that went back may have made another one of that number. None
+    #: where the centre did not say it yet.
+    hash: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

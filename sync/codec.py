@@ -214,7 +214,7 @@ def encode_entry_body(
     made_at_ms: int, more: bool = False,
 ) -> bytes:  # fmt: skip
     """Return the canonical bytes of a feed entry, uncompressed; its hash is made over them."""
-    acked = None if ack is None else [ack.epoch, ack.n, ack.safe_n]
+    acked = None if ack is None else [ack.epoch, ack.n, ack.safe_n, ack.hash]
     packed: bytes = msgpack.packb([beside, schema, acked, made_at_ms, more, _pack_heads(blocks)])
     return packed
 
@@ -237,16 +237,26 @@ def decode_entry(payload: bytes) -> tuple[FeedEntry, bytes]:
     _check_number("pos", pos, low=1)
     _check_number("schema", schema, high=_SCHEMA_MAX)
     _check_number("made_at_ms", made_at_ms)
-    if acked is not None:
-        check(acked, (str, int, int), "an ack")
-        _check_number("an ack's n", acked[1])
-        _check_number("an ack's safe_n", acked[2])
     entry = FeedEntry(
         scope=scope, pos=pos, previous=previous, hash=own, beside=_beside(beside),
-        schema=schema, ack=None if acked is None else Ack(*acked), made_at_ms=made_at_ms, more=more,
+        schema=schema, ack=_ack(acked), made_at_ms=made_at_ms, more=more,
         blocks=tuple(_head_block(fields) for fields in blocks),
     )  # fmt: skip
     return entry, body
+
+
+def _ack(found: object) -> Ack | None:
+    """Return the ack of an entry; once it came without the hash."""
+    if found is None:
+        return None
+    fields: Any = [*found, None] if isinstance(found, list) and len(found) == 3 else found
+    check(fields, (str, int, int, object), "an ack")
+    epoch, n, safe_n, own = fields
+    _check_number("an ack's n", n)
+    _check_number("an ack's safe_n", safe_n)
+    if own is not None:
+        check_hashes(own)
+    return Ack(epoch, n, safe_n, own)
 
 
 def _beside(found: object) -> dict[str, int]:

@@ -112,7 +112,7 @@ class EdgeStore:
 
     def link_hash(self, n: int) -> bytes | None:
         """Return the hash of an own transaction; None where it is not kept any more."""
-        return epochs.link_hash(self.opened.connection, n)
+        return outbox.link_hash(self.opened.connection, n)
 
     def first_change(self, fork_n: int, now_ms: int) -> sent.First | None:
         """Return the first transaction beyond the fork that brings changes, after a drain."""

@@ -23,6 +23,7 @@ from edge.store.applying import Applying
 from edge.store.comeback import bring_back
 from edge.store.heads import land
 from edge.store.open import silent
+from edge.store.outbox import is_own
 from edge.store.steps import Run, next_runs, run_of
 from shared.changes import SHARED, FeedEntry, Position
 from sync.protocol import Verdict, entry_hash, judge
@@ -179,6 +180,9 @@ def _check(step: _Step, entry: FeedEntry, body: bytes) -> Verdict:
         return Verdict.GAP
     if ack is not None and ack.epoch == at.epoch and ack.n > at.last_n:
         step.reason = f"the centre decided on n {ack.n}, this store has made {at.last_n} only"
+        return Verdict.FORK
+    if ack is not None and ack.epoch == at.epoch and not is_own(step.connection, ack):
+        step.reason = f"the centre decided on another n {ack.n} than this store has made"
         return Verdict.FORK
     return Verdict.APPLY
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edge.store import position, snapshot
+from edge.store.outbox import link_hash
 from edge.store.sent import put_in_place
 from shared.changes import GENESIS
 from shared.errors import ForkedHistory
@@ -80,18 +81,6 @@ def meet(connection: sqlite3.Connection, life: str) -> None:
     connection.execute(
         "DELETE FROM _sync_life WHERE no <= (SELECT max(no) FROM _sync_life) - ?", (_LIVES_MAX,)
     )
-
-
-def link_hash(connection: sqlite3.Connection, n: int) -> bytes | None:
-    """Return the hash of an own transaction of this epoch; None where it is not kept any more."""
-    if n == 0:
-        return GENESIS
-    row = connection.execute(
-        "SELECT o.hash FROM _sync_out o, _sync_site s WHERE o.epoch = s.epoch AND o.n = ?"
-        " AND o.part = 0 UNION ALL SELECT last_hash FROM _sync_site WHERE last_n = ? LIMIT 1",
-        (n, n),
-    ).fetchone()
-    return row[0] if row else None
 
 
 def begin(

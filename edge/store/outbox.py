@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shared.changes import Part
+from shared.changes import GENESIS, Part
 from shared.errors import MalformedMessage, StoreDamaged
 from shared.observe import NAMED_MAX
 from sync import codec
@@ -13,6 +13,8 @@ from sync.pump import BATCH_PIECES_MAX
 
 if TYPE_CHECKING:
     import sqlite3
+
+    from shared.changes import Ack
 
 _HASH = 32
 
@@ -86,6 +88,27 @@ def prune(connection: sqlite3.Connection) -> int:
         "DELETE FROM _sync_out WHERE (epoch, n) IN (SELECT o.epoch, o.n FROM _sync_out o"
         " JOIN _sync_site s ON o.epoch = s.epoch WHERE o.n <= min(s.safe_n, s.acked_n))"
     ).rowcount
+
+
+def link_hash(connection: sqlite3.Connection, n: int) -> bytes | None:
+    """Return the hash of an own transaction of this epoch; None where it is not kept any more."""
+    if n == 0:
+        return GENESIS
+    row = connection.execute(
+        "SELECT o.hash FROM _sync_out o, _sync_site s WHERE o.epoch = s.epoch AND o.n = ?"
+        " AND o.part = 0 UNION ALL SELECT last_hash FROM _sync_site WHERE last_n = ? LIMIT 1",
+        (n, n),
+    ).fetchone()
+    return bytes(row[0]) if row else None
+
+
+def is_own(connection: sqlite3.Connection, ack: Ack | None) -> bool:
+    """Return whether an ack of this epoch is of the store's own transaction, as far as is known.
+
+    A store that went back may have given the number to another one before it heard of the first.
+    """
+    own = link_hash(connection, ack.n) if ack is not None else None
+    return ack is None or None in (own, ack.hash) or own == ack.hash
 
 
 def _split(digests: bytes) -> tuple[bytes, ...]:

@@ -21,6 +21,7 @@ from edge.store.applying import Applying
 from edge.store.comeback import bring_back
 from edge.store.heads import Head, land, settle_row
 from edge.store.open import silent, writing
+from edge.store.outbox import is_own
 from edge.store.puts import put_all
 from shared.changes import SHARED, Ack, Fate, Position
 from shared.errors import ForkedHistory, MalformedMessage, StaleSnapshot
@@ -67,11 +68,12 @@ class SnapshotState:
 def read_manifest(fields: Mapping[str, Any]) -> Manifest:
     """Return the manifest that the control service sent; MalformedMessage where it is none."""
     try:
-        epoch_n_safe = fields["ack"]
+        told = fields["ack"]
+        epoch, n, safe_n = told or ("", 0, 0)
         return Manifest(
             own=Position(int(fields["own"][0]), bytes.fromhex(fields["own"][1])),
             shared=Position(int(fields["shared"][0]), bytes.fromhex(fields["shared"][1])),
-            ack=Ack(*epoch_n_safe) if epoch_n_safe else None,
+            ack=Ack(epoch, n, safe_n, _ack_hash(fields)) if told else None,
             max_order=int(fields["max_order"]),
             schema=int(fields["schema"]),
             tables=frozenset(fields["tables"]),
@@ -80,6 +82,12 @@ def read_manifest(fields: Mapping[str, Any]) -> Manifest:
     except (KeyError, IndexError, TypeError, ValueError) as error:
         message = f"the snapshot's manifest can't be read: {error!r}"
         raise MalformedMessage(message) from error
+
+
+def _ack_hash(fields: Mapping[str, Any]) -> bytes | None:
+    """Return the hash of the last decided transaction; None where the centre did not say it yet."""
+    told = fields.get("ack_hash")
+    return None if told is None else bytes.fromhex(told)
 
 
 def state(connection: sqlite3.Connection) -> SnapshotState | None:
@@ -117,6 +125,9 @@ def begin(opened: Opened, snapshot_id: str, fields: Mapping[str, Any]) -> Snapsh
         decided_n = _decided_n(at, manifest)
         if decided_n > at.last_n:
             message = f"the centre decided on n {decided_n}, this store has made {at.last_n} only"
+            raise ForkedHistory(message)
+        if decided_n and not is_own(connection, manifest.ack):
+            message = f"the centre decided on another n {decided_n} than this store has made"
             raise ForkedHistory(message)
         if decided_n < at.acked_n:
             message = f"snapshot {snapshot_id} ends before n {at.acked_n}, which is decided"

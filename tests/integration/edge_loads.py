@@ -12,6 +12,7 @@ def manifest(plant, *, ack=None, max_order=100, tables=TABLES):
         "own": [plant.own.position.n, plant.own.position.hash.hex()],
         "shared": [plant.shared.position.n, plant.shared.position.hash.hex()],
         "ack": ack and [ack.epoch, ack.n, ack.safe_n],
+        "ack_hash": ack and ack.hash and ack.hash.hex(),
         "max_order": max_order,
         "schema": 1,
         "tables": tables,

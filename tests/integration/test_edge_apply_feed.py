@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -102,6 +103,19 @@ def test_the_feed_waits_while_a_snapshot_is_needed(tmp_path):
 def test_an_ack_of_what_the_store_never_made_is_a_fork(plant):
     outcome = plant.receive(plant.own.entry(ack=plant.ack(1)))
     assert (outcome.applied, outcome.verdict) == (0, Verdict.FORK)
+
+
+def test_an_ack_of_another_transaction_of_that_number_is_a_fork(plant):
+    """A store that went back has given the number anew before it heard of the lost one's ack."""
+    plant.insert("orders", id=uid(1))
+    n = plant.drain()
+    lost, before = replace(plant.ack(n), hash=b"x" * 32), plant.own.position
+    outcome = plant.receive(plant.own.entry(ack=lost))
+    assert (outcome.applied, outcome.verdict) == (0, Verdict.FORK)
+    assert plant.owed() == [("orders", uid(1), "I")]
+    plant.own.position = before
+    plant.take(ack=replace(lost, hash=plant.store.link_hash(n)))
+    assert plant.owed() == []
 
 
 def test_an_ack_of_another_epoch_decides_on_nothing(plant):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from shared.errors import ForkedHistory, StaleSnapshot
@@ -155,6 +157,13 @@ def test_a_snapshot_older_than_what_is_decided_is_refused(running):
 def test_a_snapshot_that_decided_on_what_the_store_never_made_is_a_fork(plant):
     with pytest.raises(ForkedHistory, match="n 1, this store has made 0"):
         begin(plant, ack=plant.ack(1))
+
+
+def test_a_snapshot_that_decided_on_another_transaction_of_that_number_is_a_fork(running):
+    running.insert("orders", id=uid(1))
+    n = running.drain()
+    with pytest.raises(ForkedHistory, match=f"another n {n} than"):
+        begin(running, ack=replace(running.ack(n), hash=b"x" * 32))
 
 
 def test_the_ack_of_the_manifest_is_taken_at_the_end(running):

@@ -94,7 +94,7 @@ def test_a_snapshot_chunk_comes_back_value_for_value(blocks):
 
 @given(st.lists(head_blocks(), max_size=3), st.booleans(), st.booleans())
 def test_a_feed_entry_comes_back_with_its_body_for_the_hash(blocks, acked, more):
-    ack = Ack(ID, 7, 3) if acked else None
+    ack = Ack(ID, 7, 3, b"a" * 32) if acked else None
     body = codec.encode_entry_body(
         beside={SHARED: 4}, schema=2, ack=ack, blocks=blocks, made_at_ms=99, more=more
     )
@@ -115,6 +115,12 @@ def a_part(body: bytes | None = None, **changed) -> Part:
         "body": codec.compress(body),
     }  # fmt: skip
     return Part(**fields | changed)
+
+
+def test_an_ack_without_a_hash_is_still_read():
+    body = msgpack.packb([{}, 1, [ID, 7, 3], 0, False, []])
+    message = codec.encode_entry("SITE_001", 1, b"a" * 32, b"b" * 32, codec.compress(body))
+    assert codec.decode_entry(message)[0].ack == Ack(ID, 7, 3)
 
 
 def test_a_part_comes_back_and_its_body_is_checked_against_its_digest():
