@@ -37,8 +37,8 @@ BIASES: Final = {
     ),
     # A site's file is put back over and over to one of a few copies, the newer after the older.
     "lives": Bias(
-        ("restore_site", "restore_site", "restore_site", "agent_dies", "clone_site"),
-        restores=True, calm=0.75, at_sites=0.8, copies=2,
+        ("newer_after_older", "restore_site", "agent_dies"),
+        restores=True, calm=0.95, at_sites=0.8, copies=2,
     ),
     # What a lost life has sent comes long after it, and after the next one's hello.
     "late": Bias(
@@ -47,12 +47,11 @@ BIASES: Final = {
     ),
     # The centre goes back to before a site's epoch began; much is lost on the way again.
     "histories": Bias(
-        (
-            "restore_site", "restore_site", "restore_centre", "restore_centre", "backup_centre",
-            "broker_loses", "broker_swaps",
-        ),
-        restores=True, calm=0.75, at_sites=0.8, copies=2,
+        ("epochs_of_a_lost_past", "restore_site", "broker_loses", "broker_swaps"),
+        restores=True, calm=0.95, at_sites=0.8, copies=2,
     ),
+    # Entries of the centre's lost past come after the hello.
+    "entries": Bias(("entries_of_a_lost_past", "centre_restarts"), restores=True, calm=0.95),
     # The centre goes back while snapshots, entries and messages of its lost past are under way.
     "under way": Bias(
         (

@@ -128,7 +128,9 @@ class Breakage:
         """Put a backup in the place of the centre's book; it takes its time."""
         if self.chance.random() < 0.5:
             return
-        at = self.chance.randrange(len(self.backups))
+        self._goes_back(self.chance.randrange(len(self.backups)))
+
+    def _goes_back(self, at: int) -> None:
         del self.backups[at + 1 :]
         made, book, effects = self.backups[at]
         self.went_back = True

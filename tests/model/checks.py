@@ -57,8 +57,9 @@ class Checks:
             return
         self._nothing_goes_unseen(world, change.key, row.values, done)
         # After a restore of the centre what came home is as old as the restore, and the base of a
-        # write may be unknown: then no more is promised than for a write onto one's own.
-        if not self.went_back or (row.version and row.version == change.after):
+        # write may be unknown. After one of a site what its lost life has sent is not its own, even
+        # what both lives have written. So no more is promised than for a write onto one's own.
+        if not world.restores or (row.version and row.version == change.after):
             for conflict in done.conflicts:
                 if str(conflict.policy) in ("last_write", "central", "site"):
                     self._who_saw_it_wins(world, change.key, conflict)
@@ -260,10 +261,11 @@ class Checks:
     def _parked_can_be_tried(self, world: World) -> None:
         """Check that what the history calls parked is there to be tried again."""
         gone = {tx_id for commit in self.gone for tx_id in self.carried.get(commit, ())}
-        for record in world.centre.book.records.values():
+        book = world.centre.book
+        for record in book.records.values():
             tx_id = record.name.split("/")[0]
-            waits = record.policy == "parked" and record.name not in world.centre.book.parked
-            if waits and tx_id not in gone:
+            waits = record.policy == "parked" and record.name not in book.parked
+            if waits and tx_id not in gone and record.key[1] not in book.facts:
                 self.fail(f"{record.name} is called parked, and nobody can try it again")
 
     def _is_excused(self, each: Written) -> bool:

@@ -16,6 +16,7 @@ from tests.model.file import File
 from tests.model.ghosts import Ghosts
 from tests.model.handshake import Handshake
 from tests.model.rules import Rule
+from tests.model.scenes import Scenes
 from tests.model.vocabulary import MINUTE, SITES, Link
 from tests.model.writers import Writers
 
@@ -31,7 +32,7 @@ STEPS: Final = 140
 SETTLE_ROUNDS: Final = 60
 
 
-class World(Writers, Breakage, Handshake):
+class World(Writers, Breakage, Scenes, Handshake):
     """Two sites, a broker that is trusted with nothing, and the centre."""
 
     def __init__(

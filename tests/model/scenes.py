@@ -1,0 +1,133 @@
+"""Scenes: several things in the order in which they matter, with chance in between."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import random
+    from collections import Counter
+    from collections.abc import Callable
+
+    from tests.model.book import Book
+    from tests.model.edge import Edge
+    from tests.model.file import File
+    from tests.model.vocabulary import Entry, Link
+
+
+class Scenes:
+    """Plays what single steps seldom come to."""
+
+    chance: random.Random
+    edges: dict[str, Edge]
+    up: dict[str, list[Link]]
+    down: dict[str, list[Entry]]
+    limbo: list[Link]
+    backups: list[tuple[int, Book, Counter[str]]]
+    _site: Callable[[], str]
+    _replace: Callable[[Edge, File], None]
+    _goes_back: Callable[[int], None]
+    backup_centre: Callable[[], None]
+    centre_writes: Callable[[], None]
+    user_commits: Callable[[Edge], None]
+    hello: Callable[[Edge], None]
+    drain: Callable[[Edge], None]
+    send: Callable[[Edge], None]
+    ingest: Callable[[str], None]
+    sequence: Callable[[], None]
+    receive: Callable[[Edge], None]
+
+    def newer_after_older(self) -> None:
+        """A site is put back to a copy, lives on, and is then put to a newer copy of before."""
+        site = self._site()
+        older = self._copy(site)
+        self._lives(site, sends=self.chance.random() < 0.5)
+        newer = self.edges[site].copy()
+        self._is(site, older)
+        self._lives(site, sends=True)
+        self._is(site, newer)
+        self._lives(site, sends=True)
+        if self.chance.random() < 0.5:
+            self._is(site, newer)
+            self._lives(site, sends=True)
+
+    def epochs_of_a_lost_past(self) -> None:
+        """A site goes on in a new epoch, of which the centre loses all."""
+        self.backup_centre()
+        backup = len(self.backups) - 1
+        site = self._site()
+        older = self._copy(site)
+        self._lives(site, sends=True)
+        newer = self.edges[site].copy()
+        if self.chance.random() < 0.5:
+            self._lives(site, sends=True)
+            older = newer
+        self._is(site, older)
+        self._lives(site, sends=True)
+        self._goes_back(backup)
+        self._says_hello(site)
+        self._some_is_lost(site)
+        if self.chance.random() < 0.5:
+            self._lives(site, sends=True)
+            self._is(site, newer)
+            self._lives(site, sends=True)
+
+    def entries_of_a_lost_past(self) -> None:
+        """What the centre told goes on being under way when it has gone back."""
+        self.sequence()
+        site = self._site()
+        self.receive(self.edges[site])
+        self.backup_centre()
+        backup = len(self.backups) - 1
+        for _ in range(self.chance.randrange(1, 4)):
+            self._lives(site, sends=True)
+            self.centre_writes()
+            self.sequence()
+        self._goes_back(backup)
+        self._lives(site, sends=True)
+        self.receive(self.edges[site])
+        self._lives(site, sends=True)
+
+    def _copy(self, site: str) -> File:
+        """Copy a site's file with an empty log.
+
+        What stands in it would be drained by each life that begins with the copy, and counted by
+        each: only what a restored store has in its log is held against what was sent before.
+        """
+        self._says_hello(site)
+        self.drain(self.edges[site])
+        return self.edges[site].copy()
+
+    def _is(self, site: str, file: File) -> None:
+        self._replace(self.edges[site], copy.deepcopy(file))
+
+    def _lives(self, site: str, *, sends: bool) -> None:
+        """Let users of a site write, and its agent drain; maybe what it sends is applied, too."""
+        edge = self.edges[site]
+        self._says_hello(site)
+        for _ in range(self.chance.randrange(1, 4)):
+            self.user_commits(edge)
+        if self.chance.random() < 0.7:
+            self.drain(edge)
+        if sends:
+            self.send(edge)
+            self._is_applied(site)
+
+    def _says_hello(self, site: str) -> None:
+        self._is_applied(site)
+        for _ in range(2):  # the first may be answered with a new epoch
+            self.hello(self.edges[site])
+
+    def _is_applied(self, site: str) -> None:
+        for _ in range(len(self.up[site])):
+            if self.up[site]:
+                self.ingest(site)
+
+    def _some_is_lost(self, site: str) -> None:
+        """Let a site send all that it owes, some of which comes late."""
+        self.send(self.edges[site])
+        queue = self.up[site]
+        while queue and self.chance.random() < 0.5:
+            self.limbo.append(queue.pop(0))
+        self._is_applied(site)
