@@ -139,7 +139,9 @@ class Handshake:
             verified = await _one(connection, "SELECT sync.is_verified(%s)", [site])
             only_own = bool(verified and verified[0])
             store = CentralStore(connection, self.catalog)
-            return dict(await store.take_home(site, str(asked["life"]), blocks, only_own=only_own))
+            life, history = str(asked["life"]), asked.get("history")
+            taken = store.take_home(site, life, blocks, only_own=only_own, history=history)
+            return dict(await taken)
 
     async def included(self, site: str, asked: Fields) -> Fields:
         """Note transactions of the site whose rows came home with the others."""

@@ -185,7 +185,11 @@ _SHAPES: Final[Mapping[str, Mapping[str, tuple[Fits, bool]]]] = {
         "why": (_text, True),
     },
     "sent": {"epoch": _EPOCH, "n": _N, "rows": (_list_of(_named), True)},
-    "home": {"chunk": (_bytes, True), "life": (_uuid, True)},
+    "home": {
+        "chunk": (_bytes, True),
+        "life": (_uuid, True),
+        "history": (_or_none(_uuid), False),
+    },
     "included": {"epoch": _EPOCH, "links": (_list_of(_link), True)},
     "again": {"rows": (_list_of(_row), True)},
     "take_up": {

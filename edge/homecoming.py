@@ -53,9 +53,11 @@ class Homecoming:
         said = await self.thread.run(self.store.hello)
         life = await _ask(self.link, self.site, "life", {"lives": list(said.lives)})
         self._lost = Lost(int(life["held_order"]), applied_n, whole)
+        # Orders of one history can be compared, whichever site tells them.
+        asked = {"life": str(life["life"]), "history": said.lives[-1] if said.lives else None}
         unknown, chunks = 0, self.store.tips(self._lost, now_ms())
         while (blocks := await self.thread.run(next, chunks, None)) is not None:
-            unknown += await _tell(self.link, self.site, str(life["life"]), blocks)
+            unknown += await _tell(self.link, self.site, asked, blocks)
         return unknown
 
     async def begin_anew(self, rows: int) -> None:
@@ -84,12 +86,12 @@ class Homecoming:
         note(_log, "brought home", level=logging.WARNING, rows=rows, included_n=n)
 
 
-async def _tell(link: Link, site: str, life: str, blocks: Sequence[HeadBlock]) -> int:
+async def _tell(link: Link, site: str, asked: dict[str, Any], blocks: Sequence[HeadBlock]) -> int:
     """Send blocks in one question, or in halves where they are too large for one."""
     chunk = codec.encode_chunk(blocks)
     if len(chunk) > _CHUNK_BYTES_MAX and sum(map(len, blocks)) > 1:
-        return sum([await _tell(link, site, life, half) for half in _halves(blocks)])
-    counts = await _ask(link, site, "home", {"chunk": chunk, "life": life})
+        return sum([await _tell(link, site, asked, half) for half in _halves(blocks)])
+    counts = await _ask(link, site, "home", {**asked, "chunk": chunk})
     return int(counts["rows"]) + int(counts["parked"])
 
 

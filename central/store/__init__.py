@@ -113,14 +113,18 @@ class CentralStore:
         )  # fmt: skip
 
     async def take_home(
-        self, site: str, life: str, blocks: Sequence[HeadBlock], *, only_own: bool = False
-    ) -> dict[str, int]:
+        self, site: str, life: str, blocks: Sequence[HeadBlock], *,
+        only_own: bool = False, history: str | None = None,
+    ) -> dict[str, int]:  # fmt: skip
         """Take in rows of a history that the centre lost, as a site knows them; count them.
 
-        ``life`` is the first of the server's lives that the site has not met; ``only_own`` where it
-        has agreed with the centre in this one, and has no more say in rows of others.
+        ``life`` is the first of the server's lives that the site has not met, ``history`` the last
+        one that it has; ``only_own`` where it has agreed with the centre in this one, and has no
+        more say in rows of others.
         """
-        return await salvage.take_home(self._session, site, life, blocks, only_own=only_own)
+        return await salvage.take_home(
+            self._session, site, life, blocks, only_own=only_own, history=history
+        )
 
     async def position(self, site: str, epoch: str) -> Position | None:
         """Return how far a site's chain is decided, None where the epoch is not known."""

@@ -75,8 +75,9 @@ async def apply_group(
             for rows in todo:
                 applying.mark(rows.table, rows.created)
             return learned.refused + orphans
-        learned.looked_at |= found.looked_at
-        if not (found.refused or found.looked_at):
+        news = found.looked_at - learned.looked_at
+        learned.looked_at |= news
+        if not (found.refused or news):
             learned.idle += 1
             if learned.idle >= _IDLE_MAX:
                 raise RowsMoved("somebody else writes the same natural keys at this moment")

@@ -1,10 +1,13 @@
-"""What the backup held of rows of which a site tells: read for ``central.store.salvage``."""
+"""What a site had seen of rows of which it tells: read for ``central.store.salvage``.
+
+That is what the backup held, or what came home before of the same lost history.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from central.canonical import column_expressions
 from central.store.literals import array
@@ -23,14 +26,20 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Standing:
-    """A row as the centre has it."""
+    """A row as the site of a tip had seen it, and as the centre has it."""
 
-    #: The version that the backup held, and whether that was a deletion; None where it held none.
+    #: The version that it had seen, and whether that was a deletion; None where there was none.
     base: str | None = None
     was_deleted: bool = False
-    #: The row's values as the backup had them, as far as is known; None where there was no row.
+    #: The row's values with that version, as far as is known; None where there was no row.
     values: Mapping[str, Value] | None = None
     created_at: str = ""
+    #: Its values as they are; None where no row stands.
+    here: Mapping[str, Value] | None = None
+    #: The tip's site has seen all versions up to this order, and none after it.
+    seen_order: int = 0
+    #: A later word of the same lost history came home before.
+    is_late: bool = False
 
 
 @dataclass(slots=True)
@@ -44,6 +53,13 @@ class Tips:
     block: HeadBlock
     places: list[int]
     life: Life
+    #: The last life of the server that the site has met: whose history its orders are of.
+    history: str | None = None
+
+    @property
+    def of_several(self) -> bool:
+        """Return whether other sites may tell of these rows, too."""
+        return self.owner == SHARED or self.table.share != ("site_id",)
 
     def of(self, column: Sequence[Any]) -> list[Any]:
         """Return the rows' values of one of the block's lists."""
@@ -72,38 +88,59 @@ def given(applying: Applying, tips: Tips) -> dict[str, Any]:
     }
 
 
+# What a site brings home of a history of which another one has brought an earlier word is built on
+# that, where nothing else was written before it came.
+_STANDING: Final = b"""
+SELECT h.id::text, h.deleted, b.version::text, b.op = 'D',
+       to_char(h.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+       s.ord, coalesce(t.lost_ord >= k.lost_ord AND k.lost_ord > 0, false)
+FROM (SELECT * FROM sync.head WHERE site_id = %(site)s AND table_no = %(table_no)s
+      AND id = ANY(%(ids)s::uuid[]) ORDER BY id FOR UPDATE) AS h
+JOIN unnest(%(ids)s::uuid[], %(lost)s::bigint[]) AS k (id, lost_ord) ON k.id = h.id
+LEFT JOIN sync.tip AS t
+    ON t.site_id = h.site_id AND t.table_no = h.table_no AND t.id = h.id
+    AND t.history = %(history)s::uuid
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN t.lost_ord < k.lost_ord AND NOT EXISTS (
+        SELECT FROM sync.version AS v
+        WHERE v.site_id = h.site_id AND v.table_no = h.table_no AND v.id = h.id
+          AND v.ord > %(order)s AND v.ord < t.ord) THEN t.ord ELSE %(order)s END AS ord) AS s
+LEFT JOIN LATERAL (
+    SELECT version, op FROM sync.version AS v
+    WHERE v.site_id = h.site_id AND v.table_no = h.table_no AND v.id = h.id
+      AND v.ord <= s.ord ORDER BY v.ord DESC LIMIT 1) AS b ON true"""
+
+
 async def standing_of(applying: Applying, tips: Tips) -> dict[str, Standing]:
-    """Hold the heads of the rows, and return them as the backup held them."""
-    found = {each: Standing() for each in tips.of(tips.block.ids)}
-    cursor = await applying.connection.execute(
-        b"""SELECT h.id::text, b.version::text, b.op = 'D',
-                   to_char(h.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
-            FROM (SELECT * FROM sync.head WHERE site_id = %(site)s AND table_no = %(table_no)s
-                  AND id = ANY(%(ids)s::uuid[]) ORDER BY id FOR UPDATE) AS h
-            LEFT JOIN LATERAL (
-                SELECT version, op FROM sync.version AS v
-                WHERE v.site_id = h.site_id AND v.table_no = h.table_no AND v.id = h.id
-                  AND v.ord <= %(order)s ORDER BY v.ord DESC LIMIT 1) AS b ON true""",
-        given(applying, tips),
-    )
-    for each, base, was_deleted, created in await cursor.fetchall():
-        found[each] = Standing(base, bool(was_deleted), None, created)
-    held = {
-        each: standing.created_at
-        for each, standing in found.items()
-        if standing.base is not None and not standing.was_deleted
+    """Hold the heads of the rows, and return them as the tips' site has seen them."""
+    found = {each: Standing(seen_order=tips.life.order_here) for each in tips.of(tips.block.ids)}
+    asked = {
+        "lost": array(Kind.INTEGER, tips.of(tips.block.order)),
+        "history": tips.history if tips.of_several else None,
     }
-    for each, values in await _values(applying, tips.table, held):
-        found[each].values = values
-    for each, replaced in await _replaced(applying, tips):
+    cursor = await applying.connection.execute(_STANDING, given(applying, tips) | asked)
+    stands: dict[str, str] = {}
+    for each, is_deleted, base, was_deleted, created, order, is_late in await cursor.fetchall():
+        found[each] = Standing(
+            base, bool(was_deleted), None, created, seen_order=order, is_late=is_late
+        )
+        if not is_deleted:
+            stands[each] = created
+    for each, values in await values_of(applying, tips.table, stands):
+        found[each].here = values
+    held = [each for each, s in found.items() if s.base is not None and not s.was_deleted]
+    for each in held:
+        found[each].values = found[each].here
+    for each, replaced in await _replaced(applying, tips, found):
         if each in held:
             found[each].values = {**(found[each].values or {}), **replaced}
     return found
 
 
-async def _values(
+async def values_of(
     applying: Applying, table: Table, created: Mapping[str, str]
 ) -> list[tuple[str, dict[str, Value]]]:
+    """Return what rows hold that stand, given by their ids with their ``created_at``."""
     if not created:
         return []
     into = f"mes.{table.name}" if applying.site == SHARED else target(
@@ -128,22 +165,28 @@ async def _values(
     ]
 
 
-async def _replaced(applying: Applying, tips: Tips) -> list[tuple[str, dict[str, Value]]]:
-    """Return what clients of the centre have written over since: what the backup had there."""
+async def _replaced(
+    applying: Applying, tips: Tips, found: Mapping[str, Standing]
+) -> list[tuple[str, dict[str, Value]]]:
+    """Return what clients of the centre have written over since: what was there before."""
     names, table = tips.table.names, tips.table
     listed = column_expressions(table.columns, "r")
     text = (
         "SELECT v.id::text, ARRAY(SELECT jsonb_object_keys(v.replaced)), "
-        f"{listed} FROM sync.version AS v"
+        f"{listed} FROM unnest(%(ids)s::uuid[], %(seen)s::bigint[]) AS k (id, seen)"
+        " JOIN sync.version AS v ON v.id = k.id AND v.ord > k.seen"
         f" CROSS JOIN LATERAL jsonb_populate_record(NULL::mes.{table.name}, v.replaced) AS r"
-        " WHERE v.site_id = %(site)s AND v.table_no = %(table_no)s AND v.id = ANY(%(ids)s::uuid[])"
-        " AND v.ord > %(order)s AND v.replaced IS NOT NULL ORDER BY v.id, v.ord DESC"
+        " WHERE v.site_id = %(site)s AND v.table_no = %(table_no)s"
+        " AND v.replaced IS NOT NULL ORDER BY v.id, v.ord DESC"
     )
-    cursor = await applying.connection.execute(text.encode(), given(applying, tips))
+    seen = [found[each].seen_order for each in tips.of(tips.block.ids)]
+    cursor = await applying.connection.execute(
+        text.encode(), given(applying, tips) | {"seen": array(Kind.INTEGER, seen)}
+    )
     # The earliest comes last: what it replaced is what the backup had.
-    found: dict[str, dict[str, Value]] = defaultdict(dict)
+    before: dict[str, dict[str, Value]] = defaultdict(dict)
     for each, keys, *values in await cursor.fetchall():
-        found[each] |= {
+        before[each] |= {
             name: value for name, value in zip(names, values, strict=True) if name in keys
         }
-    return list(found.items())
+    return list(before.items())

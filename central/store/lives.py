@@ -20,11 +20,22 @@ _LOCK: Final = 0x6D65_7302
 _NOW: Final = b"""SELECT l.id::text, l.started_ms, l.held_order, l.order_here FROM sync.life AS l
     JOIN sync.life_now AS n ON n.life = l.id WHERE n.started_at = pg_postmaster_start_time()"""
 
-_BEGIN: Final = b"""WITH life AS (
+# A replica began when it was promoted: what it had replayed by then was there. What clients wrote
+# since is still queued for the feed, which begins by noting this; nobody else can have written.
+_BEGIN: Final = b"""WITH began AS MATERIALIZED (
+        SELECT floor(extract(epoch FROM greatest(
+            pg_postmaster_start_time(), pg_last_xact_replay_timestamp())) * 1000)::bigint AS ms
+    ), since AS MATERIALIZED (
+        SELECT min(v.ord) AS first FROM began AS b CROSS JOIN sync.touched AS t
+        JOIN sync.version AS v
+            ON v.site_id = t.site_id AND v.table_no = t.table_no AND v.id = t.row_id
+        WHERE v.origin = '*' AND v.at_ms > b.ms
+    ), life AS (
         INSERT INTO sync.life (started_ms, held_order, order_here)
-        SELECT floor(extract(epoch FROM pg_postmaster_start_time()) * 1000),
-               coalesce(max(ord), 0), nextval('sync.version_order') FROM sync.head
-        HAVING NOT EXISTS (
+        SELECT b.ms, coalesce(s.first - 1, (SELECT max(ord) FROM sync.head), 0),
+               coalesce(s.first - 1, nextval('sync.version_order'))
+        FROM began AS b CROSS JOIN since AS s
+        WHERE NOT EXISTS (
             SELECT FROM sync.life_now WHERE started_at = pg_postmaster_start_time())
         RETURNING id)
     INSERT INTO sync.life_now (one, started_at, life)
@@ -39,16 +50,17 @@ class Life:
     id: str
     #: When it began, in milliseconds since 1970.
     started_ms: int
-    #: Highest order of any version that was there then.
+    #: No version that was there then has a higher order.
     held_order: int
-    #: An order that no version has: above all that was there, below all that was written since.
+    #: Above the order of all that was there but perhaps the last, below all that was written since.
     order_here: int
 
 
 async def life_now(connection: AsyncConnection[Any]) -> Life:
     """Return the life of the server, and note where it began where nobody has yet.
 
-    To be called soon after each start: what is written before it counts as there from the start.
+    To be called after each start before anything is taken from the queue of the feed. A transaction
+    that is open meanwhile counts as there from the start.
     """
     life = await _read(connection, _NOW, [])
     if life is None:

@@ -20,10 +20,11 @@ from central.partitions import Partition
 from central.store.changeset import Origin, Rows
 from central.store.finish import finish_alone
 from central.store.groups import apply_group
-from central.store.held import Standing, Tips, known_of, standing_of
+from central.store.held import Standing, Tips, known_of, standing_of, values_of
 from central.store.literals import array
 from central.store.lives import life_of
 from central.store.parking import park
+from central.store.records import queue_touched
 from shared.catalog import Kind
 from shared.changes import SHARED, ChangeBlock, Fate, HeadBlock, Op
 from shared.errors import MalformedMessage
@@ -41,12 +42,13 @@ if TYPE_CHECKING:
 
 
 async def take_home(
-    session: Session, site: str, life: str, blocks: Iterable[HeadBlock], *, only_own: bool = False
-) -> dict[str, int]:
+    session: Session, site: str, life: str, blocks: Iterable[HeadBlock], *,
+    only_own: bool = False, history: str | None = None,
+) -> dict[str, int]:  # fmt: skip
     """Take in tips that a site knows, those that are known already left out; return the counts.
 
     ``life`` is the first one that the site had not met: what was written since its beginning it
-    can't have seen.
+    can't have seen. ``history`` is the last one that it has met.
     """
     since = await session.transaction(partial(_life, life))
     counts = {"rows": 0, "parked": 0}
@@ -59,7 +61,7 @@ async def take_home(
             if not _has_say(table, site, owner, block.fate) or (only_own and owner != site):
                 continue
             places = [row for row, each in enumerate(block.sites) if each == owner]
-            done = await _take(session, Tips(table, site, owner, block, places, since))
+            done = await _take(session, Tips(table, site, owner, block, places, since, history))
             counts = {name: counts[name] + done[name] for name in counts}
     return counts
 
@@ -111,11 +113,19 @@ async def _take(session: Session, tips: Tips) -> dict[str, int]:
         applying = await session.applying(
             connection, tips.owner, now=moment[0] if moment else "", waiting=True
         )
-        pieces = [rows for rows in await _rows(applying, tips) if rows.ids]
-        refused = await apply_group(applying, pieces)
+        found = await standing_of(applying, tips)
+        pieces = [rows for rows in await _rows(applying, tips, found) if rows.ids]
+        late = {row_id for row_id, standing in found.items() if standing.is_late}
+        refused = await apply_group(
+            applying, [rows.without(_places(rows, late)) for rows in pieces]
+        )
         await park(applying, refused)
         await _note_overruled(applying, tips, pieces)
         await _mark(applying, tips)
+        if tips.of_several:
+            gone = late | {each.source.id for each in refused}
+            taken = {i: c for r in pieces for i, c in zip(r.ids, r.created, strict=True)}
+            await _tell(applying, tips, found, {i: taken[i] for i in taken.keys() - gone})
         await finish_alone(applying)
         rows = sum(map(len, pieces))
         return applying, {"rows": rows - len(refused), "parked": len(refused)}
@@ -123,6 +133,44 @@ async def _take(session: Session, tips: Tips) -> dict[str, int]:
     applying, counts = await session.transaction(work)
     session.learn(tips.owner, applying.tally)
     return counts
+
+
+def _places(rows: Rows, ids: set[str]) -> list[int]:
+    return [place for place, row_id in enumerate(rows.ids) if row_id in ids]
+
+
+async def _tell(
+    applying: Applying, tips: Tips, found: Mapping[str, Standing], taken: Mapping[str, str]
+) -> None:
+    """Send what came home to all that get it, and note it for those that tell of it, too.
+
+    The site that told it takes a snapshot; but it is not the only one whose rows these are.
+    """
+    table, owner = tips.table, tips.owner
+    shown = dict(await values_of(applying, table, taken))
+    told = []
+    for row_id, created in taken.items():
+        states = (found[row_id].here, shown.get(row_id))
+        sites = [sites_of(table, list(each.values()), owner) for each in states if each]
+        if scopes := set().union(*sites):
+            told.append((table, row_id, created, scopes))
+    await queue_touched(applying, told)
+    orders = dict(zip(tips.of(tips.block.ids), tips.of(tips.block.order), strict=True))
+    known = [row_id for row_id in taken if orders[row_id] and tips.history is not None]
+    await applying.connection.execute(
+        b"""INSERT INTO sync.tip AS t (site_id, table_no, id, ord, lost_ord, history)
+            SELECT h.site_id, h.table_no, h.id, h.ord, k.lost_ord, %(history)s::uuid
+            FROM unnest(%(ids)s::uuid[], %(orders)s::bigint[]) AS k (id, lost_ord)
+            JOIN sync.head AS h
+                ON h.site_id = %(site)s AND h.table_no = %(table_no)s AND h.id = k.id
+            ON CONFLICT (site_id, table_no, id) DO UPDATE SET ord = excluded.ord,
+                lost_ord = excluded.lost_ord, history = excluded.history, at = excluded.at""",
+        {
+            "site": owner, "table_no": applying.no(table), "history": tips.history,
+            "ids": array(Kind.UUID, known),
+            "orders": array(Kind.INTEGER, [orders[each] for each in known]),
+        },
+    )  # fmt: skip
 
 
 #: As in ``read_site``: who waits for a lock is we, not a program of the centre.
@@ -180,9 +228,8 @@ async def _mark(applying: Applying, tips: Tips) -> None:
 # --- from tips to writes ---------------------------------------------------------------------
 
 
-async def _rows(applying: Applying, tips: Tips) -> list[Rows]:
+async def _rows(applying: Applying, tips: Tips, found: Mapping[str, Standing]) -> list[Rows]:
     """Return the tips that are not known yet as writes, by operation and columns."""
-    found = await standing_of(applying, tips)
     known = await known_of(applying, tips) | _not_shared(tips, found)
     groups: dict[tuple[Op, tuple[str, ...]], list[tuple[int, dict[str, Value]]]] = defaultdict(list)
     names = [name for name in tips.block.columns if name in tips.table.names]
@@ -204,18 +251,18 @@ async def _rows(applying: Applying, tips: Tips) -> list[Rows]:
 
 
 def _not_shared(tips: Tips, found: Mapping[str, Standing]) -> set[str]:
-    """Return the rows of others that this site does not get, as they stand or as it tells."""
+    """Return the rows of others that this site does not get, as they stand, or else as it tells."""
     if tips.owner == tips.site or tips.table.share == ("site_id",):
         return set()
     table, at = tips.table, {name: place for place, name in enumerate(tips.block.columns)}
     others = set()
     for place in tips.places:
         row_id = tips.block.ids[place]
-        held = found[row_id].values
+        here = found[row_id].here
         values = [
             tips.block.new[at[name]][place]
-            if held is None and name in at
-            else (held or {}).get(name)
+            if here is None and name in at
+            else (here or {}).get(name)
             for name in table.names
         ]
         if not {tips.site, SHARED} & sites_of(table, values, tips.owner):
@@ -234,9 +281,11 @@ def _write(
     """Return what brings a row from what the backup held to its tip; None where nothing does."""
     if new is None:
         return (Op.DELETE, ()) if standing.values is not None else None
-    if standing.values is None:
-        return Op.INSERT, tuple(new)
     held = standing.values
+    if held is None:  # the backup had no row; one that stands came home before, or was made since
+        held = standing.here
+    if held is None:
+        return Op.INSERT, tuple(new)
     return Op.UPDATE, tuple(name for name, value in new.items() if held.get(name) != value)
 
 
@@ -248,7 +297,7 @@ def _as_rows(
     ids = [block.ids[place] for place, _ in some]
     standing = [found[each] for each in ids]
     new = [[values[name] for _, values in some] for name in columns]
-    old = [[(each.values or {}).get(name) for each in standing] for name in columns]
+    old = [[(each.values or each.here or {}).get(name) for each in standing] for name in columns]
     named: tuple[Column, ...] = tuple(tips.table.column(name) for name in columns)
     rows = Rows(
         tips.table,

@@ -25,7 +25,7 @@ RIGHT: Final[dict[str, dict[str, Any]]] = {
     "close": {"epoch": ID, "n": 2, "hash": None, "next": ID[:-1] + "2", "why": "a copy"},
     "sent": {"epoch": ID, "n": 2, "rows": [["work_orders", "SITE_001", ID]]},
     "life": {"lives": [ID]},
-    "home": {"chunk": b"x", "life": ID},
+    "home": {"chunk": b"x", "life": ID, "history": None},
     "included": {"epoch": ID, "links": [[2, ID, HASH]]},
     "take_up": {
         "epoch": ID, "included": [2, HASH], "before_first": [0, HASH], "lineage": [], "why": "lost",

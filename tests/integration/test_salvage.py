@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
 from central.control import Control
+from central.roles import as_role
 from shared.changes import Fate, HeadBlock
 from sync import codec
 from tests.integration.central_world import CATALOG, execute, fetch
 from tests.integration.test_central_snapshot import hello
 
-SITE = "SITE_001"
+SITE, OTHER = "SITE_001", "SITE_002"
 MATERIAL = "018f4b7e-0000-7000-8000-0000000000aa"
 CREATED = "2026-11-01T00:00:00.000Z"
 
@@ -23,18 +25,21 @@ async def control(centre):
     async def waiting(_: str) -> int:
         return 0
 
-    async with AsyncConnectionPool(centre, min_size=1, max_size=4, open=False) as pool:
+    # As the feed process: what a client writes is captured.
+    url = as_role(centre, "mes_ingest")
+    async with AsyncConnectionPool(url, min_size=1, max_size=4, open=False) as pool:
         yield Control(pool, CATALOG, waiting)
 
 
-async def ask(control: Control, verb: str, **fields: object) -> dict:
-    answer = await control.answer(f"ctl.{SITE}.{verb}", codec.encode_control(fields))
+async def ask(control: Control, verb: str, site: str = SITE, **fields: object) -> dict:
+    answer = await control.answer(f"ctl.{site}.{verb}", codec.encode_control(fields))
     return codec.decode_control(answer)
 
 
-async def told(control: Control, block: HeadBlock) -> dict:
+async def told(control: Control, block: HeadBlock, site: str = SITE, **fields: object) -> dict:
     life = (await ask(control, "life", lives=[]))["life"]
-    return await ask(control, "home", chunk=codec.encode_chunk([block]), life=life)
+    chunk = codec.encode_chunk([block])
+    return await ask(control, "home", site, chunk=chunk, life=life, **fields)
 
 
 def a_head(table: str, owner: str, fate: Fate = Fate.PUT, **values: object) -> HeadBlock:
@@ -51,6 +56,8 @@ async def shared_material(centre: str) -> None:
         "INSERT INTO mes.material_definitions (id, site_id, created_at, material_code, version)"
         f" VALUES ('{MATERIAL}', '*', '{CREATED}', 'M-1', 'A')",
     )
+    # As the feed does: what is still queued at a start was written since.
+    await execute(centre, "DELETE FROM sync.touched")
 
 
 async def name_of(centre: str) -> list[tuple]:
@@ -89,3 +96,79 @@ async def test_a_site_whose_server_was_started_brings_home_what_only_it_has(cont
     assert (await told(control, head))["rows"] == 1
     assert (await told(control, head))["rows"] == 0  # told again, it is known
     assert await fetch(centre, "SELECT order_no FROM mes.work_orders") == [("N1",)]
+
+
+async def test_what_comes_home_of_a_shared_row_goes_to_the_other_sites_as_well(control, centre):
+    await shared_material(centre)
+    known = a_head("material_definitions", "*", material_code="M-2", version="A")
+    assert (await told(control, known))["rows"] == 1
+    assert await fetch(centre, "SELECT row_id::text, scopes FROM sync.touched") == [
+        (MATERIAL, ["*"])
+    ]
+
+
+async def test_a_site_tells_of_a_row_that_was_made_since_the_start_as_of_one_that_stands(
+    control, centre
+):
+    await ask(control, "life", lives=[])
+    await execute(
+        centre,
+        "INSERT INTO mes.persons (id, site_id, created_at, home_site_id, person_no, name)"
+        f" VALUES ('{MATERIAL}', '*', '{CREATED}', '{SITE}', 'P1', 'Ada')",
+    )
+    assert (await told(control, a_head("persons", "*", name="Ada L.")))["rows"] == 1
+    ((here, there),) = await fetch(
+        centre, "SELECT here_value, central_value FROM mes.sync_conflicts"
+    )
+    assert "Ada L." in str(here)
+    assert "Ada L." not in str(there)
+
+
+async def test_of_two_sites_words_the_later_one_of_the_lost_history_stands_in_either_order(
+    control, centre
+):
+    await shared_material(centre)
+    older, newer = (
+        replace(a_head("material_definitions", "*", material_code=code, version="A"), order=[order])
+        for code, order in (("OLDER", 20), ("NEWER", 30))
+    )
+    history = str(uuid.uuid4())
+    await told(control, older, history=history)
+    await told(control, newer, site=OTHER, history=history)
+    assert await name_of(centre) == [("NEWER",)]
+    await told(control, replace(older, version=[str(uuid.uuid4())]), history=history)
+    assert await name_of(centre) == [("NEWER",)]
+    assert await fetch(centre, "SELECT count(*) FROM mes.sync_conflicts") == [(0,)]
+
+
+async def test_of_two_lost_histories_each_word_that_does_not_stand_is_on_record(control, centre):
+    await shared_material(centre)
+    for site, code in ((SITE, "FIRST"), (OTHER, "SECOND")):
+        head = a_head("material_definitions", "*", material_code=code, version="A")
+        await told(control, head, site=site, history=str(uuid.uuid4()))
+    ((stands,),) = await name_of(centre)
+    ((here, there),) = await fetch(
+        centre, "SELECT here_value::text, central_value::text FROM mes.sync_conflicts"
+    )
+    assert stands in ("FIRST", "SECOND")
+    assert "SECOND" in here
+    assert "FIRST" in there
+
+
+async def test_a_later_word_meets_what_a_client_wrote_meanwhile_by_policy(control, centre):
+    await shared_material(centre)
+    await ask(control, "life", lives=[])
+    history = str(uuid.uuid4())
+    head = a_head("material_definitions", "*", material_code="M-1", version="A", description="Bolt")
+    await told(control, replace(head, order=[20]), history=history)
+    await execute(centre, "UPDATE mes.material_definitions SET description = 'by a client'")
+    later = a_head(
+        "material_definitions", "*", material_code="M-1", version="B", description="Screw"
+    )
+    await told(control, replace(later, order=[30]), site=OTHER, history=history)
+    assert await fetch(centre, "SELECT version FROM mes.material_definitions") == [("B",)]
+    ((here, there),) = await fetch(
+        centre, "SELECT here_value::text, central_value::text FROM mes.sync_conflicts"
+    )
+    assert "Screw" in here
+    assert "by a client" in there

@@ -1,0 +1,50 @@
+"""Clients of the centre write before anybody has noted that its server was started anew."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.cases import planned_orders
+from tests.faults.test_centre_restored_from_a_backup import note, notes, plant
+
+pytestmark = pytest.mark.postgres
+__all__ = ["plant"]
+
+
+async def test_what_clients_write_before_the_start_is_noted_hides_nothing_that_was_lost(plant):
+    world, edge = plant.world, plant.edge
+    await plant.plan(planned_orders("P1", "P2"))
+    await world.settle()
+    backup = await plant.backup()
+    await plant.plan(note("P1", "in the lost time", "mes."))
+    await world.settle()
+    await plant.restore(backup)
+    for k in range(60):  # more of them than the lost time had
+        await plant.plan(note("P2", f"after the restore {k}", "mes."))
+    await plant.come_home()
+    await world.settle(60)
+    assert notes(edge) == {"P1": "in the lost time", "P2": "after the restore 59"}
+    assert await world.central("SELECT count(*) FROM mes.sync_conflicts") == [(0,)]
+
+
+async def test_a_write_before_the_start_is_noted_meets_what_comes_home_by_policy(plant):
+    world, edge = plant.world, plant.edge
+    await plant.plan(planned_orders("P1", "P2"))
+    await world.settle()
+    backup = await plant.backup()
+    await plant.plan(note("P1", "in the lost time", "mes."))
+    await plant.plan("UPDATE mes.work_orders SET priority = 9 WHERE order_no = 'P2'")
+    await world.settle()
+    await plant.restore(backup)
+    await plant.plan(note("P1", "after the restore", "mes."))
+    await plant.plan(note("P2", "another column", "mes."))
+    await plant.come_home()
+    await world.settle(60)
+    ((here, there),) = await world.central(
+        "SELECT here_value, central_value FROM mes.sync_conflicts"
+    )
+    assert "in the lost time" in str(here)
+    assert "after the restore" in str(there)
+    assert notes(edge)["P1"] in ("in the lost time", "after the restore")
+    ((priority, text),) = edge.read("SELECT priority, notes FROM work_orders WHERE order_no = 'P2'")
+    assert (priority, text) == (9, "another column")
