@@ -24,7 +24,7 @@ from edge.store.comeback import bring_back
 from edge.store.heads import land
 from edge.store.open import silent
 from edge.store.outbox import is_own
-from edge.store.steps import Run, next_runs, run_of
+from edge.store.steps import Run, Shown, next_runs, run_of
 from shared.changes import SHARED, FeedEntry, Position
 from sync.protocol import Verdict, entry_hash, judge
 
@@ -75,6 +75,8 @@ class _Step:
     rows: int = 0
     reason: str = ""
     links: dict[str, list[Position]] = field(default_factory=dict)
+    #: Something came too early and may be kept still.
+    has_kept: bool = True
     #: Some of what could be done is left for a transaction after this one.
     goes_on: bool = False
 
@@ -125,6 +127,7 @@ def _added(before: FeedOutcome | None, step: _Step) -> FeedOutcome:
 
 def _apply_some(step: _Step, entries: Sequence[tuple[FeedEntry, bytes]]) -> None:
     """Apply entries until one is not next, or the transaction is large enough."""
+    step.has_kept = steps.are_there(step.connection)
     _show(step)  # what a transaction before has left
     for entry, body in entries:
         if step.is_full:
@@ -139,9 +142,8 @@ def _apply_some(step: _Step, entries: Sequence[tuple[FeedEntry, bytes]]) -> None
         step.applied += 1
     else:
         _show_overdue(step)
-    is_settled = step.verdict in (Verdict.APPLY, Verdict.SKIP)
-    is_done = step.applied == len(entries) and not _next_runs(step, None)
-    step.goes_on = step.is_full and is_settled and not is_done
+    if step.is_full and step.verdict in (Verdict.APPLY, Verdict.SKIP):
+        step.goes_on = step.applied < len(entries) or bool(_next_runs(step, None))
     for scope, links in step.links.items():
         cursor.leave_trail(step.connection, scope, links)
     cursor.save(step.connection, step.at)
@@ -196,6 +198,7 @@ def _take(step: _Step, entry: FeedEntry, body: bytes) -> None:
     runs = _next_runs(step, fresh)
     if fresh not in runs:
         steps.keep(step.connection, entry, body, step.at.site)
+        step.has_kept = True
         runs = ()
     link = Position(entry.pos, entry.hash)
     step.at.follow(entry.scope, link)
@@ -207,17 +210,19 @@ def _take(step: _Step, entry: FeedEntry, body: bytes) -> None:
 
 def _next_runs(step: _Step, fresh: Run | None) -> tuple[Run, ...]:
     """Return what can be shown now, ``fresh`` being a run whose last entry is no more than read."""
-    first = {
-        scope: steps.first_run(step.connection, scope)
-        or (fresh if fresh and fresh.scope == scope else None)
-        for scope in (step.at.site, SHARED)
-    }
-    return next_runs(steps.shown(step.connection, step.at), first[step.at.site], first[SHARED])
+    at, first = step.at, dict[str, Run | None]()
+    shown = Shown(at.own.n, at.shared.n)
+    if step.has_kept:
+        first = {scope: steps.first_run(step.connection, scope) for scope in (at.site, SHARED)}
+        shown = steps.shown(step.connection, at)
+    if fresh and first.get(fresh.scope) is None:
+        first[fresh.scope] = fresh
+    return next_runs(shown, first.get(at.site), first.get(SHARED))
 
 
 def _show(step: _Step) -> None:
     """Apply runs that wait, as long as they are next and the transaction is not too large."""
-    while not step.is_full and (runs := _next_runs(step, None)):
+    while step.has_kept and not step.is_full and (runs := _next_runs(step, None)):
         _apply_runs(step, runs)
 
 
@@ -227,8 +232,9 @@ def _show_overdue(step: _Step) -> None:
     Beyond it the run is applied: a step seen in part, or a row whose parent is not here yet, does
     less harm than a site that no longer hears of its own orders.
     """
-    at = step.at
-    run = steps.first_run(step.connection, at.site) or steps.first_run(step.connection, SHARED)
+    at, run = step.at, None
+    if step.has_kept:
+        run = steps.first_run(step.connection, at.site) or steps.first_run(step.connection, SHARED)
     if run is None or step.is_full or at.needs_snapshot:
         at.waits_since_ms = None
     elif at.waits_since_ms is None:

@@ -75,6 +75,11 @@ def keep(connection: sqlite3.Connection, entry: FeedEntry, body: bytes, site: st
     )
 
 
+def are_there(connection: sqlite3.Connection) -> bool:
+    """Tell whether any entry waits."""
+    return bool(connection.execute("SELECT EXISTS (SELECT 1 FROM _sync_in)").fetchone()[0])
+
+
 def first_run(connection: sqlite3.Connection, scope: str) -> Run | None:
     """Return the first whole run of a feed that waits."""
     found = connection.execute(
