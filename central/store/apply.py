@@ -90,26 +90,29 @@ async def _apply_fresh(
         if sent.tx_id not in gate.applied and first[sent.tx_id] == sent.hash
     ]
     for sent in todo.accepted:
-        if sent.tx_id in gate.applied:
+        if sent.tx_id in gate.applied | gate.included:
             await _tell_again(applying, sent.blocks, by_hash[sent.hash].origin)
     await apply_transactions(applying, fresh, gate.included)
     return replace(todo, skipped=todo.skipped + len(todo.accepted) - len(fresh))
 
 
 async def _apply_whole(applying: Applying, gate: Gate, whole: Whole, todo: Judged) -> Judged:
-    if whole.part.tx_id not in gate.applied:
-        await apply_parts(applying, whole, is_included=whole.part.tx_id in gate.included)
-        return todo
-    async for blocks in whole.each(applying.connection):
-        await _tell_again(applying, blocks, whole.origin)
-    return replace(todo, skipped=1)
+    tx_id = whole.part.tx_id
+    is_known, is_included = tx_id in gate.applied, tx_id in gate.included
+    if not is_known:
+        await apply_parts(applying, whole, is_included=is_included)
+    if is_known or is_included:
+        async for blocks in whole.each(applying.connection):
+            await _tell_again(applying, blocks, whole.origin)
+    return replace(todo, skipped=1) if is_known else todo
 
 
 async def _tell_again(applying: Applying, blocks: Sequence[ChangeBlock], origin: Origin) -> None:
-    """Send the heads of a transaction's rows that had its effect under another number.
+    """Send the heads of the rows of a transaction that had its effect before, or came home.
 
-    Its store was put back to a copy and can't know what became of it: an ack without heads would
-    say that all was taken as it was written.
+    Its store may have been put back to a copy and can't know what became of it: an ack without
+    heads would say that all was taken as it was written. And of what a site holds for decided, an
+    ack says nothing.
     """
     sources = (Source(block, row, origin) for block in blocks for row in range(len(block)))
     await send_heads(applying, sources)
