@@ -47,7 +47,7 @@ BIASES: Final = {
     ),
     # The centre goes back to before a site's epoch began; much is lost on the way again.
     "histories": Bias(
-        ("epochs_of_a_lost_past", "restore_site", "broker_loses", "broker_swaps"),
+        ("epochs_of_a_lost_past", "parents_of_a_lost_past", "broker_loses", "broker_swaps"),
         restores=True, calm=0.95, at_sites=0.8, copies=2,
     ),
     # Entries of the centre's lost past come after the hello.

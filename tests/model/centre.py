@@ -113,10 +113,18 @@ class Centre(Restores):
         reason = self._reason(link, change)
         if reason:
             self._park(link, change, reason)
-        elif change.key[0] == "reports":
+            return
+        self._is_not_parked(f"{link.tx_id}/{change.key}", link.site)
+        if change.key[0] == "reports":
             self._take_fact(link, change)
         else:
             self._decide(link, change, now)
+
+    def _is_not_parked(self, ticket: str, site: str) -> None:
+        """Correct what came home of a change that was parked in our past, and is not any more."""
+        record = self.book.records.get(ticket)
+        if record is not None and record.policy == "parked":
+            self._tell_record(replace(record, policy="applied"), site)
 
     def _skip(self, link: Link, change: Change) -> None:
         """Its effect came home already, or the record that it had none yet."""

@@ -92,7 +92,7 @@ class Decisions:
     # --- the write ----------------------------------------------------------------------------
 
     def _write(self, link: Link, change: Change, now: int) -> Write:
-        new = self._known_columns(change.key, change.new)
+        new = self._known_columns(change.key, change.new, change.old)
         at, clamped = self._moment(link, change.at, now)
         if len(new) < len(change.new):
             late = [t for c, t in change.times.items() if c in ADDED]
@@ -120,7 +120,10 @@ class Decisions:
     def _is_clean(self, row: Row, change: Change) -> bool:
         return row.version == (change.after or change.base or "")
 
-    def _known_columns(self, key: Key, values: Mapping[str, Value]) -> Values:
+    def _known_columns(
+        self, key: Key, values: Mapping[str, Value], seen: Mapping[str, Value]
+    ) -> Values:
+        """Return what of a row's values we have columns for; the others are kept aside."""
         if self.book.schema >= 2:
             return dict(values)
         unknown = {c: v for c, v in values.items() if c in ADDED}
@@ -128,7 +131,10 @@ class Decisions:
             row = self.book.rows.get(key)
             if row is None or row.values is None:  # what was kept of the row that is gone
                 self.tell_late(key, self.book.aside.get(key, {}))
-            self.book.aside.setdefault(key, {}).update(unknown)
+            aside = self.book.aside.setdefault(key, {})
+            # Another life of the store may have sent one that this one has not seen.
+            self.tell_late(key, {c: aside[c] for c in unknown if aside.get(c) != seen.get(c)})
+            aside.update(unknown)
         return {c: v for c, v in values.items() if c not in ADDED}
 
     # --- what came since its base -------------------------------------------------------------

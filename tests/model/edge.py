@@ -54,6 +54,7 @@ class Edge(Landing):
         for link in moved:
             tx_id = link.tx_id if self.on(Rule.KEEP_TX_IDS) else self._name("tx")
             self._append(tx_id, link.schema, link.offset, link.changes)
+        self._is_decided(told.known)
         self.drain()
         self.meet(told.start, told.order, told.place)
         for head in told.heads:
@@ -62,6 +63,14 @@ class Edge(Landing):
         if self.on(Rule.FACTS_HOME):
             file.facts |= {k: v for k, v in told.facts.items() if k not in file.dropped}
         return dropped
+
+    def _is_decided(self, known: frozenset[str]) -> None:
+        """Show moved transactions no more over heads that hold them; they are sent all the same."""
+        file = self.file
+        for link in file.undecided:
+            for change in link.changes if link.tx_id in known else ():
+                file.includes.setdefault(change.key, {})[link.epoch] = link.n
+        file.undecided = [link for link in file.undecided if link.tx_id not in known]
 
     def _drop_sent(self, sent: Mapping[Key, list[tuple[int, ...]]]) -> list[Touch]:
         """Drop the touches of the log that the lost life drained before any that we don't have."""

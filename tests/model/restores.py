@@ -115,7 +115,18 @@ class Restores(Parking):
         }  # fmt: skip
         told = {key: [s.touches for s in some] for key, some in lives.items() if some}
         self.sequence_all()
-        heads = [head for key in told if (head := self._head_for(site, key))]
+        moved = [u for u in edge.file.outbox if u.epoch == old and u.n > fork]
+        known = {u.tx_id for u in moved} & self.book.applied
+        keys = [
+            c.key for u in moved if u.tx_id in known for c in u.changes if c.key[0] != "reports"
+        ]
+        heads = [
+            # With what is kept aside: after the next restore nobody else would have it.
+            replace(head, values={**head.values, **self.book.aside.get(key, {})})
+            if head.values is not None else head
+            for key in (*told, *keys)
+            if (head := self._head_for(site, key))
+        ]  # fmt: skip
         facts = {name: v for name, v in self.book.facts.items() if name.startswith(site)}
         waiting = [item.change for item in self.book.parked.values() if item.link.site == site]
         facts |= {c.key[1]: dict(c.new) for c in waiting if c.key[0] == "reports"}
@@ -124,7 +135,7 @@ class Restores(Parking):
         place, start = (feed.pos, feed.hash), self.book.starts[-1].id
         return Closed(
             fork, closed, told, tuple(heads), facts, self.records_for(site), self._ack(site),
-            place, start, self.book.order,
+            place, start, self.book.order, frozenset(known),
         )  # fmt: skip
 
     # --- what comes home ----------------------------------------------------------------------
@@ -178,7 +189,9 @@ class Restores(Parking):
         """Return a head with the columns that a site keeps aside, as far as we have them."""
         if head.values is None:
             return head
-        values = self._known_columns(head.key, {**aside, **head.values})
+        values = self._known_columns(
+            head.key, {**aside, **head.values}, self.book.aside.get(head.key, {})
+        )
         return replace(head, values=values)
 
     def _salvage_row(self, head: Head, aside: Values, start: Start) -> None:

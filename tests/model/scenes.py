@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING
 
+from tests.model.vocabulary import MINUTE
+
 if TYPE_CHECKING:
     import random
     from collections import Counter
@@ -20,6 +22,7 @@ class Scenes:
     """Plays what single steps seldom come to."""
 
     chance: random.Random
+    now: int
     edges: dict[str, Edge]
     up: dict[str, list[Link]]
     down: dict[str, list[Entry]]
@@ -53,33 +56,40 @@ class Scenes:
             self._lives(site, sends=True)
 
     def epochs_of_a_lost_past(self) -> None:
-        """A site goes on in a new epoch, of which the centre loses all."""
-        self.backup_centre()
-        backup = len(self.backups) - 1
+        """A site goes on in a new epoch, of which the centre loses all; then it goes back again."""
         site = self._site()
         older = self._copy(site)
         self._lives(site, sends=True)
-        newer = self.edges[site].copy()
-        if self.chance.random() < 0.5:
-            self._lives(site, sends=True)
-            older = newer
+        newer = self._copy(site)
+        self.send(self.edges[site])
+        self._is_applied(site)
+        backup = self._backup()
+        self._is(site, older)
+        self._lives(site, sends=True)
+        self._goes_back(backup)
+        self._lives(site, sends=True)
+        self._is(site, newer)
+        self._lives(site, sends=True)
+
+    def parents_of_a_lost_past(self) -> None:
+        """The centre loses the end of an epoch, and the next one; then some come late."""
+        site = self._site()
+        backup = self._backup()
+        self._lives(site, sends=True)
+        older = self._copy(site)
+        self._lives(site, sends=True)
         self._is(site, older)
         self._lives(site, sends=True)
         self._goes_back(backup)
         self._says_hello(site)
         self._some_is_lost(site)
-        if self.chance.random() < 0.5:
-            self._lives(site, sends=True)
-            self._is(site, newer)
-            self._lives(site, sends=True)
 
     def entries_of_a_lost_past(self) -> None:
         """What the centre told goes on being under way when it has gone back."""
         self.sequence()
         site = self._site()
         self.receive(self.edges[site])
-        self.backup_centre()
-        backup = len(self.backups) - 1
+        backup = self._backup()
         for _ in range(self.chance.randrange(1, 4)):
             self._lives(site, sends=True)
             self.centre_writes()
@@ -99,6 +109,10 @@ class Scenes:
         self.drain(self.edges[site])
         return self.edges[site].copy()
 
+    def _backup(self) -> int:
+        self.backup_centre()
+        return len(self.backups) - 1
+
     def _is(self, site: str, file: File) -> None:
         self._replace(self.edges[site], copy.deepcopy(file))
 
@@ -107,6 +121,7 @@ class Scenes:
         edge = self.edges[site]
         self._says_hello(site)
         for _ in range(self.chance.randrange(1, 4)):
+            self.now += self.chance.choice((1000, MINUTE, 20 * MINUTE))
             self.user_commits(edge)
         if self.chance.random() < 0.7:
             self.drain(edge)

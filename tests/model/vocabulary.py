@@ -239,6 +239,8 @@ class Closed:
     place: Place
     start: str
     order: int
+    #: Transactions beyond the fork that are known by another number.
+    known: frozenset[str]
 
 
 def members(text: Value) -> set[str]:
