@@ -58,7 +58,7 @@ class Spool:
             if ready is not None:
                 ready(snapshot, manifest)
             chunks = 0
-            for table in self._catalog.parents_first():
+            for table in records_first(self._catalog):
                 async for block in self._blocks(table, site):
                     await self._keep(snapshot, chunks, block)
                     chunks += 1
@@ -122,6 +122,15 @@ class Spool:
                     lines, size = [], 0
         if lines:
             yield _block(table, lines)
+
+
+def records_first(catalog: Catalog) -> list[Table]:
+    """Return the tables as a snapshot brings them: records of decisions, then rows, parents first.
+
+    A load may end anywhere, for good where the centre goes back meanwhile. Then the site has no row
+    that holds a decision of which it has no record, and nobody has it but the site.
+    """
+    return sorted(catalog.parents_first(), key=lambda table: not table.name.startswith("sync_"))
 
 
 def share_query(table: Table, site: str, fact_days: int) -> sql.Composed:

@@ -72,6 +72,26 @@ async def test_a_snapshot_holds_a_sites_own_rows_and_the_shared_ones_and_no_othe
     assert all(order > 0 for b in blocks for order in b.order)
 
 
+async def test_records_of_decisions_come_before_the_rows_and_rows_after_their_parents(centre):
+    await execute(centre, new_orders("SITE_001", "mine"))
+    await execute(
+        centre,
+        "INSERT INTO mes.sync_conflicts (id, site_id, created_at, table_name, row_id, policy,"
+        " column_group, verdict, here_site, here_at, decided_at)"
+        " VALUES (uuidv7(), 'SITE_001', now(), 'work_orders', uuidv7(), 'newest', 'notes', 'here',"
+        " 'SITE_001', now(), now())",
+    )
+    blocks = await load(centre, await spool(centre, "SITE_001"))
+    names = [block.table for block in blocks]
+    assert names.index("sync_conflicts") < names.index("work_orders")
+    rows = [table.name for table in snapshot.records_first(CATALOG)]
+    assert [each for each in rows if each[:5] == "sync_"] == rows[:3]
+    for table in CATALOG.tables:
+        for column in table.columns:
+            if column.references not in (None, table.name):
+                assert rows.index(column.references) < rows.index(table.name)
+
+
 async def test_a_site_whose_name_has_an_underscore_gets_no_row_of_one_named_alike(database):
     centre = await make_centre(database, sites=("S_7", "SX7"))
     await execute(
