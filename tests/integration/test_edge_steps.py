@@ -52,8 +52,10 @@ def test_rows_of_a_site_and_shared_rows_of_one_step_are_shown_at_once(plant):
     assert plant.value("SELECT count(*) FROM _sync_in") == 0
 
 
-def test_a_reader_sees_both_feeds_of_a_step_in_one_commit(plant):
+@pytest.mark.parametrize("own_first", [True, False])
+def test_a_reader_sees_both_feeds_of_a_step_in_one_commit(plant, monkeypatch, own_first):
     """Looks at every statement of the transactions, from another connection."""
+    monkeypatch.setattr(apply, "TRANSACTION_ROWS_MAX", 1)  # a step is never cut, however large
     reader = sqlite3.connect(plant.path, isolation_level=None)
     seen = set()
 
@@ -65,9 +67,10 @@ def test_a_reader_sees_both_feeds_of_a_step_in_one_commit(plant):
         )
 
     plant.store.opened.connection.set_trace_callback(look)
-    plant.receive(plant.shared.entry(part(1), beside=2))
-    plant.receive(plant.own.entry(order(1), more=True))
-    plant.receive(plant.own.entry(order(2), beside=1))
+    own = [plant.own.entry(order(1), more=True), plant.own.entry(order(2), beside=1)]
+    shared = [plant.shared.entry(part(1), beside=2)]
+    for entries in (own, shared) if own_first else (shared, own):
+        plant.receive(*entries)
     plant.store.opened.connection.set_trace_callback(None)
     look(None)
     reader.close()

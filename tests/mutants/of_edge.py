@@ -87,7 +87,7 @@ OF_EDGE: Final[tuple[Mutant, ...]] = (
         STEPS,
         "at.own.n if own is None else own",
         "at.own.n",
-        f"{STEP}::test_however_two_feeds_are_interleaved_whole_steps_are_shown_in_order",
+        f"{STEP}::test_a_reader_sees_both_feeds_of_a_step_in_one_commit",
     ),
     of(
         "the ack of a step that waits decides at once",
