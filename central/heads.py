@@ -88,11 +88,11 @@ def fates(table: Table, head: Head) -> dict[str, Fate]:
     if head.values is None:
         return dict.fromkeys(head.touched.scopes, Fate.GONE)
     share = sites_of(table, head.values, head.touched.site_id)
+    scopes = head.touched.scopes
+    if SHARED in scopes - share:  # what all follow takes it from all: who keeps it gets it anew
+        scopes |= share
     # A scope that was never in the share has the row only as a parked write of its own.
-    return {
-        scope: Fate.PUT if scope in share or SHARED in share else Fate.LEFT
-        for scope in head.touched.scopes
-    }
+    return {scope: Fate.PUT if scope in share or SHARED in share else Fate.LEFT for scope in scopes}
 
 
 def blocks_by_scope(

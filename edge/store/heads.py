@@ -161,14 +161,18 @@ def _land_removals(applying: Applying, target: Target, block: HeadBlock) -> None
 def _without_stale(applying: Applying, target: Target, block: HeadBlock) -> HeadBlock:
     """Return the block without heads that are no later than what stands: nothing goes backwards.
 
-    A head of order 0 says that no version was ever decided, and is never stale.
+    A head of order 0 says that no version was ever decided, and is never stale. A version by which
+    a row left the share of all sites takes it away here by their feed; where it goes on to be in
+    this site's, the same version comes by the site's own, and is news.
     """
     known = _known_orders(applying, target, block.ids)
     if not known:
         return block
+    stays = block.fate is Fate.PUT
     news = [
-        not 0 < order <= known.get(row_id, 0)
-        for row_id, order in zip(block.ids, block.order, strict=True)
+        not 0 < order <= known.get(row_id, _UNKNOWN)[0]
+        or (stays and known[row_id] == (order, version, 1))
+        for row_id, order, version in zip(block.ids, block.order, block.version, strict=True)
     ]
     if all(news):
         return block
@@ -176,8 +180,13 @@ def _without_stale(applying: Applying, target: Target, block: HeadBlock) -> Head
     return _rows(block, news)
 
 
-def _known_orders(applying: Applying, target: Target, ids: Sequence[str]) -> dict[str, int]:
-    """Return the order of each row's head, of those that have one."""
+#: Order and version of a row's head, and whether the row is gone with it.
+_Known = tuple[int, str | None, int]
+_UNKNOWN: Final[_Known] = (0, None, 0)
+
+
+def _known_orders(applying: Applying, target: Target, ids: Sequence[str]) -> dict[str, _Known]:
+    """Return what is known of each row's head, of those that have one."""
     # One look decides where all rows are new, as they are in a first snapshot.
     any_known = applying.connection.execute(
         "SELECT 1 FROM _sync_row WHERE table_no = ? AND id BETWEEN ? AND ? LIMIT 1",
@@ -186,11 +195,11 @@ def _known_orders(applying: Applying, target: Target, ids: Sequence[str]) -> dic
     if any_known is None:
         return {}
     rows = applying.connection.execute(
-        "SELECT id, ord FROM _sync_row WHERE table_no = ? AND ord > 0"
+        "SELECT id, ord, version, gone > 0 FROM _sync_row WHERE table_no = ? AND ord > 0"
         " AND id IN (SELECT value FROM json_each(?))",
         (target.no, json.dumps(ids)),
     )
-    return dict(rows)
+    return {row_id: tuple(known) for row_id, *known in rows}
 
 
 def _laden(applying: Applying, target: Target, ids: Sequence[str]) -> set[str]:

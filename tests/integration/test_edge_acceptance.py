@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from edge.adopt import adopt
 from shared.catalog import Catalog, Direction, Table
+from shared.changes import Fate
 from shared.errors import SchemaMismatch
 from tests.integration.edge_drain_world import Site
-from tests.integration.edge_world import Plant, column, put, uid
+from tests.integration.edge_world import Plant, away, column, put, uid, version
 from tests.integration.test_edge_apply_adopted import OWNER, TWO_WAY, plant_of
 
 __all__ = ["plant_of"]
@@ -23,6 +24,13 @@ KEYS_ONLY = Catalog(
     1,
     (Table("tags", Direction.BOTH, (column("tag", nullable=False),), natural_keys=(("tag",),)),),
 )
+
+
+@pytest.fixture
+def plant(tmp_path):
+    plant = Plant(tmp_path / "store.db")
+    yield plant
+    plant.close()
 
 
 def test_a_row_that_is_nothing_but_its_key_set_to_the_same_key_sends_nothing(tmp_path):
@@ -90,6 +98,31 @@ def test_a_table_in_the_way_is_named_in_whatever_case_the_plant_writes_it(tmp_pa
         Plant(path, Catalog(2, TWO_WAY.tables))
     adopt(path, "GAUGES", Catalog(2, TWO_WAY.tables), OWNER)
     Plant(path, Catalog(2, TWO_WAY.tables)).close()
+
+
+# --- rows that all sites had ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("own_first", [True, False])
+def test_a_row_that_leaves_the_share_of_all_stays_where_its_own_feed_keeps_it(plant, own_first):
+    head = {"id": uid(1), "notes": "a"}
+    plant.receive(plant.shared.entry(put("orders", head, order=1)))
+    left = plant.shared.entry(away("orders", uid(1), order=2, fate=Fate.LEFT))
+    kept = plant.own.entry(put("orders", head | {"notes": "b"}, order=2))
+    for entry in (kept, left) if own_first else (left, kept):
+        plant.receive(entry)
+    assert plant.row("orders", uid(1))["notes"] == "b"
+    assert plant.base("orders", uid(1)) == (version(2), 2)
+    assert plant.drain() == 0
+
+
+def test_a_row_that_the_site_deleted_does_not_come_back_by_the_version_it_deleted(plant):
+    head = put("orders", {"id": uid(1), "notes": "a"}, order=1)
+    plant.take(head)
+    plant.delete("orders", uid(1))
+    plant.take(ack=plant.ack(plant.drain()))
+    plant.receive(plant.shared.entry(head))
+    assert plant.row("orders", uid(1)) is None
 
 
 # --- acks -----------------------------------------------------------------------------------------

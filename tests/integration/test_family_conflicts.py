@@ -245,3 +245,21 @@ async def test_an_edit_of_a_row_that_is_gone_does_not_take_its_name_from_the_nex
         "SELECT here_value ->> 'notes' FROM mes.sync_conflicts WHERE table_name = 'parents'"
     )
     assert kept == [("of the first",)]
+
+
+async def test_a_child_made_while_its_parent_was_deleted_is_applied_and_no_orphan_waits(world):
+    edge, parent = world.edges[F1], str(uuid4())
+    edge.write(f"INSERT INTO parents (id, name) VALUES ('{parent}', 'O')")
+    await world.settle()
+    await edge.stop()
+    edge.write(f"INSERT INTO children (name, pid) VALUES ('O', '{parent}')")
+    await execute(world.url, f"DELETE FROM mes.parents WHERE id = '{parent}'")
+    await edge.start()
+    await world.settle()
+    assert await world.central("SELECT pid::text FROM mes.children WHERE name = 'O'") == [(parent,)]
+    assert (
+        await world.central(
+            "SELECT 1 FROM sync.waiting WHERE table_name = 'children' AND needs IS NOT NULL"
+        )
+        == []
+    )

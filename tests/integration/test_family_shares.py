@@ -73,6 +73,36 @@ async def test_a_row_that_its_own_site_shows_to_another_leaves_those_before(worl
     assert world.edges[F2].read("SELECT 1 FROM _sync_aside") == []
 
 
+async def test_a_row_shown_to_all_and_then_to_one_stays_there_and_with_its_owner(world):
+    """Narrowed by the centre, by the centre under a write that is on its way, and by the owner."""
+    edge, narrow = world.edges[F1], f"""seen_by = '["{F2}"]' WHERE code = """
+    for code in ("N1", "N2", "N3"):
+        edge.write(f"INSERT INTO items (code, seen_by) VALUES ('{code}', '[\"*\"]')")
+        await world.settle()
+        assert holders(world, "items", "code", code) == {F1, F2, F3}
+    await execute(world.url, f"UPDATE mes.items SET {narrow} 'N1'")
+    await edge.stop()
+    edge.write("UPDATE items SET qty = 2 WHERE code = 'N2'")
+    await execute(world.url, f"UPDATE mes.items SET {narrow} 'N2'")
+    await edge.start()
+    edge.write(f"UPDATE items SET {narrow} 'N3'")
+    await world.settle()
+    for code in ("N1", "N2", "N3"):
+        assert holders(world, "items", "code", code) == {F1, F2}
+    assert world.edges[F2].read("SELECT qty FROM items WHERE code = 'N2'") == [(2,)]
+    assert edge.read("SELECT 1 FROM _sync_aside") == []
+
+
+async def test_rows_of_two_sites_with_one_natural_key_stand_side_by_side(world):
+    for owner, other in ((F1, F2), (F2, F1)):
+        world.edges[owner].write(f"INSERT INTO items (code, seen_by) VALUES ('J', '[\"{other}\"]')")
+    await world.settle()
+    for site in (F1, F2):
+        found = world.edges[site].read("SELECT site_id FROM items WHERE code = 'J' ORDER BY 1")
+        assert found == [(F1,), (F2,)]
+    assert await world.central("SELECT 1 FROM mes.sync_parked") == []
+
+
 async def test_a_change_of_other_columns_brings_a_row_to_nobody_new(world):
     await execute(world.url, person("P2", F1))
     await world.settle()

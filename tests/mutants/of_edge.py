@@ -134,15 +134,15 @@ OF_EDGE: Final[tuple[Mutant, ...]] = (
     of(
         "a row goes back to an older head",
         HEADS,
-        "not 0 < order <= known.get(row_id, 0)",
+        "not 0 < order <= known.get(row_id, _UNKNOWN)[0]",
         "order >= 0",
         f"{ROWS}::test_a_head_that_is_no_later_than_what_stands_is_left_alone",
     ),
     of(
         "a head of the very order that stands is put again",
         HEADS,
-        "not 0 < order <= known.get(row_id, 0)",
-        "not 0 < order < known.get(row_id, 0)",
+        "not 0 < order <= known.get(row_id, _UNKNOWN)[0]",
+        "not 0 < order < known.get(row_id, _UNKNOWN)[0]",
         f"{ROWS}::test_a_head_that_is_no_later_than_what_stands_is_left_alone",
     ),
     of(
