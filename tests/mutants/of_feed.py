@@ -150,8 +150,8 @@ OF_FEED: Final[tuple[Mutant, ...]] = (
     of(
         "a snapshot is not in the order of parents",
         SNAPSHOT,
-        "for table in self._catalog.parents_first():\n                async for",
-        "for table in reversed(self._catalog.parents_first()):\n                async for",
+        "sorted(catalog.parents_first(), key",
+        "sorted(reversed(catalog.parents_first()), key",
         f"{SNAPSHOTS}::test_parents_come_before_their_children",
     ),
     of(
