@@ -181,7 +181,8 @@ class Checks:
         for key, row in world.centre.book.rows.items():
             if key[0] != "orders":
                 continue
-            if row.values is None or row.values.get("state") is None:
+            comes_home = self.went_back and any(key == each for each, _, _ in self.deleted)
+            if comes_home or row.values is None or row.values.get("state") is None:
                 self.ranks.pop(key, None)
                 continue
             rank = STATES.index(str(row.values["state"]))

@@ -99,7 +99,10 @@ class Decisions:
             self.book.aside_at[change.key] = max(self._moment(link, t, now).at_ms for t in late)
         times: ColumnTimes = ()
         if self.on(Rule.TIME_OF_COLUMN) and change.op is not Op.DELETE:
-            moments = {c: self._moment(link, change.times.get(c, change.at), now) for c in new}
+            # Also of columns that we do not have yet: an insert counts as a write of all of them.
+            moments = {
+                c: self._moment(link, change.times.get(c, change.at), now) for c in change.new
+            }
             others = sorted({moment for moment in moments.values() if moment.at_ms != at})
             times = tuple(
                 (frozenset(c for c, each in moments.items() if each == moment), moment)
@@ -133,7 +136,9 @@ class Decisions:
                 self.tell_late(key, self.book.aside.get(key, {}))
             aside = self.book.aside.setdefault(key, {})
             # Another life of the store may have sent one that this one has not seen.
-            self.tell_late(key, {c: aside[c] for c in unknown if aside.get(c) != seen.get(c)})
+            self.tell_late(
+                key, {c: aside[c] for c in unknown if c in aside and aside[c] != seen.get(c)}
+            )
             aside.update(unknown)
         return {c: v for c, v in values.items() if c not in ADDED}
 
@@ -256,7 +261,7 @@ class Decisions:
 
 def made(key: Key, version: str, write: Write, done: Resolution) -> Version:
     """Return the version that a write makes."""
-    columns = TABLES[key[0]].names if write.op is Op.DELETE else write.new
+    columns = write.new if write.op is Op.UPDATE else TABLES[key[0]].names
     return Version(
         version, write.op, frozenset(columns), write.author, done.overruled, done.contested,
         write.times,

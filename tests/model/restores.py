@@ -243,16 +243,12 @@ class Restores(Parking):
             stands = dict(done.values)
         elif stands is not None:
             stands = {**stands, **done.values}
-        last = newer[-1]
-        columns = frozenset().union(*(each.version.columns for each in newer))
-        if stands is not None and head.values is not None:
-            # Only those in which the newer writes show: of the others the site has the value.
-            columns &= {c for c, v in stands.items() if v != head.values.get(c)}
         whole = Resolution(dict(stands or {}), delete=stands is None, revive=True)
-        name = self._name("version") if self.on(Rule.MERGED_AFTER) else head.version
         op = Op.DELETE if stands is None else Op.UPDATE
-        version = Version(name, op, columns, last.version.author, times=_times(newer, columns))
-        self._put(key, whole, Known(0, version, last.epoch, last.n))
+        for last, columns in _shown(newer, head.values, stands):
+            name = self._name("version") if self.on(Rule.MERGED_AFTER) else head.version
+            version = Version(name, op, columns, last.version.author, times=_times(newer, columns))
+            self._put(key, whole, Known(0, version, last.epoch, last.n))
 
     def restore(self, book: Book, effects: Counter[str], now: int) -> None:
         """Go on with an older book."""
@@ -263,6 +259,29 @@ class Restores(Parking):
         """Start PostgreSQL: it may be that of an older copy, so every site is asked."""
         self.book.starts.append(Start(self._name("start"), self.book.order, now))
         self.sessions.clear()
+
+
+def _shown(
+    newer: list[Known], came_home: Values | None, stands: Values | None
+) -> list[tuple[Known, frozenset[str]]]:
+    """Return by author the last of some versions, and the columns in which he shows.
+
+    One version of them all would be the own one of a site that has not seen what others wrote.
+    """
+    columns = frozenset().union(*(each.version.columns for each in newer))
+    if stands is not None and came_home is not None:
+        # Only those in which the newer writes show: of the others the site has the value.
+        columns &= {c for c, v in stands.items() if v != came_home.get(c)}
+    wrote = {c: each for each in newer for c in each.version.columns & columns}
+    stood = [(each, each.version.columns - each.version.overruled) for each in newer]
+    wrote |= {c: each for each, some in stood for c in some & columns}
+    last = {each.version.author.site: each for each in newer}
+    shown = [
+        (each, frozenset(c for c, by in wrote.items() if by.version.author.site == site))
+        for site, each in last.items()
+    ]
+    some = [(each, columns) for each, columns in shown if columns]
+    return some or [(newer[-1], columns)]
 
 
 def _times(newer: list[Known], columns: frozenset[str]) -> ColumnTimes:
