@@ -132,10 +132,9 @@ class Handshake:
             unknown += await home.show(whole=True)
         if unknown or is_lost:
             await home.begin_anew(unknown)
-            return True
-        # All of it was decided since the server was started: it was started as it was.
+        # Else all of it was decided since the server was started: it was started as it was.
         await self.thread.run(self.store.meet, str(answer["life"]))
-        return False
+        return bool(unknown or is_lost)
 
     # --- the store went back ---------------------------------------------------------------------
 

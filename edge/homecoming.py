@@ -50,11 +50,11 @@ class Homecoming:
         applied_n = int(self.answer["applied_n"])
         if whole:
             await self.thread.run(self.store.owe_from, applied_n)
-        said = await self.thread.run(self.store.hello)
-        life = await _ask(self.link, self.site, "life", {"lives": list(said.lives)})
-        self._lost = Lost(int(life["held_order"]), applied_n, whole)
+        lives, void = await self.thread.run(self.store.seen_lives)
+        life = await _ask(self.link, self.site, "life", {"lives": lives})
+        self._lost = Lost(int(life["held_order"]), applied_n, whole or void)
         # Orders of one history can be compared, whichever site tells them.
-        asked = {"life": str(life["life"]), "history": said.lives[-1] if said.lives else None}
+        asked = {"life": str(life["life"]), "history": lives[-1] if lives else None}
         unknown, chunks = 0, self.store.tips(self._lost, now_ms())
         while (blocks := await self.thread.run(next, chunks, None)) is not None:
             unknown += await _tell(self.link, self.site, asked, blocks)

@@ -140,6 +140,10 @@ class EdgeStore:
         with writing(self.opened.connection):
             homecoming.owe_from(self.opened.connection, applied_n)
 
+    def seen_lives(self) -> tuple[list[str], bool]:
+        """Return the centre's lives that the heads are of, and whether their orders are void."""
+        return homecoming.seen_lives(self.opened.connection)
+
     def tips(self, lost: homecoming.Lost, now_ms: int) -> Iterator[list[HeadBlock]]:
         """Give what the store knows of a history that the centre lost."""
         return homecoming.tips(self.opened, lost, self._drained(now_ms))

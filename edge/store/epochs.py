@@ -49,6 +49,11 @@ class Begun:
 _LIVES_MAX = 200
 
 
+#: Where orders are void, any head may be a later one than the centre has.
+_HIGHEST_ORDER = """SELECT CASE WHEN void_since IS NULL
+    THEN coalesce((SELECT max(ord) FROM _sync_row), 0) ELSE 1 << 62 END FROM _sync_site"""
+
+
 def hello(connection: sqlite3.Connection, *, with_order: bool = False) -> Hello:
     """Return what the store says of itself on each connect.
 
@@ -56,7 +61,7 @@ def hello(connection: sqlite3.Connection, *, with_order: bool = False) -> Hello:
     """
     at = position.read(connection)
     lives = connection.execute("SELECT life FROM _sync_life ORDER BY no")
-    order = connection.execute("SELECT coalesce(max(ord), 0) FROM _sync_row") if with_order else ()
+    order = connection.execute(_HIGHEST_ORDER) if with_order else ()
     lineage = connection.execute("SELECT epoch, fork_n, closed_n FROM _sync_epoch ORDER BY no")
     return Hello(
         instance=at.instance,

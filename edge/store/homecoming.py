@@ -81,6 +81,20 @@ def owe_from(connection: sqlite3.Connection, applied_n: int) -> None:
     connection.execute("UPDATE _sync_site SET safe_n = min(safe_n, ?)", (applied_n,))
 
 
+def seen_lives(connection: sqlite3.Connection) -> tuple[list[str], bool]:
+    """Return the lives of the server that the heads are of, and whether their orders are void.
+
+    They are from when the centre has been told all to when its snapshot is loaded. A restore that
+    comes between finds them as they were before: of no life that was met since.
+    """
+    rows = connection.execute(
+        "SELECT l.life FROM _sync_life l, _sync_site s WHERE l.no <= coalesce(s.void_since, l.no)"
+        " ORDER BY l.no"
+    )
+    (void,) = connection.execute("SELECT void_since IS NOT NULL FROM _sync_site").fetchone()
+    return [life for (life,) in rows], bool(void)
+
+
 def included(opened: Opened, lost: Lost) -> tuple[list[_Link], list[tuple[str, str, str]]]:
     """Return the own transactions that are in the tips, and rows in which they are not.
 
@@ -150,7 +164,8 @@ def begin_anew(opened: Opened, lost: Lost, why: str, *, now_ms: int, drained: Dr
         connection.execute("UPDATE _sync_row SET ord = 0")
         connection.execute(
             "UPDATE _sync_site SET own_pos = 0, own_hash = ?, shared_pos = 0, shared_hash = ?,"
-            " waits_since_ms = NULL",
+            " waits_since_ms = NULL,"
+            " void_since = coalesce(void_since, (SELECT max(no) FROM _sync_life), 0)",
             (GENESIS, GENESIS),
         )
         for table in ("_sync_in", "_sync_seen", "_sync_snapshot"):
