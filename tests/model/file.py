@@ -81,8 +81,6 @@ class File:
     top: Place = (0, GENESIS)
     #: Starts of the centre after which anything was made that was taken, and the highest order.
     starts: dict[str, int] = field(default_factory=dict)
-    #: Those that it had met when its heads became stale.
-    met_before: dict[str, int] = field(default_factory=dict)
     loading: Snapshot | None = None
     loaded: int = 0
     #: Without the overlay: own transactions and commits that an incoming row covers.

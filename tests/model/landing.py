@@ -84,6 +84,7 @@ class Landing(Drains):
         """Return a head with the columns that our schema has, as far as anybody knows them."""
         file, values = self.file, head.values
         if values is None:
+            file.aside.pop(head.key, None)  # a row that is made again has none of them
             return head
         if file.schema < 2:
             if self.on(Rule.UNKNOWN_ASIDE):
@@ -133,6 +134,7 @@ class Landing(Drains):
         values = laid(key, before, change.op, change.new, change.old)
         if values is None and before is not None:
             file.last[key] = before
+            file.aside.pop(key, None)
         file.heads[key] = Head(key, values, link.tx_id, order)
 
     def prune(self, safe: Mapping[str, int]) -> None:
@@ -151,19 +153,21 @@ class Landing(Drains):
         file = self.file
         file.loading, file.loaded = snapshot, 0
         place = (snapshot.pos, snapshot.hash)
-        self.meet(snapshot.start, snapshot.order, place)
         if not snapshot.anew:
+            self.meet(snapshot.start, snapshot.order, place)
             return
+        met = dict(file.starts)
         # It knows of nothing that the centre does not know: what it met of a lost past is told.
         file.starts = {snapshot.start: snapshot.order}
         # The centre went back: what came home is there, and the rest of its past is none.
         file.pos, file.pos_hash = file.top = place
         decided = {epoch: n for epoch, n, _ in snapshot.ack}
         file.acked = {epoch: min(n, decided.get(epoch, 0)) for epoch, n in file.acked.items()}
-        if not any(head.stale for head in file.heads.values()):
-            file.met_before = {s: n for s, n in file.starts.items() if s != snapshot.start}
         if self.on(Rule.FORGET_ORDERS):
-            file.heads = {key: replace(head, stale=True) for key, head in file.heads.items()}
+            file.heads = {
+                key: head if head.stale else replace(head, stale=True, met=met)
+                for key, head in file.heads.items()
+            }
 
     def load_some(self, rows: int) -> None:
         """Apply some more rows of the snapshot under way; at its end follow the feed from there."""

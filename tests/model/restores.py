@@ -143,7 +143,6 @@ class Restores(Parking):
     def salvage(self, edge: Edge) -> None:
         """Take home what we had decided before we went back, as far as a site knows it."""
         book, file = self.book, edge.file
-        start, before = self._forked_at(file.starts), self._forked_at(file.met_before)
         self._bring_chains(edge)
         for record in file.records.values():
             if record.name not in book.records:
@@ -151,7 +150,8 @@ class Restores(Parking):
         for head in file.heads.values():
             if head.fate is Fate.DECIDED:
                 aside = file.aside.get(head.key, {})
-                self._salvage_row(head, aside, before if head.stale else start)
+                met = head.met if head.stale else file.starts
+                self._salvage_row(head, aside, self._forked_at(met))
                 self._include(head.key, edge.decided(head.key))
         outbox = {c.key[1] for link in file.outbox for c in link.changes if c.key[0] == "reports"}
         owed = outbox | {touch.key[1] for touch in file.log}

@@ -148,6 +148,8 @@ class Head:
     fate: Fate = Fate.DECIDED
     #: Its order is one of a history of the centre that was lost.
     stale: bool = False
+    #: The starts of the centre that its store had met when it became stale.
+    met: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
