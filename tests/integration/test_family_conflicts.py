@@ -8,8 +8,10 @@ from uuid import uuid4
 
 import pytest
 
+from central.roles import as_role
+from central.store import CentralStore
 from tests.integration.central_world import execute
-from tests.integration.family import F1, F2, family_template, world
+from tests.integration.family import F1, F2, WITH_FAMILY, family_template, world
 
 __all__ = ["family_template", "world"]
 
@@ -184,6 +186,34 @@ async def test_a_parent_whose_name_is_taken_is_parked_with_its_kin_and_displaces
     assert dict(parked) == {
         "parents": "key_taken", "children": "tied", "grandchildren": "tied"
     }  # fmt: skip
+    await give_way(world, "N")
+    assert len(await family_of(world, "N")) == 3
+    assert edge.read("SELECT 1 FROM _sync_aside WHERE table_name LIKE '%children'") == []
+
+
+async def give_way(world, name: str) -> None:
+    """Rename what has the name at the centre, as a person decides, and try again what waits."""
+    tables = ("parents", "children", "grandchildren")
+    renamed = "UPDATE mes.{} SET name = 'not ' || name WHERE name = '{}'"
+    await execute(world.url, *(renamed.format(table, name) for table in tables))
+    ((ticket,),) = await world.central(
+        "SELECT ticket::text FROM sync.waiting WHERE reason = 'key_taken'"
+    )
+    async with CentralStore.open(as_role(world.url, "mes_ingest"), WITH_FAMILY) as store:
+        assert await store.retry(ticket)
+    await world.settle()
+
+
+async def test_three_generations_that_come_youngest_first_are_applied_without_an_operator(world):
+    edge = world.edges[F1]
+    await edge.stop()
+    for statement in reversed(three_generations("Q")):
+        edge.write(statement)
+        drained(edge)
+    await edge.start()
+    await world.settle()
+    assert len(await family_of(world, "Q")) == 3
+    assert await world.central("SELECT 1 FROM sync.waiting WHERE table_name <> 'parents'") == []
 
 
 async def test_a_row_renamed_to_what_its_parent_is_renamed_to_keeps_its_own_name(world):
