@@ -152,7 +152,13 @@ async def _apply(
     for rows in in_order(pieces):
         slow = rows
         if not again:
-            singled = [row for row, key in enumerate(_row_keys(rows)) if key in looked_at]
+            # A row that is made anew may build on a deletion that is parked.
+            anew = applying.waiting and rows.op is Op.INSERT
+            singled = [
+                row
+                for row, key in enumerate(_row_keys(rows))
+                if key in looked_at or (anew and rows.after[row] is not None)
+            ]
             slow = joined([rows.take(singled), await move(applying, rows.without(singled))])
         refused += await settle(applying, slow, again=again)
     return refused

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -303,6 +304,18 @@ async def test_changes_of_a_parked_insert_wait_behind_it_and_others_go_on(world:
         ("behind", "waiting", "invalid_value"),
         ("behind", "waiting", "behind"),
     ]
+
+
+async def test_a_row_made_anew_waits_behind_its_own_parked_deletion(world: World) -> None:
+    site = world.site()
+    poor = bad(site)
+    first = site.sends(site.insert("work_orders", poor))
+    second = site.sends(site.delete("work_orders", str(poor["id"]), base=None, after=first.tx_id))
+    await site.apply(first, second)
+    anew = site.insert("work_orders", site.order() | {"id": poor["id"]})
+    outcome = await site.apply(site.sends(replace(anew, after=[second.tx_id])))
+    assert (outcome.rows, outcome.parked) == (0, 1)
+    assert [reason for reason, *_ in await world.parked()] == ["invalid_value", "behind", "behind"]
 
 
 async def test_a_new_write_on_the_head_is_not_held_back_by_an_older_parked_one(
