@@ -83,6 +83,7 @@ def _part(url: str, seeds: range) -> tuple[Counter[str], list[str], int]:
             reach += outcome.reach
             runs += 1
             if outcome.why is not None:
+                print(f"seed {seed} fails, and is shortened: {outcome.why}", flush=True)
                 failed.append(f"{report(lab.shortened(outcome))}\nmake sim SEED={seed} STORES=1")
             if len(failed) >= FAILURES_MAX:
                 break

@@ -168,6 +168,7 @@ class Breakage:
         site.files.put(copy)
         site.open()
         self.went_back(site)  # type: ignore[attr-defined]
+        self.records.pop(site.name, None)  # type: ignore[attr-defined]
         for _ in range(self.chance.randrange(3)):
             self.program_writes(site)  # type: ignore[attr-defined]
 
@@ -208,10 +209,13 @@ class Breakage:
             await self.hello()  # type: ignore[attr-defined]
 
     async def clock_jumps(self) -> None:
-        """A site's clock is set to another time."""
-        skew = self.chance.choice((-90, -10, 0, 4, 30, 90)) * MINUTE
+        """A site's clock is set to another time, and what is written by it may go out at once."""
+        skew = self.chance.choice((-90, -10, 0, 4, 30, 90, 60 * 24)) * MINUTE
         self.clock.skew[self.clock.site] = skew
         self.reach["clock set"] += 1
+        if self.chance.random() < 0.5:
+            self.program_writes(self.site)  # type: ignore[attr-defined]
+            await self.send()  # type: ignore[attr-defined]
 
     async def site_migrates(self) -> None:
         """A site gets the new release."""

@@ -11,7 +11,13 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from shared.errors import BrokerUnreachable, NoResponder, StreamFull, WrongLastSequence
+from shared.errors import (
+    BrokerUnreachable,
+    NoResponder,
+    StreamFull,
+    SyncError,
+    WrongLastSequence,
+)
 from sync.pump import BATCH_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -151,7 +157,12 @@ class Broker:
             raise NoResponder
         if self.between is not None:
             await self.between(subject)
-        answer = await self.answering(subject, payload)
+        try:
+            answer = await self.answering(subject, payload)
+        except SyncError as why:
+            if "cut:" in str(why):  # an error there is told to nobody here
+                raise NoResponder from why
+            raise
         if how == "answer lost":
             raise BrokerUnreachable
         return answer

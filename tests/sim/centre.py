@@ -22,6 +22,7 @@ from central.migrate import migrate
 from central.relay import FeedLane
 from central.roles import as_role
 from central.store import CentralStore
+from central.store.lives import life_now
 from central.upkeep import advance_safe, prune
 from shared.changes import SHARED
 from shared.errors import Unverified
@@ -153,6 +154,22 @@ class Database:
         await self.admin.execute(
             b"INSERT INTO sync.site (site) SELECT unnest(%s::text[])", [list(SITES)]
         )
+
+    async def starts(self, at_ms: int) -> str:
+        """Start the server again: what was not committed is gone; return which life begins.
+
+        The feed process is the first to be there, as it has to be after a restore.
+        """
+        for each in self.clients:
+            await each.rollback()
+        await self.mend()
+        await self.admin.execute("DELETE FROM sync.verified; DELETE FROM sync.life_now")
+        life = await life_now(self.publishing)
+        # The server was started long ago in truth, and tells the time of that.
+        await self.admin.execute(
+            b"UPDATE sync.life SET started_ms = %s WHERE id = %s", [at_ms, life.id]
+        )
+        return life.id
 
     async def mend(self) -> None:
         """Have no connection break any more."""
@@ -287,8 +304,11 @@ class Centre:
     async def start(self) -> None:
         """Begin a life of all processes: they hold nothing but what is in the database."""
         database = self.database
-        plain = CentralStore(database.applying, database.catalog)
+        plain = CentralStore(database.applying, database.catalog, asks_hello=True)
         self.store = WatchedStore(plain, self._oracle, database)
+        # A person's commands ask for no hello.
+        persons = CentralStore(database.applying, database.catalog)
+        self.by_hand = WatchedStore(persons, self._oracle, database)
         # The lives before are long over: their leases have run out.
         await database.admin.execute("DELETE FROM sync.worker")
         await database.admin.execute("UPDATE sync.site SET lease_until = '-infinity'")

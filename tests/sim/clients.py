@@ -40,7 +40,10 @@ class Clients:
         self.opened: list[tuple[Key, Row, dict[str, Any], int]] = []
 
     async def client(self) -> None:
-        """A program of the centre commits a statement."""
+        """A program of the centre commits a statement, often where a site has something to say."""
+        busy = [name for name in self.sites if self.undecided[name]]
+        if busy and self.chance.random() < 0.6:
+            self.clock.site = self.chance.choice(busy)
         table = self._known(self.chance.choice((ORDERS, ORDERS, ORDERS, STEPS, PEOPLE, PARTS)))
         site = "*" if table.name == "parts" else self.clock.site
         keys = [
@@ -174,14 +177,14 @@ class Clients:
         tickets = self._tickets()
         if tickets:
             self.reach["retry"] += 1
-            await self.centre.store.retry(self.chance.choice(tickets))
+            await self.centre.by_hand.retry(self.chance.choice(tickets))
 
     async def discard(self) -> None:
         """A person lets go of a parked row."""
         tickets = self._tickets()
         if tickets:
             self.reach["discarded"] += 1
-            await self.centre.store.discard(self.chance.choice(tickets), "a person")
+            await self.centre.by_hand.discard(self.chance.choice(tickets), "a person")
 
     def _tickets(self) -> list[str]:
         return sorted(

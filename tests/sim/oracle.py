@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from shared.changes import GENESIS
 from shared.clock import DRIFT_MAX_MS
 from tests.sim import verdicts
+from tests.sim.blind import Blind
 from tests.sim.parked import Parking
 from tests.sim.releases import Releases
 from tests.sim.sent import Change, Key, Row, Sent, Ticket, Violation, changes_of, fail
@@ -34,7 +35,7 @@ __all__ = ["Change", "Key", "Oracle", "Row", "Sent", "Violation", "fail"]
 _ORDER: Final = {"D": 0, "U": 1, "I": 2}
 
 
-class Oracle(Parking, Releases):
+class Oracle(Parking, Releases, Blind):
     """Knows what must be."""
 
     def __init__(self, database: Database, reach: Counter[str]) -> None:
@@ -63,6 +64,10 @@ class Oracle(Parking, Releases):
         self._numbers = {no: name for name, no in database.numbers.items()}
         self._last_order = 0
         self.late: set[str] = set()
+        #: Rows that programs of the centre have written.
+        self.by_clients: set[Key] = set()
+        #: The centre went back: rows are not foretold any more.
+        self.is_blind = False
         self._own = [t for t in self.catalog.tables if not t.name.startswith("sync_")]
 
     # --- what it hears of --------------------------------------------------------------------
@@ -90,6 +95,9 @@ class Oracle(Parking, Releases):
 
     def client(self, key: Key, op: str, row: Row | None, new: dict[str, Any], at_ms: int) -> None:
         """Hear of a statement that a program of the centre has committed."""
+        self.by_clients.add(key)
+        if self.is_blind:
+            return
         if row is not None:
             self.rows.setdefault(key, row)
         row = self.rows[key]
@@ -113,6 +121,9 @@ class Oracle(Parking, Releases):
 
     async def look(self) -> None:
         """Follow what the centre has committed, if anything, and check what can be checked."""
+        if self.is_blind:
+            await self.follow()
+            return
         accepted = await self._accepted()
         known = {ticket: each.state for ticket, each in self.tickets.items()}
         await self._read_tickets()
@@ -310,7 +321,10 @@ class Oracle(Parking, Releases):
     def _moment(self, sent: Sent, at: int) -> tuple[int, bool]:
         latest = self.stored_at[sent.tx_id] + DRIFT_MAX_MS
         corrected = at + sent.offset_ms
-        return (latest, True) if corrected > latest else (corrected, False)
+        if corrected <= latest:
+            return corrected, False
+        self.reach["clock held to the bound"] += 1
+        return latest, True
 
     # --- facts -----------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from tests.sim.cases import (
     Values,
     Verdict,
     Wish,
+    as_of,
     by_others,
     is_own,
     last_of,
@@ -145,11 +146,16 @@ def displaced(table: Table, row: Values, since: Sequence[Past] | None, wish: Wis
     """Return a note of each value that goes though its writer saw another, where there is none."""
     covered = {c for note in made.notes for c in note.columns}
     after = made.row or {}
+
+    def writer_of(column: str) -> By | None:
+        wrote = [version for version in since or () if column in version.columns]
+        return as_of(wrote[-1], {column}) if wrote else None
+
     return [
         Note(
             table.group_of(c).name, str(table.group_of(c).policy), "here", (c,),
             {c: wish.old[c]}, {c: wish.new.get(c)}, {c: row.get(c)}, {c: after[c]},
-            since[-1].by if since else None, wish.by,
+            writer_of(c), as_of(wish, {c}),
         )
         for c in table.names
         if c in after and c in wish.old and c not in covered and not table.column(c).writer
@@ -170,18 +176,19 @@ def give_way(
             Note("*", "delete", "central", tuple(wish.new), wish.old or None, wish.new, stands,
                  stands, author, wish.by)
         ]  # fmt: skip
-    written = {c for version in later for c in version.columns}
     left, notes = {}, []
     for group in table.groups:
         part = {c: wish.new[c] for c in group.columns if c in wish.new}
-        if not written & set(group.columns):
+        wrote = [version for version in later if version.columns & set(group.columns)]
+        if not wrote:
             left |= part
         elif any(row.get(c) != v for c, v in part.items()):
             stands = {c: row.get(c) for c in group.columns}
             base = {c: wish.old[c] for c in part if c in wish.old} or None
+            there = as_of(wrote[-1], wrote[-1].columns & set(group.columns))
             notes.append(
                 Note(group.name, str(group.policy), "central", tuple(part), base, part, stands,
-                     stands, author, wish.by)
+                     stands, there, as_of(wish, set(part)))
             )  # fmt: skip
     if not left:
         return None, notes

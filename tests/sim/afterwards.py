@@ -1,0 +1,218 @@
+"""What must hold at rest after the centre went back to an older copy of itself (rule 20).
+
+Rows are not foretold then. All the same both ends are equal, whatever a site had sent is applied,
+every value that was written stands or is on record, records that a site had are there again, and a
+row that only its own site wrote is what that site made of it: sums of deltas are counted once.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from shared.changes import SHARED
+from tests.sim.oracle import fail
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterator
+
+    from shared.catalog import Table
+    from tests.sim.backups import Backup
+    from tests.sim.centre import Database
+    from tests.sim.oracle import Change, Key, Oracle
+    from tests.sim.site import Site
+
+_RECORDS = ("sync_conflicts", "sync_reviews")
+
+
+class Afterwards:
+    """Follows the world through restores of the centre."""
+
+    reach: Counter[str]
+    database: Database
+    oracle: Oracle
+    sites: dict[str, Site]
+    entries: dict[tuple[str, int], Any]
+    restored: set[str]
+    were_restored: set[str]
+    marks: set[tuple[str, str]]
+    is_unmarked: bool
+
+    def prepare_afterwards(self) -> None:
+        """Begin with a centre that never went back."""
+        #: Sites that have not met the life of a centre that went back.
+        self.apart: set[str] = set()
+        #: Records that each site had when the centre went back; of a store that was put back, none.
+        self.records: dict[str, set[tuple[str, str]]] = {}
+        #: What programs of the centre had written over by then, having seen it.
+        self._replaced: set[str] = set()
+
+    async def before_the_centre_goes_back(self, backup: Backup) -> None:
+        """Look once more at what is known, and forget what will not have been."""
+        for name, site in self.sites.items():
+            self.observe_before(site)  # type: ignore[attr-defined]
+            self.observe_after(site)  # type: ignore[attr-defined]
+            self.apart.add(name)
+            self.restored.add(name)
+            self.records[name] = {
+                (table, row_id)
+                for table in _RECORDS for (row_id,) in site.read(f"SELECT id FROM {table}")
+            }  # fmt: skip
+        rows = await self.database.rows("SELECT replaced::text FROM sync.version")
+        self._replaced |= _marks_in(text for (text,) in rows)
+        self.entries = {
+            (scope, pos): entry
+            for (scope, pos), entry in self.entries.items()
+            if pos <= backup.ends.get(scope, 0)
+        }
+        self.oracle.is_blind = True
+
+    def has_met(self, site: Site) -> bool:
+        """Return whether a site has met the life of the server, and what it then knows counts."""
+        if site.name in self.apart:
+            met = site.read("SELECT 1 FROM _sync_life WHERE life = ?", self.life)  # type: ignore[attr-defined]
+            if not met:
+                return False
+            self.apart.discard(site.name)
+        return True
+
+    def may_be_lost(self, name: str) -> bool:
+        """Return whether a site's place may be one of a lost feed, which the broker kept.
+
+        It fits where the site stands, if that is in the backup; the next hello finds it.
+        """
+        if not self.oracle.is_blind:
+            return False
+        self.reach["the lost feed was followed"] += 1
+        self.restored.add(name)
+        return True
+
+    # --- at rest ---------------------------------------------------------------------------------
+
+    async def at_rest_afterwards(self) -> None:
+        """Check what must hold though the centre went back."""
+        await self.oracle.follow()
+        await self._feeds_are_the_centres()
+        missing = await self._missing()
+        await self._sites_hold_their_share()  # type: ignore[attr-defined]
+        await self._nothing_is_owed()  # type: ignore[attr-defined]
+        self._all_is_applied(missing)
+        await self._facts_came_again(missing)
+        await self._records_came_home()
+        await self._marks_are_accounted_for()
+        await self._rows_of_one_site_are_what_it_made(missing)
+        await self._hours_are_marked()  # type: ignore[attr-defined]
+
+    async def _feeds_are_the_centres(self) -> None:
+        for name, site in self.sites.items():
+            at = site.store.position()
+            for scope, link in ((name, at.own), (SHARED, at.shared)):
+                if not await self._is_of_the_feed(scope, link):  # type: ignore[attr-defined]
+                    fail(f"{name} is at {link} of {scope} at rest, which is no place of that feed")
+
+    async def _missing(self) -> set[str]:
+        """Return the sites of which something that was called safe is gone."""
+        rows = await self.database.rows(
+            "SELECT site, (found ->> 'missing')::int FROM sync.restore WHERE who = 'centre'"
+        )
+        self.reach["the centre was healed"] += bool(rows)
+        missing = {site for site, count in rows if count}
+        if missing and not self.is_unmarked:
+            fail(f"what was safe of {missing} is in no backup")
+        self.reach["safe and gone"] += bool(missing)
+        return missing
+
+    def _all_is_applied(self, missing: set[str]) -> None:
+        for (name, epoch), chain in self.oracle.chains.items():
+            at = self.sites[name].store.position()
+            if name in missing or (name in self.were_restored and epoch != at.epoch):
+                continue
+            lost = [n for n, sent in chain.items() if sent.tx_id not in self.oracle.applied]
+            if lost:
+                fail(f"the centre has no n {lost} of {name}, which was sent in {epoch}")
+
+    def _sent(self, name: str) -> Iterator[tuple[str, Change]]:
+        """Give what a site sent whose store never went back, in the order of its chain."""
+        for (site, _), chain in self.oracle.chains.items():
+            if site == name:
+                for n in sorted(chain):
+                    yield from ((chain[n].tx_id, change) for change in chain[n].changes)
+
+    async def _facts_came_again(self, missing: set[str]) -> None:
+        parked = await self._parked()
+        for name, site in self.sites.items():
+            if name in self.were_restored or name in missing:
+                continue
+            for _, change in self._sent(name):
+                key = change.key
+                if not site.catalog.table(change.table).fact or key in parked:
+                    continue
+                if key not in self.oracle.facts:
+                    fail(f"{key} of {name} did not come again")
+
+    async def _parked(self) -> set[Key]:
+        rows = await self.database.rows("SELECT table_name, row_id::text FROM mes.sync_parked")
+        return set(rows)
+
+    async def _records_came_home(self) -> None:
+        for name, records in self.records.items():
+            for table in _RECORDS:
+                rows = await self.database.rows(f"SELECT id::text FROM mes.{table}")
+                lost = {row_id for of, row_id in records if of == table} - {r for (r,) in rows}
+                if lost:
+                    fail(f"{table}: {name} had {sorted(lost)}, which did not come home")
+            self.reach["record came home"] += len(records)
+
+    async def _marks_are_accounted_for(self) -> None:
+        texts = await self.database.rows(
+            "SELECT concat_ws(' ', base_value, here_value, central_value) FROM mes.sync_conflicts"
+            " UNION ALL SELECT replaced::text FROM sync.version"
+            " UNION ALL SELECT content::text FROM mes.sync_parked"
+        )
+        kept = self._replaced | _marks_in(text for (text,) in texts)
+        kept |= {str(v) for row in self.oracle.rows.values() for v in (row.values or {}).values()}
+        gone = set[str]()
+        for sent in self.oracle.sent.values():
+            is_lost = sent.site in self.were_restored and sent.tx_id not in self.oracle.applied
+            for change in sent.changes:
+                kept |= {str(value) for value in change.old.values()}
+                kept |= {str(value) for value in change.new.values()} if is_lost else set()
+                gone |= {change.id} if change.op == "D" else set()
+        gone |= {row_id for _, row_id in self.oracle.by_clients}
+        gone -= {row_id for _, row_id in self.oracle.rows}  # whoever deleted it knew it
+        lost = [mark for mark in self.marks if mark[1] not in kept and mark[0] not in gone]
+        if lost:
+            fail(f"nobody knows what became of {lost[:5]}")
+
+    async def _rows_of_one_site_are_what_it_made(self, missing: set[str]) -> None:
+        parked = await self._parked()
+        for name, site in self.sites.items():
+            if name in self.were_restored or name in missing:
+                continue
+            made: dict[Key, dict[str, Any] | None] = {}
+            for _, change in self._sent(name):
+                table = self.database.catalog.table(change.table)
+                if not table.fact and change.key not in self.oracle.by_clients | parked:
+                    made[change.key] = _after(table, made.get(change.key), change)
+            for key, values in made.items():
+                row = self.oracle.rows.get(key)
+                held = {c: row.values[c] for c in values} if row and row.values and values else None
+                if (held or None) != (values or None):
+                    fail(f"{key}: {site.name} alone wrote it and made it {values}, it is {held}")
+                self.reach["row of one site"] += 1
+
+
+def _after(table: Table, before: dict[str, Any] | None, change: Change) -> dict[str, Any] | None:
+    # A state that went back by a deletion and an insertion at once is kept, and on record.
+    new = {c: v for c, v in change.new.items() if c in table.names and not table.column(c).order}
+    match change.op:
+        case "D":
+            return None
+        case "I":
+            return new
+    return {**(before or {}), **new}
+
+
+def _marks_in(texts: Any) -> set[str]:
+    return {mark for text in texts if text for mark in re.findall(r"m\d+", text)}

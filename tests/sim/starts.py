@@ -1,0 +1,95 @@
+"""The centre's database server is started again: as it was, or as an older copy of itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from central.backups import Mark, set_mark
+from tests.sim import backups
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from random import Random
+
+    from tests.sim.backups import Backup
+    from tests.sim.centre import Centre, Database
+    from tests.sim.clock import Clock
+    from tests.sim.oracle import Oracle
+
+#: Copies of the centre that are kept at once.
+BACKUPS_MAX: Final = 2
+CENTRE_RESTORES_MAX: Final = 2
+
+
+class Starts:
+    """Starts the server."""
+
+    chance: Random
+    clock: Clock
+    reach: Counter[str]
+    database: Database
+    centre: Centre
+    oracle: Oracle
+    trace: list[str]
+    opened: list[Any]
+
+    def prepare_starts(self) -> None:
+        """Begin with no backup."""
+        self.backups: list[Backup] = []
+        self.centre_restores = 0
+        #: The life of the server that sites have to meet.
+        self.life = ""
+        #: Nobody marks backups: what is safe goes by age, and a restore may lose it.
+        self.is_unmarked = self.chance.random() < 0.2
+
+    async def database_starts(self) -> None:
+        """The server is started again, and holds what it held."""
+        await self._start()
+        self.reach["database started"] += 1
+
+    async def _start(self) -> None:
+        self.opened.clear()
+        await self.centre.rest()
+        self.life = await self.database.starts(self.clock.now_ms)
+        await self.centre.restart()
+        self.trace.append(f"   life {self.life} begins")
+
+    async def centre_is_backed_up(self) -> None:
+        """A backup is taken of the centre, between its two marks."""
+        admin = self.database.admin
+        if len(self.backups) == BACKUPS_MAX:
+            gone = self.backups.pop(0)
+            if not self.is_unmarked:
+                await set_mark(admin, gone.name, Mark.FINISHED)  # a restored one is still begun
+                await set_mark(admin, gone.name, Mark.GONE)
+        self.reach["centre backed up"] += 1
+        name = f"backup-{self.reach['centre backed up']}"
+        place = next(k for k in range(BACKUPS_MAX) if f"sim_copy_{k}" not in self._places())
+        if not self.is_unmarked:
+            await set_mark(admin, name, Mark.BEGUN)
+        self.backups.append(await backups.take(admin, name, place))
+        if not self.is_unmarked:
+            await set_mark(admin, name, Mark.FINISHED)
+
+    def _places(self) -> set[str]:
+        return {each.schema for each in self.backups}
+
+    async def centre_is_restored(self) -> None:
+        """The centre goes back to a backup; of later ones nobody knows any more."""
+        if not self.backups or self.centre_restores == CENTRE_RESTORES_MAX:
+            return
+        self.centre_restores += 1
+        self.reach["centre restored"] += 1
+        backup = self.chance.choice((self.backups[0], *self.backups))
+        self.trace.append(f"   the centre goes back to {backup.name}")
+        self.backups = self.backups[: self.backups.index(backup) + 1]
+        await self.before_the_centre_goes_back(backup)  # type: ignore[attr-defined]
+        self.opened.clear()
+        for each in self.database.clients:
+            await each.rollback()
+        await self.database.mend()
+        await backups.put_back(self.database.admin, backup)
+        await self._start()
+        if not self.is_unmarked and self.chance.random() < 0.5:
+            await set_mark(self.database.admin, backup.name, Mark.FINISHED)
+        await self.oracle.look()
