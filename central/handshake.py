@@ -84,6 +84,7 @@ class Handshake:
             "ends": [known.own.end.n, known.shared.end.n],
             "schema": self.catalog.version,
             "life": now.id,
+            "noted_ms": now.noted_ms,
         }
 
     async def link(self, site: str, asked: Fields) -> Fields:

@@ -93,7 +93,7 @@ class Agent:
         self._up = UpLane(store, self._thread, self._reading, settings.site)
         self._down = DownLane(store, self._thread, link, settings.site, self._met)
         self._handshake = Handshake(
-            settings.site, store, self._thread, link, {"version": VERSION}, self._met
+            settings.site, store, self._thread, link, {"version": VERSION}, self._down
         )
         self._comparer = Comparer(settings, store, link, self._thread, self._met)
         self._sender = Sender(self._up, link)

@@ -15,7 +15,7 @@ from random import SystemRandom
 from typing import TYPE_CHECKING, Any
 
 from edge import homecoming
-from edge.lanes import StoreThread, now_ms
+from edge.lanes import DownLane, StoreThread, now_ms
 from edge.store.ids import uuid7
 from edge.store.sent import earliest
 from shared.clock import clock_offset_ms
@@ -58,8 +58,8 @@ class Handshake:
     link: Link
     #: What else the agent says of itself.
     about: dict[str, Any]
-    #: Cleared while the two don't agree: nothing may be sent.
-    met: asyncio.Event
+    #: What comes down; it waits while the two don't agree, and nothing may be sent.
+    down: DownLane
 
     async def agree(self, sent_n: int) -> Agreed:
         """Say hello until both ends agree, mending what does not.
@@ -84,7 +84,8 @@ class Handshake:
             await self.thread.run(self.store.want_snapshot, str(answer["why"]), now_ms())
         if answer["life"] not in said.lives:
             await self.thread.run(self.store.meet, str(answer["life"]))
-        self.met.set()
+        self.down.made_from_ms = int(answer["noted_ms"])
+        self.down.agreed.set()
 
     async def _mend(self, said: Hello, answer: dict[str, Any]) -> bool:
         """Do what is to be done before both can agree; return whether anything was."""
@@ -93,11 +94,11 @@ class Handshake:
         if welcome is Welcome.STOP:
             raise ForkedHistory(why)
         if welcome in (Welcome.LOST, Welcome.SHOW):
-            self.met.clear()
+            self.down.agreed.clear()
             return await self._bring_home(answer, is_lost=welcome is Welcome.LOST)
         if await self._was_overtaken(said, applied_n):
             return False
-        self.met.clear()
+        self.down.agreed.clear()
         why = why or f"the store of {self.site} has another n {applied_n} than the centre"
         await self._begin_epoch(said, applied_n, why)
         return True

@@ -118,6 +118,8 @@ class DownLane:
     site: str
     #: Set while both ends agree: what comes at another time is applied later.
     agreed: asyncio.Event = field(default_factory=_set)
+    #: Before this the centre made no entry in the life of its server that both have met.
+    made_from_ms: int = 0
     #: The last transaction of ours that was decided when we last looked.
     _acked_n: int | None = None
 
@@ -129,6 +131,7 @@ class DownLane:
                 entries.append(codec.decode_entry(message.payload))
             except Poison as why:
                 await self.refuse(message, why)
+        entries = await self._of_this_life(entries)
         if not entries:
             return Verdict.SKIP
         try:
@@ -138,6 +141,25 @@ class DownLane:
             note(_log, "not of this feed", level=logging.WARNING, why=str(why))
             await self.ask_again()
             return Verdict.SKIP
+
+    async def _of_this_life(
+        self, entries: Sequence[tuple[FeedEntry, bytes]]
+    ) -> list[tuple[FeedEntry, bytes]]:
+        """Leave out what may be of a history that the centre lost: PostgreSQL has it, or nobody.
+
+        The broker holds what was published before the server was started, or put back.
+        """
+        await self.agreed.wait()
+        kept = [each for each in entries if each[0].made_at_ms >= self.made_from_ms]
+        if len(kept) < len(entries) and await self._is_news(entries):
+            note(_log, "of an earlier life of the centre", entries=len(entries) - len(kept))
+            await self.ask_again()
+        return kept
+
+    async def _is_news(self, entries: Sequence[tuple[FeedEntry, bytes]]) -> bool:
+        at = await self.thread.run(self.store.position)
+        reached = {SHARED: at.shared.n, self.site: at.own.n}
+        return any(entry.pos > reached.get(entry.scope, entry.pos) for entry, _ in entries)
 
     async def apply(self, entries: Sequence[tuple[FeedEntry, bytes]]) -> Verdict:
         """Apply decoded entries, in a few transactions where they are many; tell how it went.

@@ -17,8 +17,12 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
 _LOCK: Final = 0x6D65_7302
-_NOW: Final = b"""SELECT l.id::text, l.started_ms, l.held_order, l.order_here FROM sync.life AS l
-    JOIN sync.life_now AS n ON n.life = l.id WHERE n.started_at = pg_postmaster_start_time()"""
+_LIFE: Final = b"SELECT l.id::text, l.started_ms, l.held_order, l.order_here, l.noted_ms"
+_NOW: Final = (
+    b"""%b FROM sync.life AS l JOIN sync.life_now AS n ON n.life = l.id
+    WHERE n.started_at = pg_postmaster_start_time()"""
+    % _LIFE
+)
 
 # A replica began when it was promoted: what it had replayed by then was there. What clients wrote
 # since is still queued for the feed, which begins by noting this; nobody else can have written.
@@ -54,6 +58,8 @@ class Life:
     held_order: int
     #: Above the order of all that was there but perhaps the last, below all that was written since.
     order_here: int
+    #: When it was noted: the feed makes no entry in it before that.
+    noted_ms: int
 
 
 async def life_now(connection: AsyncConnection[Any]) -> Life:
@@ -76,17 +82,17 @@ async def first_unmet(connection: AsyncConnection[Any], met: Sequence[str]) -> L
     """Return the first life after the last one that a site has met; None where there is none."""
     return await _read(
         connection,
-        b"""SELECT id::text, started_ms, held_order, order_here FROM sync.life
-            WHERE no > coalesce((SELECT max(no) FROM sync.life WHERE id = ANY(%s::uuid[])), 0)
-            ORDER BY no LIMIT 1""",
+        b"""%b FROM sync.life AS l
+            WHERE l.no > coalesce((SELECT max(no) FROM sync.life WHERE id = ANY(%%s::uuid[])), 0)
+            ORDER BY l.no LIMIT 1"""
+        % _LIFE,
         [list(met)],
     )
 
 
 async def life_of(connection: AsyncConnection[Any], life: str) -> Life | None:
     """Return a life by its id."""
-    query = b"SELECT id::text, started_ms, held_order, order_here FROM sync.life WHERE id = %s"
-    return await _read(connection, query, [life])
+    return await _read(connection, b"%b FROM sync.life AS l WHERE l.id = %%s" % _LIFE, [life])
 
 
 async def _read(connection: AsyncConnection[Any], query: bytes, given: list[Any]) -> Life | None:
