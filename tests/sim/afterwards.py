@@ -77,17 +77,6 @@ class Afterwards:
             self.apart.discard(site.name)
         return True
 
-    def may_be_lost(self, name: str) -> bool:
-        """Return whether a site's place may be one of a lost feed, which the broker kept.
-
-        It fits where the site stands, if that is in the backup; the next hello finds it.
-        """
-        if not self.oracle.is_blind:
-            return False
-        self.reach["the lost feed was followed"] += 1
-        self.restored.add(name)
-        return True
-
     # --- at rest ---------------------------------------------------------------------------------
 
     async def at_rest_afterwards(self) -> None:

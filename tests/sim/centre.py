@@ -163,7 +163,10 @@ class Database:
         for each in self.clients:
             await each.rollback()
         await self.mend()
-        await self.admin.execute("DELETE FROM sync.verified; DELETE FROM sync.life_now")
+        await self.admin.execute(
+            "DELETE FROM sync.verified; DELETE FROM sync.life_now;"
+            f" UPDATE public.sim_start SET at_ms = {at_ms}"
+        )
         life = await life_now(self.publishing)
         # The server was started long ago in truth, and tells the time of that.
         await self.admin.execute(
@@ -185,9 +188,13 @@ class Database:
 
 async def _prepare(admin: psycopg.AsyncConnection[Any], catalog: Catalog) -> None:
     # The clock of the centre's programs is the campaign's; nothing else of the database is ours.
+    # Programs say what time it is; who does not is told when the server was started.
     await admin.execute(
-        "CREATE OR REPLACE FUNCTION sync.now_ms() RETURNS bigint LANGUAGE sql VOLATILE"
-        " RETURN current_setting('sim.now_ms')::bigint"
+        "CREATE TABLE public.sim_start (at_ms bigint); INSERT INTO public.sim_start VALUES (0);"
+        " GRANT SELECT ON public.sim_start TO PUBLIC;"
+        " CREATE OR REPLACE FUNCTION sync.now_ms() RETURNS bigint LANGUAGE sql VOLATILE"
+        " RETURN coalesce(nullif(current_setting('sim.now_ms', true), '')::bigint,"
+        " (SELECT at_ms FROM public.sim_start))"
     )
     await admin.execute("SET session_replication_role = 'replica'")
     for table in catalog.tables:

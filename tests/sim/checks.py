@@ -45,7 +45,7 @@ class Checks:
             if not self.has_met(site):  # type: ignore[attr-defined]
                 continue  # what it followed is no feed any more
             for scope, link in ((name, at.own), (SHARED, at.shared)):
-                if not await self._is_of_the_feed(scope, link) and not self.may_be_lost(name):  # type: ignore[attr-defined]
+                if not await self._is_of_the_feed(scope, link):
                     fail(f"{name} is at {link} of {scope}, which is no place of that feed")
             if at.acked_n > self.oracle.last_n[name, at.epoch]:
                 fail(f"{name} takes n {at.acked_n} for decided")

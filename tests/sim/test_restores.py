@@ -403,6 +403,22 @@ def test_what_is_called_safe_goes_back_with_the_centre(play):
     play(story)
 
 
+def test_only_what_the_backup_lacks_is_told_as_included(play):
+    async def story(s: Story) -> None:
+        s.order(1)
+        await s.rest()
+        await s.world.centre_is_backed_up()
+        n = s.site().store.position().last_n
+        s.change(1, note="since")
+        await s.rest()
+        await s.restore()
+        await s.rest()
+        noted = await s.world.database.rows("SELECT n FROM sync.included WHERE site = 'NORTH'")
+        assert noted == [(n + 1,)]
+
+    play(story)
+
+
 # --- a store goes back ---------------------------------------------------------------------------
 
 
@@ -486,6 +502,28 @@ def test_undecided_writes_of_a_copy_go_on_in_the_new_epoch_and_stay_in_sight(pla
         assert await s.both(2, "note") == ("of the lost life",)
         assert await s.conflicts() == []
         assert s.site().read("SELECT count(*) FROM _sync_pending") == [(0,)]
+
+    play(story)
+
+
+def test_what_both_have_beyond_the_ack_is_common_when_a_store_goes_back(play):
+    async def story(s: Story) -> None:
+        s.order(1)
+        await s.rest()
+        acked_n = s.site().store.position().acked_n
+        for k in range(3):
+            s.change(1, seat=k)
+            await s.step("send")
+            await s.step("ingest")
+        s.copy()
+        s.change(1, note="of the lost life")
+        await s.rest()
+        s.put_back()
+        await s.rest()
+        assert s.site().read("SELECT fork_n, closed_n FROM _sync_epoch") == [
+            (acked_n + 3, acked_n + 4)
+        ]
+        assert await s.both(1, "seat", "note") == (2, "of the lost life")
 
     play(story)
 

@@ -142,6 +142,7 @@ class World(Clients, Breakage, Starts, Sight, Checks, Afterwards):
         """Begin with an empty centre, which every site has met."""
         CutConnection.met = Counter()
         await self.database.empty()
+        self.life = await self.database.starts(self.clock.now_ms)
         await self.centre.start()
         for name in self.sites:
             await self.step("hello", 0, site=name)

@@ -1,0 +1,331 @@
+"""Mutants of the handshake: who went back, where chains part, what comes home, and what counts."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant, of
+
+JUDGE: Final = "sync/handshake.py"
+JUDGED: Final = "tests/unit/test_handshake.py"
+CENTRE: Final = "central/handshake.py"
+EPOCHS: Final = "central/store/epochs.py"
+SALVAGE: Final = "central/store/salvage.py"
+HELD: Final = "central/store/held.py"
+LIVES: Final = "central/store/lives.py"
+EDGE: Final = "edge/handshake.py"
+HOME: Final = "edge/homecoming.py"
+MOVE: Final = "edge/store/epochs.py"
+TIPS: Final = "edge/store/homecoming.py"
+ACK: Final = "edge/store/outbox.py"
+TOLD: Final = "tests/integration/test_salvage.py"
+STORIES: Final = "tests/sim/test_restores.py"
+QUESTIONS: Final = "tests/integration/test_central_epochs.py"
+
+_BACK: Final = f"{JUDGED}::test_a_centre_that_went_back_is_found_by_what_the_site_has_of_it"
+_STORE_BACK: Final = f"{JUDGED}::test_a_store_that_went_back_is_found_by_its_chain"
+_COUNTS_ONCE: Final = (
+    f"{STORIES}::test_what_a_site_sent_since_the_backup_comes_again_and_counts_once"
+)
+_HOME: Final = (
+    f"{STORIES}::test_what_only_the_centre_wrote_in_the_lost_time_comes_home_from_the_site"
+)
+_MEETS: Final = (
+    f"{STORIES}::test_what_is_written_at_the_restored_centre_meets_what_comes_home_column_by_column"
+)
+_LOST_LIFE: Final = f"{STORIES}::test_what_a_lost_life_and_the_store_after_it_wrote_is_in_conflict"
+_UNDECIDED: Final = (
+    f"{STORIES}::test_undecided_writes_of_a_copy_go_on_in_the_new_epoch_and_stay_in_sight"
+)
+_STARTED: Final = (
+    f"{STORIES}::test_a_server_that_was_only_started_is_met_and_nobody_brings_anything"
+)
+_TWICE_STARTED: Final = (
+    f"{STORIES}::test_a_server_that_went_back_and_was_started_again_is_healed_as_of_its_first_start"
+)
+_BOTH: Final = f"{STORIES}::test_a_centre_that_no_longer_knows_of_a_sites_new_epoch_takes_it_up"
+_TWICE: Final = f"{STORIES}::test_a_store_that_is_put_back_twice_to_one_copy_closes_both_lives"
+_MISSING: Final = f"{STORIES}::test_what_was_called_safe_and_is_in_no_backup_is_told_as_missing"
+
+OF_RESTORES: Final[tuple[Mutant, ...]] = (
+    # --- who went back ---------------------------------------------------------------------------
+    of(
+        "hello: a centre that knows fewer transactions is not noticed",
+        JUDGE, "if said.acked_n > decided_n:", "if said.acked_n > decided_n + 1:", _BACK,
+    ),
+    of(
+        "hello: what came home counts but for the last",
+        JUDGE, "max(chain.last.n, chain.included.n) if chain else 0",
+        "max(chain.last.n, chain.included.n - 1) if chain else 0",
+        f"{JUDGED}::test_what_came_home_counts_as_known",
+    ),
+    of(
+        "hello: the hash of what is decided is not compared",
+        JUDGE, "if chain and None is not chain.acked_hash != said.acked_hash is not None:",
+        "if False:", _BACK,
+    ),
+    of(
+        "hello: closed epochs are taken for known",
+        JUDGE, "if not all(each and each.is_closed for each in before):", "if False:", _BACK,
+    ),
+    of(
+        "hello: a feed that ends before where the site stands is not noticed",
+        JUDGE, "if at.n > feed.end.n:", "if at.n > feed.end.n + 1:", _BACK,
+    ),
+    of(
+        "hello: another entry at the site's place is not noticed",
+        JUDGE, "if feed.hash_there not in (None, at.hash):", "if False:", _BACK,
+    ),
+    of(
+        "hello: what a store followed before its snapshot counts",
+        JUDGE, 'return "" if said.needs_snapshot else _feeds', 'return "" if False else _feeds',
+        f"{JUDGED}::test_a_store_that_begins_with_a_snapshot_has_followed_nothing",
+    ),
+    of(
+        "hello: a store one transaction behind is not noticed",
+        JUDGE, "if said.n < known_n:", "if said.n < known_n - 1:", _STORE_BACK,
+    ),
+    of(
+        "hello: the fork check is dropped",
+        JUDGE, "if said.n == chain.last.n and said.hash != chain.last.hash:", "if False:",
+        _STORE_BACK,
+    ),
+    of(
+        "hello: a store is behind only what was applied",
+        JUDGE, "known_n = max(chain.last.n, chain.included.n)", "known_n = chain.last.n",
+        _STORE_BACK,
+    ),
+    of(
+        "hello: a store may go on in a closed epoch",
+        JUDGE, "if chain.is_closed:", "if False:", _STORE_BACK,
+    ),
+    of(
+        "hello: a new store speaks for the site as if it were the first",
+        JUDGE, 'return f"a new store speaks for {site}" if known.chains else ""', 'return ""',
+        _STORE_BACK,
+    ),
+    of(
+        "hello: a copy in another place may speak",
+        JUDGE, "if known.instance not in (None, said.instance, said.moved_from):", "if False:",
+        f"{JUDGED}::test_a_copy_is_sent_away_until_a_person_says_that_it_was_moved",
+    ),
+    of(
+        "hello: of both that went back the store is healed first",
+        JUDGE, "if why := _centre_went_back(site, said, known):",
+        "if (why := _centre_went_back(site, said, known)) and not _edge_went_back("
+        "site, said, known):",
+        f"{JUDGED}::test_where_both_went_back_the_centre_is_healed_first",
+    ),
+    of(
+        "hello: a started server asks for nothing",
+        JUDGE, "if known.held_order is not None and said.max_order is None:", "if False:",
+        f"{JUDGED}::test_a_server_that_was_started_since_asks_for_the_highest_order_once",
+    ),
+    of(
+        "hello: later decisions than the server had at its start count as known",
+        JUDGE, "(said.max_order or 0) > known.held_order", "(said.max_order or 0) < 0",
+        f"{JUDGED}::test_a_server_that_was_started_since_asks_for_the_highest_order_once",
+    ),
+    # --- the centre's answers --------------------------------------------------------------------
+    of(
+        "hello: a site is verified before it has brought home what it knows",
+        CENTRE, "if welcome in (Welcome.OK, Welcome.BEHIND):", "if True:",
+        f"{STORIES}::test_nothing_of_a_site_is_taken_before_it_has_brought_home_what_it_knows",
+    ),
+    of(
+        "close: not the first thing, messages may still be under way",
+        CENTRE, "if waiting := await self.waiting(site):  #",
+        "if (waiting := await self.waiting(site)) > 10**9:  #",
+        f"{QUESTIONS}::test_an_epoch_is_not_closed_while_something_of_it_is_under_way",
+    ),
+    of(
+        "home: a site that has agreed may still tell of shared rows",
+        CENTRE, "only_own = bool(verified and verified[0])", "only_own = False",
+        f"{TOLD}::test_a_site_that_has_agreed_has_no_say_in_shared_rows",
+    ),
+    of(
+        "life: what is lost begins with the last start",
+        CENTRE, 'life = await first_unmet(connection, asked["lives"]) or now', "life = now",
+        _TWICE_STARTED,
+    ),
+    # --- epochs ----------------------------------------------------------------------------------
+    of(
+        "close: versions of a lost life stay the site's own",
+        EPOCHS, "SET lost = true\n           WHERE origin = %(site)s AND NOT lost",
+        "SET lost = false\n           WHERE origin = %(site)s AND NOT lost", _LOST_LIFE,
+    ),
+    of(
+        "close: the first transaction of a lost life stays the site's own",
+        EPOCHS, "AND NOT lost AND hlc >= (", "AND NOT lost AND hlc > (", _LOST_LIFE,
+    ),
+    of(
+        "close: later epochs of the site stay open",
+        EPOCHS, "    for each in later:\n", "    for each in later[:0]:\n", _TWICE,
+    ),
+    of(
+        "close: asked again, it opens one more epoch",
+        EPOCHS,
+        'if newest is not old and old["fork_n"] == fork.n and not newest["last_n"]:', "if False:",
+        f"{QUESTIONS}::test_an_epoch_that_is_closed_again_goes_on_where_it_did",
+    ),
+    of(
+        "close: a fork that the centre remembers otherwise is believed",
+        EPOCHS, "if None is not known != fork.hash is not None:", "if False:",
+        f"{QUESTIONS}::test_a_fork_at_another_transaction_than_was_applied_stops_the_site",
+    ),
+    of(
+        "close: stores that take turns are never stopped",
+        EPOCHS, "if row and row[0] >= _CLOSURES_MAX:", "if row and row[0] >= 10**6:",
+        f"{QUESTIONS}::test_a_store_that_goes_back_again_and_again_stops_the_site",
+    ),
+    of(
+        "close: a fork beyond what is remembered is believed",
+        EPOCHS, 'if old["last_n"] > fork.n and not await _remembers_first(connection, fork):',
+        "if False:",
+        f"{QUESTIONS}::test_a_store_older_than_what_is_remembered_stops_the_site",
+    ),
+    of(
+        "take up: what can't come again is waited for",
+        EPOCHS, "missing = max(0, known.before_first.n - last_n)", "missing = 0", _MISSING,
+    ),
+    of(
+        "take up: how far rows came home is not kept",
+        EPOCHS, "AND included_n < %s", "AND included_n > %s", _COUNTS_ONCE,
+    ),
+    of(
+        "take up: an epoch that the site had closed stays unknown",
+        EPOCHS, "VALUES (%s, %s, 0, clock_timestamp())", "SELECT %s, %s, 0, now() WHERE false",
+        f"{QUESTIONS}::test_epochs_that_the_centre_no_longer_knows_are_closed_when_it_is_taken_up",
+    ),
+    of(
+        "include: no transaction is noted whose rows came home",
+        EPOCHS, "[[site, epoch, *each] for each in links],",
+        "[[site, epoch, *each] for each in [*links][:0]],", _COUNTS_ONCE,
+    ),
+    of(
+        "again: what was parked in the lost time is forgotten",
+        EPOCHS, "[[site, *each] for each in rows],", "[[site, *each] for each in [*rows][:0]],",
+        f"{STORIES}::test_what_was_parked_in_the_lost_time_is_parked_again_once",
+    ),
+    # --- salvage ---------------------------------------------------------------------------------
+    of(
+        "salvage: a site may tell that a row of others is gone",
+        SALVAGE, "return shared and fate is Fate.PUT", "return shared",
+        f"{TOLD}::test_no_site_tells_that_a_shared_row_is_gone",
+    ),
+    of(
+        "salvage: a site may tell of rows that it does not get",
+        SALVAGE, "await known_of(applying, tips) | _not_shared(tips, found)",
+        "await known_of(applying, tips)",
+        f"{TOLD}::test_no_site_gets_a_row_of_another_by_telling_who_gets_it",
+    ),
+    of(
+        "salvage: rows come home without the version that they had",
+        SALVAGE, "base=[each.base for each in standing],", "base=[None] * count,", _MEETS,
+    ),
+    of(
+        "salvage: versions that were overruled leave no record",
+        SALVAGE, "await _note_overruled(applying, tips, pieces)",
+        "await _note_overruled(applying, tips, [])",
+        f"{STORIES}::test_one_column_written_in_the_lost_time_and_after_it_is_a_conflict_on_record",
+    ),
+    of(
+        "salvage: whole rows come home, with what the backup had as well",
+        SALVAGE, "for name, value in new.items() if held.get(name) != value)",
+        "for name, value in new.items())", _MEETS,
+    ),
+    of(
+        "salvage: a row that the backup had comes home as a new one",
+        SALVAGE, "return Op.UPDATE, tuple(name", "return Op.INSERT, tuple(name", _MEETS,
+    ),
+    of(
+        "held: any row that stands is taken for known",
+        HELD, "AND v.id = k.id AND v.version = k.version", "AND v.id = k.id", _HOME,
+    ),
+    of(
+        "held: what clients wrote since counts as in the backup",
+        HELD, "AND v.replaced IS NOT NULL ORDER BY v.id", "AND false ORDER BY v.id", _MEETS,
+    ),
+    of(
+        "held: of two writes since, the second tells what the backup had",
+        HELD, "ORDER BY v.id, v.ord DESC", "ORDER BY v.id, v.ord",
+        _MEETS,
+    ),
+    of(
+        "lives: the last life that was met counts as unmet",
+        LIVES, "no > coalesce((SELECT", "no >= coalesce((SELECT", _STARTED,
+    ),
+    of(
+        "lives: the last unmet life counts, not the first",
+        LIVES, "no LIMIT 1", "no DESC LIMIT 1", _TWICE_STARTED,
+    ),
+    # --- the edge --------------------------------------------------------------------------------
+    of(
+        "agree: what the centre has is not compared with the store's own",
+        EDGE, "in (Welcome.OK, Welcome.SNAPSHOT) and await self._has(answer):",
+        "in (Welcome.OK, Welcome.SNAPSHOT):",
+        f"{STORIES}::test_a_store_that_has_sent_again_as_much_as_its_lost_life_is_found",
+    ),
+    of(
+        "agree: a life that both met is forgotten",
+        EDGE, 'if answer["life"] not in said.lives:', "if False:", _STARTED,
+    ),
+    of(
+        "fork: all beyond the ack counts as lost",
+        EDGE, "low, high = said.acked_n, max(said.acked_n, min(said.n, applied_n))",
+        "low, high = said.acked_n, said.acked_n",
+        f"{STORIES}::test_what_both_have_beyond_the_ack_is_common_when_a_store_goes_back",
+    ),
+    of(
+        "ack: one of another transaction of that number is believed",
+        ACK, "return ack is None or None in (own, ack.hash) or own == ack.hash", "return True",
+        "tests/integration/test_edge_apply_feed.py"
+        "::test_an_ack_of_another_transaction_of_that_number_is_a_fork",
+    ),
+    of(
+        "home: what was safe is let go of before it is sent again",
+        HOME, "        if whole:\n", "        if False:\n",
+        f"{STORIES}::test_what_is_called_safe_goes_back_with_the_centre",
+    ),
+    of(
+        "home: the store goes on at its place of the lost feed",
+        TIPS, '"UPDATE _sync_site SET own_pos = 0, own_hash = ?, shared_pos = 0, shared_hash = ?,"',
+        '"UPDATE _sync_site SET own_hash = ?, shared_hash = ?,"', _HOME,
+    ),
+    of(
+        "home: transactions of the store whose version stands stay behind",
+        TIPS, "AND (o.n IS NOT NULL OR r.ord > :max_order OR :whole AND r.ord = 0)",
+        "AND (r.ord > :max_order)", _MISSING,
+    ),
+    of(
+        "home: the last transaction of the backup is told as lost",
+        TIPS, "AND part = 0 AND n > ? AND n <= ?", "AND part = 0 AND n >= ? AND n <= ?",
+        f"{STORIES}::test_only_what_the_backup_lacks_is_told_as_included",
+    ),
+    of(
+        "home: writes that are not decided are told as the centre's",
+        TIPS, "values = _undone(opened, table, row_id, live[row_id])",
+        "values = dict(live[row_id])",
+        f"{STORIES}::test_a_write_that_is_not_decided_is_not_told_as_the_centres",
+    ),
+    of(
+        "new epoch: what is not decided stands where the old one ended",
+        MOVE, "acked_n = 0, safe_n = 0\"", 'safe_n = 0"', _UNDECIDED,
+    ),
+    of(
+        "new epoch: undecided writes do not follow their transactions",
+        MOVE, '"UPDATE _sync_pending SET n = -n"',
+        '"UPDATE _sync_pending SET n = -n + 1000"', _UNDECIDED,
+    ),
+    of(
+        "new epoch: the store tells nobody which one it has left",
+        MOVE, "            _remember(connection, closed.closure, now_ms)\n", "",
+        _BOTH, _LOST_LIFE,
+    ),
+    of(
+        "new epoch: what the centre has of the lost time is not fetched",
+        MOVE,
+        'snapshot.want(connection, "the store went back to an older copy of itself", now_ms)',
+        "pass", _LOST_LIFE, _TWICE,
+    ),
+)  # fmt: skip
