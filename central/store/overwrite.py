@@ -20,7 +20,7 @@ from central.store.records import keep_conflicts, queue_touched
 from central.store.rows import key_columns
 from central.store.times import as_json
 from shared.catalog import Column, Kind, Table
-from shared.changes import Op
+from shared.changes import SHARED, Op
 from shared.errors import StoreBusy
 from sync.decisions import Conflict, Outcome
 from sync.policies import same
@@ -280,11 +280,14 @@ async def _tell(applying: Applying, rows: Rows, decisions: Sequence[Decision]) -
     told = []
     for decision in decisions:
         scopes: set[str] = set()
+        has_left = False
         if not decision.is_nothing:
-            scopes |= _share(applying, table, decision.standing.values)
-            scopes |= _share(applying, table, decision.content(table) if decision.stands else None)
+            share = _share(applying, table, decision.content(table) if decision.stands else None)
+            scopes |= _share(applying, table, decision.standing.values) | share
+            has_left = decision.stands and share.isdisjoint((applying.site, SHARED))
         scopes.discard(applying.site)
-        if decision.tells_site:
+        # Its own site knows what it wrote, but not that the row has left its share by that.
+        if decision.tells_site or has_left:
             scopes.add(applying.site)
         if scopes:
             told.append((table, rows.ids[decision.row], _created(rows, decision), scopes))

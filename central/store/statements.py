@@ -100,11 +100,11 @@ def update_statement(
     seen = "".join(
         f" AND t.{c.name} IS NOT DISTINCT FROM m.o_{c.name}" for c in looked_at(table, columns)
     )
-    shares = _shares(table, "old", "new")
+    told = _told_to(table, "old", "new")
     done = (
         f"UPDATE {into} AS t SET {sets or 'site_id = t.site_id'} FROM moved AS m\n"
         f"    WHERE {_same_row(bounds)}{seen}\n"
-        f"    RETURNING t.id, t.created_at{shares and f', {shares} AS scopes'}"
+        f"    RETURNING t.id, t.created_at{told and f', {told} AS scopes'}"
     )
     return _moving(
         _given(Op.UPDATE, table, columns, timed=timed),
@@ -117,11 +117,11 @@ def update_statement(
 
 def delete_statement(table: Table, into: str, bounds: str = "") -> str:
     """Return the statement that deletes rows whose head is the version that the writer expects."""
-    shares = _shares(table, "t")
+    told = _told_to(table, "t", is_gone=True)
     done = (
         f"DELETE FROM {into} AS t USING moved AS m WHERE {_same_row(bounds)}\n"
         "    RETURNING t.id, t.created_at, m.ord, m.version, m.hlc, m.at_ms, m.clamped,\n"
-        f"        {as_jsonb(table, 't')} AS replaced{shares and f', {shares} AS scopes'}"
+        f"        {as_jsonb(table, 't')} AS replaced{told and f', {told} AS scopes'}"
     )
     freed = (
         "freed AS (\n    DELETE FROM sync.row_key AS k USING moved AS m\n"
@@ -173,7 +173,7 @@ def insert_statement(
     names = "".join(f", {c.name}" for c in columns)
     values = "".join(f", m.n_{c.name}" for c in columns)
     every = (1 << len(table.columns)) - 1
-    shares = _shares(table, "t")
+    told = _told_to(table, "t")
     given = _given(Op.INSERT, table, columns, timed=timed)
     headed = (
         "INSERT INTO sync.head AS h (site_id, table_no, id, created_at, version, ord)\n"
@@ -184,7 +184,7 @@ def insert_statement(
     done = (
         f"INSERT INTO {into} AS t (site_id, created_at, id{names})\n"
         f"    SELECT %(site)s, m.created_at, m.id{values} FROM moved AS m\n"
-        f"    RETURNING t.id, t.created_at{shares and f', {shares} AS scopes'}"
+        f"    RETURNING t.id, t.created_at{told and f', {told} AS scopes'}"
     )
     steps = [
         f"i AS MATERIALIZED (\n    SELECT * FROM {given}\n)",
@@ -238,20 +238,32 @@ def _noted(
 
 
 def _told(table: Table) -> list[str]:
-    """Return the step that tells the other sites of a row's share; its own site knows."""
+    """Return the step that tells the sites that ``_told_to`` names."""
     if table.share == ("site_id",):
         return []
     return [
         "told AS (\n"
         "    INSERT INTO sync.touched (table_no, site_id, row_id, created_at, scopes)\n"
-        "    SELECT %(table_no)s, %(site)s, id, created_at, array_remove(scopes, %(site)s)\n"
-        "    FROM done WHERE array_remove(scopes, %(site)s) <> '{}'\n)"
+        "    SELECT %(table_no)s, %(site)s, id, created_at, scopes\n"
+        "    FROM done WHERE scopes <> '{}'\n)"
     ]
 
 
-def _shares(table: Table, *states: str) -> str:
+def _told_to(table: Table, *states: str, is_gone: bool = False) -> str:
+    """Return the expression of whom a row is told to: the others who had it or get it.
+
+    Its own site knows what it wrote, but not that the row has left its share by that.
+    """
     if table.share == ("site_id",):
         return ""
+    others = f"array_remove({_scopes(table, *states)}, %(site)s)"
+    if is_gone or "site_id" in table.share:
+        return others
+    shown = f"{_scopes(table, states[-1])} && ARRAY[%(site)s, '*']::text[]"
+    return f"CASE WHEN {shown} THEN {others} ELSE {others} || %(site)s::text END"
+
+
+def _scopes(table: Table, *states: str) -> str:
     names = ", ".join(f"{state}.{name}::text" for state in states for name in table.share)
     return f"sync.scopes({names})"
 

@@ -14,11 +14,11 @@ WITH moved AS (
 ), done AS (
     UPDATE mes.persons AS t SET assigned_sites = m.n_assigned_sites FROM moved AS m
     WHERE t.site_id = %(site)s AND t.created_at = m.created_at AND t.id = m.id
-    RETURNING t.id, t.created_at, sync.scopes(old.home_site_id::text, old.assigned_sites::text, new.home_site_id::text, new.assigned_sites::text) AS scopes
+    RETURNING t.id, t.created_at, CASE WHEN sync.scopes(new.home_site_id::text, new.assigned_sites::text) && ARRAY[%(site)s, '*']::text[] THEN array_remove(sync.scopes(old.home_site_id::text, old.assigned_sites::text, new.home_site_id::text, new.assigned_sites::text), %(site)s) ELSE array_remove(sync.scopes(old.home_site_id::text, old.assigned_sites::text, new.home_site_id::text, new.assigned_sites::text), %(site)s) || %(site)s::text END AS scopes
 ), told AS (
     INSERT INTO sync.touched (table_no, site_id, row_id, created_at, scopes)
-    SELECT %(table_no)s, %(site)s, id, created_at, array_remove(scopes, %(site)s)
-    FROM done WHERE array_remove(scopes, %(site)s) <> '{}'
+    SELECT %(table_no)s, %(site)s, id, created_at, scopes
+    FROM done WHERE scopes <> '{}'
 )
 SELECT (SELECT count(*) FROM moved), (SELECT count(*) FROM done),
     CASE WHEN (SELECT count(*) FROM moved) < %(size)s

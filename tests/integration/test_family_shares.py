@@ -73,6 +73,29 @@ async def test_a_row_that_its_own_site_shows_to_another_leaves_those_before(worl
     assert world.edges[F2].read("SELECT 1 FROM _sync_aside") == []
 
 
+async def test_a_row_that_its_own_site_gives_to_another_leaves_its_store(world):
+    """Made for F3, moved to F3, and moved to F3 while a write on it is still on its way."""
+    edge, badge = (
+        world.edges[F1],
+        "INSERT INTO persons (person_no, home_site_id) VALUES ('{}', '{}')",
+    )
+    edge.write(*(badge.format(*each) for each in (("G1", F3), ("G2", F1), ("G3", F1))))
+    await world.settle()
+    assert holders(world, "persons", "person_no", "G2") == {F1}
+    moved = f"UPDATE persons SET home_site_id = '{F3}' WHERE person_no = "
+    edge.write(f"{moved} 'G2'")
+    await world.settle()
+    await edge.stop()
+    edge.write(f"{moved} 'G3'")
+    await edge.start()
+    edge.write("UPDATE persons SET name = 'Ida' WHERE person_no = 'G3'")
+    await world.settle()
+    for number in ("G1", "G2", "G3"):
+        assert holders(world, "persons", "person_no", number) == {F3}
+    names = world.edges[F3].read("SELECT name FROM persons WHERE person_no = 'G3'")
+    assert names == await world.central("SELECT name FROM mes.persons WHERE person_no = 'G3'")
+
+
 async def test_a_row_shown_to_all_and_then_to_one_stays_there_and_with_its_owner(world):
     """Narrowed by the centre, by the centre under a write that is on its way, and by the owner."""
     edge, narrow = world.edges[F1], f"""seen_by = '["{F2}"]' WHERE code = """
