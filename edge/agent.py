@@ -301,7 +301,7 @@ class Agent:
             self._behind.set()
         self._news.set()
         self._check_progress(applied_n, int(answer["waiting"]))
-        self._state["protected"] = answer.get("protected")
+        self._state |= {"protected": answer.get("protected"), "owed_from": agreed.owed_from}
         await self._check_level(answer.get("ends", (0, 0)))
 
     def _check_progress(self, applied_n: int, waiting: int) -> None:

@@ -46,6 +46,8 @@ class Agreed:
     healed: bool
     #: Our clock minus the centre's was measured as this, in milliseconds.
     offset_ms: int
+    #: After this n the centre is owed again what it had decided and lost; None where it has all.
+    owed_from: int | None = None
 
 
 @dataclass(slots=True)
@@ -75,7 +77,9 @@ class Handshake:
                 tell = True
             elif welcome in (Welcome.OK, Welcome.SNAPSHOT) and await self._has(answer):
                 await self._meet(said, answer)
-                return Agreed(answer, healed, offset_ms)
+                applied_n = int(answer["applied_n"])
+                owed_from = applied_n if applied_n < said.acked_n else None
+                return Agreed(answer, healed, offset_ms, owed_from)
             else:
                 healed |= await self._mend(said, answer)
 

@@ -63,7 +63,7 @@ def read_picture(store: Path, now_ms: int) -> Picture:
             epoch=site["epoch"],
             stopped_because=site["stopped_because"],
             agent=read_agent(store),
-            backlog=_backlog(connection, site),
+            backlog=_backlog(connection, site, read_state(store).get("owed_from")),
             feed=_feed(connection, site),
             centre=Centre(
                 last_n=site["last_n"],
@@ -125,12 +125,16 @@ def _has(connection: sqlite3.Connection, table: str) -> bool:
 # --- lanes ---------------------------------------------------------------------------------------
 
 
-def _backlog(connection: sqlite3.Connection, site: sqlite3.Row) -> Backlog:
+def _backlog(connection: sqlite3.Connection, site: sqlite3.Row, owed_from: object) -> Backlog:
+    """Return what waits; after a restore of the centre also what it had decided before."""
+    decided_n = site["acked_n"]
+    if isinstance(owed_from, int):
+        decided_n = min(decided_n, owed_from)
     rows, size, oldest = connection.execute(
         "SELECT coalesce(sum(rows), 0), coalesce(sum(bytes), 0), min(made_at_ms)"
         " FROM (SELECT rows, length(body) AS bytes, made_at_ms FROM _sync_out"
         " WHERE epoch = ? AND n > ? ORDER BY n, part LIMIT ?)",
-        (site["epoch"], site["acked_n"], PARTS_MAX),
+        (site["epoch"], decided_n, PARTS_MAX),
     ).fetchone()
     undrained, since = 0, None
     for count, at_ms in undrained_rows(connection).values():
@@ -138,7 +142,7 @@ def _backlog(connection: sqlite3.Connection, site: sqlite3.Row) -> Backlog:
         since = at_ms if since is None or (at_ms is not None and at_ms < since) else since
     return Backlog(
         # Numbers have no gaps within an epoch.
-        transactions=site["last_n"] - site["acked_n"],
+        transactions=site["last_n"] - decided_n,
         rows=rows,
         bytes=size,
         oldest_ms=oldest,

@@ -51,7 +51,8 @@ _LIVES_MAX = 200
 
 #: Where orders are void, any head may be a later one than the centre has.
 _HIGHEST_ORDER = """SELECT CASE WHEN void_since IS NULL
-    THEN coalesce((SELECT max(ord) FROM _sync_row), 0) ELSE 1 << 62 END FROM _sync_site"""
+    THEN max(coalesce((SELECT max(ord) FROM _sync_row), 0),
+             coalesce((SELECT max(ord) FROM _sync_aside), 0)) ELSE 1 << 62 END FROM _sync_site"""
 
 
 def hello(connection: sqlite3.Connection, *, with_order: bool = False) -> Hello:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgpack
 
 from edge.sql_text import quoted
-from edge.store import cursor, position, snapshot
+from edge.store import aside, cursor, position, snapshot
 from edge.store.open import lenient, silent
 from shared.changes import GENESIS, ChangeBlock, Fate, HeadBlock, Op, Position
 from sync import codec
@@ -64,16 +64,18 @@ def tips(opened: Opened, lost: Lost, drained: DrainedFirst) -> Iterator[list[Hea
     for table in opened.catalog.parents_first():
         if table.fact:  # its facts are sent again by the outbox
             continue
-        after = ""
-        while True:
-            with drained():  # what is not drained yet would be taken for what was decided
-                page = _page(opened, table, lost, after)
-                known = [tip for tip in _with_values(opened, table, page) if _travels(table, tip)]
-            if known:
-                yield _blocks(table, known)
-            if not page:
-                break
-            after = page[-1][0]
+        for read, with_values in ((_page, _with_values), (_aside, _as_kept)):
+            after = ""
+            while True:
+                with drained():  # what is not drained yet would be taken for what was decided
+                    page = read(opened, table, lost, after)
+                    found = with_values(opened, table, page)
+                    known = [tip for tip in found if _travels(table, tip)]
+                if known:
+                    yield _blocks(table, known)
+                if not page:
+                    break
+                after = page[-1][0]
 
 
 def owe_from(connection: sqlite3.Connection, applied_n: int) -> None:
@@ -162,6 +164,7 @@ def begin_anew(opened: Opened, lost: Lost, why: str, *, now_ms: int, drained: Dr
         for table in ("_sync_row", "sync_parked"):
             connection.execute(f"DELETE FROM {table} WHERE id IN ({again})", (lost.applied_n,))
         connection.execute("UPDATE _sync_row SET ord = 0")
+        connection.execute("UPDATE _sync_aside SET ord = 0 WHERE ord IS NOT NULL")
         connection.execute(
             "UPDATE _sync_site SET own_pos = 0, own_hash = ?, shared_pos = 0, shared_hash = ?,"
             " waits_since_ms = NULL,"
@@ -186,12 +189,42 @@ def _page(opened: Opened, table: Table, lost: Lost, after: str) -> Sequence[tupl
                AND o.epoch = (SELECT epoch FROM _sync_site) AND o.n > :applied_n
            WHERE r.table_no = :table_no AND r.id > :after
              AND (o.n IS NOT NULL OR r.ord > :max_order OR :whole AND r.ord = 0)
+             AND NOT EXISTS (SELECT 1 FROM _sync_aside a WHERE a.table_name = :name
+                             AND a.id = r.id AND a.version <> '')
            ORDER BY r.id LIMIT :some""",
-        {
-            "table_no": opened.numbers[table.name], "after": after, "some": ROWS_MAX,
-            "max_order": lost.max_order, "applied_n": lost.applied_n, "whole": lost.whole,
-        },
-    ).fetchall()  # fmt: skip
+        _given(opened, table, lost, after),
+    ).fetchall()
+
+
+def _aside(opened: Opened, table: Table, lost: Lost, after: str) -> Sequence[tuple[Any, ...]]:
+    """Return id, version, order and content of heads that could not be put where they belong.
+
+    Such a head is the last word on its row; what stands there, under its own version, is not.
+    """
+    return opened.connection.execute(
+        """SELECT a.id, coalesce(s.version, a.version), coalesce(s.ord, a.ord), a.content
+           FROM _sync_aside a LEFT JOIN _sync_shadow s ON s.table_no = :table_no AND s.id = a.id
+           WHERE a.table_name = :name AND a.version <> '' AND a.id > :after
+             AND (a.ord > :max_order OR :whole AND a.ord = 0)
+           ORDER BY a.id LIMIT :some""",
+        _given(opened, table, lost, after),
+    ).fetchall()
+
+
+def _given(opened: Opened, table: Table, lost: Lost, after: str) -> dict[str, Any]:
+    return {
+        "table_no": opened.numbers[table.name], "name": table.name, "after": after,
+        "some": ROWS_MAX, "max_order": lost.max_order, "applied_n": lost.applied_n,
+        "whole": lost.whole,
+    }  # fmt: skip
+
+
+def _as_kept(opened: Opened, table: Table, page: Sequence[tuple[Any, ...]]) -> Iterator[_Tip]:
+    ids = [row[0] for row in page]
+    shadows, extras = _shadows(opened, table, ids), _extras(opened, table, ids)
+    for row_id, version, order, content in page:
+        fate, head = shadows.get(row_id, (Fate.PUT, aside.from_json(content)))
+        yield _Tip(row_id, version, order, fate, head | extras.get(row_id, {}))
 
 
 def _with_values(opened: Opened, table: Table, page: Sequence[tuple[Any, ...]]) -> Iterator[_Tip]:
@@ -232,12 +265,12 @@ def _live(opened: Opened, table: Table, ids: Sequence[str]) -> dict[str, dict[st
             " WHERE id IN (SELECT value FROM json_each(?))",
             (json.dumps(ids),),
         ).fetchall()
-    aside = opened.connection.execute(
+    kept = opened.connection.execute(
         "SELECT id, content FROM _sync_aside WHERE table_name = ? AND code = 'unique'"
         " AND id IN (SELECT value FROM json_each(?))",
         (table.name, json.dumps(ids)),
     ).fetchall()
-    found = {row_id: json.loads(content) for row_id, content in aside}
+    found = {row_id: aside.from_json(content) for row_id, content in kept}
     return found | {row[0]: dict(zip(names, row, strict=True)) for row in rows}
 
 

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 import edge.agent
-from tests.faults.cases import planned_orders
+from central.agent import run_feed
+from central.roles import as_role
+from central.settings import CentralSettings
+from edge.status import read_picture
+from tests.faults.cases import local_orders, planned_orders
 from tests.faults.test_centre_restored_from_a_backup import note, notes, plant, restores
+from tests.integration.central_world import CATALOG
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.faults.test_centre_restored_from_a_backup import Restorable
+    from tests.integration.whole_world import Edge
 
 pytestmark = pytest.mark.postgres
 __all__ = ["plant"]
@@ -39,6 +46,30 @@ def loading(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
 
     monkeypatch.setattr(edge.agent, "load_snapshot", load)
     return allowed
+
+
+async def test_the_status_tells_what_the_centre_is_owed_until_it_has_it_again(plant):
+    world, edge = plant.world, plant.edge
+    backup = await plant.backup()
+    edge.write(local_orders("A1"))
+    await world.settle()
+    await restored(plant, backup)
+    settings = CentralSettings(
+        database_url=as_role(world.url, "mes_ingest"), nats_servers=(world.nats_url,)
+    )
+    feed = asyncio.create_task(run_feed(settings, CATALOG))  # and no ingest yet
+    await world.eventually(lambda: restores(plant), timeout_s=30)
+    await world.eventually(lambda: waiting(edge) == 1)
+    feed.cancel()
+    await asyncio.gather(feed, return_exceptions=True)
+    await world.start_centre()
+    await world.settle(60)
+    await world.eventually(lambda: waiting(edge) == 0)
+
+
+def waiting(edge: Edge) -> int:
+    """Return how many transactions wait for the centre, as the status tells."""
+    return read_picture(edge.path, time.time_ns() // 10**6).backlog.transactions
 
 
 async def test_a_second_restore_before_the_snapshot_is_loaded_loses_nothing_either(plant, loading):

@@ -137,6 +137,17 @@ def test_what_waits_is_told_with_its_age(site: Site):
     assert judge(picture).reasons[0].code == "MES-BACKLOG-OLD"
 
 
+def test_what_a_restored_centre_is_owed_again_waits_as_well(site: Site):
+    in_step(site)
+    for n in (2, 3):
+        outbox(site, n, made_at_ms=NOW - 660_000)
+    with agent_of(site, owed_from=1):
+        backlog = read_picture(site.store, NOW).backlog
+    assert (backlog.transactions, backlog.rows) == (2, 14)
+    with agent_of(site, owed_from=None):
+        assert read_picture(site.store, NOW).backlog.transactions == 0
+
+
 def test_what_is_not_safe_yet_is_told_from_its_oldest_transaction_on(site: Site):
     in_step(site)
     put(site, "UPDATE _sync_site SET safe_n = 1")
