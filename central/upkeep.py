@@ -103,6 +103,30 @@ DELETE FROM sync.applied AS a USING (
     WHERE o.applied_at < now() - 2 * %(days)s * interval '1 day') AS o
 WHERE a.tx_id = o.tx_id AND a.epoch = o.epoch"""
 
+# What came home after a restore of the centre, and what of it was to be applied again: as long, and
+# until it came again, or never can.
+_INCLUDED: Final = """
+DELETE FROM sync.included AS i USING (
+    SELECT i.site, i.tx_id FROM sync.included AS i LEFT JOIN sync.epoch AS e USING (site, epoch)
+    WHERE i.at < now() - 2 * %(days)s * interval '1 day'
+      AND (e.epoch IS NULL OR e.closed_at_n IS NOT NULL OR i.n <= e.last_n)
+    LIMIT %(slice)s) AS o
+WHERE i.site = o.site AND i.tx_id = o.tx_id"""
+
+_AGAIN: Final = """
+DELETE FROM sync.again AS a USING (
+    SELECT a.site, a.tx_id, a.table_name, a.row_id FROM sync.again AS a
+    WHERE a.at < now() - 2 * %(days)s * interval '1 day' AND NOT EXISTS (
+        SELECT FROM sync.included AS i WHERE i.site = a.site AND i.tx_id = a.tx_id)
+    LIMIT %(slice)s) AS o
+WHERE (a.site, a.tx_id, a.table_name, a.row_id) = (o.site, o.tx_id, o.table_name, o.row_id)"""
+
+_TIPS: Final = """
+DELETE FROM sync.tip AS t USING (
+    SELECT site_id, table_no, id FROM sync.tip
+    WHERE at < now() - 2 * %(days)s * interval '1 day' LIMIT %(slice)s) AS o
+WHERE (t.site_id, t.table_no, t.id) = (o.site_id, o.table_no, o.id)"""
+
 # Parts that nobody will ask for again: their transaction came whole another way, or never can.
 _PARTS: Final = """
 DELETE FROM sync.part AS p USING (
@@ -124,7 +148,7 @@ DELETE FROM sync.snapshot WHERE made_at < now() - make_interval(hours => %(snaps
 
 _PRUNED: Final = {
     "feed": _FEED, "snapshots": _SNAPSHOTS, "applied": _APPLIED, "parts": _PARTS,
-    "refused": _REFUSED,
+    "refused": _REFUSED, "included": _INCLUDED, "again": _AGAIN, "tips": _TIPS,
 }  # fmt: skip
 
 

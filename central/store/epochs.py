@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from shared.changes import GENESIS, Position
 from shared.errors import ForkedHistory, SyncError
@@ -61,6 +61,29 @@ async def close(connection: AsyncConnection[Any], fork: Fork, why: str) -> Close
     return closed
 
 
+# The clock of the first transaction beyond a fork, and an order that all versions since are above:
+# it was noted before any of these was applied, or came home, which we note when all has.
+_BOUND: Final = b"""
+WITH drained AS (
+    SELECT hlc, applied_at AS at FROM sync.applied
+    WHERE site = %(site)s AND epoch = %(epoch)s AND n > %(n)s ORDER BY n LIMIT 1
+), first AS (
+    SELECT at FROM drained UNION ALL SELECT min(at) - interval '1 day' FROM sync.included
+    WHERE site = %(site)s AND epoch = %(epoch)s AND n > %(n)s
+)
+SELECT (SELECT hlc FROM drained), coalesce((
+    SELECT max(m.ord) FROM sync.order_mark AS m
+    WHERE m.at < (SELECT min(at) FROM first) - interval '1 minute'), 0)"""
+
+# All that a site drained later than that lies beyond the fork: its clocks never go back.
+_LOSE_DRAINED: Final = b"""UPDATE sync.version SET lost = true
+    WHERE origin = %(site)s AND NOT lost AND hlc >= %(hlc)s AND ord >= %(from_order)s"""
+_LOSE_INCLUDED: Final = b"""UPDATE sync.version SET lost = true
+    WHERE origin = %(site)s AND NOT lost AND ord >= %(from_order)s AND version IN (
+        SELECT tx_id FROM sync.included
+        WHERE site = %(site)s AND epoch = %(epoch)s AND n > %(n)s)"""
+
+
 async def close_chain(connection: AsyncConnection[Any], site: str, closure: Closure) -> None:
     """Close one epoch where it stands; what lies beyond the fork is the site's own no more."""
     await connection.execute(
@@ -68,17 +91,11 @@ async def close_chain(connection: AsyncConnection[Any], site: str, closure: Clos
                   fork_n = least(fork_n, %s) WHERE site = %s AND epoch = %s""",
         [closure.fork_n, site, closure.epoch],
     )
-    # All that a site drained later than this lies beyond the fork: its clocks never go back.
-    await connection.execute(
-        """UPDATE sync.version SET lost = true
-           WHERE origin = %(site)s AND NOT lost AND hlc >= (
-               SELECT min(hlc) FROM sync.applied
-               WHERE site = %(site)s AND epoch = %(epoch)s AND n > %(n)s)
-            OR origin = %(site)s AND version IN (
-               SELECT tx_id FROM sync.included
-               WHERE site = %(site)s AND epoch = %(epoch)s AND n > %(n)s)""",
-        {"site": site, "epoch": closure.epoch, "n": closure.fork_n},
-    )
+    beyond = {"site": site, "epoch": closure.epoch, "n": closure.fork_n}
+    bound = await (await connection.execute(_BOUND, beyond)).fetchone()
+    hlc, from_order = bound or (None, 0)
+    for statement in (_LOSE_DRAINED, _LOSE_INCLUDED):
+        await connection.execute(statement, beyond | {"hlc": hlc, "from_order": from_order})
 
 
 async def link_hash(
@@ -181,7 +198,11 @@ async def _remembers_first(connection: AsyncConnection[Any], fork: Fork) -> bool
 
 async def _latest(connection: AsyncConnection[Any], site: str) -> int:
     cursor = await connection.execute(
-        "SELECT coalesce(max(hlc), 0) FROM sync.applied WHERE site = %s", [site]
+        """SELECT coalesce(max(a.hlc), 0) FROM sync.epoch AS e CROSS JOIN LATERAL (
+               SELECT hlc FROM sync.applied WHERE site = e.site AND epoch = e.epoch
+               ORDER BY n DESC LIMIT 1) AS a
+           WHERE e.site = %s""",
+        [site],
     )
     row = await cursor.fetchone()
     return int(row[0]) if row else 0

@@ -1,0 +1,100 @@
+"""What a restore leaves behind at the centre is bounded, and finding what is lost reads little."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+
+from central.store import epochs
+from central.upkeep import SLICE_ROWS, prune
+from sync.handshake import Closure
+from tests.integration.apply_world import World, open_world
+from tests.integration.central_world import connect
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+SITE, EPOCH, GONE = "SITE_001", str(uuid.uuid4()), str(uuid.uuid4())
+
+
+@pytest.fixture
+async def world(centre: str) -> AsyncIterator[World]:
+    async with open_world(centre) as opened:
+        yield opened
+
+
+async def epoch(world: World, name: str, last_n: int, closed_n: int | None = None) -> None:
+    await world.admin.execute(
+        b"INSERT INTO sync.epoch (site, epoch, last_n, closed_at_n) VALUES (%s, %s, %s, %s)",
+        [SITE, name, last_n, closed_n],
+    )
+
+
+async def came_home(world: World, of: str, numbers: str, *, days_ago: int) -> None:
+    """Note transactions of an epoch as ones whose rows came home, with a row each to be again."""
+    at = f"now() - interval '{days_ago} days'"
+    await world.admin.execute(
+        f"""WITH i AS (
+                INSERT INTO sync.included (site, tx_id, epoch, n, hash, at)
+                SELECT '{SITE}', gen_random_uuid(), '{of}', n, '', {at}
+                FROM generate_series({numbers}) AS n RETURNING tx_id, at)
+            INSERT INTO sync.again (site, tx_id, table_name, row_id, at)
+            SELECT '{SITE}', tx_id, 'work_orders', 'x', at FROM i"""
+    )
+
+
+async def test_what_came_home_is_forgotten_once_it_came_again_and_no_copy_may(world):
+    await epoch(world, EPOCH, 2 * SLICE_ROWS)
+    await epoch(world, GONE, 5, closed_n=5)
+    await came_home(world, EPOCH, f"1, {2 * SLICE_ROWS + 3}", days_ago=29)
+    await came_home(world, GONE, "4, 9", days_ago=29)
+    await came_home(world, EPOCH, "900001, 900004", days_ago=27)
+    pruned = await prune(world.admin, 14)
+    assert (pruned["included"], pruned["again"]) == (2 * SLICE_ROWS + 6, 2 * SLICE_ROWS + 6)
+    for table in ("included", "again"):  # three have not come again, four are young
+        assert await world.value(f"SELECT count(*) FROM sync.{table}") == 7
+
+
+async def test_words_on_shared_rows_are_told_apart_for_as_long(world):
+    for days in (27, 29):
+        await world.admin.execute(
+            f"""INSERT INTO sync.tip (site_id, table_no, id, ord, lost_ord, history, at)
+                SELECT '*', 1, gen_random_uuid(), 1, 1, gen_random_uuid(),
+                       now() - interval '{days} days' FROM generate_series(1, {SLICE_ROWS + 1})"""
+        )
+    assert (await prune(world.admin, 14))["tips"] == SLICE_ROWS + 1
+    assert await world.value("SELECT count(*) FROM sync.tip") == SLICE_ROWS + 1
+
+
+async def test_closing_an_epoch_reads_the_latest_versions_only(world):
+    hour = "now() - interval '1 hour' *"
+    await epoch(world, EPOCH, 20)
+    await world.admin.execute(
+        f"""INSERT INTO sync.version
+                (site_id, table_no, id, ord, version, op, mask, origin, at_ms, hlc)
+            SELECT '{SITE}', 1, gen_random_uuid(), n, gen_random_uuid(), 'I', 0, '{SITE}', 0, n
+            FROM generate_series(1, 60000) AS n"""
+    )
+    await world.admin.execute(
+        f"""INSERT INTO sync.applied (tx_id, site, epoch, n, hash, hlc, applied_at)
+            SELECT gen_random_uuid(), '{SITE}', '{EPOCH}', n, '', 59000 + n * 50, {hour} (20 - n)
+            FROM generate_series(1, 20) AS n"""
+    )
+    await world.admin.execute(
+        f"INSERT INTO sync.order_mark (at, ord) SELECT {hour} k, 60000 - k * 1000"
+        " FROM generate_series(1, 20) AS k"
+    )
+    await world.admin.execute("VACUUM ANALYZE sync.version")
+    async with connect(world.url, autocommit=False) as connection:
+        await epochs.close_chain(connection, SITE, Closure(EPOCH, 18, 20))
+        seen = await connection.execute(
+            "SELECT seq_tup_read, idx_tup_fetch FROM pg_stat_xact_user_tables"
+            " WHERE relname = 'version'"
+        )
+        whole, some = await seen.fetchone() or (0, 0)
+        await connection.commit()
+    assert whole == 0
+    assert some < 20_000
+    assert await world.one("SELECT count(*), min(hlc) FROM sync.version WHERE lost") == (51, 59950)
