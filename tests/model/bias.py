@@ -32,8 +32,8 @@ BIASES: Final = {
     "usual": USUAL,
     # A parked write is tried again after its site has written on, by a clock that went back.
     "retries": Bias(
-        ("clock_jumps", "clock_jumps", "retries", "agent_dies"),
-        writes=0.45, at_sites=0.9, fit=0.4,
+        ("parked_and_overtaken", "clock_jumps", "retries"),
+        calm=0.95, at_sites=0.9, fit=0.6,
     ),
     # A site's file is put back over and over to one of a few copies, the newer after the older.
     "lives": Bias(

@@ -5,17 +5,20 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING
 
-from tests.model.vocabulary import MINUTE
+from shared.changes import Op
+from tests.model.vocabulary import MINUTE, POISON
 
 if TYPE_CHECKING:
     import random
     from collections import Counter
     from collections.abc import Callable
 
+    from shared.changes import Value
     from tests.model.book import Book
+    from tests.model.centre import Centre
     from tests.model.edge import Edge
     from tests.model.file import File
-    from tests.model.vocabulary import Entry, Link
+    from tests.model.vocabulary import Entry, Key, Link, Values
 
 
 class Scenes:
@@ -23,6 +26,7 @@ class Scenes:
 
     chance: random.Random
     now: int
+    centre: Centre
     edges: dict[str, Edge]
     up: dict[str, list[Link]]
     down: dict[str, list[Entry]]
@@ -33,13 +37,45 @@ class Scenes:
     _goes_back: Callable[[int], None]
     backup_centre: Callable[[], None]
     centre_writes: Callable[[], None]
+    name: Callable[[str], str]
     user_commits: Callable[[Edge], None]
+    commits: Callable[[Edge, list[tuple[Key, Op, Values]]], None]
     hello: Callable[[Edge], None]
     drain: Callable[[Edge], None]
     send: Callable[[Edge], None]
     ingest: Callable[[str], None]
     sequence: Callable[[], None]
     receive: Callable[[Edge], None]
+
+    def parked_and_overtaken(self) -> None:
+        """What is parked is tried again after its site wrote on, by a clock that went back."""
+        site = self._site()
+        edge = self.edges[site]
+        self._lives(site, sends=True)
+        rows = [key for key in edge.rows() if key[0] == "orders" and edge.view(key)]
+        if not rows or edge.file.undecided:
+            return
+        key = self.chance.choice(rows)
+        self.centre.mended = False
+        self._writes(edge, key, due=POISON)
+        edge.skew -= 90 * MINUTE  # and nobody measures it
+        if edge.view(key):  # an insert that is parked is in sight no more
+            self._writes(edge, key)
+        self.centre.mended = True
+        for ticket in sorted(self.centre.book.parked):
+            self.centre.retry(ticket, self.now)
+        self.centre.mended = False
+
+    def _writes(self, edge: Edge, key: Key, **new: Value) -> None:
+        """Let a user write some columns of a row, and hear what became of it."""
+        site, mark = edge.file.site, self.name("m")
+        self.now += MINUTE
+        self.commits(edge, [(key, Op.UPDATE, {"note": mark, "shelf": mark, **new})])
+        self.drain(edge)
+        self.send(edge)
+        self._is_applied(site)
+        self.sequence()
+        self.receive(edge)
 
     def newer_after_older(self) -> None:
         """A site is put back to a copy, lives on, and is then put to a newer copy of before."""

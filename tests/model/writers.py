@@ -47,8 +47,12 @@ class Writers:
             pair = self.name("pair")
             keys = [("orders", f"{site}/{pair}{k}") for k in "ab"]
             wishes += [(key, Op.INSERT, whole(key, edge.file.schema)) for key in keys]
-        if not wishes:
-            return
+        if wishes:
+            self.commits(edge, wishes)
+
+    def commits(self, edge: Edge, wishes: list[tuple[Key, Op, Values]]) -> None:
+        """Commit one user transaction."""
+        site = edge.file.site
         commit = int(self.name(""))
         done = edge.commit(commit, wishes, self.now)
         self.note(f"{site} commits {[(t.key, str(t.op), t.new) for t in done]}")
