@@ -243,7 +243,8 @@ async def _rows(applying: Applying, tips: Tips, found: Mapping[str, Standing]) -
             if tips.block.fate is Fate.PUT
             else None
         )
-        decided = _write(found[row_id], _of_others(tips, new) if tips.owner != tips.site else new)
+        stands_for_others = tips.owner != tips.site and found[row_id].here is not None
+        decided = _write(found[row_id], _of_others(tips, new) if stands_for_others else new)
         if decided is not None:
             op, columns = decided
             groups[op, columns].append((place, new or {}))

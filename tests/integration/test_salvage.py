@@ -90,6 +90,17 @@ async def test_no_site_gets_a_row_of_another_by_telling_who_gets_it(control, cen
     assert await fetch(centre, "SELECT * FROM mes.persons") == before
 
 
+async def test_a_row_of_several_sites_that_the_backup_lacks_comes_home_with_who_gets_it(
+    control, centre
+):
+    head = a_head("persons", "*", home_site_id=SITE, person_no="P1", name="Ada",
+                  assigned_sites='["SITE_002"]', active=1)  # fmt: skip
+    assert await told(control, head) == {"rows": 1, "parked": 0}
+    assert await fetch(centre, "SELECT home_site_id, assigned_sites::text FROM mes.persons") == [
+        (SITE, '["SITE_002"]')
+    ]
+
+
 async def test_a_site_whose_server_was_started_brings_home_what_only_it_has(control, centre):
     head = a_head("work_orders", SITE, order_no="N1", source="ERP", qty_ordered="1", uom="pcs",
                   exec_state="CREATED", cancel_requested=0, priority=50)  # fmt: skip
