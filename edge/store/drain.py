@@ -20,9 +20,8 @@ from edge.store.early import Mark, facts_block, mark_of, move_mark, pages, readi
 from edge.store.ids import uuid7
 from edge.store.open import lenient, writing
 from edge.store.packing import Packer
-from edge.store.touches import Change, Touches
+from edge.store.touches import COUNTED, Change, Touches
 from shared import clock
-from shared.catalog import Policy
 from shared.changes import ChangeBlock, Op, Value
 from sync.protocol import transaction_hash
 
@@ -328,11 +327,11 @@ class _Batch:
         counted = [
             (place, column.name)
             for place, column in enumerate(table.columns)
-            if column.policy in (Policy.SUM, Policy.ADD_REMOVE_SET) and mask >> place & 1
+            if column.policy in COUNTED and mask >> place & 1
         ]
         self._connection.executemany(
-            "INSERT INTO _sync_pending (table_no, id, n, op, mask, deltas, base)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO _sync_pending (table_no, id, n, op, mask, deltas, base, steps)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 (
                     number,
@@ -344,6 +343,7 @@ class _Batch:
                     # What stood under it: also where the site's own write before it is decided
                     # first, and its version comes down while this one is not.
                     self._tx_id(change.after_n) or change.base,
+                    _steps(table, change) if change.steps else None,
                 )
                 for change in group
             ),
@@ -374,6 +374,11 @@ def _old(change: Change, place: int) -> Value:
     if change.touched.mask >> place & 1 or change.live is None:
         return change.touched.old[place]
     return change.live[place + 2]
+
+
+def _steps(table: Table, change: Change) -> str:
+    named = {table.names[bit]: some for bit, some in (change.steps or {}).items()}
+    return json.dumps(named, default=repr)
 
 
 def _deltas(change: Change, counted: list[tuple[int, str]]) -> str:

@@ -8,7 +8,7 @@ Each column is as old as the last touch that changed it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from shared.changes import Op, Value
 
@@ -39,6 +39,12 @@ class Touched(NamedTuple):
     touches: Sequence[Touch] = ()
 
 
+#: Of a column, when it was touched and what stood there before, in order.
+Steps = list[tuple[int, Value]]
+#: Beyond this many touches of a row its steps are not kept.
+_STEPS_MAX: Final = 1_000
+
+
 class Decided(NamedTuple):
     """What was done to a row."""
 
@@ -66,6 +72,21 @@ def fold(touches: Sequence[Touch]) -> Touched:
             fresh &= fresh - 1
     at_once = len({touch[_AT] for touch in touches}) == 1
     return Touched(first[_ID], touches[-1][_AT], mask, old, key, () if at_once else touches)
+
+
+def steps(touched: Touched, mask: int) -> dict[int, Steps] | None:
+    """Return the steps of these columns by their bits; None where none was touched at two times.
+
+    Nor of a row that was displaced or deleted meanwhile: it was not counted on.
+    """
+    if touched.key is not None or not mask or not 1 < len(touched.touches) <= _STEPS_MAX:
+        return None
+    bits = [bit for bit in range(len(touched.old)) if mask >> bit & 1]
+    found: dict[int, Steps] = {
+        bit: [(t[_AT], t[OLD + bit]) for t in touched.touches if t[_MASK] >> bit & 1]
+        for bit in bits
+    }
+    return {bit: some for bit, some in found.items() if some} or None
 
 
 def decide(

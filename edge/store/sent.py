@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge.store import position
 from edge.store.packing import Packer
-from shared.catalog import Policy
+from edge.store.touches import COUNTED
 from shared.changes import GENESIS, Op
 from sync import codec
 from sync.handshake import ANY_DRAIN, SentBefore, read_sent_before
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from edge.store.fold import Steps
     from edge.store.open import Opened
     from shared.catalog import Table
     from shared.changes import ChangeBlock, PartBody, Value
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 _SAMPLES_MAX = 100
 #: Rows that one question names.
 ASKED_MAX = 2_000
-#: Policies by which a write counts once for each time that it comes.
-_COUNTED = (Policy.SUM, Policy.ADD_REMOVE_SET)
 
 
 class First(NamedTuple):
@@ -184,12 +183,12 @@ def _take_out(
                 if asked == ASKED_MAX:
                     asked, sent = 0, next(told, {})
                 one, asked = block.part(slice(row, row + 1)), asked + 1
-                left = left_of(opened.catalog.table(one.table), one, sent.get(asked - 1, ()))
+                left = _left(opened, first.n, one, sent.get(asked - 1, ()))
                 if left is not one:
                     _add(packer, block.part(slice(start, row)), left)
                     start = row + 1
                     taken.note(one, left)
-                    _remember(opened, taken.first.n, one, left)
+                    _remember(opened, one, left)
             _add(packer, block.part(slice(start, None)))
     if taken.packer is not None:
         taken.packer.flush()
@@ -201,34 +200,47 @@ def _add(packer: Packer, *blocks: ChangeBlock | None) -> None:
             packer.add(block)
 
 
-def _remember(opened: Opened, n: int, one: ChangeBlock, left: ChangeBlock | None) -> None:
+def _left(
+    opened: Opened, n: int, one: ChangeBlock, sent: Sequence[SentBefore]
+) -> ChangeBlock | None:
+    row = None
+    if sent:
+        row = opened.connection.execute(
+            "SELECT steps FROM _sync_pending WHERE table_no = ? AND id = ? AND n = ?",
+            (opened.numbers[one.table], one.ids[0], n),
+        ).fetchone()
+    steps = json.loads(row[0]) if row and row[0] else None
+    return left_of(opened.catalog.table(one.table), one, sent, steps)
+
+
+def _remember(opened: Opened, one: ChangeBlock, left: ChangeBlock | None) -> None:
     """Note for the end what is left of an undecided write."""
-    key = (opened.numbers[one.table], one.ids[0])
     kept: tuple[Any, ...] = (None, None, None)
     if left is not None:
-        mask = opened.catalog.table(one.table).mask(left.columns)
-        kept = (left.op.value, mask, _deltas(opened, key, n, left))
+        table = opened.catalog.table(one.table)
+        counted = {
+            name: [old[0], new[0]]
+            for name, old, new in zip(left.columns, left.old, left.new, strict=True)
+            if table.column(name).policy in COUNTED
+        }
+        deltas = json.dumps(counted, default=repr) if counted else None
+        kept = (left.op.value, table.mask(left.columns), deltas)
     opened.connection.execute(
-        "INSERT OR REPLACE INTO temp.sent_before VALUES (?, ?, ?, ?, ?)", (*key, *kept)
+        "INSERT OR REPLACE INTO temp.sent_before VALUES (?, ?, ?, ?, ?)",
+        (opened.numbers[one.table], one.ids[0], *kept),
     )
 
 
-def _deltas(opened: Opened, key: tuple[int, str], n: int, left: ChangeBlock) -> str | None:
-    row = opened.connection.execute(
-        "SELECT deltas FROM _sync_pending WHERE table_no = ? AND id = ? AND n = ?", (*key, n)
-    ).fetchone()
-    deltas = json.loads(row[0]) if row and row[0] else {}
-    kept = {name: pair for name, pair in deltas.items() if name in left.columns}
-    return json.dumps(kept) if kept else None
-
-
-def left_of(table: Table, one: ChangeBlock, sent: Sequence[SentBefore]) -> ChangeBlock | None:
+def left_of(
+    table: Table, one: ChangeBlock, sent: Sequence[SentBefore],
+    steps: Mapping[str, Steps] | None = None,
+) -> ChangeBlock | None:  # fmt: skip
     """Return what of a row had not been sent before; itself where nothing had, None where all.
 
     Of an earlier touch than the lost life's last one in a column nobody can tell whether that life
     had made it, too. If not, it is a write like any other, and in conflict; but where it would
     count twice, or it is not known when that life touched the column, it is held for sent. Of a row
-    that both made the rest is an update.
+    that both made the rest is an update. ``steps`` tell how sums and sets came to their values.
     """
     if not sent:
         return one
@@ -242,19 +254,41 @@ def left_of(table: Table, one: ChangeBlock, sent: Sequence[SentBefore]) -> Chang
     writer = table.writer_column
     if all(writer is not None and one.columns[place] == writer.name for place in kept):
         return None
-    if len(kept) == len(one.columns):
+    old = _not_sent(table, one, kept, sent, steps or {})
+    if old is None or (len(kept) == len(one.columns) and old == one.old):
         return one
-    # Of a row that was made there is nothing that its writer saw.
-    nothing: list[list[Value]] = [[None] for _ in one.columns]
-    old = one.old if one.op is Op.UPDATE else nothing
     return _only(replace(one, op=Op.UPDATE, old=old), kept)
+
+
+def _not_sent(
+    table: Table, one: ChangeBlock, kept: Sequence[int], sent: Sequence[SentBefore],
+    steps: Mapping[str, Steps],
+) -> list[list[Value]] | None:  # fmt: skip
+    """Return what stood before that of a row which is left; None where nobody can tell.
+
+    In most columns that is what its writer saw; of a row that was made it saw nothing. Sums and
+    sets are taken apart where the last touch was made that is held for sent.
+    """
+    nothing: list[list[Value]] = [[None] for _ in one.columns]
+    old = list(one.old) if one.op is Op.UPDATE else nothing
+    for place in kept:
+        name = one.columns[place]
+        until = [each.at_ms for each in sent if each.mask >> table.bit(name) & 1]
+        if table.column(name).policy not in COUNTED or not until:
+            continue
+        later = [before for at_ms, before in steps.get(name, ()) if at_ms > max(until)]
+        if one.op is Op.INSERT and not later:
+            return None
+        if one.op is Op.INSERT or 0 < len(later) < len(steps.get(name, ())):
+            old[place] = [later[0]]
+    return old
 
 
 def _is_sent(
     table: Table, one: ChangeBlock, place: int, at_ms: int, sent: Sequence[SentBefore]
 ) -> bool:
     name = one.columns[place]
-    bit, counts = table.bit(name), table.column(name).policy in _COUNTED
+    bit, counts = table.bit(name), table.column(name).policy in COUNTED
     return any(each.mask >> bit & 1 and _covers(each, at_ms, counts=counts) for each in sent)
 
 

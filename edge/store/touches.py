@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from edge import capture
 from edge.sql_text import of_row, quoted
 from edge.store.canon import as_instant, one_form_of_displaced, one_form_of_old, to_one_form
-from edge.store.fold import Decided, Touched, dated, decide, fold, whole_groups
+from edge.store.fold import Decided, Steps, Touched, dated, decide, fold, steps, whole_groups
 from edge.store.ids import as_text
 from edge.store.open import silent
-from shared.catalog import CREATED_AT
+from shared.catalog import CREATED_AT, Policy
 from shared.changes import Op, Value
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from shared.catalog import Table
     from shared.changes import Times
 
+#: Policies by which a write counts once for each time that it comes.
+COUNTED: Final = (Policy.SUM, Policy.ADD_REMOVE_SET)
 #: Rows that are read and folded at a time.
 PAGE_ROWS: Final = 2_000
 
@@ -44,6 +46,8 @@ class Change(NamedTuple):
     after_n: int | None
     #: Columns of another time than the row, by masks.
     times: Times = ()
+    #: Of columns that count each write, how they came to their values, by bits.
+    steps: dict[int, Steps] | None = None
 
 
 class Touches:
@@ -63,6 +67,9 @@ class Touches:
         self._groups = [table.mask(group.columns) for group in table.groups]
         #: Masks seen, parted by groups.
         self._parted: dict[int, list[int]] = {}
+        #: Columns in which each write counts. The plant's own tables have logs in their own forms.
+        counted = (c.name for c in table.columns if c.policy in COUNTED and not self._form.adopted)
+        self._counted = table.mask(counted)
 
     def pages(self) -> Iterator[list[Change]]:
         """Yield the changes in pages; rows that did not change in the end are left out."""
@@ -125,15 +132,16 @@ class Touches:
 
     def _dated(self, change: Change) -> Change:
         """Return a change, made by touches of several times, with the times of its columns."""
-        (_, mask), touched, live, base, after_n, _ = change
+        (_, mask), touched, live, base, after_n, *_ = change
         if live is None:
             return change
         if mask not in self._parted:
             self._parted[mask] = [group & mask for group in self._groups if group & mask]
         if touched.key is not None:  # it was displaced or deleted in between
             touched = one_form_of_displaced(self._table, touched)
+        counted = steps(touched, self._counted & mask)
         touched, times = dated(touched, live[2:], self._parted[mask])
-        return Change(change.decided, touched, live, base, after_n, times)
+        return Change(change.decided, touched, live, base, after_n, times, counted)
 
     def _needed(self, page: list[Touched], existed: dict[str, bool]) -> int:
         """Return the mask of the columns whose values a page of changes may hold."""

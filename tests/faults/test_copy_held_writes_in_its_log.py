@@ -150,3 +150,20 @@ async def test_of_a_large_transaction_only_what_was_not_sent_is_left(world):
     ) == [(4500, 2)]
     ((told,),) = edge.read("SELECT message FROM _sync_event WHERE code = 'MES-RESTORED'")
     assert "4500 rows of equipment had been sent before" in told
+
+
+async def test_a_sum_that_the_copy_held_and_that_was_written_since_counts_each_write_once(world):
+    edge = world.edges[SITE]
+    edge.write("INSERT INTO equipment (equipment_code) VALUES ('M1')")
+    await world.settle()
+    made = "INSERT INTO equipment (equipment_code, cycle_count) VALUES ('M2', 100)"
+    copy = await copied_with(edge, COUNT, made)
+    await world.settle()
+    await put_back(edge, copy)
+    edge.write(COUNT, "UPDATE equipment SET cycle_count = cycle_count + 1")
+    await edge.start()
+    await world.settle()
+    counted = "SELECT equipment_code, cycle_count FROM {} ORDER BY 1"
+    wanted = [("M1", 11), ("M2", 101)]
+    assert await world.central(counted.format("mes.equipment")) == wanted
+    assert edge.read(counted.format("equipment")) == wanted

@@ -88,3 +88,23 @@ def test_a_deletion_that_was_sent_is_not_sent_again() -> None:
 def test_what_can_t_be_read_is_refused(said: Any) -> None:
     with pytest.raises(MalformedMessage, match="sent before"):
         read_sent_before(said)
+
+
+STEPS = {"cycle_count": [(10, 0), (30, 5), (40, 8)]}
+
+
+def test_of_a_sum_that_both_wrote_only_what_was_added_since_is_left() -> None:
+    one = row(Op.UPDATE, 40, cycle_count=12)
+    found = left_of(MACHINE, one, [sent(10, "cycle_count")], STEPS)
+    assert found is not None
+    assert (found.old, found.new) == ([[5]], [[12]])
+    assert left_of(MACHINE, one, [sent(9, "cycle_count")], STEPS) is one
+    assert left_of(MACHINE, one, [sent(40, "cycle_count")], STEPS) is None
+
+
+def test_of_a_row_that_both_made_a_sum_is_left_from_where_it_was_sent() -> None:
+    made = row(Op.INSERT, 40, {"equipment_code": 10}, equipment_code="M1", cycle_count=12)
+    found = left_of(MACHINE, made, [sent(10)], STEPS)
+    assert found is not None
+    assert (found.op, found.columns, found.old) == (Op.UPDATE, ("cycle_count",), [[5]])
+    assert left_of(MACHINE, made, [sent(10)]) is made  # nobody can tell any more
