@@ -54,7 +54,8 @@ async def close(connection: AsyncConnection[Any], fork: Fork, why: str) -> Close
     later = epochs[epochs.index(old) + 1 :]
     await close_chain(connection, fork.site, Closure(fork.epoch, fork.n, old["last_n"]))
     for each in later:
-        await close_chain(connection, fork.site, Closure(each["epoch"], 0, each["last_n"]))
+        closure = Closure(each["epoch"], 0, each["last_n"])
+        await close_chain(connection, fork.site, closure, kept=fork)
     await _open(connection, fork.site, fork.next_epoch)
     closed = await _closed(connection, fork, old, fork.next_epoch)
     await _tell(connection, fork, why, [(old, fork.n), *((each, 0) for each in later)])
@@ -65,8 +66,11 @@ async def close(connection: AsyncConnection[Any], fork: Fork, why: str) -> Close
 # it was noted before any of these was applied, or came home, which we note when all has.
 _BOUND: Final = b"""
 WITH drained AS (
-    SELECT hlc, applied_at AS at FROM sync.applied
-    WHERE site = %(site)s AND epoch = %(epoch)s AND n > %(n)s ORDER BY n LIMIT 1
+    SELECT hlc, applied_at AS at FROM sync.applied AS a
+    WHERE site = %(site)s AND epoch = %(epoch)s AND n > %(n)s AND NOT EXISTS (
+        SELECT FROM sync.applied AS k WHERE k.tx_id = a.tx_id AND k.site = a.site
+        AND k.epoch = %(kept_epoch)s AND k.n <= %(kept_n)s)
+    ORDER BY n LIMIT 1
 ), first AS (
     SELECT at FROM drained UNION ALL SELECT min(at) - interval '1 day' FROM sync.included
     WHERE site = %(site)s AND epoch = %(epoch)s AND n > %(n)s
@@ -84,14 +88,22 @@ _LOSE_INCLUDED: Final = b"""UPDATE sync.version SET lost = true
         WHERE site = %(site)s AND epoch = %(epoch)s AND n > %(n)s)"""
 
 
-async def close_chain(connection: AsyncConnection[Any], site: str, closure: Closure) -> None:
-    """Close one epoch where it stands; what lies beyond the fork is the site's own no more."""
+async def close_chain(
+    connection: AsyncConnection[Any], site: str, closure: Closure, *, kept: Fork | None = None
+) -> None:
+    """Close one epoch where it stands; what lies beyond the fork is the site's own no more.
+
+    But what had moved into it from ``kept``, up to where that goes: its store has that.
+    """
     await connection.execute(
         """UPDATE sync.epoch SET closed_at_n = coalesce(closed_at_n, last_n),
                   fork_n = least(fork_n, %s) WHERE site = %s AND epoch = %s""",
         [closure.fork_n, site, closure.epoch],
     )
-    beyond = {"site": site, "epoch": closure.epoch, "n": closure.fork_n}
+    beyond = {
+        "site": site, "epoch": closure.epoch, "n": closure.fork_n,
+        "kept_epoch": kept.epoch if kept else None, "kept_n": kept.n if kept else 0,
+    }  # fmt: skip
     bound = await (await connection.execute(_BOUND, beyond)).fetchone()
     hlc, from_order = bound or (None, 0)
     for statement in (_LOSE_DRAINED, _LOSE_INCLUDED):

@@ -94,6 +94,29 @@ async def test_an_epoch_that_is_closed_again_goes_on_where_it_did(world):
     assert await world.open_epochs() == [NEXT]
 
 
+async def test_what_moved_into_a_later_epoch_and_the_copy_has_stays_the_sites_own(world):
+    """A store that was put back twice to the same copy, which holds n 1 and n 2."""
+    await world.has_applied(3)
+    await world.close(2)
+    await execute(
+        world.url,
+        "INSERT INTO sync.applied (tx_id, site, epoch, n, hash, hlc)"
+        f" SELECT tx_id, site, '{NEXT}'::uuid, n, hash, hlc FROM sync.applied WHERE n < 3"
+        f" UNION ALL SELECT gen_random_uuid(), '{SITE}', '{NEXT}'::uuid, 3, hash, 10"
+        " FROM sync.applied WHERE n = 3",
+    )
+    await execute(world.url, f"UPDATE sync.epoch SET last_n = 3 WHERE epoch = '{NEXT}'")
+    await execute(
+        world.url,
+        "INSERT INTO sync.version (site_id, table_no, id, ord, version, op, mask, origin, at_ms,"
+        f" hlc) SELECT '{SITE}', 1, gen_random_uuid(), hlc, gen_random_uuid(), 'U', 1, '{SITE}', 0,"
+        " hlc FROM unnest(ARRAY[1, 2, 3, 10]) AS hlc",
+    )
+    await world.close(2, next=THIRD)
+    lost = await fetch(world.url, "SELECT hlc FROM sync.version WHERE lost ORDER BY 1")
+    assert lost == [(3,), (10,)]
+
+
 async def test_a_fork_at_another_transaction_than_was_applied_stops_the_site(world):
     await world.has_applied(3)
     assert "another one" in (await world.close(2, hash=hash_of(99)))["stop"]

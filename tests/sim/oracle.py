@@ -51,7 +51,8 @@ class Oracle(Parking, Releases, Blind):
         self._last: dict[tuple[str, str], bytes] = {}
         #: Transactions that had their effect, in whatever epoch.
         self.applied: set[str] = set()
-        self._closed: set[str] = set()
+        #: Forks of the epochs that are closed.
+        self._closed: dict[str, int] = {}
         self.last_n: Counter[tuple[str, str]] = Counter()
         self.tickets: dict[str, Ticket] = {}
         self.notes: list[tuple[Change, Sent, Note]] = []
@@ -169,7 +170,7 @@ class Oracle(Parking, Releases, Blind):
                     self.sent[sent.tx_id] = sent
                     accepted.append(sent)
             self.last_n[site, epoch], self._last[site, epoch] = last_n, bytes(last_hash)
-            if closed_n is not None and epoch not in self._closed:
+            if closed_n is not None and fork_n < self._closed.get(epoch, 1 << 62):
                 self._close((site, epoch), fork_n)
         return accepted
 
@@ -188,8 +189,8 @@ class Oracle(Parking, Releases, Blind):
     def _close(self, chain: tuple[str, str], fork_n: int) -> None:
         """A site went back: what it drained beyond the fork is its own no more."""
         site, epoch = chain
-        self._closed.add(epoch)
-        self.reach["new epoch"] += 1
+        self.reach["new epoch"] += epoch not in self._closed
+        self._closed[epoch] = fork_n
         beyond = [
             sent.hlc
             for sent in self.sent.values()
