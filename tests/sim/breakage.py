@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.sim.broker import Broker
     from tests.sim.centre import Centre, Database
     from tests.sim.clock import Clock
+    from tests.sim.oracle import Oracle
 
 #: An operator is asked to look at a site whose store goes back again and again.
 RESTORES_MAX = 2
@@ -37,6 +38,7 @@ class Breakage:
     broker: Broker
     centre: Centre
     database: Database
+    oracle: Oracle
     trace: list[str]
     #: The copy that was taken of a site's store last, and how often it was put back.
     copies: dict[str, Path]
@@ -164,6 +166,7 @@ class Breakage:
         self.observe_after(site)  # type: ignore[attr-defined]
         self.restores[site.name] += 1
         self.reach["store restored"] += 1
+        self.reach["store restored after the centre"] += self.oracle.is_blind
         site.close()
         site.files.put(copy)
         site.open()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from shared.catalog import Table
     from tests.sim.centre import Centre, Database
     from tests.sim.clock import Clock
-    from tests.sim.oracle import Key, Oracle, Sent
+    from tests.sim.oracle import Change, Key, Oracle, Sent
     from tests.sim.programs import Writer
     from tests.sim.site import Site
 
@@ -41,8 +41,8 @@ class Clients:
 
     async def client(self) -> None:
         """A program of the centre commits a statement, often where a site has something to say."""
-        busy = [name for name in self.sites if self.undecided[name]]
-        if busy and self.chance.random() < 0.6:
+        busy = [name for name in self.sites if self._under_way(name)]
+        if busy and self.chance.random() < 0.7:
             self.clock.site = self.chance.choice(busy)
         table = self._known(self.chance.choice((ORDERS, ORDERS, ORDERS, STEPS, PEOPLE, PARTS)))
         site = "*" if table.name == "parts" else self.clock.site
@@ -51,8 +51,8 @@ class Clients:
             if key[0] == table.name and row.site == site and row.past
         ]  # fmt: skip
         standing = [key for key in keys if self.oracle.rows[key].values is not None]
-        under_way = {c.key for sent in self.undecided[self.clock.site] for c in sent.changes}
-        if self.chance.random() < 0.7:
+        under_way = {change.key for change in self._under_way(self.clock.site)}
+        if self.chance.random() < 0.8:
             standing = [key for key in standing if key in under_way] or standing
         if not standing or self.chance.random() < 0.2:
             await self._insert(table, site)
@@ -60,6 +60,14 @@ class Clients:
             await self._delete(table, site, self.chance.choice(standing))
         else:
             await self._update(table, site, self.chance.choice(standing))
+
+    def _under_way(self, site: str) -> list[Change]:
+        """Return what a site has changed and the centre has not heard of."""
+        return [
+            change
+            for sent in self.undecided[site] if sent.tx_id not in self.oracle.applied
+            for change in sent.changes
+        ]  # fmt: skip
 
     def _known(self, table: Table) -> Table:
         return self.database.catalog.table(table.name)
@@ -105,13 +113,12 @@ class Clients:
         """Return a change, often of what a site has changed and the centre has not heard of."""
         under_way = {
             name
-            for sent in self.undecided[self.clock.site]
-            for change in sent.changes
+            for change in self._under_way(self.clock.site)
             if change.key == key
             for name in change.new
         }
         new = self.writer.change(table, row)
-        for _ in range(6):
+        for _ in range(12):
             if not under_way or not under_way.isdisjoint(new):
                 break
             new = self.writer.change(table, row)

@@ -80,6 +80,7 @@ class Starts:
             return
         self.centre_restores += 1
         self.reach["centre restored"] += 1
+        self.reach["centre restored after a store"] += bool(self.were_restored)  # type: ignore[attr-defined]
         backup = self.chance.choice((self.backups[0], *self.backups))
         self.trace.append(f"   the centre goes back to {backup.name}")
         self.backups = self.backups[: self.backups.index(backup) + 1]
