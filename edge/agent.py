@@ -349,6 +349,8 @@ class Agent:
     async def _prune(self) -> None:
         await asyncio.sleep(_PRUNE_EVERY_S)
         await self._thread.run(self._store.prune, now_ms())
+        if parents := await self._thread.run(self._store.send_parents):
+            note(_log, "sending what was never captured", level=logging.WARNING, rows=parents)
 
     async def _tell(self) -> None:
         """Keep fresh what the status command reads, also while there is no link."""

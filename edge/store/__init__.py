@@ -21,6 +21,7 @@ from edge.store import (
     spent,
     steps,
     tombstones,
+    unsent,
 )
 from edge.store.apply import FeedOutcome
 from edge.store.drain import Drained
@@ -203,6 +204,10 @@ class EdgeStore:
         spent.prune(self.opened, now_ms)
         with writing(self.opened.connection):
             return outbox.prune(self.opened.connection)
+
+    def send_parents(self) -> int:
+        """Have parents sent that nobody captured and that children wait for; return how many."""
+        return unsent.send_parents(self.opened)
 
     def keep_room(self, limits: fullness.Limits, now_ms: int) -> bool:
         """Refuse new facts while the disk is nearly full; return whether they are refused now."""

@@ -3,6 +3,7 @@ order."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.adopt import adopt
-from shared.catalog import Catalog, Direction, Table
+from shared.catalog import Catalog, Direction, Kind, Table
 from shared.changes import Fate
 from shared.errors import SchemaMismatch
 from tests.integration.edge_drain_world import Site
@@ -150,3 +151,46 @@ def test_doubled_and_reordered_acks_uncover_nothing_that_is_undecided(tmp_path_f
         plant.receive(*entries)
         assert plant.owed() == []
         assert plant.base("orders", uid(1))[0] == plant.tx_id(writes)
+
+
+# --- parents that children wait for ---------------------------------------------------------------
+
+KIN = Catalog(
+    1,
+    (
+        Table("parents", Direction.BOTH, (column("name"),)),
+        Table(
+            "children",
+            Direction.BOTH,
+            (column("pid", Kind.UUID, references="parents", enforced=True),),
+        ),
+        Table(
+            "sync_parked",
+            Direction.DOWN,
+            tuple(
+                column(name) for name in ("table_name", "state", "reason", "content", "parked_at")
+            ),
+        ),
+    ),
+)
+
+
+def test_only_a_parent_that_was_never_sent_is_sent_for_its_child(tmp_path):
+    """Not one that the centre has, is on its way, belongs to another site, or is not there."""
+    with closing(Site(tmp_path / "store.db", KIN)) as site:
+        site.insert("parents", id=uid(1), name="known")
+        site.decided()
+        site.insert("parents", id=uid(2), name="undecided")
+        site.sent()
+        site.write("UPDATE _sync_applying SET flag = 1")
+        site.insert("parents", id=uid(3), name="unseen")
+        site.insert("parents", id=uid(4), name="of another", site_id="SITE_002")
+        site.write("UPDATE _sync_applying SET flag = 0")
+        site.insert("parents", id=uid(5), name="in the log")
+        waits = ({"id": uid(10 + n), "table_name": "children", "state": "waiting",
+                  "reason": "parent_missing", "parked_at": None,
+                  "content": json.dumps({"pid": uid(n)})} for n in range(1, 7))  # fmt: skip
+        site.take(put("sync_parked", *waits, order=5))
+        assert site.store.send_parents() == 1
+        assert sorted((row.op, row.id) for row in site.sent()) == [("I", uid(3)), ("I", uid(5))]
+        assert site.store.send_parents() == 0

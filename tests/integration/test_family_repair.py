@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from central import snapshot
-from edge import loading
+from edge import agent, loading
 from shared.observe import JsonLines
 from tests.faults.cases import state_events
 from tests.integration.central_world import execute
@@ -74,18 +74,25 @@ async def test_rows_that_nobody_captured_go_up_by_a_repair_of_their_site_alone(w
     assert {site for site in after if after[site] != before.get(site, 0)} == {F1}
 
 
-async def test_a_child_whose_parent_nobody_captured_is_applied_once_the_parent_is_found(world):
-    edge, parent = world.edges[F1], str(uuid4())
-    tampered(edge, f"INSERT INTO parents (id, name) VALUES ('{parent}', 'unseen')")
-    edge.write(f"INSERT INTO children (name, pid) VALUES ('early', '{parent}')")
-    await world.settle_counts()
-    waits = "SELECT reason, state FROM mes.sync_parked WHERE table_name = 'children'"
-    assert await world.central(waits) == [("parent_missing", "waiting")]
-    report = await verify(edge, "parents", repair=True)
-    assert counts(report) == {"parents": (0, 0, 1)}
+async def test_a_child_brings_its_parent_along_that_nobody_captured(world, monkeypatch):
+    """Nobody has to know: that the child waits tells the agent which row the centre lacks."""
+    monkeypatch.setattr(agent, "_PRUNE_EVERY_S", 0.2)
+    edge, ids = world.edges[F1], [str(uuid4()) for _ in range(2)]
+    await edge.stop()
+    await edge.start()  # an agent that looks as often as that
+    tampered(
+        edge,
+        f"INSERT INTO parents (id, name) VALUES ('{ids[0]}', 'unseen')",
+        f"INSERT INTO children (id, name, pid) VALUES ('{ids[1]}', 'unseen', '{ids[0]}')",
+    )
+    edge.write(f"INSERT INTO grandchildren (name, pid) VALUES ('early', '{ids[1]}')")
+    await world.eventually(lambda: count(world, "grandchildren", "name = 'early'"))
     await world.settle()
-    assert await world.central(waits) == [("parent_missing", "applied")]
-    assert await world.central("SELECT pid::text FROM mes.children") == [(parent,)]
+    waited = "SELECT state FROM mes.sync_parked WHERE reason = 'parent_missing'"
+    assert await world.central(waited) == [("applied",)] * 2
+    assert await world.central("SELECT id::text FROM mes.parents WHERE name = 'unseen'") == [
+        (ids[0],)
+    ]
 
 
 # --- bad rows -------------------------------------------------------------------------------------
