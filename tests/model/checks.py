@@ -67,10 +67,14 @@ class Checks:
     def _who_saw_it_wins(self, world: World, key: Key, conflict: Conflict) -> None:
         """Check that a write does not lose to what its writer saw, but by a clock that is wrong.
 
-        Nor is it promised where somebody of the centre wrote as well, and lost.
+        Nor is it promised where somebody of the centre wrote as well, and lost, or a change of the
+        site that had been parked and is tried again: then the centre's value is held to be unseen.
         """
         versions = [known.version for known in world.centre.book.versions.get(key, [])]
         lost = {c for v in versions if v.author.site == CENTRE for c in v.overruled}
+        for record in world.centre.book.records.values():
+            if record.key == key and record.policy == "applied":
+                lost |= {column for column, _ in record.values}
         for column in set(conflict.columns) - lost:
             here = self.born.get((column, conflict.here.get(column)))
             stands = conflict.result.get(column)

@@ -76,10 +76,7 @@ class Decisions:
         plain = clean and not late and not done.overruled and not done.conflicts
         version = self._version_id(link.tx_id, fresh=not plain and self.on(Rule.FRESH_ID))
         self._keep(change.key, done)
-        new = made(change.key, version, write, done)
-        if late:  # who has written since saw what stands: it had been told that this does not
-            new = replace(new, overruled=frozenset(), contested=frozenset())
-        known = Known(0, new, link.epoch, link.n)
+        known = Known(0, made(change.key, version, write, done), link.epoch, link.n)
         # A site does not wait for what we had decided before we went back.
         waits = link.n > self.book.chains[link.site, link.epoch].home_n
         self._put(change.key, done, known, known_to=link.site if plain and waits else "")
