@@ -11,6 +11,7 @@ from tests.mutants.of_edge import OF_EDGE
 from tests.mutants.of_feed import OF_FEED
 from tests.mutants.of_restores import OF_RESTORES
 from tests.mutants.of_rules import OF_RULES
+from tests.mutants.of_shares import OF_SHARES
 from tests.mutants.of_times import OF_TIMES
 from tests.mutants.of_wire import OF_WIRE
 
@@ -19,5 +20,5 @@ if TYPE_CHECKING:
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     *OF_RULES, *OF_WIRE, *OF_CAPTURE, *OF_EDGE, *OF_APPLY, *OF_FEED, *OF_TIMES,
-    *OF_BACKUPS, *OF_RESTORES,
+    *OF_BACKUPS, *OF_RESTORES, *OF_SHARES,
 )  # fmt: skip
