@@ -86,17 +86,18 @@ async def test_a_transaction_of_missing_doubled_and_bad_rows_does_what_can_be_do
 
 async def test_a_row_that_was_bad_three_times_stands_when_it_comes_well(world):
     site, tickets = world.site(), "SELECT ticket::text FROM sync.waiting ORDER BY ord"
-    row = item("1", qty=1.5)
+    row = site.order(order_no="A", due_at="2026-02-31T08:00:00.000Z")
     for times in (1, 2, 3):
-        outcome = await site.apply(site.sends(site.insert("items", row)))
+        outcome = await site.apply(site.sends(site.insert("work_orders", row)))
         assert (outcome.rows, outcome.parked, outcome.position.n) == (0, 1, times)
-    await site.writes(site.insert("items", row | {"qty": 2}))
-    assert await world.rows("SELECT code, qty FROM mes.items") == [("1", 2)]
+    await site.writes(site.insert("work_orders", row | {"due_at": "2026-02-28T08:00:00.000Z"}))
+    found = "SELECT order_no, due_at::date::text FROM mes.work_orders"
+    assert await world.rows(found) == [("A", "2026-02-28")]
     for (ticket,) in await world.rows(tickets):
         assert await world.store.discard(ticket, "q.chief")
     assert await world.rows(tickets) == []
     assert {state for _, state, *_ in await world.parked()} == {"discarded"}
-    assert await world.rows("SELECT code, qty FROM mes.items") == [("1", 2)]
+    assert await world.rows(found) == [("A", "2026-02-28")]
 
 
 async def test_of_one_transaction_the_new_row_stands_and_the_losing_edit_is_on_record(world):
