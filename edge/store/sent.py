@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _SAMPLES_MAX = 100
 #: Rows that one question names.
 ASKED_MAX = 2_000
+_SITE_MAX, _ID_SIZE = 20, 36
+_NOBODY = ("", "", "")
 
 
 class First(NamedTuple):
@@ -76,9 +78,13 @@ class TakenOut:
         """Keep for people what is taken out."""
         self.rows[one.table] = self.rows.get(one.table, 0) + 1
         if len(self.samples) < _SAMPLES_MAX:
-            kept = left.columns if left is not None else ()
-            new = {c: v[0] for c, v in zip(one.columns, one.new, strict=False) if c not in kept}
-            self.samples.append(f"{one.op.value} {one.table} {one.ids[0]}: {new}")
+            out = {c: v[0] for c, v in zip(one.columns, one.new, strict=False)}
+            if left is not None:  # of a sum of which some is left, up to where it was sent
+                before = dict(zip(one.columns, one.old, strict=False))
+                parts = zip(left.columns, left.old, strict=True)
+                some = {c: v[0] for c, v in parts if v not in (before.get(c), [None])}
+                out = {c: v for c, v in out.items() if c not in left.columns} | some
+            self.samples.append(f"{one.op.value} {one.table} {one.ids[0]}: {out}")
 
 
 # --- what is asked -------------------------------------------------------------------------------
@@ -111,11 +117,14 @@ def body_of(connection: sqlite3.Connection, epoch: str, n: int, part: int) -> Pa
 
 
 def questions(connection: sqlite3.Connection, first: First) -> Iterator[Question]:
-    """Give the rows of the transaction in the order of its parts, some at a time."""
+    """Give the rows of the transaction in the order of its parts, some at a time.
+
+    Of one whose keys can't be any nothing is asked: the centre has it parked, if at all.
+    """
     epoch = position.read(connection).epoch
     for part in range(first.parts):
         named = [
-            (block.table, *key)
+            (block.table, *key) if len(key[0]) <= _SITE_MAX and len(key[1]) == _ID_SIZE else _NOBODY
             for block in body_of(connection, epoch, first.n, part).blocks
             if block.at
             for key in zip(block.sites, block.ids, strict=True)
@@ -351,3 +360,4 @@ def put_in_place(connection: sqlite3.Connection, epoch: str, taken: TakenOut) ->
         f" WHERE p.n = ? AND EXISTS (SELECT 1 {found})",
         (n,),
     )
+    connection.execute("DROP TABLE temp.sent_before")

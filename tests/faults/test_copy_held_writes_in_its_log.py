@@ -167,3 +167,5 @@ async def test_a_sum_that_the_copy_held_and_that_was_written_since_counts_each_w
     wanted = [("M1", 11), ("M2", 101)]
     assert await world.central(counted.format("mes.equipment")) == wanted
     assert edge.read(counted.format("equipment")) == wanted
+    told = edge.read("SELECT message FROM _sync_event WHERE code = 'MES-SENT-BEFORE' ORDER BY no")
+    assert sum("'cycle_count': 5}" in message for (message,) in told) == 1
