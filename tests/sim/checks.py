@@ -180,7 +180,7 @@ class Checks:
         for table in ("sync_conflicts", "sync_parked", "sync_reviews"):
             state = "state" if table != "sync_conflicts" else "verdict"
             there = await self.database.rows(
-                f"SELECT id::text, {state} FROM mes.{table} WHERE site_id = %s", site.name
+                f"SELECT id::text, {state} FROM mes.{table} WHERE site_id IN (%s, '*')", site.name
             )
             here = site.read(f"SELECT id, {state} FROM {table}")
             _compare(f"{table} at {site.name}", dict(there), dict(here))

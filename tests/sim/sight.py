@@ -134,6 +134,7 @@ class Sight:
         """Forget what was seen of a store: an older copy stands in its place."""
         self.restored.add(site.name)
         self.were_restored.add(site.name)
+        self.gone[site.name].clear()  # nobody there knows of these any more
         self._known_n[site.name] = 0
         self.observe_after(site)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tests.sim.centre import Centre, Database
     from tests.sim.clock import Clock
     from tests.sim.oracle import Oracle
+    from tests.sim.site import Site
 
 #: Copies of the centre that are kept at once.
 BACKUPS_MAX: Final = 2
@@ -32,6 +33,7 @@ class Starts:
     oracle: Oracle
     trace: list[str]
     opened: list[Any]
+    sites: dict[str, Site]
 
     def prepare_starts(self) -> None:
         """Begin with no backup."""
@@ -71,6 +73,18 @@ class Starts:
         if not self.is_unmarked:
             await set_mark(admin, name, Mark.FINISHED)
 
+    async def _all_hear(self) -> None:
+        """Let all that is under way arrive."""
+        for name in self.sites:
+            self.clock.site = name
+            await self.send()  # type: ignore[attr-defined]
+            await self.ingest_rest(name)  # type: ignore[attr-defined]
+        await self.sequence()  # type: ignore[attr-defined]
+        await self.publish()  # type: ignore[attr-defined]
+        for name in self.sites:
+            self.clock.site = name
+            await self.fetch()  # type: ignore[attr-defined]
+
     def _places(self) -> set[str]:
         return {each.schema for each in self.backups}
 
@@ -78,6 +92,8 @@ class Starts:
         """The centre goes back to a backup; of later ones nobody knows any more."""
         if not self.backups or self.centre_restores == CENTRE_RESTORES_MAX:
             return
+        if self.chance.random() < 0.6:  # that something was lost, somebody has to have heard of it
+            await self._all_hear()
         self.centre_restores += 1
         self.reach["centre restored"] += 1
         self.reach["centre restored after a store"] += bool(self.were_restored)  # type: ignore[attr-defined]
