@@ -16,6 +16,8 @@ from tests.sim.campaign import Lab, Outcome, missed, report
 from tests.sim.world import Plan
 
 FAILURES_MAX = 3
+#: After so many runs each process tells what it has met, should the campaign not come to its end.
+TOLD_EVERY = 100
 
 
 def main() -> int:
@@ -62,7 +64,11 @@ def _campaign(url: str, seeds: range, jobs: int) -> int:
             reach += counted
             failed += told
             runs += done
-    seconds = time.monotonic() - began
+    return told(reach, failed, runs=runs, seconds=time.monotonic() - began, jobs=jobs)
+
+
+def told(reach: Counter[str], failed: list[str], *, runs: int, seconds: float, jobs: int) -> int:
+    """Print what runs have met; return 1 where one failed, or never met what it should."""
     for name, count in sorted(reach.items()):
         print(f"{count:9,} {name}")
     print(f"{runs} runs in {seconds:.0f} s, {jobs * seconds / max(runs, 1):.2f} s a run and core")
@@ -82,6 +88,9 @@ def _part(url: str, seeds: range) -> tuple[Counter[str], list[str], int]:
             outcome: Outcome = lab.run(Plan.of_seed(seed))
             reach += outcome.reach
             runs += 1
+            if runs % TOLD_EVERY == 0:
+                met = ", ".join(f"{n} {name}" for name, n in sorted(reach.items()))
+                print(f"seeds {seeds}: {runs} runs, {len(failed)} failed; {met}", flush=True)
             if outcome.why is not None:
                 print(f"seed {seed} fails, and is shortened: {outcome.why}", flush=True)
                 failed.append(f"{report(lab.shortened(outcome))}\nmake sim SEED={seed} STORES=1")

@@ -33,7 +33,7 @@ REQUIRED: Final = (
     "entry with more", "clean", "decided", "fact", "policy last_write", "policy delete",
     "verdict here", "verdict central", "parked: invalid_value", "parked: tied", "discarded",
     "cut at a statement", "kill", "feed pruned", "pruned", "clock set", "centre restarted",
-    "forged message", "head: PUT", "head: GONE",
+    "forged message", "head: PUT", "head: GONE", "database started", "clock held to the bound",
 )  # fmt: skip
 #: Each of these is met ten times in a few hundred runs.
 RARE: Final = (
@@ -48,12 +48,14 @@ RARE: Final = (
     "power cut, kept", "power cut, lost", "power cut, torn", "crash in drain",
     "crash in receive", "crash in fetch", "crash in load", "crash in prune",
     "backlog of a dead agent", "site migrated", "signed release", "aside: unique",
-    "store cloned", "store restored",
+    "store cloned", "store restored", "centre backed up", "centre restored",
+    "the centre was healed", "row of one site",
 )  # fmt: skip
 #: And these in the long campaign.
 RAREST: Final = (
     "head: LEFT", "passing: LeaseLost", "retry gave way", "new epoch", "moved, and known already",
-    "up: FORK",
+    "up: FORK", "record came home", "store restored after the centre",
+    "centre restored after a store",
 )  # fmt: skip
 #: So many runs meet what is rare as well, and so many all.
 RUNS_MANY: Final = 400

@@ -73,8 +73,7 @@ class Writer:
     def _orders(self, row: Mapping[str, Any]) -> list[Row]:
         chance, mark = self.chance, self.mark()
         made, rank = row["made"] or 0, STATES.index(row["state"] or STATES[0])
-        holds = set(json.loads(row["holds"] or "[]"))
-        holds ^= {chance.choice("abcd")}
+        holds = [set(json.loads(row["holds"] or "[]")) ^ {chance.choice("abcd")} for _ in "12"]
         return [
             {"note": mark}, {"due": mark}, {"shelf": mark}, {"extra": mark},
             {"made": min(made + chance.randrange(1, 9), MADE_MAX)},
@@ -82,7 +81,7 @@ class Writer:
             {"severity_by": mark},
             {"earliest": chance.choice((*range(5, 12), None))},
             {"state": STATES[min(rank + chance.randrange(3), 3)]},
-            {"holds": json.dumps(sorted(holds), separators=(",", ":"))},
+            *({"holds": json.dumps(sorted(each), separators=(",", ":"))} for each in holds),
             {"dose": chance.choice((None, 10, 20, 30, 40))},
             {"worker": mark, "seat": chance.randrange(9)}, {"seat": chance.randrange(9)},
             {"code": chance.choice((*CODES, None))},

@@ -6,7 +6,17 @@ from collections import Counter
 
 import pytest
 
-from tests.sim.campaign import Lab, missed, report
+from tests.sim.__main__ import told
+from tests.sim.campaign import (
+    RARE,
+    RAREST,
+    REQUIRED,
+    RUNS_ALL,
+    RUNS_MANY,
+    Lab,
+    missed,
+    report,
+)
 from tests.sim.world import Plan
 
 #: Enough to meet all that must be met.
@@ -49,3 +59,16 @@ def test_a_run_takes_the_same_way_twice(lab):
     first, again = lab.run(plan), lab.run(plan)
     assert first.why is again.why is None
     assert first.reach == again.reach
+
+
+def test_a_campaign_that_never_met_something_fails_and_says_what(capsys):
+    met = Counter(dict.fromkeys((*REQUIRED, *RARE, *RAREST), 1))
+    assert missed(met, RUNS_ALL) == []
+    for names, runs in ((REQUIRED, 50), (RARE, RUNS_MANY), (RAREST, RUNS_ALL)):
+        for name in names:
+            assert missed(met - Counter({name: 1}), runs) == [name]
+    # What is rare is not asked of a short one.
+    assert missed(met - Counter(dict.fromkeys((*RARE, *RAREST), 1)), RUNS_MANY - 1) == []
+    assert told(met, [], runs=50, seconds=1.0, jobs=1) == 0
+    assert told(met - Counter({"kill": 1}), [], runs=50, seconds=1.0, jobs=1) == 1
+    assert "never met: kill" in capsys.readouterr().out

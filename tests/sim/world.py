@@ -44,7 +44,7 @@ Step = tuple[str, int]
 USUAL: Final = {
     "write": 30, "drain": 4, "send": 12, "receive": 14, "hello": 4, "fetch": 2, "obey": 4,
     "prune": 2, "load": 4, "ingest": 18, "sequence": 12, "publish": 10, "client": 22,
-    "client_opens": 1, "client_ends": 2, "retry": 2, "retry_due": 1, "discard": 1, "safe": 2,
+    "client_opens": 1, "client_ends": 2, "retry": 6, "retry_due": 1, "discard": 1, "safe": 2,
 }  # fmt: skip
 FAULTS: Final = {
     "broker_loses": 3, "broker_delivers": 4, "broker_publishes": 2, "answer_fails": 2,
