@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +20,7 @@ from tests.faults.test_centre_restored_from_a_backup import note, notes, plant, 
 from tests.integration.central_world import CATALOG
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.faults.test_centre_restored_from_a_backup import Restorable
@@ -32,6 +35,20 @@ async def restored(plant: Restorable, backup: Path) -> None:
     await plant.restore(backup)
     lost = backup.with_name(f"{backup.name}.lost")
     lost.rename(lost.with_name(f"{lost.name}-{len(list(lost.parent.iterdir()))}"))
+
+
+@asynccontextmanager
+async def fed_only(plant: Restorable) -> AsyncIterator[None]:
+    """Run the feed, and no ingest, until the end of the block."""
+    settings = CentralSettings(
+        database_url=as_role(plant.world.url, "mes_ingest"), nats_servers=(plant.world.nats_url,)
+    )
+    feed = asyncio.create_task(run_feed(settings, CATALOG))
+    try:
+        yield
+    finally:
+        feed.cancel()
+        await asyncio.gather(feed, return_exceptions=True)
 
 
 @pytest.fixture
@@ -54,14 +71,9 @@ async def test_the_status_tells_what_the_centre_is_owed_until_it_has_it_again(pl
     edge.write(local_orders("A1"))
     await world.settle()
     await restored(plant, backup)
-    settings = CentralSettings(
-        database_url=as_role(world.url, "mes_ingest"), nats_servers=(world.nats_url,)
-    )
-    feed = asyncio.create_task(run_feed(settings, CATALOG))  # and no ingest yet
-    await world.eventually(lambda: restores(plant), timeout_s=30)
-    await world.eventually(lambda: waiting(edge) == 1)
-    feed.cancel()
-    await asyncio.gather(feed, return_exceptions=True)
+    async with fed_only(plant):
+        await world.eventually(lambda: restores(plant), timeout_s=30)
+        await world.eventually(lambda: waiting(edge) == 1)
     await world.start_centre()
     await world.settle(60)
     await world.eventually(lambda: waiting(edge) == 0)
@@ -90,3 +102,29 @@ async def test_a_second_restore_before_the_snapshot_is_loaded_loses_nothing_eith
     await world.settle(60)
     assert notes(edge) == {"P1": "in the lost time", "P2": "after a restore"}
     assert await world.central("SELECT count(*) FROM mes.sync_conflicts") == [(0,)]
+
+
+async def test_a_sum_that_came_home_and_that_a_copy_holds_in_its_log_counts_once(plant):
+    world, edge = plant.world, plant.edge
+    edge.write("INSERT INTO equipment (equipment_code) VALUES ('M1')")
+    await world.settle()
+    backup = await plant.backup()
+    await edge.stop()
+    edge.write("UPDATE equipment SET cycle_count = cycle_count + 5")
+    copy = plant.folder / "store.copy"
+    shutil.copy(edge.path, copy)
+    await edge.start()
+    await world.settle()
+    await restored(plant, backup)
+    async with fed_only(plant):  # it comes home as a row, and is not sent again
+        await world.eventually(lambda: restores(plant), timeout_s=30)
+        await edge.stop()
+    shutil.copy(copy, edge.path)
+    await world.start_centre()
+    await edge.start()
+    await world.eventually(
+        lambda: edge.read("SELECT 1 FROM _sync_event WHERE code = 'MES-RESTORED'"), timeout_s=30
+    )
+    await world.settle(60)
+    assert await world.central("SELECT cycle_count FROM mes.equipment") == [(5,)]
+    assert edge.read("SELECT cycle_count FROM equipment") == [(5,)]

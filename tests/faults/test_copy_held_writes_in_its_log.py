@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
+from central.roles import as_role
+from central.store import CentralStore
 from tests.faults.cases import local_orders, planned_orders
 from tests.faults.conftest import SITE
 from tests.faults.test_store_cloned import moved
 from tests.faults.test_store_restored_from_a_copy import note, notes, put_back
-from tests.integration.central_world import execute
+from tests.integration.central_world import CATALOG, execute
 from tests.integration.whole_world import Edge
 
 if TYPE_CHECKING:
@@ -169,3 +171,22 @@ async def test_a_sum_that_the_copy_held_and_that_was_written_since_counts_each_w
     assert edge.read(counted.format("equipment")) == wanted
     told = edge.read("SELECT message FROM _sync_event WHERE code = 'MES-SENT-BEFORE' ORDER BY no")
     assert sum("'cycle_count': 5}" in message for (message,) in told) == 1
+
+
+async def test_what_the_lost_life_sent_and_a_person_discarded_is_not_sent_again(world):
+    edge = world.edges[SITE]
+    await edge.stop()
+    edge.write(local_orders("N1"))
+    copy = edge.path.with_suffix(".copy")
+    shutil.copy(edge.path, copy)
+    await execute(world.url, planned_orders("N1"))
+    await edge.start()
+    await world.settle_counts()
+    ((ticket,),) = await world.central("SELECT ticket::text FROM sync.waiting")
+    async with CentralStore.open(as_role(world.url, "mes_ingest"), CATALOG) as store:
+        assert await store.discard(ticket, "a planner")
+    await world.settle()
+    await put_back(edge, copy)
+    await edge.start()
+    await world.settle()
+    assert await world.central("SELECT state FROM mes.sync_parked") == [("discarded",)]
