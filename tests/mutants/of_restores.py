@@ -336,6 +336,8 @@ OF_RESTORES: Final[tuple[Mutant, ...]] = (
         "new epoch: what the centre has of the lost time is not fetched",
         MOVE,
         'snapshot.want(connection, "the store went back to an older copy of itself", now_ms)',
-        "pass", _UNDECIDED,
+        "pass",
+        f"{STORIES}"
+        "::test_what_a_lost_life_wrote_on_rows_of_which_the_outbox_has_nothing_comes_home",
     ),
 )  # fmt: skip

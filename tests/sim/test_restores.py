@@ -534,6 +534,23 @@ def test_what_both_have_beyond_the_ack_is_common_when_a_store_goes_back(play):
     play(story)
 
 
+def test_what_a_lost_life_wrote_on_rows_of_which_the_outbox_has_nothing_comes_home(play):
+    async def story(s: Story) -> None:
+        s.order(1, note="held")
+        await s.rest()
+        await s.world.safe()
+        await s.rest()
+        assert s.site().read("SELECT count(*) FROM _sync_out") == [(0,)]
+        s.copy()
+        s.change(1, note="of the lost life")
+        await s.rest()
+        s.put_back()
+        await s.rest()
+        assert await s.both(1, "note") == ("of the lost life",)
+
+    play(story)
+
+
 # --- both go back --------------------------------------------------------------------------------
 
 
