@@ -24,21 +24,25 @@ _NOW: Final = (
     % _LIFE
 )
 
-# A replica began when it was promoted: what it had replayed by then was there. What clients wrote
-# since is still queued for the feed, which begins by noting this; nobody else can have written.
+# A replica began when it was promoted: what it had replayed by then was there. Of what clients
+# wrote since, some is queued for the feed, which begins by noting this; some is not committed yet,
+# and its order is drawn already. So a life begins right above all that was there, at a free order.
 _BEGIN: Final = b"""WITH began AS MATERIALIZED (
         SELECT floor(extract(epoch FROM greatest(
             pg_postmaster_start_time(), pg_last_xact_replay_timestamp())) * 1000)::bigint AS ms
-    ), since AS MATERIALIZED (
-        SELECT min(v.ord) AS first FROM began AS b CROSS JOIN sync.touched AS t
-        JOIN sync.version AS v
+    ), queued AS MATERIALIZED (
+        SELECT v.site_id, v.table_no, v.id, v.ord, v.origin = '*' AND v.at_ms > b.ms AS is_since
+        FROM began AS b CROSS JOIN sync.touched AS t JOIN sync.version AS v
             ON v.site_id = t.site_id AND v.table_no = t.table_no AND v.id = t.row_id
-        WHERE v.origin = '*' AND v.at_ms > b.ms
+    ), held AS MATERIALIZED (
+        SELECT coalesce(greatest(
+            (SELECT max(ord) FROM queued WHERE NOT is_since),
+            (SELECT max(h.ord) FROM sync.head AS h WHERE NOT EXISTS (
+                SELECT FROM queued AS q WHERE q.is_since AND q.site_id = h.site_id
+                AND q.table_no = h.table_no AND q.id = h.id AND q.ord = h.ord))), 0) AS ord
     ), life AS (
         INSERT INTO sync.life (started_ms, held_order, order_here)
-        SELECT b.ms, coalesce(s.first - 1, (SELECT max(ord) FROM sync.head), 0),
-               coalesce(s.first - 1, nextval('sync.version_order'))
-        FROM began AS b CROSS JOIN since AS s
+        SELECT b.ms, h.ord, h.ord + (h.ord > 0)::int FROM began AS b CROSS JOIN held AS h
         WHERE NOT EXISTS (
             SELECT FROM sync.life_now WHERE started_at = pg_postmaster_start_time())
         RETURNING id)
@@ -54,9 +58,9 @@ class Life:
     id: str
     #: When it began, in milliseconds since 1970.
     started_ms: int
-    #: No version that was there then has a higher order.
+    #: Highest order of any version that was there then.
     held_order: int
-    #: Above the order of all that was there but perhaps the last, below all that was written since.
+    #: An order that no version has: above all that was there, below all that was written since.
     order_here: int
     #: When it was noted: the feed makes no entry in it before that.
     noted_ms: int
@@ -65,8 +69,7 @@ class Life:
 async def life_now(connection: AsyncConnection[Any]) -> Life:
     """Return the life of the server, and note where it began where nobody has yet.
 
-    To be called after each start before anything is taken from the queue of the feed. A transaction
-    that is open meanwhile counts as there from the start.
+    To be called after each start before anything is taken from the queue of the feed.
     """
     life = await _read(connection, _NOW, [])
     if life is None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.cases import planned_orders
-from tests.faults.test_centre_restored_from_a_backup import note, notes, plant
+from tests.faults.test_centre_restored_from_a_backup import (
+    lives,
+    note,
+    notes,
+    plant,
+    restores,
+)
+from tests.integration.central_world import connect
 
 pytestmark = pytest.mark.postgres
 __all__ = ["plant"]
@@ -48,3 +55,27 @@ async def test_a_write_before_the_start_is_noted_meets_what_comes_home_by_policy
     assert notes(edge)["P1"] in ("in the lost time", "after the restore")
     ((priority, text),) = edge.read("SELECT priority, notes FROM work_orders WHERE order_no = 'P2'")
     assert (priority, text) == (9, "another column")
+
+
+async def test_a_transaction_that_is_open_while_the_start_is_noted_was_not_held_either(plant):
+    world, edge = plant.world, plant.edge
+    await plant.plan(planned_orders("P1"))
+    await world.settle()
+    backup = await plant.backup()
+    await plant.plan(note("P1", "in the lost time", "mes."))
+    await world.settle()
+    await edge.stop()
+    await plant.restore(backup)
+    async with connect(world.url, autocommit=False) as client:
+        await client.execute(note("P1", "open meanwhile", "mes.").encode())
+        await world.start_centre()
+        await world.eventually(lambda: lives(plant))
+        await client.commit()
+    await edge.start()
+    await world.eventually(lambda: restores(plant), timeout_s=30)
+    await world.settle(60)
+    ((here, there),) = await world.central(
+        "SELECT here_value, central_value FROM mes.sync_conflicts"
+    )
+    assert "in the lost time" in str(here)
+    assert "open meanwhile" in str(there)
