@@ -122,8 +122,9 @@ def _without(pieces: Sequence[Rows], gone: set[Key]) -> list[Rows]:
     left = [
         rows.without(
             row
-            for row, (tx_id, each) in enumerate(zip(rows.tx_ids, rows.ids, strict=True))
-            if (tx_id, rows.table.name, each) in gone
+            for row, each in enumerate(rows.ids)
+            # Not by ``tx_ids``: those of rows that come home are their versions.
+            if (rows.source(row).origin.tx_id, rows.table.name, each) in gone
         )
         for rows in pieces
     ]

@@ -183,3 +183,22 @@ async def test_a_later_word_meets_what_a_client_wrote_meanwhile_by_policy(contro
     )
     assert "Screw" in here
     assert "by a client" in there
+
+
+@pytest.mark.timeout(60)
+async def test_a_row_that_comes_home_and_can_not_be_applied_is_parked_and_holds_up_nobody(
+    control, centre
+):
+    await execute(
+        centre,
+        "INSERT INTO mes.work_orders (id, site_id, created_at, order_no, source, qty_ordered, uom)"
+        f" VALUES ('{uuid.uuid4()}', '{SITE}', '{CREATED}', 'N1', 'ERP', 1, 'pcs')",
+    )
+    values = {"source": "ERP", "qty_ordered": "1", "uom": "pcs", "exec_state": "CREATED",
+              "cancel_requested": 0, "priority": 50}  # fmt: skip
+    taken = a_head("work_orders", SITE, order_no="N1", **values)
+    assert await told(control, taken) == {"rows": 0, "parked": 1}
+    lacking = a_head("persons", "*", home_site_id=SITE, name="Ada")
+    assert await told(control, lacking) == {"rows": 0, "parked": 1}
+    rows = await fetch(centre, "SELECT reason FROM mes.sync_parked ORDER BY 1")
+    assert rows == [("database",), ("key_taken",)]
