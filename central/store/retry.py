@@ -15,7 +15,7 @@ from central.store.groups import apply_group, part_orphans
 from central.store.intake import take_in
 from central.store.literals import array
 from central.store.parking import MESSAGE_MAX, plain, send_heads, tell
-from central.store.records import News, restate
+from central.store.records import News, queue_touched, restate
 from shared.catalog import Kind
 from sync import codec
 
@@ -131,10 +131,33 @@ async def _retry(applying: Applying, group: Sequence[Waiting]) -> bool:
             await _forget(applying, [each.ticket for each in group])
             await _apply(applying, group)
             await restate(applying, {each.ticket: News("applied") for each in group})
+            await _bring_home(applying, group)
     except _Refused as why:
         await _keep_back(applying, group, why.refused)
         return False
     return True
+
+
+async def _bring_home(applying: Applying, group: Sequence[Waiting]) -> None:
+    """Send the site its facts that its store has lost since: it went back to before them."""
+    facts = [
+        (source.origin, (applying.catalog.table(source.block.table), source))
+        for waiting in group
+        for source in _sources(waiting)
+        if applying.catalog.table(source.block.table).fact
+    ]
+    if not facts:
+        return
+    cursor = await applying.connection.execute(
+        b"SELECT epoch::text, fork_n FROM sync.epoch WHERE site = %s AND fork_n IS NOT NULL",
+        [applying.site],
+    )
+    fork_of = dict(await cursor.fetchall())
+    lost = [told for origin, told in facts if origin.n > fork_of.get(origin.epoch, origin.n)]
+    await queue_touched(
+        applying,
+        [(t, s.id, s.block.created[s.place], (applying.site,)) for t, s in lost],
+    )
 
 
 async def _group(applying: Applying, ticket: str) -> list[Waiting]:

@@ -190,3 +190,23 @@ async def test_what_the_lost_life_sent_and_a_person_discarded_is_not_sent_again(
     await edge.start()
     await world.settle()
     assert await world.central("SELECT state FROM mes.sync_parked") == [("discarded",)]
+
+
+async def test_a_report_of_the_lost_life_that_waited_for_its_order_comes_home_with_it(world):
+    edge, order = world.edges[SITE], "018f4b7e-0000-7000-8000-0000000000aa"
+    copy = await copied_with(edge)
+    edge.write(
+        "INSERT INTO job_responses (equipment_id, work_order_id, report_type, qty_good)"
+        f" VALUES ('{order}', '{order}', 'PRODUCTION', '5')"
+    )
+    await world.settle_counts()
+    assert await world.central("SELECT state FROM mes.sync_parked") == [("waiting",)]
+    await put_back(edge, copy)
+    await edge.start()
+    await world.settle_counts()
+    assert edge.read("SELECT count(*) FROM job_responses") == [(0,)]
+    await execute(world.url, planned_orders("P1").replace("uuidv7()", f"'{order}'"))
+    await world.eventually(
+        lambda: edge.read("SELECT qty_good FROM job_responses") == [("5",)], timeout_s=40
+    )
+    await world.settle()
