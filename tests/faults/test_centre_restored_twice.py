@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import time
 from contextlib import asynccontextmanager
@@ -14,10 +15,13 @@ import edge.agent
 from central.agent import run_feed
 from central.roles import as_role
 from central.settings import CentralSettings
+from central.snapshot import Spool, chunk
 from edge.status import read_picture
+from sync import codec
 from tests.faults.cases import local_orders, planned_orders
+from tests.faults.conftest import SITE
 from tests.faults.test_centre_restored_from_a_backup import note, notes, plant, restores
-from tests.integration.central_world import CATALOG
+from tests.integration.central_world import CATALOG, connect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -128,3 +132,31 @@ async def test_a_sum_that_came_home_and_that_a_copy_holds_in_its_log_counts_once
     await world.settle(60)
     assert await world.central("SELECT cycle_count FROM mes.equipment") == [(5,)]
     assert edge.read("SELECT cycle_count FROM equipment") == [(5,)]
+
+
+async def test_a_half_loaded_snapshot_of_the_lost_time_takes_nothing_away_after_it(plant):
+    world, edge = plant.world, plant.edge
+    await plant.plan(planned_orders("P1"))
+    await world.settle()
+    backup = await plant.backup()
+    await edge.stop()
+    with contextlib.closing(edge.open()) as store:
+        async with (
+            connect(world.url, autocommit=False) as reader,
+            connect(world.url, autocommit=False) as writer,
+        ):
+            made = await Spool(reader, writer, CATALOG).fill(SITE)
+            ((manifest,),) = await world.central(
+                "SELECT manifest FROM sync.snapshot WHERE id = %s", made
+            )
+            store.begin_snapshot(made, manifest)
+            body, _ = await chunk(reader, made, 0)
+            assert body is not None
+            store.apply_chunk(0, codec.decode_chunk(body), time.time_ns() // 10**6)
+    await restored(plant, backup)
+    await plant.plan(planned_orders("P2"))
+    await world.start_centre()
+    await edge.start()
+    await world.settle(60)
+    assert set(notes(edge)) == {"P1", "P2"}
+    assert await restores(plant) == []  # and nothing looked lost
