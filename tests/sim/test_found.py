@@ -85,3 +85,16 @@ def test_a_write_on_a_row_that_is_kept_in_sight_is_based_on_the_deletion_that_ca
     plant.take(away("orders", uid(1), order=9))  # the centre deleted it, and has not heard of n 1
     assert plant.row("orders", uid(1))["notes"] == "second"
     assert plant.base("orders", uid(1)) == (version(9), 9)
+
+
+def test_a_row_that_was_made_anew_at_another_time_and_parked_is_dated_as_the_centre_has_it(plant):
+    plant.take(put("orders", {"id": uid(1), **ORDER, "notes": "first"}, order=5))
+    (created,) = plant.program.execute("SELECT created_at FROM orders").fetchone()
+    plant.delete("orders", uid(1))
+    plant.insert(
+        "orders", id=uid(1), order_no="A1", notes="anew", created_at="2031-01-01T00:00:00.000Z"
+    )
+    n = plant.drain()
+    plant.take(put("orders", {"id": uid(1), **ORDER, "notes": "first"}, order=9), ack=plant.ack(n))
+    row = plant.row("orders", uid(1))
+    assert (row["notes"], row["created_at"]) == ("first", created)
