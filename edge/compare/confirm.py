@@ -93,13 +93,11 @@ async def _judge(scope: Scope, keys: Sequence[Key]) -> dict[str, Judged]:
 
 
 async def _follow(scope: Scope, look: Look) -> bool:
-    """Wait until the store has followed both feeds to where they were at a look."""
-    while True:
-        at = await scope.run(scope.looker.position)
-        if at.own_pos >= look.own and at.shared_pos >= look.shared and not at.needs_snapshot:
-            return True
+    """Wait until the store shows both feeds as far as they were at a look."""
+    while not await scope.run(scope.looker.shows, look.own, look.shared):
         if not await _waited(scope):
             return False
+    return True
 
 
 async def _decided(scope: Scope, keys: Sequence[Key], epoch: str, last_n: int) -> Look:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edge import capture
 from edge.differences import Here
 from edge.sql_text import of_row, quoted
-from edge.store import aside, position
+from edge.store import aside, cursor, position, steps
 from edge.store.canon import as_instant
 from edge.store.open import connect_to_read, lenient
 from shared.catalog import COMMON, CREATED_AT, ID, SITE_ID, Column, Kind, Table
@@ -86,6 +87,26 @@ class Looker:
         """Return where the store stands."""
         return position.read(self._connection)
 
+    def shows(self, own: int, shared: int) -> bool:
+        """Return whether both feeds are shown to readers as far as given.
+
+        The cursors go ahead of that: they pass what is only kept until the other feed is there.
+        """
+        connection = self._connection
+        with self._one_moment():
+            at = cursor.read(connection)
+            shown = steps.shown(connection, at)
+        return not at.needs_snapshot and shown.own >= own and shown.shared >= shared
+
+    @contextmanager
+    def _one_moment(self) -> Iterator[None]:
+        """Read all in the block as it was at one moment."""
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("COMMIT")
+
     # --- what there is ------------------------------------------------------------------------
 
     def count(self, table: Table) -> int:
@@ -137,10 +158,10 @@ class Looker:
             f"SELECT CAST({first} AS BLOB), CAST({self._text(part)} AS BLOB)"
             f" FROM {quoted(part.table.name)} d{where}"
         )
-        cursor = self._connection.execute(query, (*given, *more))
+        rows = self._connection.execute(query, (*given, *more))
         while True:
             started = time.perf_counter()
-            page = cursor.fetchmany(PAGE_ROWS)
+            page = rows.fetchmany(PAGE_ROWS)
             yield from page
             if len(page) < PAGE_ROWS:
                 return
@@ -218,16 +239,12 @@ class Looker:
 
     def look(self, part: Part, ids: Sequence[str]) -> tuple[EdgePosition, dict[str, Here]]:
         """Return rows by their ids, and where the store stood, all as of one moment."""
-        connection = self._connection
-        connection.execute("BEGIN")
-        try:
-            at = position.read(connection)
-            with lenient(connection):
+        with self._one_moment():
+            at = position.read(self._connection)
+            with lenient(self._connection):
                 rows = self._rows(part, ids)
             versions, moving = self._versions(part.table, ids), self._moving(part.table, ids)
             asides = self._asides(part.table, ids)
-        finally:
-            connection.execute("COMMIT")
         found = {}
         for row_id in ids:
             key, values = rows.get(row_id, (None, None))
