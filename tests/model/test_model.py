@@ -54,6 +54,7 @@ NEEDED_BY_RESTORES = {
     Rule.NOTHING_IN_FLIGHT: 15,
     Rule.NEW_EPOCH: 37,
     Rule.FACTS_HOME: 83,
+    Rule.UNVERIFIED: 48,
     Rule.SALVAGE: 8,
     Rule.MERGED_AFTER: 112,
     Rule.BASE_IS_AN_ID: 201,
@@ -75,7 +76,6 @@ NEEDED_WITH_A_BIAS = {
     Rule.LINEAGE: ("histories", 0),
     Rule.PARENT_FIRST: ("histories", 129),
     Rule.LOST_ENTRIES: ("entries", 0),
-    Rule.UNVERIFIED: ("under way", 120),
     Rule.FURTHEST: ("under way", 20),
     Rule.PARKED_HOME: ("under way", 126),
 }
