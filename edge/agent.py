@@ -16,9 +16,6 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING, Any
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
-from tenacity.wait import wait_random_exponential
-
 from edge import metrics
 from edge.beat import read_limit, read_state, write_state
 from edge.compare.schedule import Comparer
@@ -26,20 +23,11 @@ from edge.gauges import measure
 from edge.handshake import Handshake
 from edge.lanes import DownLane, StoreThread, UpLane, now_ms
 from edge.loading import load_snapshot
+from edge.patience import Patience
 from edge.status import read_picture
 from edge.store.fullness import Limits
-from edge.store.open import is_damage, is_passing
 from edge.wake import Wake
-from shared.errors import (
-    BrokerUnreachable,
-    ConsumerGone,
-    Fatal,
-    ForkedHistory,
-    NotAuthorised,
-    ServerTooOld,
-    StoreDamaged,
-    Transient,
-)
+from shared.errors import ConsumerGone, ForkedHistory, StoreDamaged, Transient
 from shared.observe import note
 from sync import codec
 from sync.protocol import Verdict
@@ -64,8 +52,6 @@ _LIMIT_EVERY_S = 1.0
 _ROOM_EVERY_S = 2.0
 #: How long the centre may take to decide before the agent asks whether our messages arrived.
 _UNDECIDED_MAX_S = 20.0
-#: What a broker refuses us for and may take us in for later: a new node may not know us yet.
-_OF_LINK = (NotAuthorised, ServerTooOld)
 
 
 class Agent:
@@ -88,8 +74,8 @@ class Agent:
         self._again = asyncio.Event()
         #: Set where the stream alone will not bring the feeds to their ends.
         self._behind = asyncio.Event()
-        #: Where the feeds stood at the last hello, if that was not their end.
-        self._stood_at: tuple[int, int] | None = None
+        #: Where each feed stood at the last hello, if that was not its end.
+        self._stood_at: list[int | None] = [None, None]
         self._up = UpLane(store, self._thread, self._reading, settings.site)
         self._down = DownLane(store, self._thread, link, settings.site, self._met)
         self._handshake = Handshake(
@@ -147,17 +133,8 @@ class Agent:
                 self._write_state(connected=False, stopped=True)
 
     async def _forever(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do the work again and again; after a failure, wait a little longer each time.
-
-        Only what needs a person ends the agent. Anything else, foreseen or not, is logged and
-        shown by the status command, and holds up nobody but this one task.
-        """
-        retrying = AsyncRetrying(
-            retry=retry_if_exception(_may_pass),
-            wait=wait_random_exponential(multiplier=0.1, max=15),
-            before_sleep=self._note_failure,
-            sleep=self._pause,
-        )
+        """Do the work again and again, whatever passes; only what needs a person ends the agent."""
+        retrying = Patience(self._link, self._note_unforeseen).retrying()
         while True:
             try:
                 await retrying(work)
@@ -169,26 +146,8 @@ class Agent:
                 note(_log, "stopped", level=logging.ERROR, why=str(why))
                 raise
 
-    async def _pause(self, seconds: float) -> None:
-        """Wait so long; where the link is down, at most until it stands again."""
-        if self._link.connected:
-            await asyncio.sleep(seconds)
-            return
-        with contextlib.suppress(BrokerUnreachable, Fatal):  # the work itself will say why
-            await self._link.wait_connected(timeout_s=seconds)
-
-    def _note_failure(self, state: RetryCallState) -> None:
-        why = state.outcome.exception() if state.outcome else None
-        foreseen = isinstance(why, (Transient, TimeoutError)) or is_passing(why) or (
-            isinstance(why, _OF_LINK) and not self._link.connected
-        )  # fmt: skip
-        _log.log(
-            logging.INFO if foreseen else logging.ERROR, "trying again",
-            exc_info=None if foreseen else why,
-            extra={"fields": {"why": f"{type(why).__name__}: {why}", "try": state.attempt_number}},
-        )  # fmt: skip
-        if not foreseen:
-            self._state["failure"] = {"why": f"{type(why).__name__}: {why}", "at_ms": now_ms()}
+    def _note_unforeseen(self, why: BaseException) -> None:
+        self._state["failure"] = {"why": f"{type(why).__name__}: {why}", "at_ms": now_ms()}
 
     # --- drain and send ---------------------------------------------------------------------
 
@@ -243,7 +202,8 @@ class Agent:
             )
         await self._down.ask_again()
         self._news.set()
-        tasks = [asyncio.create_task(each) for each in (self._follow(), self._behind.wait())]
+        ends = (self._follow(), self._behind.wait(), self._down.stands_still())
+        tasks: list[asyncio.Task[object]] = [asyncio.create_task(each) for each in ends]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for each in done:
@@ -317,14 +277,14 @@ class Agent:
             self._news.set()
 
     async def _check_level(self, ends: Sequence[int]) -> None:
-        """Have the feeds asked for again where they stood still, behind their ends, for a beat."""
+        """Have the feeds asked for again where one stood still, behind its end, for a beat."""
         position = await self._thread.run(self._store.position)
         at = (position.own.n, position.shared.n)
-        behind = any(pos < end for pos, end in zip(at, ends, strict=True))
-        if behind and at == self._stood_at:
+        behind = [pos if pos < end else None for pos, end in zip(at, ends, strict=True)]
+        before, self._stood_at = self._stood_at, behind
+        if any(a is not None and a == b for a, b in zip(behind, before, strict=True)):
             note(_log, "behind, asking again", at=at, ends=ends)
             self._behind.set()
-        self._stood_at = at if behind else None
         if position.needs_snapshot:  # as this hello may just have said
             self._behind.set()
 
@@ -392,9 +352,3 @@ class Agent:
         }
         metrics.CONNECTED.labels(self._settings.site).set(float(bool(self._state.get("connected"))))
         write_state(self._settings.store, self._state)
-
-
-def _may_pass(why: BaseException) -> bool:
-    if is_damage(why):  # to go on would make it worse
-        return False
-    return isinstance(why, _OF_LINK) or (isinstance(why, Exception) and not isinstance(why, Fatal))

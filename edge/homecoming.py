@@ -50,6 +50,8 @@ class Homecoming:
         applied_n = int(self.answer["applied_n"])
         if whole:
             await self.thread.run(self.store.owe_from, applied_n)
+            # What waits for the other feed has come, too; of the lost history nothing more will.
+            await self.thread.run(self.store.show_all, None, now_ms())
         lives, void = await self.thread.run(self.store.seen_lives)
         life = await _ask(self.link, self.site, "life", {"lives": lives})
         self._lost = Lost(int(life["held_order"]), applied_n, whole or void)

@@ -25,10 +25,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edge.store import EdgeStore, FeedOutcome
+    from edge.store.steps import Waits
     from sync.pump import Message
     from sync.transport import Link
 
 _log = logging.getLogger(__name__)
+
+#: How long one feed may bring nothing that the other waits for before the centre is asked.
+OTHER_FEED_S = 5.0
 Result = TypeVar("Result")
 
 
@@ -122,6 +126,10 @@ class DownLane:
     made_from_ms: int = 0
     #: The last transaction of ours that was decided when we last looked.
     _acked_n: int | None = None
+    #: What waited for the other feed when something was last applied.
+    _waits: Waits | None = None
+    #: What was last shown without that which goes before: scope and position of the first missing.
+    _told: tuple[str, int] | None = None
 
     async def take(self, messages: Sequence[Message]) -> Verdict:
         """Apply the entries in order, as ``apply`` does; those that can't be read are refused."""
@@ -171,9 +179,11 @@ class DownLane:
         outcome, acked = await self.thread.run(self._apply, entries)
         metrics.APPLY_SECONDS.labels(self.site).observe(time.perf_counter() - started)
         metrics.ROWS.labels(self.site, "down").inc(outcome.rows)
+        self._waits = outcome.waits
         if outcome.applied:
             last = entries[outcome.applied - 1][0]
-            metrics.LAG.labels(self.site).set(max(0, now_ms() - last.made_at_ms) / 1000)
+            if outcome.waits is None:
+                metrics.LAG.labels(self.site).set(max(0, now_ms() - last.made_at_ms) / 1000)
             note(
                 _log, "applied", scope=last.scope, pos=last.pos, entries=outcome.applied,
                 rows=outcome.rows, acked_n=outcome.acked_n, **(span(acked) if acked else {}),
@@ -201,10 +211,44 @@ class DownLane:
 
     async def ask_again(self) -> None:
         """Fetch what is missing from the centre, out of PostgreSQL, until we are level with it."""
-        await self.apply(())  # what is here already may have waited long enough for the other feed
-        behind = [SHARED, self.site]
-        while behind:  # in turn: what one feed has waits in the store for the other
-            behind = [scope for scope in behind if await self._fetch(scope)]
+        await self.apply(())  # to hear what waits here already
+        refused: Poison | None = None
+        is_level = False
+        while not is_level:
+            is_level = True
+            for scope in (SHARED, self.site):  # in turn: what one brings waits here for the other
+                try:
+                    is_level &= not await self._fetch(scope)
+                except Poison as why:  # the other one must not stand still for it
+                    refused = why
+        await self._end_wait(refused)
+        if refused is not None:
+            raise refused
+
+    async def _end_wait(self, refused: Poison | None) -> None:
+        """Show what still waits for the other feed, now that the centre has given all it has.
+
+        It was written at the centre in one transaction with what it waits for, and must be there:
+        this is for entries that are damaged in PostgreSQL itself.
+        """
+        waits = self._waits
+        if waits is None or (await self.thread.run(self.store.position)).needs_snapshot:
+            return
+        other = self.site if waits.run.scope == SHARED else SHARED
+        missing = (other, waits.reached + 1)
+        why = f"entry {missing[1]} of feed {other} can't be had: {refused or 'the centre lacks it'}"
+        is_told, self._told = self._told == missing, missing
+        outcome = await self.thread.run(self.store.show_all, None if is_told else why, now_ms())
+        self._waits = outcome.waits
+
+    async def stands_still(self) -> None:
+        """Return once what one feed brought waits for the other one, which brings nothing."""
+        while True:
+            before = self._waits
+            await asyncio.sleep(OTHER_FEED_S)
+            if before is not None and self._waits == before:
+                note(_log, "one feed waits for the other, asking again", run=str(before.run))
+                return
 
     async def _fetch(self, scope: str) -> bool:
         """Fetch and apply the entries after our position; return whether there may be more."""

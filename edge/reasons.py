@@ -257,10 +257,11 @@ _PAGES: Final = (
     Page(
         "MES-FEED-UNORDERED",
         "part of a change of the centre was applied without the rest",
-        "It had waited for a minute for what the other feed brings of it, which did not come. A row"
-        " may refer to one that is not here yet.",
-        "Nothing, where it comes once: the rest is asked for as well. If it happens often,"
-        " ask the centre whether its feed runs (`mes-central status`).",
+        "The other feed does not bring the rest, and the centre, which was asked, can't give it. A"
+        " row may refer to one that is not here.",
+        "The message names the entry that is missing, and why. What it holds is found by the next"
+        " comparison (`mes-sync verify`), and the centre's database needs a look: the entry is"
+        " damaged there.",
     ),
     Page(
         "MES-COLUMN-REFUSED",

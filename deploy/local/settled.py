@@ -58,13 +58,15 @@ def _owed_here(connection: sqlite3.Connection) -> tuple[list[str], tuple[Any, ..
     if not connection.execute(made).fetchone()[0]:
         return ["the store is being made"], ()
     row = connection.execute(
-        "SELECT epoch, last_n, own_pos, shared_pos, acked_n, needs_snapshot, stopped_because"
-        " FROM _sync_site"
+        "SELECT epoch, last_n, own_pos, shared_pos, acked_n, needs_snapshot, stopped_because,"
+        " (SELECT count(*) FROM _sync_in) FROM _sync_site"
     ).fetchone()
     if row is None:
         return ["the store is being made"], ()
-    *stand, acked_n, needs_snapshot, stopped = row
+    *stand, acked_n, needs_snapshot, stopped, kept = row
     found = [f"the agent stopped: {stopped}"] if stopped else []
+    if kept:
+        found.append(f"{kept} entries of the feeds wait for others")
     if needs_snapshot:
         found.append("a snapshot is to be loaded")
     if acked_n != stand[1]:

@@ -221,6 +221,12 @@ class EdgeStore:
             self.opened, entries, now_ms=now_ms, drained=self._drained(now_ms)
         )
 
+    def show_all(self, why: str | None, now_ms: int) -> FeedOutcome:
+        """Apply what waits for the other feed, which brings no more; note why where it is said."""
+        if why is not None:
+            self.note("MES-FEED-UNORDERED", why, now_ms)
+        return apply.show_all(self.opened, now_ms=now_ms, drained=self._drained(now_ms))
+
     def want_snapshot(self, why: str, now_ms: int) -> None:
         """Note that the feed can't bring the store up to date any more."""
         with writing(self.opened.connection):

@@ -24,7 +24,7 @@ from edge.store.comeback import bring_back
 from edge.store.heads import land
 from edge.store.open import silent
 from edge.store.outbox import is_own
-from edge.store.steps import Run, Shown, next_runs, run_of
+from edge.store.steps import Run, Shown, Waits, next_runs, run_of
 from shared.changes import SHARED, FeedEntry, Position
 from sync.protocol import Verdict, entry_hash, judge
 
@@ -44,8 +44,6 @@ TRANSACTION_ROWS_MAX: Final = 5_000
 #: Pause between two such transactions: programs that wait for the lock look for it now and then
 #: only, and would find it taken for seconds.
 BREATH_S: Final = 0.005
-#: How long the next run waits for the other feed before it is applied all the same.
-STEP_WAIT_MAX_MS: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +59,8 @@ class FeedOutcome:
     rows: int = 0
     #: Why the verdict is GAP or FORK, in words.
     reason: str = ""
+    #: What came in one feed and waits for the other one.
+    waits: Waits | None = None
 
 
 @dataclass(slots=True)
@@ -70,6 +70,8 @@ class _Step:
     opened: Opened
     at: Cursor
     now_ms: int
+    #: A run waits for the other feed; else what waits is shown though the centre has no more.
+    is_patient: bool = True
     applied: int = 0
     verdict: Verdict = Verdict.SKIP
     rows: int = 0
@@ -79,6 +81,7 @@ class _Step:
     has_kept: bool = True
     #: Some of what could be done is left for a transaction after this one.
     goes_on: bool = False
+    waits: Waits | None = None
 
     @property
     def is_full(self) -> bool:
@@ -101,10 +104,26 @@ def apply_entries(
     With each entry comes its uncompressed body, which its hash is checked against. ``drained``
     opens each write transaction. A failure leaves what earlier transactions applied.
     """
+    return _in_transactions(opened, entries, now_ms, drained, is_patient=True)
+
+
+def show_all(opened: Opened, *, now_ms: int, drained: DrainedFirst) -> FeedOutcome:
+    """Apply all runs that wait, each whole, though the other feed does not bring what goes before.
+
+    A step seen in part, or a row whose parent is not here, does less harm than a site that no
+    longer hears of its own orders, or than a loss; so this is for when nothing more can come.
+    """
+    return _in_transactions(opened, (), now_ms, drained, is_patient=False)
+
+
+def _in_transactions(
+    opened: Opened, entries: Sequence[tuple[FeedEntry, bytes]], now_ms: int, drained: DrainedFirst,
+    *, is_patient: bool,
+) -> FeedOutcome:  # fmt: skip
     outcome: FeedOutcome | None = None
     while True:
         with drained(), silent(opened.connection):
-            step = _Step(opened, cursor.read(opened.connection), now_ms)
+            step = _Step(opened, cursor.read(opened.connection), now_ms, is_patient)
             _apply_some(step, entries[outcome.applied if outcome else 0 :])
         outcome = _added(outcome, step)
         if not step.goes_on:
@@ -122,6 +141,7 @@ def _added(before: FeedOutcome | None, step: _Step) -> FeedOutcome:
         acked_n=step.at.acked_n,
         rows=earlier.rows + step.rows,
         reason=step.reason,
+        waits=step.waits,
     )
 
 
@@ -140,8 +160,7 @@ def _apply_some(step: _Step, entries: Sequence[tuple[FeedEntry, bytes]]) -> None
             step.verdict = verdict
             break
         step.applied += 1
-    else:
-        _show_overdue(step)
+    _note_wait(step)
     if step.is_full and step.verdict in (Verdict.APPLY, Verdict.SKIP):
         step.goes_on = step.applied < len(entries) or bool(_next_runs(step, None))
     for scope, links in step.links.items():
@@ -217,7 +236,11 @@ def _next_runs(step: _Step, fresh: Run | None) -> tuple[Run, ...]:
         shown = steps.shown(step.connection, at)
     if fresh and first.get(fresh.scope) is None:
         first[fresh.scope] = fresh
-    return next_runs(shown, first.get(at.site), first.get(SHARED))
+    own, shared = first.get(at.site), first.get(SHARED)
+    runs = next_runs(shown, own, shared)
+    if not runs and not step.is_patient and (run := own or shared):
+        return (run,)
+    return runs
 
 
 def _show(step: _Step) -> None:
@@ -226,28 +249,13 @@ def _show(step: _Step) -> None:
         _apply_runs(step, runs)
 
 
-def _show_overdue(step: _Step) -> None:
-    """Bound the wait of the next run for the other feed.
-
-    Beyond it the run is applied: a step seen in part, or a row whose parent is not here yet, does
-    less harm than a site that no longer hears of its own orders.
-    """
-    at, run = step.at, None
-    if step.has_kept:
-        run = steps.first_run(step.connection, at.site) or steps.first_run(step.connection, SHARED)
-    if run is None or step.is_full or at.needs_snapshot:
-        at.waits_since_ms = None
-    elif at.waits_since_ms is None:
-        at.waits_since_ms = step.now_ms
-    elif step.now_ms - at.waits_since_ms >= STEP_WAIT_MAX_MS:
-        feed, other = ("shared", "own") if run.scope == SHARED else ("own", "shared")
-        message = (
-            f"entry {run.end} of the {feed} feed was applied before entry {run.beside} of the"
-            f" {other} one"
-        )
-        position.note(step.connection, "MES-FEED-UNORDERED", message, step.now_ms)
-        _apply_runs(step, (run,))
-        _show(step)
+def _note_wait(step: _Step) -> None:
+    """Tell what waits for the other feed, and since when nothing of it could be shown."""
+    step.waits = steps.waits(step.connection, step.at) if step.has_kept else None
+    if step.waits is None:
+        step.at.waits_since_ms = None
+    elif step.at.waits_since_ms is None:
+        step.at.waits_since_ms = step.now_ms
 
 
 def _apply_runs(step: _Step, runs: Sequence[Run], fresh: FeedEntry | None = None) -> None:

@@ -29,7 +29,7 @@ class Cursor:
     shared: Position
     #: Entries wait while a snapshot is needed: it will be newer than they are.
     needs_snapshot: bool
-    #: Since when an entry of the own feed waits for the shared feed.
+    #: Since when what came in one feed waits for the other one, and nothing could be shown.
     waits_since_ms: int | None
 
     def of(self, scope: str) -> Position:

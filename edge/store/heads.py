@@ -163,21 +163,34 @@ def _without_stale(applying: Applying, target: Target, block: HeadBlock) -> Head
 
     A head of order 0 says that no version was ever decided, and is never stale. A version by which
     a row left the share of all sites takes it away here by their feed; where it goes on to be in
-    this site's, the same version comes by the site's own, and is news.
+    this site's, the same version comes by the site's own, and is news. So is the head that stood
+    already where it comes with the ack of an own write on it: that one was parked.
     """
     known = _known_orders(applying, target, block.ids)
     if not known:
         return block
     stays = block.fate is Fate.PUT
+    overruled = _decided(applying, target, list(known))
     news = [
         not 0 < order <= known.get(row_id, _UNKNOWN)[0]
         or (stays and known[row_id] == (order, version, 1))
+        or (row_id in overruled and order == known[row_id][0])
         for row_id, order, version in zip(block.ids, block.order, block.version, strict=True)
     ]
     if all(news):
         return block
     mark_seen(applying, target, list(compress(block.ids, [not each for each in news])))
     return _rows(block, news)
+
+
+def _decided(applying: Applying, target: Target, ids: Sequence[str]) -> set[str]:
+    """Return those rows on which own writes are decided by now, and not yet settled."""
+    rows = applying.connection.execute(
+        "SELECT DISTINCT id FROM _sync_pending WHERE table_no = ? AND n <= ?"
+        " AND id IN (SELECT value FROM json_each(?))",
+        (target.no, applying.decided_n, json.dumps(ids)),
+    )
+    return {row_id for (row_id,) in rows}
 
 
 #: Order and version of a row's head, and whether the row is gone with it.

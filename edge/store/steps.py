@@ -40,6 +40,15 @@ class Shown:
     shared: int
 
 
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """A run that is here and can't be shown yet: the other feed has not come so far."""
+
+    run: Run
+    #: Position of the last entry of the other feed that is here.
+    reached: int
+
+
 def next_runs(shown: Shown, own: Run | None, shared: Run | None) -> tuple[Run, ...]:
     """Return which of the first runs that wait come next, together where they are of one step.
 
@@ -95,6 +104,14 @@ def shown(connection: sqlite3.Connection, at: Cursor) -> Shown:
     kept = "SELECT min(pos) - 1 FROM _sync_in WHERE scope = ?"
     own, shared = connection.execute(f"SELECT ({kept}), ({kept})", (at.site, SHARED)).fetchone()
     return Shown(at.own.n if own is None else own, at.shared.n if shared is None else shared)
+
+
+def waits(connection: sqlite3.Connection, at: Cursor) -> Waits | None:
+    """Return what waits for the other feed, if anything does; of two the one of the site's feed."""
+    if run := first_run(connection, at.site):
+        return Waits(run, at.shared.n)
+    run = first_run(connection, SHARED)
+    return Waits(run, at.own.n) if run else None
 
 
 def take(connection: sqlite3.Connection, scope: str, pos: int) -> FeedEntry:

@@ -197,7 +197,8 @@ class Session:
 
     def look(self) -> Saw:
         """Look, and remember it."""
-        seen: dict[str, list[list[int]]] = {}
+        # Who shows nothing at all shows the beginning: rows that vanish are noticed as well.
+        seen = {who: [[0, 0] for _ in range(PAIRS)] for who in self.sees}
         for name, value in self.place.look():
             session, pair, side = name.removeprefix(_MARK).rsplit(".", 2)
             if session in self.halves:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from edge import lanes
 from edge.lanes import DownLane, StoreThread, UpLane
 from shared.changes import SHARED
 from shared.errors import ForkedHistory, UnknownWireVersion
@@ -54,10 +57,10 @@ def up(plant, thread):
     return UpLane(plant.store, thread, thread, SITE)
 
 
-def made(feed: Feed, number: int) -> bytes:
+def made(feed: Feed, number: int, *, beside: int = 0) -> bytes:
     """Return the next message of a feed, which brings an order."""
     head = put("orders", {"id": uid(number), "order_no": f"WO-{number}"}, order=number)
-    entry, body = feed.entry(head)
+    entry, body = feed.entry(head, beside=beside)
     return codec.encode_entry(
         entry.scope, entry.pos, entry.previous, entry.hash, codec.compress(body)
     )
@@ -106,6 +109,70 @@ async def test_another_history_is_noticed_when_entries_are_fetched(plant, down, 
     with pytest.raises(ForkedHistory, match="entry 2 of SITE_001 has another history"):
         await down.ask_again()
     assert orders(plant) == ["WO-1"]
+
+
+def part(plant, *, beside: int) -> bytes:
+    """Return the next message of the shared feed."""
+    head = put("parts", {"id": uid(90), "code": "P"}, order=90, site=SHARED)
+    entry, body = plant.shared.entry(head, beside=beside)
+    return codec.encode_entry(
+        entry.scope, entry.pos, entry.previous, entry.hash, codec.compress(body)
+    )
+
+
+async def test_a_step_of_which_the_line_brought_one_half_is_completed_by_the_centre(
+    plant, down, centre, monkeypatch
+):
+    centre.feeds = {SITE: [made(plant.own, 1, beside=1)], SHARED: [part(plant, beside=1)]}
+    await down.take([Message(centre.feeds[SITE][0], 1)])
+    monkeypatch.setattr(lanes, "now_ms", lambda: 10**13)  # years later, as far as clocks tell
+    asked, seen = centre.request, []
+
+    async def request(subject: str, payload: bytes) -> bytes:
+        seen.append(orders(plant))
+        return await asked(subject, payload)
+
+    monkeypatch.setattr(centre, "request", request)
+    await down.ask_again()
+    assert (seen[0], orders(plant), plant.events()) == ([], ["WO-1"], [])
+
+
+@pytest.mark.parametrize("breaks", [SHARED, SITE])
+async def test_a_feed_that_can_not_be_read_holds_up_the_other_no_longer_than_a_question(
+    plant, down, centre, breaks
+):
+    centre.feeds = {SITE: [made(plant.own, 1, beside=1)], SHARED: [part(plant, beside=1)]}
+    whole = centre.feeds[breaks][0]
+    centre.feeds[breaks] = [whole[:3] + b"\x7f" + whole[4:]]
+    for _ in range(2):
+        with pytest.raises(UnknownWireVersion):
+            await down.ask_again()
+    parts = [row["code"] for row in plant.rows("SELECT code FROM parts")]
+    assert (orders(plant), parts) == (([], ["P"]) if breaks == SITE else (["WO-1"], []))
+    assert plant.events() == ["MES-FEED-UNORDERED"]
+    assert f"entry 1 of feed {breaks}" in plant.value("SELECT message FROM _sync_event")
+    centre.feeds[breaks] = [whole]
+    await down.ask_again()
+    assert (orders(plant), plant.value("SELECT count(*) FROM parts")) == (["WO-1"], 1)
+
+
+async def test_what_waits_for_a_snapshot_is_not_shown_in_part(plant, down, centre):
+    await down.take([Message(made(plant.own, 1, beside=1), 1)])
+    plant.store.want_snapshot("the feed no longer reaches back", 1)
+    await down.ask_again()
+    assert (orders(plant), plant.events()) == ([], ["MES-SNAPSHOT-WANTED"])
+
+
+async def test_it_is_noticed_when_one_feed_waits_for_the_other_which_brings_nothing(
+    plant, down, monkeypatch
+):
+    monkeypatch.setattr(lanes, "OTHER_FEED_S", 0.1)
+    still = asyncio.create_task(down.stands_still())
+    await down.take([Message(made(plant.own, 1), 1)])
+    await asyncio.sleep(0.4)
+    assert not still.done(), "nothing waits"
+    await down.take([Message(made(plant.own, 2, beside=1), 1)])
+    await asyncio.wait_for(still, 5)
 
 
 async def test_going_back_while_a_batch_is_published_is_not_forgotten(plant, up):

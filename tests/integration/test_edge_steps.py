@@ -11,11 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.store import apply
+from edge.store.steps import Run, Waits
 from shared.changes import SHARED
 from sync.protocol import Verdict
-from tests.integration.edge_world import Plant, put, uid
-
-WAIT_MS = apply.STEP_WAIT_MAX_MS
+from tests.integration.edge_world import SITE, Plant, put, uid
 
 
 @pytest.fixture
@@ -102,25 +101,45 @@ def test_what_waits_for_the_other_feed_survives_a_restart_of_the_agent(plant):
     assert shown(plant) == ({1}, {1})
 
 
-def test_the_wait_for_the_other_feed_is_bounded_and_its_end_is_noted(plant):
+@pytest.mark.parametrize("waited_ms", [0, 60_000, 3_600_000, -3_600_000, 10**12])
+def test_no_time_that_passes_shows_part_of_a_step(plant, waited_ms):
     start = next(plant.clock)
-    entries = [plant.own.entry(order(k), beside=5) for k in (1, 2)]
-    plant.store.apply_entries(entries[:1], start)
-    for waited, count in ((0, 0), (WAIT_MS - 1, 0), (WAIT_MS, 1)):
-        plant.store.apply_entries((), start + waited)
-        assert len(shown(plant)[0]) == count
+    plant.store.apply_entries([plant.own.entry(order(1), beside=1)], start)
+    outcome = plant.store.apply_entries((), start + waited_ms)
+    assert outcome.waits == Waits(Run(SITE, 1, 1), reached=0)
+    assert shown(plant) == (set(), set())
+    plant.store.apply_entries([plant.shared.entry(part(1), beside=1)], start + waited_ms)
+    assert shown(plant) == ({1}, {1})
+
+
+def test_it_is_told_since_when_nothing_that_waits_could_be_shown(plant):
+    since = "SELECT waits_since_ms FROM _sync_site"
+    own = [plant.own.entry(order(k), beside=k) for k in (1, 2)]
+    shared = [plant.shared.entry(part(k), beside=k) for k in (1, 2)]
+    for entries, at, waits_since in (
+        (own[:1], 10, 10),
+        (own[1:], 20, 10),
+        (shared[:1], 30, 30),
+        (shared[1:], 40, None),
+    ):
+        plant.store.apply_entries(entries, at)
+        assert plant.value(since) == waits_since
+
+
+def test_what_the_centre_can_not_complete_is_shown_on_the_word_that_it_can_not(plant):
+    plant.receive(*[plant.own.entry(order(k), beside=k) for k in range(1, 9)])
+    plant.store.show_all("entry 1 of feed * can't be had", next(plant.clock))
+    assert shown(plant) == (set(range(1, 9)), set())
     assert plant.events() == ["MES-FEED-UNORDERED"]
-    plant.store.apply_entries(entries[1:], start + 2 * WAIT_MS)
-    assert shown(plant) == ({1}, set()), "each wait has its own bound"
+    assert plant.value("SELECT count(*) FROM _sync_in") == 0
+    plant.receive(*[plant.shared.entry(part(k), beside=k) for k in range(1, 10)])
+    assert shown(plant) == (set(range(1, 9)), set(range(1, 9))), "the next step is whole again"
 
 
-def test_a_feed_that_comes_slowly_is_waited_for_as_long_as_it_comes(plant):
-    start = next(plant.clock)
-    plant.store.apply_entries([plant.own.entry(order(1), beside=9)], start)
-    for k in range(1, 10):
-        entry = plant.shared.entry(part(k), beside=1 if k == 9 else 0)
-        plant.store.apply_entries([entry], start + k * (WAIT_MS - 1))
-        assert shown(plant)[0] == ({1} if k == 9 else set())
+def test_what_waits_for_more_of_its_own_run_is_not_shown_on_any_word(plant):
+    plant.receive(plant.own.entry(order(1), more=True))
+    plant.store.show_all(None, next(plant.clock))
+    assert shown(plant) == (set(), set())
     assert plant.events() == []
 
 
@@ -137,7 +156,7 @@ def test_runs_that_waited_are_applied_in_transactions_of_a_bounded_size(plant, m
 STEPS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)).filter(any), max_size=7)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(steps=STEPS, data=st.data())
 def test_however_two_feeds_are_interleaved_whole_steps_are_shown_in_order(steps, data):
     with tempfile.TemporaryDirectory() as folder:

@@ -108,7 +108,8 @@ class Edge:
             store.execute("BEGIN")  # one moment: a drain between two looks would hide its rows
             try:
                 (last_n, acked_n, own, shared, loading), *_ = store.execute(
-                    "SELECT last_n, acked_n, own_pos, shared_pos, needs_snapshot FROM _sync_site"
+                    "SELECT last_n, acked_n, own_pos, shared_pos,"
+                    " needs_snapshot OR EXISTS (SELECT 1 FROM _sync_in) FROM _sync_site"
                 ).fetchall()
                 waiting = any(store.execute(query).fetchall() for query in self._undrained(store))
             except (sqlite3.OperationalError, ValueError):  # the agent is still making the store

@@ -15,6 +15,8 @@ OVERLAY: Final = "edge/store/overlay.py"
 PUTS: Final = "edge/store/puts.py"
 SNAPSHOT: Final = "edge/store/snapshot.py"
 FEED: Final = "tests/integration/test_edge_apply_feed.py"
+LANES: Final = "edge/lanes.py"
+OF_LANES: Final = "tests/integration/test_edge_lanes.py"
 STEP: Final = "tests/integration/test_edge_steps.py"
 ROWS: Final = "tests/integration/test_edge_apply_rows.py"
 SHOWN: Final = "tests/unit/test_edge_overlay.py"
@@ -99,9 +101,44 @@ OF_EDGE: Final[tuple[Mutant, ...]] = (
     of(
         "a run waits for the other feed for ever",
         APPLY,
-        "step.now_ms - at.waits_since_ms >= STEP_WAIT_MAX_MS",
-        "step.now_ms < at.waits_since_ms",
-        f"{STEP}::test_the_wait_for_the_other_feed_is_bounded_and_its_end_is_noted",
+        "if not runs and not step.is_patient and (run := own or shared):",
+        "if not runs and not step.is_patient and (run := None):",
+        f"{STEP}::test_what_the_centre_can_not_complete_is_shown_on_the_word_that_it_can_not",
+    ),
+    of(
+        "what waits for the other feed is shown before the centre was asked for it",
+        LANES,
+        "await self.apply(())  # to hear what waits here already",
+        "await self._end_wait(None)",
+        f"{OF_LANES}::test_a_step_of_which_the_line_brought_one_half_is_completed_by_the_centre",
+    ),
+    of(
+        "a feed that can't be read ends the other one",
+        LANES,
+        "refused = why",
+        "raise",
+        f"{OF_LANES}::test_a_feed_that_can_not_be_read_holds_up_the_other_no_longer_than_a_question",
+    ),
+    of(
+        "what waits is shown in part while a snapshot is needed",
+        LANES,
+        "if waits is None or (await self.thread.run(self.store.position)).needs_snapshot:",
+        "if waits is None:",
+        f"{OF_LANES}::test_what_waits_for_a_snapshot_is_not_shown_in_part",
+    ),
+    of(
+        "nobody notices that one feed waits for the other",
+        LANES,
+        "if before is not None and self._waits == before:",
+        "if before is not None and self._waits is None:",
+        f"{OF_LANES}::test_it_is_noticed_when_one_feed_waits_for_the_other_which_brings_nothing",
+    ),
+    of(
+        "a feed is asked for again only where the other stands still, too",
+        "edge/agent.py",
+        "if any(a is not None and a == b for a, b in zip(behind, before, strict=True)):",
+        "if all(a == b for a, b in zip(behind, before, strict=True)):",
+        "tests/faults/test_feed_entry_lost.py",
     ),
     of(
         "a reader sees part of a transaction of the centre",
