@@ -64,20 +64,30 @@ async def forget(connection: AsyncConnection[Any], kept: Kept) -> dict[str, int]
 # --- how far sites have seen ---------------------------------------------------------------------
 
 # What is made at now() of an entry holds all that was committed before. Sites are not trusted to
-# say numbers; one that is to take a snapshot has not seen what it says.
+# say numbers; one that is to take a snapshot has not seen what it says. Nor has one, perhaps, that
+# lacks the rest of the entry's step, of this feed or of the shared one: what it has of the step
+# waits in its _sync_in with all that comes after, its people write on what they saw before, and
+# were it then away for ``version_days`` their base would be forgotten.
 _SETTLE: Final = """
 WITH said AS (
     SELECT s.site, s.hello ->> 'epoch' AS epoch,
            CASE WHEN jsonb_typeof(s.hello -> 'n') = 'number'
                 THEN least((s.hello ->> 'n')::numeric, 1 << 30)::bigint END AS n,
            CASE WHEN jsonb_typeof(s.hello -> 'own' -> 0) = 'number'
-                THEN least((s.hello -> 'own' ->> 0)::numeric, 1 << 30)::bigint END AS pos
+                THEN least((s.hello -> 'own' ->> 0)::numeric, 1 << 30)::bigint END AS pos,
+           CASE WHEN jsonb_typeof(s.hello -> 'shared' -> 0) = 'number'
+                THEN least((s.hello -> 'shared' ->> 0)::numeric, 1 << 30)::bigint END AS shared
     FROM sync.site AS s
     WHERE s.stopped_because IS NULL AND s.hello -> 'needs_snapshot' = 'false'
 ), seen AS (
     SELECT s.site, s.epoch, s.n, f.made_at
     FROM said AS s JOIN sync.feed AS f ON f.scope = s.site AND f.pos = s.pos
-    WHERE s.epoch IS NOT NULL AND s.n IS NOT NULL
+    WHERE s.epoch IS NOT NULL AND s.n IS NOT NULL AND s.shared IS NOT NULL
+      AND NOT EXISTS (SELECT FROM sync.feed AS more WHERE more.scope = s.site
+                      AND more.pos = s.pos + 1 AND more.made_at <= f.made_at)
+      AND coalesce((SELECT b.pos = s.shared + 1 AND b.made_at > f.made_at
+                    FROM sync.feed AS b WHERE b.scope = '*' AND b.pos > s.shared
+                    ORDER BY b.pos LIMIT 1), true)
 )
 INSERT INTO sync.settled AS t (site, epoch, n, known_at)
 SELECT site, epoch, n, made_at FROM seen

@@ -53,7 +53,7 @@ async def says(world: World, row: Row, *, n: int | None = None, **hello: object)
     """Have the site say hello: it has seen all, and drained up to ``n``."""
     said = {
         "epoch": row.site.epoch, "n": row.site.n if n is None else n, "own": [1, "00"],
-        "needs_snapshot": False, **hello,
+        "shared": [0, "00"], "needs_snapshot": False, **hello,
     }  # fmt: skip
     await world.admin.execute(
         """INSERT INTO sync.feed (scope, pos, previous, hash, body) VALUES (%s, 1, '', '', '')
@@ -131,16 +131,92 @@ async def test_a_write_on_a_forgotten_version_is_in_conflict_in_every_column(wor
 
 @pytest.mark.parametrize(
     "hello",
-    [{"n": 99}, {"needs_snapshot": True}, {"own": ["x", ""]}, {"own": [7, ""]}, {"epoch": None}],
-    ids=["undecided writes", "snapshot", "no number", "no such entry", "no epoch"],
-)
+    [
+        {"n": 99}, {"needs_snapshot": True}, {"own": ["x", ""]}, {"own": [7, ""]}, {"epoch": None},
+        {"shared": None}, {"needs_snapshot": None},
+    ],
+    ids=[
+        "undecided writes", "snapshot", "no number", "no such entry", "no epoch", "no shared feed",
+        "does not say",
+    ],
+)  # fmt: skip
 async def test_nothing_is_forgotten_that_the_site_may_still_build_on(world, hello):
     row = await written(world)
     await says(world, row, **hello)
     await forgotten(world)
     await time_passes(world, 400)
+    await says(world, row, **hello)
     assert (await forgotten(world))["versions"] == 0
     assert len(await versions(world, row)) == 5
+    await world.admin.execute("DELETE FROM sync.settled")
+    await says(world, row)  # and it is, once the site has seen all
+    assert (await forgotten(world))["versions"] == 4
+
+
+async def sequenced(world: World, *entries: tuple[str, int, str]) -> None:
+    """Put entries into feeds: scope, number, and how long ago they were made."""
+    for scope, pos, ago in entries:
+        await world.admin.execute(
+            """INSERT INTO sync.feed (scope, pos, previous, hash, body, made_at)
+               SELECT %(scope)s, %(pos)s, '', '', '', f.made_at - %(ago)s::interval
+               FROM sync.feed AS f WHERE f.scope = %(site)s AND f.pos = 1
+               ON CONFLICT (scope, pos) DO UPDATE SET made_at = excluded.made_at""",
+            {"scope": scope, "pos": pos, "ago": ago, "site": SITE},
+        )
+
+
+@pytest.mark.parametrize(
+    ("entries", "shared", "count"),
+    [
+        ([(SITE, 2, "0")], 0, 0), ([(SITE, 2, "-1s")], 0, 4),
+        ([("*", 1, "1h")], 0, 0), ([("*", 1, "0")], 0, 0), ([("*", 1, "-1s")], 0, 4),
+        ([("*", 7, "-1s")], 0, 0), ([("*", 7, "-1s")], 6, 4),
+        ([("*", 1, "1h")], 1, 4), ([("*", 1, "1h"), ("*", 2, "0")], 1, 0),
+    ],
+    ids=[
+        "the rest of its step", "what comes later", "the shared feed", "the step's shared rows",
+        "shared rows of later", "shared entries that are gone", "all that are gone",
+        "the shared feed seen", "not all of it",
+    ],
+)  # fmt: skip
+async def test_an_entry_counts_as_seen_only_with_all_that_its_step_waits_for(
+    world, entries, shared, count
+):
+    row = await written(world)
+    await ages(world, row)
+    await world.admin.execute("DELETE FROM sync.settled")
+    await says(world, row, shared=[shared, "00"])
+    await sequenced(world, *entries)
+    assert (await forgotten(world))["versions"] == count
+
+
+async def test_a_version_under_way_while_its_site_looked_forgets_none_before_it(world):
+    row = await written(world)
+    async with connect(as_role(world.url, "mes_app"), autocommit=False) as client:
+        await client.execute("SELECT set_config('app.current_site_id', %s, true)", [SITE])
+        await client.execute("UPDATE mes.work_orders SET notes = 'long' WHERE id = %s", [row.id])
+        await forgotten(world)  # its order is given out, and marked
+        await says(world, row)
+        await client.commit()
+    await forgotten(world)
+    await time_passes(world, 100)
+    assert (await forgotten(world))["versions"] == 0
+    assert len(await versions(world, row)) == 6
+    await world.admin.execute("UPDATE sync.order_mark SET at = at - interval '2 days'")
+    assert (await forgotten(world))["versions"] == 5
+
+
+async def test_a_row_of_which_a_later_release_knows_more_keeps_its_history(world):
+    row = await written(world)
+    await ages(world, row)
+    await world.admin.execute(
+        """INSERT INTO sync.extra (site_id, table_name, id, created_at, column_name, value, schema)
+           VALUES ('SITE_001', 'work_orders', %s, now(), 'colour', '', 2)""",
+        [row.id],
+    )
+    assert (await forgotten(world))["versions"] == 0
+    await world.admin.execute("UPDATE sync.extra SET id = gen_random_uuid()")
+    assert (await forgotten(world))["versions"] == 4
 
 
 async def test_what_was_made_since_the_site_said_hello_stays(world):
@@ -149,6 +225,16 @@ async def test_what_was_made_since_the_site_said_hello_stays(world):
     await world.admin.execute("UPDATE sync.settled SET settled_at = now() - interval '300 days'")
     await world.admin.execute("UPDATE sync.feed SET made_at = now() - interval '300 days'")
     assert (await forgotten(world))["versions"] == 0
+
+
+async def test_versions_stay_for_their_time_though_their_site_has_passed_them(world):
+    row = await written(world)
+    await says(world, row)
+    await forgotten(world)
+    for days, gone in ((80, 0), (20, 4)):
+        await time_passes(world, days)
+        await says(world, row)
+        assert (await forgotten(world))["versions"] == gone
 
 
 async def test_a_site_that_goes_on_in_a_new_epoch_has_to_settle_anew(world):

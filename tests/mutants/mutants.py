@@ -10,6 +10,7 @@ from tests.mutants.of_capture import OF_CAPTURE
 from tests.mutants.of_edge import OF_EDGE
 from tests.mutants.of_feed import OF_FEED
 from tests.mutants.of_restores import OF_RESTORES
+from tests.mutants.of_retention import OF_RETENTION
 from tests.mutants.of_rules import OF_RULES
 from tests.mutants.of_shares import OF_SHARES
 from tests.mutants.of_times import OF_TIMES
@@ -20,5 +21,5 @@ if TYPE_CHECKING:
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     *OF_RULES, *OF_WIRE, *OF_CAPTURE, *OF_EDGE, *OF_APPLY, *OF_FEED, *OF_TIMES,
-    *OF_BACKUPS, *OF_RESTORES, *OF_SHARES,
+    *OF_BACKUPS, *OF_RESTORES, *OF_RETENTION, *OF_SHARES,
 )  # fmt: skip
