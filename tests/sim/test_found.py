@@ -98,3 +98,23 @@ def test_a_row_that_was_made_anew_at_another_time_and_parked_is_dated_as_the_cen
     plant.take(put("orders", {"id": uid(1), **ORDER, "notes": "first"}, order=9), ack=plant.ack(n))
     row = plant.row("orders", uid(1))
     assert (row["notes"], row["created_at"]) == ("first", created)
+
+
+def test_a_write_that_is_parked_gives_way_to_the_head_that_it_was_made_on(plant):
+    head = put("orders", {"id": uid(1), **ORDER, "notes": "first"}, order=5)
+    plant.take(head)
+    plant.update("orders", uid(1), notes="refused")
+    n = plant.drain()
+    plant.take(head)  # once more, and nothing is decided
+    assert plant.row("orders", uid(1))["notes"] == "refused"
+    plant.take(head, ack=plant.ack(n))
+    assert plant.row("orders", uid(1))["notes"] == "first"
+    assert plant.base("orders", uid(1)) == (version(5), 5)
+
+
+def test_a_deletion_that_is_parked_leaves_the_row_in_sight(plant):
+    head = put("orders", {"id": uid(1), **ORDER, "notes": "first"}, order=5)
+    plant.take(head)
+    plant.delete("orders", uid(1))
+    plant.take(head, ack=plant.ack(plant.drain()))
+    assert plant.row("orders", uid(1))["notes"] == "first"
