@@ -37,6 +37,7 @@ class Checks:
     deleted: list[tuple[Key, Mapping[str, Value], int]]
     carried: dict[int, set[str]]
     gone: set[int]
+    taken_home: set[int]
     facts: dict[str, tuple[int, Values]]
     uncounted: set[Key]
     went_back: bool
@@ -269,7 +270,7 @@ class Checks:
             tx_id
             for commit, carriers in self.carried.items()  # what is forged is nobody's write
             for tx_id in carriers
-            if commit not in self.gone
+            if commit not in self.gone and commit not in self.taken_home
         }
         book = world.centre.book
         for record in book.records.values():

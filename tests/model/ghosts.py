@@ -66,6 +66,8 @@ class Ghosts(Checks):
     carried: dict[int, set[str]] = field(default_factory=dict)
     #: User transactions that nobody knows of any more, since a store went back.
     gone: set[int] = field(default_factory=set)
+    #: Those that a lost life of a store had sent: what became of them is told, they are not kept.
+    taken_home: set[int] = field(default_factory=set)
     #: Sync transactions in the broker that it has lost, or may lose.
     unpromised: set[str] = field(default_factory=set)
     facts: dict[str, tuple[int, Values]] = field(default_factory=dict)

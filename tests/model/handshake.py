@@ -85,5 +85,7 @@ class Handshake:
         before = {touch.commit for touch in edge.file.log}
         dropped = edge.begin_epoch(epoch, told)
         self.centre.reach["touch dropped"] += len(dropped)
-        self.ghosts.drained(edge, before - {touch.commit for touch in dropped})
+        sent = {touch.commit for touch in dropped}
+        self.ghosts.taken_home |= sent
+        self.ghosts.drained(edge, before - sent)
         self.note(f"{site} leaves {old} at {fork} for {epoch}, {len(dropped)} touches dropped")
