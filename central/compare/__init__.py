@@ -146,10 +146,10 @@ class Comparing:
             )
             for s, c, i, version, here, key in asked["items"][:LOOKED_AT_MAX]
         ]
-        run = (_id(asked["run"]), str(asked["began_at"]))
+        began_at = str(asked["began_at"])
         part = self._part(site, asked)
         async with self._pool.connection() as connection:
-            done = await repair(connection, self._catalog, part, run, items)
+            done = await repair(connection, self._catalog, part, began_at, items)
         return {"actions": [str(action) for action in done]}
 
     async def _done(self, site: str, asked: Fields) -> Fields:

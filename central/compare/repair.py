@@ -21,6 +21,7 @@ from central.store.fixed import fixed
 from central.store.literals import array
 from central.store.parents import KnownIds
 from central.store.records import as_json, record
+from shared import sums
 from shared.catalog import Catalog, Kind, Table
 from shared.changes import SHARED
 from sync.decisions import CENTRE, WHOLE_ROW, Outcome
@@ -100,13 +101,12 @@ def _keys_apart(item: Item, standing: Standing) -> dict[str, tuple[str, str]]:
 
 
 async def repair(
-    connection: AsyncConnection[Any], catalog: Catalog, part: Part, run: tuple[str, str],
+    connection: AsyncConnection[Any], catalog: Catalog, part: Part, began_at: str,
     items: Sequence[Item],
 ) -> list[Action]:  # fmt: skip
     """Repair rows; return what becomes of each.
 
-    ``run`` is the comparison's id and when it began: rows that it asks to repair again are not
-    recorded again. All of it is one transaction.
+    ``began_at`` is when the comparison began. All of it is one transaction.
     """
     async with connection.transaction():
         await connection.execute(f"SET LOCAL lock_timeout = {_LOCK_MAX_MS}".encode())
@@ -118,7 +118,7 @@ async def repair(
         decided = [await _restored(applying, part, each) for each in decided]
         await _renew(applying, part, decided)
         await _send(applying, part, decided)
-        await _record(applying, part, run, decided)
+        await _record(applying, part, began_at, decided)
         await connection.execute("SELECT pg_notify('mes_feed', '')")
     return [each.action for each in decided]
 
@@ -218,20 +218,24 @@ async def _send(applying: Applying, part: Part, decided: Sequence[_Decided]) -> 
 
 
 async def _record(
-    applying: Applying, part: Part, run: tuple[str, str], decided: Sequence[_Decided]
+    applying: Applying, part: Part, began_at: str, decided: Sequence[_Decided]
 ) -> None:
-    """Keep what each site had instead of what it is sent; once for each row of a comparison."""
-    run_id, began_at = run
+    """Keep what each site had instead of what it is sent."""
     items = [
-        (
-            name_of(run_id, part.table.name, each.item.id, REPAIR),
-            began_at,
-            _values(applying, part, each),
-        )
+        (_record_id(part, began_at, each.item), began_at, _values(applying, part, each))
         for each in decided
         if each.action in (Action.SENT, Action.RESTORED, Action.KEYS)
     ]
     await record(applying, "sync_conflicts", items)
+
+
+def _record_id(part: Part, began_at: str, item: Item) -> str:
+    """Return the id of a row's record: one a day where comparisons at once find the same."""
+    day, had = began_at[: sums.DAY_CHARACTERS], as_json(_named(part, item.here))
+    keys = " ".join(item.here_key or ())
+    return name_of(
+        part.site, part.table.name, item.id, REPAIR, item.version or "", day, keys, str(had)
+    )
 
 
 def _values(applying: Applying, part: Part, each: _Decided) -> dict[str, Any]:

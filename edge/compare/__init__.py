@@ -81,9 +81,9 @@ async def compare(opened: Opened, link: Link, order: Order, write: Write) -> Rep
                 found.append((scope, await _differing(scope)))
         centre.patience_s = order.patience_s
         # All of it is compared before the first row is repaired: repairs move the feeds.
-        run = (report.run, _instant(report.began_ms))
+        began_at = _instant(report.began_ms)
         done = [
-            await repair(scope, rows, run, opened, write) if order.repair else {}
+            await repair(scope, rows, began_at, opened, write) if order.repair else {}
             for scope, rows in found
         ]
         for (scope, rows), actions in zip(found, done, strict=True):

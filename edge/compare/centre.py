@@ -109,10 +109,10 @@ class Centre:
         return dict(answer["rows"])
 
     async def repair(
-        self, table: str, items: Sequence[Sequence[Any]], *, run: str, began_at: str
+        self, table: str, items: Sequence[Sequence[Any]], *, began_at: str
     ) -> list[str]:
         """Have rows repaired; return what becomes of each."""
-        given = self._of(table) | {"items": items, "run": run, "began_at": began_at}
+        given = self._of(table) | {"items": items, "began_at": began_at}
         answer = await self._ask("repair", **given)
         return list(answer["actions"])
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from edge.compare.scope import Scope
-    from edge.differences import Judged
+    from edge.differences import Here, Judged
     from edge.store.open import Opened
 
     #: Calls a function that writes the store, in the thread that does so.
@@ -24,10 +24,12 @@ _ROWS_MAX: Final = 200
 _BYTES_MAX: Final = 400_000
 #: What the centre says of rows that are on their way now, to here or to there.
 UNDER_WAY: Final = ("sent", "resend", "restored", "keys")
+#: It was written since, at either end: the next comparison will tell.
+_MOVED: Final = "moved"
 
 
 async def repair(
-    scope: Scope, judged: Mapping[str, Judged], run: tuple[str, str], opened: Opened,
+    scope: Scope, judged: Mapping[str, Judged], began_at: str, opened: Opened,
     write: Write,
 ) -> dict[str, str]:  # fmt: skip
     """Repair rows and wait for what comes of it; return for each row what was done.
@@ -35,9 +37,13 @@ async def repair(
     Safe to repeat, and to interrupt: what was asked for goes on by itself.
     """
     done: dict[str, str] = {}
-    for some in _batches(judged):
+    for batch in _batches(judged):
+        # All of a store may have been compared since these rows were.
+        _, now = await scope.run(scope.looker.look, scope.part_of_all, batch)
+        some = [row_id for row_id in batch if not _is_written_since(judged[row_id], now[row_id])]
+        done |= dict.fromkeys(batch, _MOVED)
         items = [_item(row_id, judged[row_id]) for row_id in some]
-        answers = await scope.centre.repair(scope.table.name, items, run=run[0], began_at=run[1])
+        answers = await scope.centre.repair(scope.table.name, items, began_at=began_at)
         done |= dict(zip(some, answers, strict=True))
         again = [row_id for row_id in some if done[row_id] == "resend"]
         keys = {
@@ -58,6 +64,14 @@ async def settled(scope: Scope, done: Mapping[str, str]) -> int:
     for each in states.values():
         counts[each.state] += 1
     return counts[State.EQUAL] + counts[State.PARKED] + counts[State.ASIDE]
+
+
+def _is_written_since(judged: Judged, now: Here) -> bool:
+    """Return whether the site has written a row since it was judged, so that it may not differ now.
+
+    One that the centre never heard of differs all the same: it is sent as it stands by then.
+    """
+    return judged.there.version is not None and now != judged.here
 
 
 def _has_other_keys(judged: Judged) -> bool:
