@@ -36,6 +36,7 @@ _SAMPLES_MAX = 100
 ASKED_MAX = 2_000
 _SITE_MAX, _ID_SIZE = 20, 36
 _NOBODY = ("", "", "")
+_NO_VERSION = "00000000-0000-0000-0000-000000000000"
 
 
 class First(NamedTuple):
@@ -349,6 +350,14 @@ def put_in_place(connection: sqlite3.Connection, epoch: str, taken: TakenOut) ->
         ),
     )
     found = "FROM temp.sent_before s WHERE s.table_no = p.table_no AND s.id = p.id"
+    # A row that was made and sent by the lost life stands or falls with what the centre has of it:
+    # as one that is known, it goes where the snapshot does not hold it.
+    connection.execute(
+        "INSERT OR IGNORE INTO _sync_row (table_no, id, version, ord)"
+        " SELECT p.table_no, p.id, ?, 0 FROM _sync_pending AS p"
+        f" WHERE p.n = ? AND p.op = 'I' AND EXISTS (SELECT 1 {found} AND s.mask IS NULL)",
+        (_NO_VERSION, n),
+    )
     connection.execute(
         f"DELETE FROM _sync_pending AS p WHERE p.n = ? AND EXISTS (SELECT 1 {found}"
         " AND s.mask IS NULL)",
