@@ -42,8 +42,8 @@ class Checks:
             at = site.store.position()
             if at.stopped_because:
                 fail(f"{name} has stopped: {at.stopped_because}")
-            if not self.has_met(site):  # type: ignore[attr-defined]
-                continue  # what it followed is no feed any more
+            if not self.has_met(site) or (self.oracle.is_blind and at.needs_snapshot):  # type: ignore[attr-defined]
+                continue  # what it followed is no feed any more, or counts for nothing
             for scope, link in ((name, at.own), (SHARED, at.shared)):
                 if not await self._is_of_the_feed(scope, link):
                     fail(f"{name} is at {link} of {scope}, which is no place of that feed")

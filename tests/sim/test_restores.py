@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.sim.campaign import Lab
-from tests.sim.catalogue import CREATED, NEW
+from tests.sim.catalogue import CREATED, GOOD_MAX, NEW
 from tests.sim.narrow import narrow
 
 if TYPE_CHECKING:
@@ -547,6 +547,29 @@ def test_what_a_lost_life_wrote_on_rows_of_which_the_outbox_has_nothing_comes_ho
         s.put_back()
         await s.rest()
         assert await s.both(1, "note") == ("of the lost life",)
+
+    play(story)
+
+
+def test_a_row_of_the_lost_life_that_a_person_let_go_of_goes_from_the_copy_as_well(play):
+    async def story(s: Story) -> None:
+        await s.rest()
+        s.order(2)
+        s.write(
+            "INSERT INTO reports (id, site_id, created_at, order_id, good) VALUES (?, ?, ?, ?, ?)",
+            id_of(9), NORTH, CREATED, id_of(2), GOOD_MAX + 1,
+        )  # fmt: skip
+        s.copy()  # with what is not drained yet
+        await s.step("send")
+        await s.step("ingest")
+        s.put_back()
+        await s.rest(owed=True)
+        tickets = await s.world.database.rows(
+            "SELECT id::text FROM mes.sync_parked ORDER BY table_name"
+        )
+        assert [await s.world.centre.by_hand.discard(each, "a person") for (each,) in tickets]
+        await s.rest(owed=True)
+        assert s.site().read("SELECT 1 FROM orders WHERE id = ?", id_of(2)) == []
 
     play(story)
 
