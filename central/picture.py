@@ -51,6 +51,8 @@ class Hello:
     own_pos: int
     shared_pos: int
     needs_snapshot: bool
+    #: Until when all that programs committed is in ``n``; None where something was not drained.
+    drained_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,19 +330,22 @@ def _hello(said: Mapping[str, Any] | None, at: datetime | None) -> Hello | None:
         own_pos=int(said.get("own", [0])[0]),
         shared_pos=int(said.get("shared", [0])[0]),
         needs_snapshot=bool(said.get("needs_snapshot", False)),
+        drained_ms=said.get("drained_ms"),
     )
 
 
 def _complete_through(row: Mapping[str, Any], hello: Hello | None) -> datetime | None:
     """Return until when nothing of a site is missing.
 
-    That is the drain of the last transaction applied; or its last hello, if it had nothing else.
+    That is the drain of the last transaction applied; or when it looked for its last hello whether
+    anything else was left, and nothing was.
     """
     known = []
     if row["through_ms"]:
         known.append(datetime.fromtimestamp(row["through_ms"] / 1000, UTC))
-    if hello and row["epoch"] in (None, hello.epoch) and hello.n <= row["last_n"]:
-        known.append(hello.at)
+    decided = hello and row["epoch"] in (None, hello.epoch) and hello.n <= row["last_n"]
+    if hello and decided and hello.drained_ms is not None:
+        known.append(min(datetime.fromtimestamp(hello.drained_ms / 1000, UTC), hello.at))
     return max(known, default=None)
 
 

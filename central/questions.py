@@ -173,6 +173,7 @@ _SHAPES: Final[Mapping[str, Mapping[str, tuple[Fits, bool]]]] = {
         "needs_snapshot": (_flag, True),
         "now_ms": (_time, True),
         "sent_n": (_number, False),
+        "drained_ms": (_or_none(_time), False),
         "lives": (_list_of(_uuid), True),
     },
     "life": {"lives": (_list_of(_uuid), True)},

@@ -70,8 +70,11 @@ class Handshake:
         """
         healed, tell = False, False
         while True:
+            # Before the store says its n: what is drained in between is more than is claimed.
+            drained_ms = await self.thread.run(self.store.drained_through, now_ms())
             said = await self.thread.run(self.store.hello, with_order=tell)
-            answer, offset_ms = await self._say(said, sent_n)
+            about = {"sent_n": sent_n, "drained_ms": drained_ms}
+            answer, offset_ms = await self._say(said, about)
             welcome = Welcome(answer["verdict"])
             if welcome is Welcome.TELL:
                 tell = True
@@ -107,9 +110,9 @@ class Handshake:
         await self._begin_epoch(said, applied_n, why)
         return True
 
-    async def _say(self, said: Hello, sent_n: int) -> tuple[dict[str, Any], int]:
+    async def _say(self, said: Hello, about: dict[str, Any]) -> tuple[dict[str, Any], int]:
         asked_at = now_ms()
-        fields = said.fields() | self.about | {"now_ms": asked_at, "sent_n": sent_n}
+        fields = said.fields() | self.about | about | {"now_ms": asked_at}
         answer = await self._ask("hello", fields)
         answered_at = now_ms()
         offset_ms = clock_offset_ms(asked_at, int(answer["now_ms"]), answered_at)

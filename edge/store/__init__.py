@@ -106,6 +106,15 @@ class EdgeStore:
         """Return what the store says of itself on each connect."""
         return epochs.hello(self.opened.connection, with_order=with_order)
 
+    def drained_through(self, now_ms: int) -> int | None:
+        """Return until when all that programs committed is drained, by the centre's clock.
+
+        None where something waits. Asked before a hello, it holds for the n of the hello.
+        """
+        if drain.waiting(self.opened):
+            return None
+        return now_ms + self.position().offset_ms
+
     def meet(self, life: str) -> None:
         """Remember a life of the centre's server in which both ends agreed."""
         with writing(self.opened.connection):

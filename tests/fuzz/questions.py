@@ -19,7 +19,7 @@ RIGHT: Final[dict[str, dict[str, Any]]] = {
         "instance": "here:/store.db", "moved_from": None, "epoch": ID, "n": 3, "hash": HASH,
         "acked_n": 2, "acked_hash": HASH, "own": [0, HASH], "shared": [0, HASH],
         "lineage": [[ID, 1, 2]], "needs_snapshot": False, "now_ms": 1_795_669_200_000,
-        "sent_n": 3, "lives": [ID], "version": "0.1.0", "disk": {"free": 1},
+        "sent_n": 3, "drained_ms": 1_795_669_199_000, "lives": [ID], "version": "0.1.0", "disk": {"free": 1},
     },
     "link": {"epoch": ID, "n": 2},
     "close": {"epoch": ID, "n": 2, "hash": None, "next": ID[:-1] + "2", "why": "a copy"},

@@ -299,17 +299,26 @@ async def test_a_site_is_told_until_when_its_writes_are_in_the_oldest_backup(wor
     assert late["why"] == "the newest backup, tue, is 27 h old"
 
 
-async def test_a_site_with_nothing_left_is_complete_through_its_hello_also_in_a_backup(world):
+NEW_YEAR_MS = round(datetime(2027, 1, 1, tzinfo=UTC).timestamp() * 1000)
+
+
+@pytest.mark.parametrize(
+    ("drained_ms", "through_ms"),
+    [(NEW_YEAR_MS - 300, NEW_YEAR_MS - 300), (NEW_YEAR_MS + 5, NEW_YEAR_MS), (None, None)],
+)
+async def test_a_site_is_complete_in_a_backup_until_it_looked_for_its_hello_and_had_nothing_left(
+    world, drained_ms, through_ms
+):
     site = world.site()
     await write(world, site, 2)
     await world.admin.execute(
-        "UPDATE sync.site SET hello_at = '2027-01-01T00:00:00Z',"
-        " hello = jsonb_build_object('n', 2, 'epoch', %s::text) WHERE site = 'SITE_001'",
-        [site.epoch],
+        "UPDATE sync.site SET hello_at = '2027-01-01T00:00:00Z', hello = jsonb_build_object("
+        "'n', 2, 'epoch', %s::text, 'drained_ms', %s::bigint) WHERE site = 'SITE_001'",
+        [site.epoch, drained_ms],
     )
     await backup(world, "mon")
     told = await told_to_site(world.admin, "SITE_001", late_hours=26, now_ms=0)
-    assert told["through_ms"] == datetime(2027, 1, 1, tzinfo=UTC).timestamp() * 1000
+    assert told["through_ms"] == (site.at_ms if through_ms is None else through_ms)
 
 
 async def test_while_no_backup_was_finished_a_site_is_told_so(world):

@@ -133,11 +133,16 @@ async def test_data_are_complete_through_the_last_drain_that_was_applied(world: 
     assert (await site_of(world)).complete_through == expected
 
 
-async def test_a_site_that_never_wrote_is_complete_through_its_hello(world: World):
-    await say_hello(world, n=0)
-    found = await site_of(world)
-    assert found.hello is not None
-    assert found.complete_through == found.hello.at
+async def test_a_site_that_never_wrote_is_complete_until_it_looked_for_its_hello(world: World):
+    await say_hello(world, n=0, drained_ms=1_700_000_000_000)
+    expected = datetime.fromtimestamp(1_700_000_000, UTC)
+    assert (await site_of(world)).complete_through == expected
+
+
+async def test_a_hello_of_a_site_with_something_undrained_completes_nothing(world: World):
+    for said in ({"drained_ms": None}, {}):
+        await say_hello(world, n=0, **said)
+        assert (await site_of(world)).complete_through is None
 
 
 async def test_a_drain_dated_ahead_counts_only_until_the_broker_had_it(world: World):
@@ -151,11 +156,12 @@ async def test_a_drain_dated_ahead_counts_only_until_the_broker_had_it(world: Wo
 async def test_a_hello_with_nothing_undecided_completes_the_data_until_then(world: World):
     site = world.site()
     await site.writes(site.insert("work_orders", site.order()))
-    await say_hello(world, epoch=site.epoch, n=1)
+    ahead = 4_000_000_000_000  # by a clock that is years ahead: never later than the hello
+    await say_hello(world, epoch=site.epoch, n=1, drained_ms=ahead)
     found = await site_of(world)
     assert found.hello is not None
     assert found.complete_through == found.hello.at
-    await say_hello(world, epoch=site.epoch, n=2)
+    await say_hello(world, epoch=site.epoch, n=2, drained_ms=ahead)
     assert (await site_of(world)).complete_through == datetime.fromtimestamp(site.at_ms / 1000, UTC)
 
 
