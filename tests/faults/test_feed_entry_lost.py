@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from edge import lanes
 from edge.lanes import DownLane
 from shared.changes import SHARED
 from sync import codec
@@ -57,10 +58,15 @@ MATERIAL = (
 )
 
 
-async def test_a_busy_site_goes_on_without_the_last_shared_entry_until_it_has_it(
-    world, monkeypatch
+@pytest.mark.parametrize("patience_s", [0.5, 3600])
+async def test_a_busy_site_asks_for_a_shared_entry_that_its_own_feed_waits_for(
+    world, monkeypatch, patience_s
 ):
-    """Its own feed never stands still: what comes there waits for the shared one each time."""
+    """Its own feed never stands still: what comes there waits for the shared one each time.
+
+    The lane notices it, and so does each hello.
+    """
+    monkeypatch.setattr(lanes, "OTHER_FEED_S", patience_s)
     lost = []
     take = DownLane.take
 
