@@ -12,7 +12,7 @@ from shared import sums
 from shared.sums import Cut
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from edge.compare.centre import Centre, Key
     from edge.differences import TableReport
@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
     Run = Callable[..., Awaitable[Any]]
 
-#: Facts that are summed up by one question.
+#: Facts that the centre sums up by one question.
 PIECE_ROWS_MAX: Final = 500_000
 #: Rows in buckets that differ which are sent by their hashes; more are looked at by finer buckets,
 #: or once more: most of what differs at a busy site is on its way.
 _SUSPECT_ROWS_MAX: Final = 5_000
 _AGAIN_MAX: Final = 3
+#: Days or minutes whose rows are read here in one pass: some 100 000 rows' hashes in memory.
+_CUTS_MAX: Final = 20
 _AGAIN_PAUSE_S: Final = 1.0
 #: Minutes of a day that are asked for one by one.
 _MINUTES_MAX: Final = 50
@@ -65,8 +67,8 @@ class Scope:
     async def narrow(self) -> None:
         """Find the rows whose hashes differ."""
         cuts = await (self._days() if self.table.fact else self._endings())
-        for cut in cuts:
-            await self._compare_hashes(cut)
+        for start in range(0, len(cuts), _CUTS_MAX):
+            await self._compare_hashes(cuts[start : start + _CUTS_MAX])
             if len(self.candidates) >= CANDIDATES_MAX:
                 self.report.more = True
                 return
@@ -107,13 +109,25 @@ class Scope:
         ]
         self.report.rows = sum(rows for _, rows in days)
         self.report.since = first
+        whole = Cut(minutes_from=self.minutes_from, since=first)
+        pieces = [
+            replace(whole, since=since or first, before=before)
+            for since, before in sums.pieces(days, PIECE_ROWS_MAX)
+        ]
+        # Here no index leads to a day: all of it is one pass.
+        here, there = await asyncio.gather(
+            self.run(self.looker.sums, self.part(whole)), self._sums_there(pieces)
+        )
         cuts: list[Cut] = []
-        for since, before in sums.pieces(days, PIECE_ROWS_MAX):
-            cut = Cut(minutes_from=self.minutes_from, since=since or first, before=before)
-            here, there = await self._both(cut)
-            for bucket in sums.differing(here, there):
-                cuts += await self._bucket(bucket, cut, here, there)
+        for bucket in sums.differing(here, there):
+            cuts += await self._bucket(bucket, whole, here, there)
         return cuts
+
+    async def _sums_there(self, pieces: Iterable[Cut]) -> sums.Sums:
+        found: sums.Sums = {}
+        for piece in pieces:
+            found |= await self.centre.sums(self.table.name, piece)
+        return found
 
     async def _bucket(self, bucket: str, cut: Cut, here: sums.Sums, there: sums.Sums) -> list[Cut]:
         """Return what is to be looked at of a bucket of facts that differs."""
@@ -138,19 +152,25 @@ class Scope:
 
     # --- rows ---------------------------------------------------------------------------------
 
-    async def _compare_hashes(self, cut: Cut) -> None:
+    async def _compare_hashes(self, cuts: Sequence[Cut]) -> None:
         here, there = await asyncio.gather(
-            self.run(self.looker.hashes, self.part(cut)), self.centre.hashes(self.table.name, cut)
+            self.run(self.looker.hashes, self.part_of_all, cuts), self._hashes_there(cuts)
         )
-        dropped = bool(cut.since) and cut.since < self.kept_from
         for row_id, (key, number) in there.items():
-            if here.get(row_id) != number and not (dropped and row_id not in here):
+            dropped = key[1] < self.kept_from and row_id not in here
+            if here.get(row_id) != number and not dropped:
                 self.candidates[row_id] = key
         for row_id in here.keys() - there.keys():
             if _ID.fullmatch(row_id):
                 self.candidates.setdefault(row_id, None)
             else:
                 self.report.parked += 1
+
+    async def _hashes_there(self, cuts: Iterable[Cut]) -> dict[str, tuple[Key, int]]:
+        found: dict[str, tuple[Key, int]] = {}
+        for cut in cuts:
+            found |= await self.centre.hashes(self.table.name, cut)
+        return found
 
 
 def _is_ending(bucket: str) -> bool:

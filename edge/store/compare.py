@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from edge import capture
+from edge.capture import ROW_NUMBER
 from edge.differences import Here
 from edge.sql_text import of_row, quoted
 from edge.store import aside, cursor, position, steps
@@ -50,6 +51,8 @@ PAGE_ROWS: Final = 500
 PARTS_MAX: Final = 200
 #: Columns that are written by one call: SQLite's functions take 127 arguments, or 100.
 _TOGETHER: Final = 40
+#: No row has a number so low.
+_BEFORE_ALL: Final = -(1 << 63)
 _INSTANT: Final = "_sync_instant"
 _FLOAT: Final = "_sync_float"
 _FORM: Final = "_sync_form"
@@ -137,7 +140,7 @@ class Looker:
         rows: dict[bytes, int] = {}
         totals: dict[bytes, int] = {}
         bucket, given = self._bucket(part)
-        for name, text in self._read(part, bucket, given):
+        for name, text in self._read(part, [part.cut], bucket, given):
             rows[name] = rows.get(name, 0) + 1
             totals[name] = totals.get(name, 0) + hash_of(text)
         return {
@@ -145,26 +148,32 @@ class Looker:
             for name, count in rows.items()
         }
 
-    def hashes(self, part: Part) -> dict[str, int]:
-        """Return the hash of each row by its id."""
-        read = self._read(part, of_row("id"), [])
+    def hashes(self, part: Part, cuts: Sequence[Cut]) -> dict[str, int]:
+        """Return the hash of each row in any of these cuts by its id, in one pass."""
+        read = self._read(part, cuts, of_row("id"), [])
         return {row_id.decode(errors="replace"): hash_of(text) for row_id, text in read}
 
     def _read(
-        self, part: Part, first: str, given: Sequence[object]
+        self, part: Part, cuts: Sequence[Cut], first: str, given: Sequence[object]
     ) -> Iterator[tuple[bytes, bytes]]:
-        where, more = self._where(part)
+        """Give rows in the order of their numbers, page by page: no page is read twice.
+
+        Each page is a read of its own, so that nobody's log grows while a large table is read.
+        """
+        where, more = self._where(part.table, cuts)
         query = (
-            f"SELECT CAST({first} AS BLOB), CAST({self._text(part)} AS BLOB)"
-            f" FROM {quoted(part.table.name)} d{where}"
+            f"SELECT d.{ROW_NUMBER}, CAST({first} AS BLOB), CAST({self._text(part)} AS BLOB)"
+            f" FROM {quoted(part.table.name)} d WHERE d.{ROW_NUMBER} > ?{where}"
+            f" ORDER BY d.{ROW_NUMBER} LIMIT {PAGE_ROWS}"
         )
-        rows = self._connection.execute(query, (*given, *more))
+        after = _BEFORE_ALL
         while True:
             started = time.perf_counter()
-            page = rows.fetchmany(PAGE_ROWS)
-            yield from page
+            page = self._connection.execute(query, (*given, after, *more)).fetchall()
+            yield from (row[1:] for row in page)
             if len(page) < PAGE_ROWS:
                 return
+            after = page[-1][0]
             if self._rest:
                 took = time.perf_counter() - started
                 time.sleep(took * self._rest / (1 - self._rest))
@@ -219,9 +228,20 @@ class Looker:
         minute = f"substr({created}, 1, {MINUTE_CHARACTERS})"
         return f"CASE WHEN {created} < ? THEN {day} ELSE {minute} END", [part.cut.minutes_from]
 
-    def _where(self, part: Part) -> tuple[str, list[object]]:
-        cut, created = part.cut, self._created(part.table)
+    def _where(self, table: Table, cuts: Sequence[Cut]) -> tuple[str, list[object]]:
+        """Return what is added to a condition, so that rows in any of the cuts are meant."""
         tests: list[str] = []
+        given: list[object] = []
+        for cut in cuts:
+            test, more = self._in_cut(table, cut)
+            tests.append(test)
+            given += more
+        return f" AND ({' OR '.join(tests)})", given
+
+    def _in_cut(self, table: Table, cut: Cut) -> tuple[str, list[object]]:
+        # The sign keeps an index of the plant's from being taken instead of the row numbers.
+        created = f"+{self._created(table)}"
+        tests: list[str] = ["1"]
         given: list[object] = []
         for bound, test in ((cut.since, f"{created} >= ?"), (cut.before, f"{created} < ?")):
             if bound:
@@ -233,7 +253,7 @@ class Looker:
                 " IN (SELECT value FROM json_each(?))"
             )
             given.append(json.dumps(cut.endings))
-        return (f" WHERE {' AND '.join(tests)}" if tests else ""), given
+        return f"({' AND '.join(tests)})", given
 
     # --- rows ---------------------------------------------------------------------------------
 

@@ -152,7 +152,10 @@ def test_a_row_is_the_same_text_at_both_ends_whatever_kinds_of_values_it_holds(
     expression = central_rows.row_expression(TABLE.columns)
     there = dict(centre.execute(f"SELECT t.id::text, {expression} FROM mes.odds t").fetchall())
     part = edge_rows.Part(TABLE, TABLE.columns)
-    here = {row_id.decode(): text.decode() for row_id, text in looker._read(part, 'd."id"', [])}
+    here = {
+        row_id.decode(): text.decode()
+        for row_id, text in looker._read(part, [part.cut], 'd."id"', [])
+    }
     words = {row[0]: in_words((row[0], row[1], row[2]), row[3:]) for row in keyed}
     assert here == words
     assert there == words
@@ -189,6 +192,6 @@ def test_negative_zero_is_zero_at_either_end(centre, store, looker):
     keyed = put(centre, store, [minus])
     expression = central_rows.row_expression(TABLE.columns)
     ((there,),) = centre.execute(f"SELECT {expression} FROM mes.odds t").fetchall()
-    ((_, here),) = looker._read(edge_rows.Part(TABLE, TABLE.columns), 'd."id"', [])
+    ((_, here),) = looker._read(edge_rows.Part(TABLE, TABLE.columns), [Cut()], 'd."id"', [])
     plus = (0.0 if kind is Kind.FLOAT else None for kind in Kind)
     assert there == here.decode() == in_words(keyed[0][:3], plus)
