@@ -124,9 +124,13 @@ class Parking:
             for each in ticket.sent.changes
             if each.table == change.table and each.id != change.id
             for values in (each.new, each.old)
-            for key in self._keys(table, values)
+            for key in self._keys(table, self._stood(each.key) | values)
         }
         return bool(wanted & (held | of_its_own))
+
+    def _stood(self, key: Key) -> dict[str, Any]:
+        row = self.rows.get(key)
+        return (row.values or row.last or {}) if row is not None else {}
 
     @staticmethod
     def _keys(table: Table, values: dict[str, Any]) -> Iterable[tuple[int, tuple[Any, ...]]]:

@@ -253,6 +253,7 @@ class World(Clients, Breakage, Starts, Sight, Checks, Afterwards):
     async def load(self) -> None:
         """The agent loads a snapshot, if it needs one."""
         if self.up() and self.site.needs_snapshot:
+            self.seen[self.site.name] = None  # what comes by it, the store alone can tell
             await self.agent_works(self.site.load())
             self.reach["snapshot loaded"] += not self.site.needs_snapshot
 
