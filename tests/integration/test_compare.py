@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 
 from tests.integration.central_world import SITES, execute
@@ -154,6 +155,36 @@ async def test_a_row_that_was_lost_at_the_centre_comes_back_from_its_site(world)
     assert await world.central("SELECT notes FROM mes.work_orders WHERE order_no = 'WO-9'")
     edge.write("UPDATE work_orders SET notes = 'goes on' WHERE order_no = 'WO-9'")
     await world.settle()
+    assert await world.central("SELECT reason FROM mes.sync_parked") == []
+
+
+async def test_the_natural_key_of_a_row_that_was_put_back_is_its_own_again(world):
+    edge = world.edges[SITE]
+    edge.write(orders(5))
+    await world.settle()
+    await tampered_there(
+        world, "DELETE FROM mes.work_orders WHERE order_no = 'WO-4'", "DELETE FROM sync.row_key"
+    )
+    assert (await verify(edge, repair=True)).differing == 0
+    another = (
+        "INSERT INTO mes.work_orders (site_id, order_no, source, qty_ordered, uom)"
+        f" VALUES ('{SITE}', 'WO-4', 'ERP', 5, 'pcs')"
+    )
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        await execute(world.url, another)
+
+
+async def test_a_row_that_stands_under_a_version_nobody_knows_is_sent_as_new(world):
+    edge = world.edges[SITE]
+    edge.write(orders(5))
+    await world.settle()
+    tables = ("mes.work_orders", "sync.row_key", "sync.head", "sync.version")
+    await tampered_there(world, *(f"DELETE FROM {table}" for table in tables))
+    assert edge.read("SELECT count(*) FROM _sync_row WHERE version IS NOT NULL") != [(0,)]
+    report = await verify(edge, "work_orders", repair=True)
+    assert (counts(report), report.differing) == ({"work_orders": (0, 0, 5)}, 0)
+    await world.settle_counts()
+    assert await world.central("SELECT count(*) FROM mes.work_orders") == [(5,)]
     assert await world.central("SELECT reason FROM mes.sync_parked") == []
 
 

@@ -9,11 +9,13 @@ import pytest
 from psycopg_pool import AsyncConnectionPool
 
 from central.compare import Comparing
+from central.feed import Sequencer
 from central.migrate import migrate
 from central.roles import as_role
 from shared.catalog import Catalog, Column, ColumnType, Direction, Kind, Table
 from shared.errors import MalformedMessage, UnknownColumn
-from tests.integration.central_world import CATALOG, SITES, execute
+from tests.faults.cases import planned_orders
+from tests.integration.central_world import CATALOG, SITES, connect, execute, fetch
 from tests.integration.compare_world import counts, tampered, tampered_there, verify
 from tests.integration.test_compare import orders, reports
 from tests.integration.whole_world import whole_world
@@ -149,6 +151,24 @@ async def test_a_question_for_a_column_that_is_none_is_refused_by_name(comparing
     asked = {"kind": "sums", "table": "work_orders", "columns": ["notes; DROP TABLE mes.persons"]}
     with pytest.raises(UnknownColumn, match="has no column"):
         await comparing.answer(SITE, asked | {"cut": {"digits": 1}})
+
+
+async def test_a_change_of_the_centre_that_is_in_no_feed_yet_is_told_as_queued(centre, comparing):
+    await execute(centre, planned_orders("A"))
+    ((row_id, made),) = await fetch(
+        centre, "SELECT id::text, created_at::text FROM mes.work_orders"
+    )
+    asked = {"kind": "look", "table": "work_orders", "columns": ["notes"], "epoch": EPOCH,
+             "keys": [[SITE, made, row_id]]}  # fmt: skip
+
+    async def queued():
+        (row,) = (await comparing.answer(SITE, asked))["rows"]
+        return row[7]
+
+    assert await queued() is True
+    async with connect(centre, autocommit=False) as connection:
+        await Sequencer(connection, CATALOG).step(now_ms=1)
+    assert await queued() is False
 
 
 async def test_a_repair_that_is_asked_for_twice_has_one_effect(world, comparing):

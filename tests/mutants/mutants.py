@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from tests.mutants.of_apply import OF_APPLY
 from tests.mutants.of_backups import OF_BACKUPS
 from tests.mutants.of_capture import OF_CAPTURE
+from tests.mutants.of_compare import OF_COMPARE
 from tests.mutants.of_edge import OF_EDGE
 from tests.mutants.of_feed import OF_FEED
 from tests.mutants.of_restores import OF_RESTORES
@@ -21,5 +22,5 @@ if TYPE_CHECKING:
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     *OF_RULES, *OF_WIRE, *OF_CAPTURE, *OF_EDGE, *OF_APPLY, *OF_FEED, *OF_TIMES,
-    *OF_BACKUPS, *OF_RESTORES, *OF_RETENTION, *OF_SHARES,
+    *OF_BACKUPS, *OF_RESTORES, *OF_RETENTION, *OF_SHARES, *OF_COMPARE,
 )  # fmt: skip

@@ -39,6 +39,13 @@ def test_a_fact_lies_in_the_span_of_its_own_bucket_and_of_no_other(made, fresh):
     assert not inside.since <= later.isoformat() < inside.before
 
 
+def test_a_day_ends_where_its_minutes_begin():
+    cut = Cut(minutes_from="2026-11-26T10:45")
+    assert span("2026-11-26", cut).before == "2026-11-26T10:45"
+    assert span("2026-11-25", cut).before == "2026-11-26"
+    assert span("2026-11-26T10:45", cut).before == "2026-11-26T10:46"
+
+
 @given(st.lists(st.tuples(st.dates(), st.integers(1, 900)), unique_by=lambda d: d[0]))
 def test_pieces_cover_all_of_time_once_and_hold_few_rows_each(days):
     ordered = sorted((f"{day:%Y-%m-%d}", rows) for day, rows in days)

@@ -1,0 +1,337 @@
+"""Mutants of comparing and repairing, of the centre's capture and of its relay."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant, of
+
+CONFIRM: Final = "edge/compare/confirm.py"
+SCOPE: Final = "edge/compare/scope.py"
+LOOKER: Final = "edge/store/compare.py"
+SUMS: Final = "shared/sums.py"
+REPAIR: Final = "central/compare/repair.py"
+CAPTURE: Final = "central/capture.py"
+RELAY: Final = "central/relay.py"
+
+COMPARE: Final = "tests/integration/test_compare.py"
+APART: Final = "tests/integration/test_compare_apart.py"
+BUSY: Final = "tests/integration/test_compare_busy.py"
+COST: Final = "tests/integration/test_compare_cost.py"
+FOLLOWED: Final = "tests/integration/test_compare_followed.py"
+FORMS: Final = "tests/integration/test_compare_forms.py"
+MEANWHILE: Final = "tests/integration/test_compare_meanwhile.py"
+OF_SUMS: Final = "tests/unit/test_sums.py"
+CAPTURED: Final = "tests/integration/test_central_capture.py"
+REFUSALS: Final = "tests/integration/test_central_capture_refusals.py"
+RELAYED: Final = "tests/integration/test_relay.py"
+
+_COMPARING: Final = (
+    of(
+        "a comparison does not wait for the feeds",
+        CONFIRM,
+        "scope.looker.shows, look.own, look.shared)",
+        "scope.looker.shows, 0, 0)",
+        f"{FOLLOWED}::test_a_row_that_is_on_its_way_down_for_seconds_is_no_difference",
+    ),
+    of(
+        "what is only kept of a feed counts as followed",
+        LOOKER,
+        "shown.own >= own and",
+        "at.own.n >= own and",
+        f"{FOLLOWED}::test_entries_that_are_only_kept_are_not_followed_yet",
+    ),
+    of(
+        "a store that needs a snapshot is compared",
+        LOOKER,
+        "return not at.needs_snapshot and",
+        "return",
+        f"{FOLLOWED}::test_nothing_is_followed_while_a_snapshot_is_needed",
+    ),
+    of(
+        "a fact that is not drained is a difference",
+        LOOKER,
+        "elif table.fact:",
+        "elif not table.fact:",
+        f"{BUSY}::test_undecided_writes_are_counted_and_not_taken_for_differences",
+    ),
+    of(
+        "a row that was written and is not drained is a difference",
+        LOOKER,
+        "FROM {quoted(capture.log_name(table))} WHERE {wanted}",
+        "FROM {quoted(capture.log_name(table))} WHERE 0 AND {wanted}",
+        f"{BUSY}::test_undecided_writes_are_counted_and_not_taken_for_differences",
+    ),
+    of(
+        "a page is read from the row before on",
+        LOOKER,
+        "after = page[-1][0]",
+        "after = page[-1][0] - 1",
+        f"{COST}::test_no_page_is_read_while_others_wait_to_take_the_log_back",
+    ),
+    of(
+        "the length of a text is counted in characters",
+        LOOKER,
+        "length(CAST({value} AS BLOB))",
+        "length({value})",
+        f"{FORMS}::test_a_row_is_the_same_text_at_both_ends_whatever_kinds_of_values_it_holds",
+    ),
+    of(
+        "of many days that differ only the first are looked at",
+        SCOPE,
+        "range(0, len(cuts), _CUTS_MAX)",
+        "range(0, min(len(cuts), _CUTS_MAX), _CUTS_MAX)",
+        f"{COST}::test_days_that_differ_are_read_in_one_pass_some_at_a_time",
+    ),
+    of(
+        "of two pieces only one is read",
+        LOOKER,
+        "{' OR '.join(tests)}",
+        "{tests[0]}",
+        f"{COST}::test_pieces_together_are_the_whole",
+    ),
+    of(
+        "facts that a new store never had are missing",
+        SCOPE,
+        "dropped = key[1] < self.kept_from and",
+        "dropped = key[1] < self.kept_from and not",
+        f"{BUSY}::test_facts_that_a_new_store_never_had_are_no_difference_but_altered_ones_are",
+    ),
+    of(
+        "facts that the centre has put away are sent again",
+        SCOPE,
+        "whole = Cut(minutes_from=self.minutes_from, since=first)",
+        "whole = Cut(minutes_from=self.minutes_from)",
+        f"{BUSY}::test_facts_that_the_centre_has_put_away_are_no_difference_and_not_sent_again",
+    ),
+    of(
+        "a bucket that only the site has is the same",
+        SUMS,
+        "return sorted(b for b in one.keys() | other.keys()",
+        "return sorted(b for b in other.keys()",
+        f"{OF_SUMS}::test_buckets_differ_exactly_where_either_end_holds_another_sum",
+        f"{COMPARE}::test_a_row_that_nobody_captured_is_sent_up",
+    ),
+    of(
+        "the sign of a hash is kept in a sum",
+        SUMS,
+        "return total % _MODULUS",
+        "return total",
+        f"{OF_SUMS}::test_a_sum_is_the_same_whatever_the_order_and_signs_of_its_hashes",
+        f"{FORMS}::test_bucket_sums_are_the_same_at_both_ends_and_in_words",
+    ),
+    of(
+        "the day on which minutes begin ends with the day",
+        SUMS,
+        "bucket <= cut.minutes_from < end",
+        "end <= cut.minutes_from < end",
+        f"{OF_SUMS}::test_a_day_ends_where_its_minutes_begin",
+    ),
+    of(
+        "a piece holds a day too many",
+        SUMS,
+        "held + rows > rows_max",
+        "held > rows_max",
+        f"{OF_SUMS}::test_pieces_cover_all_of_time_once_and_hold_few_rows_each",
+    ),
+    of(
+        "rows of other sites are compared",
+        "central/compare/rows.py",
+        'tests = [f"({in_share(part.table)})"]',
+        'tests = [f"({in_share(part.table)}) IS NOT NULL"]',
+        f"{APART}::test_no_question_brings_a_row_of_another_site",
+    ),
+    of(
+        "a row whose change is in no feed yet is a difference",
+        "central/compare/rows.py",
+        "    WHERE t.row_id = ANY(%(ids)s::uuid[])",
+        "    WHERE false AND t.row_id = ANY(%(ids)s::uuid[])",
+        f"{APART}::test_a_change_of_the_centre_that_is_in_no_feed_yet_is_told_as_queued",
+    ),
+)
+
+_REPAIRING: Final = (
+    of(
+        "a row that its site wrote since it was judged is repaired",
+        "edge/compare/mend.py",
+        "and now != judged.here",
+        "and now == judged",
+        f"{MEANWHILE}::test_a_row_written_after_it_was_judged_is_left_to_the_next_comparison",
+    ),
+    of(
+        "a repair is a write of the moment",
+        "central/sql/renew_heads.sql",
+        "coalesce(b.at_ms, 0)",
+        "sync.now_ms()",
+        f"{MEANWHILE}::test_a_write_that_is_made_while_a_repair_is_under_way_is_later_than_it",
+    ),
+    of(
+        "a write meets a repair and nobody hears of it",
+        REPAIR,
+        "part.table.mask(column.name for",
+        "0 * part.table.mask(column.name for",
+        f"{MEANWHILE}::test_a_write_that_is_made_while_a_repair_is_under_way_is_later_than_it",
+    ),
+    of(
+        "two repairs at once leave two records of a row",
+        REPAIR,
+        "day, had = began_at[: sums.DAY_CHARACTERS]",
+        "day, had = str(uuid.uuid4())",
+        f"{MEANWHILE}::test_two_repairs_at_once_keep_one_record_of_each_row",
+    ),
+    of(
+        "a row that was repaired since is repaired again",
+        REPAIR,
+        "if standing.version != item.version or (",
+        "if (",
+        f"{APART}::test_a_repair_that_is_asked_for_twice_has_one_effect",
+    ),
+    of(
+        "a site renews rows that are none of its share",
+        REPAIR,
+        "not standing.left and standing.site_id in (part.site, SHARED)",
+        "not standing.left or standing.site_id in (part.site, SHARED)",
+        f"{APART}::test_no_question_brings_a_row_of_another_site",
+    ),
+    of(
+        "what was lost at the centre is deleted at its site",
+        REPAIR,
+        "if stands or standing.deleted:",
+        "if stands or standing.version:",
+        f"{COMPARE}::test_a_row_that_was_lost_at_the_centre_comes_back_from_its_site",
+    ),
+    of(
+        "a row put back at the centre does not take its natural key",
+        "central/compare/lost.py",
+        "            await _take_keys(applying, part, row, given)\n",
+        "",
+        f"{COMPARE}::test_the_natural_key_of_a_row_that_was_put_back_is_its_own_again",
+    ),
+    of(
+        "the keys of a fact are left as they were changed",
+        "edge/compare/mend.py",
+        'if done[row_id] in ("sent", "keys")',
+        'if done[row_id] in ("sent",)',
+        f"{COMPARE}::test_created_at_changed_past_the_guards_is_put_right",
+    ),
+    of(
+        "a row that is sent again keeps a version that the centre never made",
+        "edge/store/mend.py",
+        "if not table.fact:",
+        "if table.fact:",
+        f"{COMPARE}::test_a_row_that_stands_under_a_version_nobody_knows_is_sent_as_new",
+    ),
+)
+
+_CAPTURE: Final = (
+    of(
+        "a write that changes nothing is a version",
+        CAPTURE,
+        "WHERE c.mask <> 0",
+        "WHERE c.mask >= 0",
+        f"{CAPTURED}::test_an_update_that_changes_nothing_leaves_nothing_behind",
+    ),
+    of(
+        "a site is not told that a row has left its share",
+        CAPTURE,
+        'scopes=_scopes(table, "o", "n")',
+        'scopes=_scopes(table, "n")',
+        f"{CAPTURED}::test_a_row_that_enters_or_leaves_a_share_is_queued_for_both_sides",
+    ),
+    of(
+        "nobody is told of a write at the centre",
+        CAPTURE,
+        "{body}    PERFORM pg_notify('mes_feed', '');",
+        "{body}    PERFORM pg_notify('mes_feeds', '');",
+        f"{CAPTURED}::test_listeners_hear_of_a_write_once_it_is_committed",
+    ),
+    of(
+        "writes of the ingest are captured",
+        CAPTURE,
+        "(current_user <> '{INGEST}')",
+        "(current_user <> '{INGEST}s')",
+        f"{REFUSALS}::test_writes_of_the_ingest_are_not_captured",
+    ),
+    of(
+        "an id stands twice, under two created_at",
+        CAPTURE,
+        'where="\\n        WHERE h.deleted")',
+        'where="")',
+        f"{REFUSALS}::test_an_id_that_stands_under_another_created_at_is_refused",
+    ),
+    of(
+        "whoever wrote a row before is named as its writer",
+        CAPTURE,
+        "CASE WHEN {_differs(writer)} THEN n.{writer.name}::text END",
+        "CASE WHEN true THEN n.{writer.name}::text END",
+        f"{REFUSALS}::test_the_writer_is_whom_the_row_names_where_this_write_named_one",
+    ),
+    of(
+        "the natural key of a deleted row stays taken",
+        CAPTURE,
+        "(_DROP_KEYS if table.natural_keys",
+        "(_DROP_KEYS if not table.natural_keys",
+        f"{REFUSALS}::test_a_natural_key_moves_with_its_row_and_is_free_after_a_delete",
+    ),
+    of(
+        "new keys are taken before the old ones are let go",
+        CAPTURE,
+        "return let_go + _take_key(table, number, rows)",
+        "return _take_key(table, number, rows) + let_go",
+        f"{REFUSALS}::test_two_rows_can_swap_their_natural_keys_in_one_statement",
+    ),
+)
+
+_RELAY: Final = (
+    of(
+        "what is committed goes out at the next look",
+        RELAY,
+        "notifies():\n            bell.set()",
+        "notifies():\n            bell.clear()",
+        f"{RELAYED}::test_what_is_committed_goes_out_though_nobody_looks",
+    ),
+    of(
+        "without a notification nothing goes out",
+        RELAY,
+        "await _first(bell, _LOOK_EVERY_S)",
+        "await bell.wait()",
+        f"{RELAYED}::test_what_nobody_was_told_of_goes_out_at_the_next_look",
+    ),
+    of(
+        "the feed of all goes out where nobody listens",
+        RELAY,
+        "'all' if self.scope == SHARED else self.scope",
+        "'all' if self.scope != SHARED else self.scope",
+        f"{RELAYED}::test_each_feed_goes_out_on_its_own_subject_in_order",
+    ),
+    of(
+        "a relay that starts anew sends its feeds from the beginning",
+        RELAY,
+        "FeedLane(self._publishing, scope, published)",
+        "FeedLane(self._publishing, scope, 0)",
+        f"{RELAYED}::test_a_relay_that_starts_anew_sends_nothing_again",
+    ),
+    of(
+        "how far a feed is published is not noted",
+        RELAY,
+        "self.published += count",
+        "self.published += 0 * count",
+        f"{RELAYED}::test_how_far_a_feed_is_published_is_noted",
+    ),
+    of(
+        "a broker that is away ends the relay",
+        RELAY,
+        "why=str(why))\n                return",
+        "why=str(why))\n                raise",
+        f"{RELAYED}::test_while_the_broker_is_away_entries_wait_and_then_go_out",
+    ),
+    of(
+        "a relay goes on deaf",
+        RELAY,
+        "listening.result()  # raises why it ended",
+        "pass",
+        f"{RELAYED}::test_a_lost_connection_of_the_listener_ends_the_relay",
+    ),
+)
+
+OF_COMPARE: Final[tuple[Mutant, ...]] = (*_COMPARING, *_REPAIRING, *_CAPTURE, *_RELAY)
