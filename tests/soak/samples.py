@@ -23,13 +23,12 @@ CENTRAL: Final = {
     "parked": "mes.sync_parked",
 }
 EDGE: Final = {
+    "row": "_sync_row WHERE gone = 0",
     "deletions": "_sync_row WHERE gone > 0",
     "conflicts": "sync_conflicts",
     "reviews": "sync_reviews",
     "parked": "sync_parked",
 }
-#: A line of each is all there ever is.
-_LINES: Final = ("_sync_site", "_sync_applying", "_sync_table", "_sync_catalogue", "_sync_snapshot")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,8 @@ def _children(pid: int) -> list[int]:
 def central_rows(centre: psycopg.Connection[Any]) -> dict[str, int]:
     """Return the rows of every table of the centre's bookkeeping, and of the history."""
     tables = centre.execute(
-        "SELECT relname FROM pg_class WHERE relnamespace = 'sync'::regnamespace AND relkind = 'r'"
+        "SELECT relname FROM pg_class WHERE relnamespace = 'sync'::regnamespace"
+        " AND relkind IN ('r', 'p') AND NOT relispartition"
         " ORDER BY relname"
     ).fetchall()
     wanted = {name: f"sync.{name}" for (name,) in tables} | CENTRAL
@@ -131,7 +131,7 @@ def _store_rows(connection: sqlite3.Connection) -> StoreLook:
     found = connection.execute(
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB '_sync_*' ORDER BY name"
     )
-    tables = [name for (name,) in found if name not in _LINES]
+    tables = [name for (name,) in found]
     logs = [name for name in tables if name.startswith("_sync_log_")]
     wanted = {n.removeprefix("_sync_"): f'"{n}"' for n in tables if n not in logs} | EDGE
     logged = " + ".join(f'(SELECT count(*) FROM "{name}")' for name in logs)

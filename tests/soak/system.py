@@ -25,20 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from deploy.local.program import Running
+    from tests.soak.tables import Times
 
 _DAY_S = 86_400
 #: What a program of the centre says last that ended since a server was away at its start.
 _AWAY = ("mes-central: PostgreSQL:", "mes-central: nats")
-
-
-@dataclass(frozen=True, slots=True)
-class Times:
-    """How long things are kept in this run, in seconds: short, so that all of it is seen to go."""
-
-    safe_s: float
-    feed_s: float
-    versions_s: float
-    history_s: float
 
 
 @dataclass(slots=True)
