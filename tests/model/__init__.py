@@ -8,8 +8,9 @@ their agents, a broker that is trusted with nothing, the centre and its backups.
 It reads from the rules to the checks: ``rules`` (the switches), ``vocabulary`` (what is said),
 ``drains``, ``fold`` and ``landing`` (a site), ``edge`` (its handshake), ``decisions``, ``feeds``,
 ``parking`` and ``centre`` (the centre), ``restores`` and ``handshake`` (who went back, and what
-comes home), ``writers``, ``breakage``, ``scenes`` and ``bias`` (what happens), ``ghosts`` (what was ever
-written) and ``checks`` (the invariants). What it shows and what it leaves out stands in ``REPORT.md``.
+comes home), ``writers``, ``breakage``, ``scenes`` and ``bias`` (what happens), ``ghosts`` (what was
+ever written) and ``checks`` (the invariants). What it shows and what it leaves out stands in
+``REPORT.md``.
 
 ``python -m tests.model --runs 2000 --restores`` runs seeds, ``--off RULE`` shows what a rule is
 for, and ``--seed N --trace`` replays a run step by step.
