@@ -165,15 +165,6 @@ async def _lock(
     )
 
 
-def _mask(part: Part, each: _Decided) -> int:
-    """Return the columns in which the site saw something else than stands."""
-    here, there = each.item.here, each.standing.values
-    if here is None or there is None:
-        return 0
-    pairs = zip(part.columns, here, there, strict=True)
-    return part.table.mask(column.name for column, a, b in pairs if not same(a, b))
-
-
 def _scopes(part: Part, each: _Decided) -> list[str]:
     """Return whom the row's head is sent to: everybody who may have the version before."""
     row = each.standing
@@ -191,7 +182,6 @@ async def _renew(applying: Applying, part: Part, decided: Sequence[_Decided]) ->
         "ids": array(Kind.UUID, [each.item.id for each in some]),
         "created": array(Kind.TIMESTAMP, [each.standing.created_at for each in some]),
         "versions": array(Kind.UUID, [each.version for each in some]),
-        "masks": array(Kind.INTEGER, [_mask(part, each) for each in some]),
         "deleted": array(Kind.BOOLEAN, [each.standing.deleted for each in some]),
         "scopes": array(Kind.TEXT, [array(Kind.TEXT, _scopes(part, each)) for each in some]),
     }

@@ -102,6 +102,8 @@ async def test_no_question_brings_a_row_of_another_site(centre, nats_server, tmp
         found = await world.central(
             "SELECT site_id, created_at, id::text FROM mes.work_orders WHERE site_id = %s", OTHER
         )
+        world.edges[OTHER].write(f"DELETE FROM work_orders WHERE order_no = '{OTHER}-3'")
+        await world.settle()
         heads = await world.central("SELECT id, version FROM sync.head ORDER BY id")
         keys = [
             [site, f"{made:%Y-%m-%dT%H:%M:%S}.{made.microsecond // 1000:03d}Z", row_id]

@@ -19,6 +19,9 @@ NEW = (
     " 'pcs')"
 )
 
+DAY = "2026-11-26T06:00:00.000Z"
+TAMPERED = {"notes": "'tampered'", "priority": "3", "planned_start": "'2020-01-01T00:00:00.000Z'"}
+
 
 @pytest.fixture
 async def world(centre, nats_server, tmp_path):
@@ -59,23 +62,39 @@ async def test_a_row_written_after_it_was_judged_is_left_to_the_next_comparison(
     assert edge.read(notes.format("work_orders")) == [("a person",)]
 
 
-async def test_a_write_that_is_made_while_a_repair_is_under_way_is_later_than_it(
-    world, monkeypatch
+@pytest.mark.parametrize(
+    ("column", "stood", "person"),
+    [("notes", "line one\ntwo", "a person"), ("priority", 50, 7), ("planned_start", None, DAY)],
+)
+async def test_a_write_that_is_made_while_a_repair_is_under_way_stands_whatever_the_policy(
+    world, monkeypatch, column, stood, person
 ):
     edge = world.edges[SITE]
-    tampered(edge, "UPDATE work_orders SET notes = 'tampered' WHERE order_no = 'WO-1'")
-    write = "UPDATE work_orders SET notes = 'a person' WHERE order_no = 'WO-1'"
+    of_one = f"SET {column} = ? WHERE order_no = 'WO-1'"
+    tampered(edge, f"UPDATE work_orders SET {column} = {TAMPERED[column]} WHERE order_no = 'WO-1'")
+    write = (f"UPDATE work_orders {of_one}", (person,))
     before(monkeypatch, Centre, "repair", lambda: edge.write(write))
     report = await verify(edge, repair=True)
     assert [each.repair for each in report.differences] == ["sent"]
     await world.settle()
-    notes = "SELECT notes FROM {} WHERE order_no = 'WO-1'"
-    assert await world.central(notes.format("mes.work_orders")) == [("a person",)]
-    assert edge.read(notes.format("work_orders")) == [("a person",)]
+    value = f"SELECT {column} FROM work_orders WHERE order_no = 'WO-1'"
+    assert edge.read(value) == [(person,)]
+    assert (await verify(edge)).found == 0
     (kept,) = await world.central(
-        "SELECT verdict, central_value FROM mes.sync_conflicts WHERE policy = 'last_write'"
+        "SELECT verdict, central_value FROM mes.sync_conflicts WHERE policy <> 'repair'"
     )
-    assert kept == ("here", {"notes": "line one\ntwo"})
+    assert kept == ("here", {column: stood})
+
+
+async def test_a_deletion_that_is_made_while_a_repair_is_under_way_stands(world, monkeypatch):
+    edge = world.edges[SITE]
+    tampered(edge, "UPDATE work_orders SET notes = 'tampered' WHERE order_no = 'WO-1'")
+    act = "DELETE FROM work_orders WHERE order_no = 'WO-1'"
+    before(monkeypatch, Centre, "repair", lambda: edge.write(act))
+    await verify(edge, repair=True)
+    await world.settle()
+    assert edge.read("SELECT 1 FROM work_orders WHERE order_no = 'WO-1'") == []
+    assert await world.central("SELECT 1 FROM mes.work_orders WHERE order_no = 'WO-1'") == []
 
 
 async def test_a_write_of_the_centre_after_a_repair_is_later_than_it(world):

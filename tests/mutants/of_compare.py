@@ -159,18 +159,12 @@ _REPAIRING: Final = (
         f"{MEANWHILE}::test_a_row_written_after_it_was_judged_is_left_to_the_next_comparison",
     ),
     of(
-        "a repair is a write of the moment",
+        "a repair is a write of every column",
         "central/sql/renew_heads.sql",
-        "coalesce(b.at_ms, 0)",
-        "sync.now_ms()",
-        f"{MEANWHILE}::test_a_write_that_is_made_while_a_repair_is_under_way_is_later_than_it",
-    ),
-    of(
-        "a write meets a repair and nobody hears of it",
-        REPAIR,
-        "part.table.mask(column.name for",
-        "0 * part.table.mask(column.name for",
-        f"{MEANWHILE}::test_a_write_that_is_made_while_a_repair_is_under_way_is_later_than_it",
+        "::\"char\", 0, '*', %(writer)s",
+        "::\"char\", -1, '*', %(writer)s",
+        f"{MEANWHILE}::"
+        "test_a_write_that_is_made_while_a_repair_is_under_way_stands_whatever_the_policy",
     ),
     of(
         "two repairs at once leave two records of a row",
@@ -187,10 +181,17 @@ _REPAIRING: Final = (
         f"{APART}::test_a_repair_that_is_asked_for_twice_has_one_effect",
     ),
     of(
-        "a site renews rows that are none of its share",
+        "a site renews rows that other sites have deleted",
         REPAIR,
         "not standing.left and standing.site_id in (part.site, SHARED)",
         "not standing.left or standing.site_id in (part.site, SHARED)",
+        f"{APART}::test_no_question_brings_a_row_of_another_site",
+    ),
+    of(
+        "a site renews rows that stand in other sites' shares",
+        REPAIR,
+        "and standing.version is not None and own",
+        "and standing.version is not None",
         f"{APART}::test_no_question_brings_a_row_of_another_site",
     ),
     of(
@@ -215,10 +216,11 @@ _REPAIRING: Final = (
         f"{COMPARE}::test_created_at_changed_past_the_guards_is_put_right",
     ),
     of(
-        "a row that is sent again keeps a version that the centre never made",
+        "a row that nobody captured is sent as an update of nothing",
         "edge/store/mend.py",
-        "if not table.fact:",
-        "if table.fact:",
+        "SELECT 'I', d.id",
+        "SELECT 'U', d.id",
+        f"{COMPARE}::test_a_row_that_nobody_captured_is_sent_up",
         f"{COMPARE}::test_a_row_that_stands_under_a_version_nobody_knows_is_sent_as_new",
     ),
 )
