@@ -119,11 +119,17 @@ def included(opened: Opened, lost: Lost) -> tuple[list[_Link], list[tuple[str, s
         " ORDER BY n",
         (at.epoch, lost.applied_n, upto),
     ).fetchall()
-    return sent, again + list(_untold(opened, lost, sent))
+    return sent, again + list(_untold(opened, lost, sent, upto))
 
 
-def _untold(opened: Opened, lost: Lost, sent: Sequence[_Link]) -> Iterator[tuple[str, str, str]]:
-    """Give own writes on rows that several sites share and that are gone here."""
+def _untold(
+    opened: Opened, lost: Lost, sent: Sequence[_Link], upto: int
+) -> Iterator[tuple[str, str, str]]:
+    """Give own writes on rows of which no tip is told.
+
+    Those are gone here and shared by several sites, or stand under a deletion or an insertion of
+    ours that is not decided, beneath which nobody can look.
+    """
     shared = [t for t in opened.catalog.tables if not t.fact and t.share != ("site_id",)]
     gone = {
         (table.name, row_id)
@@ -133,6 +139,7 @@ def _untold(opened: Opened, lost: Lost, sent: Sequence[_Link]) -> Iterator[tuple
             (opened.numbers[table.name], lost.max_order),
         )
     }
+    gone |= set(opened.connection.execute(_COVERED, (upto,)))
     if not gone:
         return
     for n, tx_id, _ in sent:
@@ -140,6 +147,9 @@ def _untold(opened: Opened, lost: Lost, sent: Sequence[_Link]) -> Iterator[tuple
             yield from ((tx_id, block.table, i) for i in block.ids if (block.table, i) in gone)
 
 
+_COVERED: Final = """SELECT DISTINCT t.name, w.id FROM _sync_pending w
+    JOIN _sync_table t ON t.no = w.table_no WHERE w.n > ? AND w.op <> 'U' AND NOT EXISTS (
+        SELECT 1 FROM _sync_shadow s WHERE s.table_no = w.table_no AND s.id = w.id)"""
 _PARKED_AGAIN: Final = """p.state IN ('parked', 'waiting') AND p.tx_id IN (
     SELECT o.tx_id FROM _sync_out o JOIN _sync_site s ON s.epoch = o.epoch
     WHERE o.part = 0 AND o.n > ?)"""
