@@ -119,18 +119,14 @@ class Parking:
             for values in (each.values, each.last) if values
             for key in self._keys(table, values)
         }  # fmt: skip
-        of_its_own = {
-            key
+        # In one transaction a key may go from one row to another: which of them is first, the
+        # centre alone can tell.
+        names = {name for key in table.natural_keys for name in key}
+        is_handed_over = any(
+            each.table == change.table and each.id != change.id and names & set(each.new)
             for each in ticket.sent.changes
-            if each.table == change.table and each.id != change.id
-            for values in (each.new, each.old)
-            for key in self._keys(table, self._stood(each.key) | values)
-        }
-        return bool(wanted & (held | of_its_own))
-
-    def _stood(self, key: Key) -> dict[str, Any]:
-        row = self.rows.get(key)
-        return (row.values or row.last or {}) if row is not None else {}
+        )
+        return is_handed_over or bool(wanted & held)
 
     @staticmethod
     def _keys(table: Table, values: dict[str, Any]) -> Iterable[tuple[int, tuple[Any, ...]]]:

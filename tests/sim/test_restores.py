@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sync import codec
 from tests.sim.campaign import Lab
 from tests.sim.catalogue import CREATED, GOOD_MAX, NEW
 from tests.sim.narrow import narrow
@@ -45,6 +46,11 @@ class Story:
         world.oracle.is_blind = True  # what must stand, the test says
         world.is_unmarked = False
         world.settling = True  # nobody writes but who is told to
+
+        async def nothing() -> None:
+            """Let nothing arrive that is not told to."""
+
+        world._all_hear = nothing  # type: ignore[method-assign]
 
     def site(self, name: str = NORTH) -> Site:
         return self.world.sites[name]
@@ -85,6 +91,17 @@ class Story:
 
     async def step(self, name: str, site: str = NORTH) -> None:
         await self.world.step(name, 4, site=site)
+
+    async def welcome(self, site: str = NORTH) -> str:
+        """Return what the centre answers to a site's hello, and do nothing of it."""
+        said, agent = self.site(site).store.hello(with_order=True), self.site(site).agent
+        fields = said.fields() | agent._handshake.about
+        fields |= {"now_ms": self.world.clock.now_ms, "sent_n": 0}
+        assert self.world.centre.control is not None
+        answer = await self.world.centre.control.answer(
+            f"ctl.{site}.hello", codec.encode_control(fields)
+        )
+        return str(codec.decode_control(answer)["verdict"])
 
     async def restore(self) -> None:
         await self.world.centre_is_restored()
@@ -274,6 +291,29 @@ def test_a_write_that_is_not_decided_is_not_told_as_the_centres(play):
     play(story)
 
 
+def test_what_a_site_wrote_on_a_row_that_it_deletes_meanwhile_is_not_forgotten(play):
+    async def story(s: Story) -> None:
+        s.order(1, note="in the backup")
+        await s.rest()
+        await s.world.centre_is_backed_up()
+        s.change(1, note="since the backup", dose=10)
+        s.order(2, note="new since the backup")
+        await s.rest()
+        for number in (1, 2):
+            s.write("DELETE FROM orders WHERE id = ?", id_of(number))
+        await s.step("drain")  # and not sent
+        await s.restore()
+        await s.plan(1, dose=20)  # so that a person has to decide on the deletion
+        await s.rest()
+        assert await s.both(1, "note") == ("since the backup",)
+        assert await s.count("mes.orders", f"id = '{id_of(2)}'") == 0
+        s.order(2, note="made anew")
+        await s.rest()
+        assert await s.both(2, "note") == ("made anew",)
+
+    play(story)
+
+
 def test_nothing_of_a_site_is_taken_before_it_has_brought_home_what_it_knows(play):
     async def story(s: Story) -> None:
         s.order(1)
@@ -284,8 +324,7 @@ def test_nothing_of_a_site_is_taken_before_it_has_brought_home_what_it_knows(pla
         s.change(1, made=4)  # the next that the centre waits for
         await s.step("send")
         await s.restore()
-        answer = await s.site().agent._handshake._say(s.site().store.hello(with_order=True), 0)
-        assert answer[0]["verdict"] == "lost"
+        assert await s.welcome() == "lost"
         await s.step("ingest")
         assert await s.stands(1, "made") == (0,)
         await s.rest()
