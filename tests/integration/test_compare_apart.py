@@ -104,7 +104,8 @@ async def test_no_question_brings_a_row_of_another_site(centre, nats_server, tmp
         )
         world.edges[OTHER].write(f"DELETE FROM work_orders WHERE order_no = '{OTHER}-3'")
         await world.settle()
-        heads = await world.central("SELECT id, version FROM sync.head ORDER BY id")
+        of_other = f"SELECT id, version FROM sync.head WHERE site_id = '{OTHER}' ORDER BY id"
+        heads = await world.central(of_other)
         keys = [
             [site, f"{made:%Y-%m-%dT%H:%M:%S}.{made.microsecond // 1000:03d}Z", row_id]
             for site, made, row_id in found
@@ -119,11 +120,17 @@ async def test_no_question_brings_a_row_of_another_site(centre, nats_server, tmp
         assert sum(sums["rows"]) == 3
         assert set(rows["sites"]) == {SITE}
         assert [row[-1] for row in look["rows"]] == [None] * 3
-        items = [[*key, row[3], None, None] for key, row in zip(keys, look["rows"], strict=True)]
+        lies = [None] * len(ORDERS.names)  # what the site claims to have instead
+        items = [[*key, row[3], lies, key[:2]] for key, row in zip(keys, look["rows"], strict=True)]
         run = {"run": str(uuid.uuid4()), "began_at": "2026-11-26T10:00:00.000Z"}
-        await comparing.answer(SITE, {"kind": "repair", "items": items, **of_orders, **run})
+        answer = await comparing.answer(
+            SITE, {"kind": "repair", "items": items, **of_orders, **run}
+        )
+        assert answer == {"actions": ["sent"] * 3}
         await world.settle()
-        assert await world.central("SELECT id, version FROM sync.head ORDER BY id") == heads
+        assert await world.central(of_other) == heads
+        recorded = "SELECT DISTINCT central_value::text FROM mes.sync_conflicts"
+        assert await world.central(recorded) == [("{}",)]
         assert world.edges[SITE].read("SELECT count(*) FROM work_orders") == [(3,)]
 
 
