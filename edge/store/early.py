@@ -219,7 +219,7 @@ class Early:
             marks = {t.name: last_of(connection, t) for t in journals}
         finally:
             connection.execute("COMMIT")
-        return Bound(marks, mixed=len(journals) < len(tables))
+        return Bound(marks, mixed=len(journals) < len(tables), at_ms=self._now_ms)
 
     def _drained(self, bound: Bound) -> Mapping[str, int]:
         """Return up to where a bound's tables are read already, here or by an earlier drain."""
@@ -233,7 +233,8 @@ class Early:
     def _read_to(self, bound: Bound) -> bool:
         """Read and pack the facts up to a bound; return whether there are any."""
         self._bound = bound
-        hlc = clock.tick(self.packers[-1].hlc if self.packers else self.at.hlc, self._now_ms)
+        # As of the bound: what was committed since is not in it, and must not count as drained.
+        hlc = clock.tick(self.packers[-1].hlc if self.packers else self.at.hlc, bound.at_ms)
         packer = Packer(self._opened.catalog.version, hlc, self.at.offset_ms)
         self._stack.enter_context(packer)
         drained = self._drained(bound)

@@ -63,6 +63,8 @@ class Bound:
     marks: Mapping[str, int]
     #: Logs waited as well: what they hold may belong to the same transaction as the newest facts.
     mixed: bool
+    #: All that was committed by then lies before it.
+    at_ms: int = 0
 
     def rows_after(self, marks: Mapping[str, int]) -> int:
         """Return about how many facts lie between other marks and these."""

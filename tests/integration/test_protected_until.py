@@ -9,7 +9,8 @@ import pytest
 
 from central.backups import Mark, set_mark, told_to_site
 from edge.lanes import DownLane
-from edge.store import EdgeStore
+from edge.store import EdgeStore, early
+from shared.clock import wall_ms
 from sync.protocol import Verdict
 from tests.integration.central_world import SITES, connect
 from tests.integration.edge_world import Plant
@@ -106,5 +107,33 @@ def test_a_store_tells_until_when_all_is_drained_by_the_clock_of_the_centre(tmp_
         assert plant.store.drained_through(51_000) is None
         assert plant.store.drain(52_000) is not None
         assert plant.store.drained_through(53_000) == 52_300
+    finally:
+        plant.close()
+
+
+def test_facts_that_an_earlier_look_bounds_are_drained_as_of_that_look(tmp_path, monkeypatch):
+    """Else a drain would claim what was committed since that look, and is not in it."""
+    for name in ("ROWS_MIN", "READ_ON_ROWS_MIN", "ROWS_MAX", "PAGE_ROWS"):
+        monkeypatch.setattr(early, name, 1)
+    plant, real, busy = Plant(tmp_path / "store.db"), early.pages, [True]
+
+    def while_a_program_writes(*given):
+        for page in real(*given):
+            if busy:
+                busy.clear()
+                plant.insert("reports", good=2)
+            yield page
+
+    monkeypatch.setattr(early, "pages", while_a_program_writes)
+    try:
+        plant.insert("reports", good=1)
+        plant.store.drain(1_000_000)
+        assert len(plant.store.opened.bounds) == 1, "the window was not hit"
+        plant.insert("reports", good=3)
+        plant.store.drain(3_000_000)
+        assert plant.store.drained_through(3_000_000) is None, "all was drained"
+        assert wall_ms(plant.store.position().hlc) < 2_000_000
+        plant.store.drain(4_000_000)
+        assert wall_ms(plant.store.position().hlc) >= 3_000_000
     finally:
         plant.close()

@@ -13,6 +13,7 @@ TESTS: Final = "tests/integration/test_backups.py"
 PROPERTY: Final = (
     "tests/integration/test_backups_property.py::test_a_script_meets_every_state_that_matters"
 )
+PROTECTED: Final = "tests/integration/test_protected_until.py"
 BY_COMMAND: Final = "tests/integration/test_central_command_backup.py"
 
 OF_BACKUPS: Final[tuple[Mutant, ...]] = (
@@ -89,6 +90,29 @@ OF_BACKUPS: Final[tuple[Mutant, ...]] = (
         "if known is None or (known.state is Mark.FAILED):",
         "if known is None or known.state in (Mark.FAILED, Mark.GONE):",
         f"{TESTS}::test_what_can_t_be_said_of_a_backup_is_refused_with_what_to_do",
+    ),
+    of(
+        "what is not drained is told to be protected",
+        "edge/store/__init__.py",
+        "if drain.waiting(self.opened):",
+        "if now_ms < 0 and drain.waiting(self.opened):",
+        f"{PROTECTED}::test_what_is_not_drained_is_not_told_to_be_protected",
+        f"{PROTECTED}::test_a_store_tells_until_when_all_is_drained_by_the_clock_of_the_centre",
+    ),
+    of(
+        "a site is complete through its hello, whatever it has not drained",
+        BACKUPS,
+        "THEN least((s.hello ->> 'drained_ms')::bigint,\n",
+        "THEN greatest((s.hello ->> 'drained_ms')::bigint,\n",
+        f"{TESTS}::"
+        "test_a_site_is_complete_in_a_backup_until_it_looked_for_its_hello_and_had_nothing_left",
+    ),
+    of(
+        "facts up to an earlier bound count as all that there is",
+        "edge/store/early.py",
+        "else self.at.hlc, bound.at_ms)",
+        "else self.at.hlc, self._now_ms)",
+        f"{PROTECTED}::test_facts_that_an_earlier_look_bounds_are_drained_as_of_that_look",
     ),
     of(
         "a command that failed makes a finished backup",
