@@ -74,6 +74,7 @@ class Control:
             "hello": self._handshake.hello,
             "link": self._handshake.link,
             "close": self._handshake.close,
+            "known": self._handshake.known,
             "sent": self._handshake.sent,
             "life": self._handshake.life,
             "home": self._handshake.home,

@@ -117,9 +117,15 @@ class Handshake:
         )  # fmt: skip
         return closed.fields()
 
+    async def known(self, site: str, asked: Fields) -> Fields:
+        """Return which of these transactions of the site were applied, in whatever epoch."""
+        async with self.pool.connection() as connection:
+            return {"tx_ids": await epochs.applied_of(connection, site, asked["tx_ids"])}
+
     async def sent(self, site: str, asked: Fields) -> Fields:
         """Say which touches of these rows the lost life of a store has sent first."""
-        beyond = Beyond(site, str(asked["epoch"]), int(asked["n"]))
+        after_hlc = int(asked.get("after_hlc", 0))
+        beyond = Beyond(site, str(asked["epoch"]), int(asked["n"]), after_hlc)
         rows = [(table, owner, row_id) for table, owner, row_id in asked["rows"]]
         async with self.pool.connection() as connection:
             found = await sent_before(connection, self.catalog, beyond, rows)

@@ -185,7 +185,13 @@ _SHAPES: Final[Mapping[str, Mapping[str, tuple[Fits, bool]]]] = {
         "next": _EPOCH,
         "why": (_text, True),
     },
-    "sent": {"epoch": _EPOCH, "n": _N, "rows": (_list_of(_named), True)},
+    "known": {"tx_ids": (_list_of(_uuid), True)},
+    "sent": {
+        "epoch": _EPOCH,
+        "n": _N,
+        "after_hlc": (_number, False),
+        "rows": (_list_of(_named), True),
+    },
     "home": {
         "chunk": (_bytes, True),
         "life": (_uuid, True),

@@ -169,21 +169,33 @@ class Handshake:
 
     async def _begin(self, closed: Closed, said: Hello) -> Begun:
         """Go on in the next epoch, without what the lost life of the store has sent before."""
-        fork_n = closed.closure.fork_n
-        first = None
-        if closed.next_epoch != said.epoch:
-            first = await self.thread.run(self.store.first_change, fork_n, now_ms())
+        fork_n, run = closed.closure.fork_n, self.thread.run
+        if closed.next_epoch == said.epoch:
+            return await run(self.store.begin_epoch, closed, now_ms())
+        known_n = await self._known_n(said.acked_n)
+        first = await run(self.store.first_change, fork_n, known_n, now_ms())
         if first is None:
-            return await self.thread.run(self.store.begin_epoch, closed, now_ms())
+            return await run(self.store.begin_epoch, closed, now_ms(), None, known_n)
         hlc, answers = ANY_DRAIN, []
+        asked = {"epoch": said.epoch, "n": fork_n, "after_hlc": first.after_hlc}
         asking = self.store.questions(first)
-        while (rows := await self.thread.run(next, asking, None)) is not None:
-            fields = {"epoch": said.epoch, "n": fork_n, "rows": [list(each) for each in rows]}
-            answers.append(await self._answer("sent", fields))
+        while (rows := await run(next, asking, None)) is not None:
+            answers.append(await self._answer("sent", asked | {"rows": [*map(list, rows)]}))
             hlc = earliest(hlc, answers[-1])
-        taken = await self.thread.run(self.store.take_out, first, answers, hlc)
+        taken = await run(self.store.take_out, first, answers, hlc)
         with contextlib.closing(taken):
-            return await self.thread.run(self.store.begin_epoch, closed, now_ms(), taken)
+            return await run(self.store.begin_epoch, closed, now_ms(), taken, known_n)
+
+    async def _known_n(self, n: int) -> int:
+        """Return up to where the centre has all after n: an earlier life may have moved it, too."""
+        while some := await self.thread.run(self.store.ids_after, n):
+            asked = {"tx_ids": [tx_id for _, tx_id in some]}
+            known = set((await self._ask("known", asked))["tx_ids"])
+            for each, tx_id in some:
+                if tx_id not in known:
+                    return n
+                n = each
+        return n
 
     async def _fork_n(self, said: Hello, applied_n: int) -> int:
         """Return the last transaction that both have: equal hashes tell that all before are equal.

@@ -128,6 +128,17 @@ async def link_hash(
     return bytes(row[0]) if row else None
 
 
+async def applied_of(
+    connection: AsyncConnection[Any], site: str, tx_ids: Sequence[str]
+) -> list[str]:
+    """Return which of these transactions of a site were applied, in whatever epoch."""
+    cursor = await connection.execute(
+        "SELECT tx_id::text FROM sync.applied WHERE site = %s AND tx_id = ANY(%s::uuid[])",
+        [site, list(tx_ids)],
+    )
+    return [tx_id for (tx_id,) in await cursor.fetchall()]
+
+
 # --- the steps -------------------------------------------------------------------------------
 
 

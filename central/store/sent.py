@@ -39,6 +39,8 @@ class Beyond:
     site: str
     epoch: str
     n: int
+    #: The store has all of theirs up to this clock.
+    after_hlc: int = 0
 
 
 async def sent_before(
@@ -52,7 +54,7 @@ async def sent_before(
     first = await _one(connection, _FIRST, given)
     places = [place for place, (_, _, each) in enumerate(rows) if rule_broken(ID, each) is None]
     given |= {
-        "first": first[0] if first else None,
+        "first": max(first[0], beyond.after_hlc + 1) if first and first[0] else None,
         "places": places,
         "tables": [rows[place][0] for place in places],
         "owners": [rows[place][1] for place in places],
@@ -63,6 +65,7 @@ async def sent_before(
         *await _versions(connection, tables, given, rows),
         *await _waiting(connection, tables, given),
     ]
+    found = [each for each in found if each.hlc > beyond.after_hlc]
     earliest = min((each.hlc for each in found), default=0)
     return [
         *(each for each in found if each.hlc == earliest),

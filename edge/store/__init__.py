@@ -124,11 +124,18 @@ class EdgeStore:
         """Return the hash of an own transaction; None where it is not kept any more."""
         return outbox.link_hash(self.opened.connection, n)
 
-    def first_change(self, fork_n: int, now_ms: int) -> sent.First | None:
-        """Return the first transaction beyond the fork that brings changes, after a drain."""
+    def ids_after(self, n: int) -> list[tuple[int, str]]:
+        """Return n and id of the next own transactions after one, some at a time."""
+        return sent.ids_after(self.opened.connection, n)
+
+    def first_change(self, fork_n: int, known_n: int, now_ms: int) -> sent.First | None:
+        """Return the first transaction that is new to the centre and brings changes.
+
+        After a drain; the centre has all up to the fork, and up to ``known_n``.
+        """
         if (drained := self.drain(now_ms)) is not None:
             self.on_drained(drained)
-        return sent.first_change(self.opened.connection, fork_n)
+        return sent.first_change(self.opened.connection, fork_n, known_n)
 
     def questions(self, first: sent.First) -> Iterator[sent.Question]:
         """Give the rows of which the centre may have been told before, some at a time."""
@@ -139,11 +146,11 @@ class EdgeStore:
         return sent.take_out(self.opened, first, answers, hlc)
 
     def begin_epoch(
-        self, closed: Closed, now_ms: int, taken: sent.TakenOut | None = None
+        self, closed: Closed, now_ms: int, taken: sent.TakenOut | None = None, known_n: int = 0
     ) -> epochs.Begun:
         """Go on in a new epoch: the store went back to an older copy of itself."""
-        drained = self._drained(now_ms)
-        return epochs.begin(self.opened, closed, taken, now_ms=now_ms, drained=drained)
+        kept, drained = epochs.Kept(taken, known_n), self._drained(now_ms)
+        return epochs.begin(self.opened, closed, kept, now_ms=now_ms, drained=drained)
 
     def owe_from(self, applied_n: int) -> None:
         """Let go of nothing that the centre lacks, whatever it had called safe."""

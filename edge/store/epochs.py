@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edge.store import position, snapshot
+from edge.store.ack import settle_own
+from edge.store.applying import Applying
+from edge.store.open import silent
 from edge.store.outbox import link_hash
 from edge.store.sent import put_in_place
 from shared.changes import GENESIS
@@ -32,6 +35,16 @@ if TYPE_CHECKING:
 _HASH = 32
 #: A transaction of the outbox: n, parts, tx_id, digests.
 _Sent = tuple[int, int, str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What of the outbox the centre has already."""
+
+    #: The first transaction that is new to it, without what had been sent before.
+    taken: TakenOut | None = None
+    #: It has all up to this one, though not all in this epoch.
+    known_n: int = 0
 
 
 @dataclass(slots=True)
@@ -90,12 +103,11 @@ def meet(connection: sqlite3.Connection, life: str) -> None:
 
 
 def begin(
-    opened: Opened, closed: Closed, taken: TakenOut | None, *, now_ms: int, drained: DrainedFirst
+    opened: Opened, closed: Closed, kept: Kept, *, now_ms: int, drained: DrainedFirst
 ) -> Begun:
     """Go on in the epoch that the centre opened; all in one transaction, after a drain.
 
-    ``taken`` is the first transaction beyond the fork without what had been sent before. Raises
-    ForkedHistory where the centre closed another epoch than the one that the store is in.
+    Raises ForkedHistory where the centre closed another epoch than the one that the store is in.
     """
     connection = opened.connection
     with drained():
@@ -105,7 +117,11 @@ def begin(
             raise ForkedHistory(message)
         begun = Begun()
         if closed.next_epoch != at.epoch:
-            if taken is not None:
+            # What the centre decided on must not lie over its heads until it has come there again:
+            # they may hold what was written on it, which a program here would overwrite unseen.
+            with silent(connection):
+                settle_own(Applying(opened, at.epoch, kept.known_n, now_ms))
+            if (taken := kept.taken) is not None:
                 put_in_place(connection, at.epoch, taken)
                 begun.sent_before, begun.samples = taken.rows, taken.samples
             _move(connection, closed, begun)

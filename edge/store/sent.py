@@ -45,6 +45,8 @@ class First(NamedTuple):
     n: int
     parts: int
     tx_id: str
+    #: Clock of the last one before it that the centre has; 0 where that is not beyond the fork.
+    after_hlc: int = 0
 
 
 #: Rows of one part, by table, owner and id, and what the centre says of them.
@@ -91,9 +93,24 @@ class TakenOut:
 # --- what is asked -------------------------------------------------------------------------------
 
 
-def first_change(connection: sqlite3.Connection, fork_n: int) -> First | None:
-    """Return the first transaction beyond the fork that brings changes, and no facts alone."""
-    epoch, after = position.read(connection).epoch, fork_n
+def ids_after(connection: sqlite3.Connection, n: int) -> list[tuple[int, str]]:
+    """Return n and id of the next own transactions after one, some at a time."""
+    return connection.execute(
+        "SELECT n, tx_id FROM _sync_out WHERE epoch = (SELECT epoch FROM _sync_site) AND n > ?"
+        " AND part = 0 ORDER BY n LIMIT ?",
+        (n, ASKED_MAX),
+    ).fetchall()
+
+
+def first_change(connection: sqlite3.Connection, fork_n: int, known_n: int) -> First | None:
+    """Return the first transaction that is new to the centre and brings changes, not facts alone.
+
+    Up to ``known_n`` the centre has all, also where that is beyond the fork: an earlier life that
+    began with the same copy has sent it in another epoch.
+    """
+    epoch, after, hlc = position.read(connection).epoch, max(fork_n, known_n), 0
+    if known_n > fork_n:
+        hlc = body_of(connection, epoch, known_n, 0).hlc
     while True:
         row = connection.execute(
             "SELECT n, parts, tx_id FROM _sync_out WHERE epoch = ? AND n > ? AND part = 0"
@@ -102,7 +119,7 @@ def first_change(connection: sqlite3.Connection, fork_n: int) -> First | None:
         ).fetchone()
         if row is None:
             return None
-        first = First(*row)
+        first = First(row[0], row[1], row[2], hlc)
         bodies = (body_of(connection, epoch, first.n, part) for part in range(first.parts))
         if any(block.at for body in bodies for block in body.blocks):
             return first
@@ -349,6 +366,10 @@ def put_in_place(connection: sqlite3.Connection, epoch: str, taken: TakenOut) ->
             for part, (rows, body) in enumerate(packer.bodies())
         ),
     )
+    _take_from_undecided(connection, n)
+
+
+def _take_from_undecided(connection: sqlite3.Connection, n: int) -> None:
     found = "FROM temp.sent_before s WHERE s.table_no = p.table_no AND s.id = p.id"
     # A row that was made and sent by the lost life stands or falls with what the centre has of it:
     # as one that is known, it goes where the snapshot does not hold it.

@@ -5,8 +5,12 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
+import psycopg
+import pytest
+
 from central.roles import as_role
 from central.store import CentralStore
+from edge.lanes import now_ms
 from tests.faults.cases import local_orders, planned_orders
 from tests.faults.conftest import SITE
 from tests.faults.test_store_cloned import moved
@@ -16,6 +20,8 @@ from tests.integration.whole_world import Edge
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.integration.whole_world import World
 
 HOUR_MS = 3_600_000
 COUNT = "UPDATE equipment SET cycle_count = cycle_count + 5 WHERE equipment_code = 'M1'"
@@ -210,3 +216,92 @@ async def test_a_report_of_the_lost_life_that_waited_for_its_order_comes_home_wi
         lambda: edge.read("SELECT qty_good FROM job_responses") == [("5",)], timeout_s=40
     )
     await world.settle()
+
+
+@pytest.mark.parametrize("written_since", [0, 1])
+async def test_a_copy_that_had_drained_what_an_older_copy_has_sent_since_counts_it_once(
+    world, written_since
+):
+    edge = world.edges[SITE]
+    edge.write("INSERT INTO equipment (equipment_code) VALUES ('M1')", local_orders("A1"))
+    await world.settle()
+    await edge.stop()
+    edge.write(COUNT, note("A1", "held by the older copy"))
+    older = edge.path.with_suffix(".older")
+    shutil.copy(edge.path, older)
+    edge.write(*[COUNT] * written_since)
+    for _ in range(2):
+        store = edge.open()
+        ((at_ms,),) = edge.read("SELECT coalesce(max(at_ms), 0) FROM _sync_log_equipment")
+        store.drain(max(at_ms, now_ms()) + 1)
+        store.close()
+        edge.write(local_orders(f"B{now_ms()}"))
+    newer = edge.path.with_suffix(".newer")
+    shutil.copy(edge.path, newer)
+    await put_back(edge, older)
+    await edge.start()
+    await world.settle()
+    await put_back(edge, newer)
+    await edge.start()
+    await world.settle()
+    wanted = [(5 + 5 * written_since,)]
+    assert await world.central("SELECT cycle_count FROM mes.equipment") == wanted
+    assert edge.read("SELECT cycle_count FROM equipment") == wanted
+    assert len(notes(edge)) == 3
+    # The rest of a sum that both lives wrote is a conflict like any other.
+    assert await world.central("SELECT count(*) FROM mes.sync_conflicts") == [(written_since,)]
+
+
+async def unsent_in_a_copy(edge: Edge, world: World, *undrained: str) -> Path:
+    """Put an older copy in place, write some, and return a copy with one transaction unsent.
+
+    Both were copied without their agent, and what is ``undrained`` stands in the second one's log.
+    """
+    edge.write("INSERT INTO equipment (equipment_code) VALUES ('M1')", local_orders("A1", "A2"))
+    await world.settle()
+    older = await copied_with(edge)
+    edge.write(local_orders("LOST"))
+    await world.settle()
+    await put_back(edge, older)
+    for each in (note("A1", "unsent"), note("A2", "unsent")):
+        edge.write(each, COUNT)
+        store = edge.open()
+        store.drain(now_ms() + 1)
+        store.close()
+    if undrained:
+        edge.write(*undrained)
+    copy = edge.path.with_suffix(".twice")
+    shutil.copy(edge.path, copy)
+    await edge.start()
+    await world.settle()
+    return copy
+
+
+async def test_a_copy_with_writes_unsent_and_undrained_counts_each_once_when_put_back_twice(world):
+    edge = world.edges[SITE]
+    copy = await unsent_in_a_copy(edge, world, COUNT)
+    assert edge.read("SELECT cycle_count FROM equipment") == [(15,)]
+    await put_back(edge, copy)
+    await edge.start()
+    await world.settle()
+    assert edge.read("SELECT cycle_count FROM equipment") == [(15,)]
+    assert await world.central("SELECT count(*) FROM mes.sync_conflicts") == [(0,)]
+
+
+async def test_what_an_earlier_life_had_moved_and_sent_hides_nothing_that_was_written_on_it(world):
+    edge = world.edges[SITE]
+    copy = await unsent_in_a_copy(edge, world)
+    edge.write(note("A2", "on top of it"))
+    await world.settle()
+    await put_back(edge, copy)
+    async with await psycopg.AsyncConnection.connect(world.url) as held:
+        # The ingest decides on nothing, while all that is decided comes home.
+        await held.execute("LOCK TABLE sync.applied IN SHARE MODE")
+        await edge.start()
+        await world.eventually(
+            lambda: edge.read("SELECT 1 FROM _sync_site WHERE NOT needs_snapshot AND acked_n = 0")
+        )
+        seen = notes(edge)
+    await world.settle()
+    assert seen == notes(edge) == {"A1": "unsent", "A2": "on top of it", "LOST": None}
+    assert await world.central("SELECT count(*) FROM mes.sync_conflicts") == [(0,)]
