@@ -4,7 +4,8 @@ They wait in ``sync.extra``. A migration that brings the column moves them into 
 transaction, before the ingest can write the column: as the ingest, and so uncaptured. What was
 written into the column since stays. The site that wrote a value has it, and the row's version is
 that of its write, which is noted to have touched the column: nothing is sent, but for shared rows,
-whose other sites learn of the value by a version of its own.
+whose other sites learn of the value by a version of its own, and for what a store wrote that has
+gone back to an older copy since.
 """
 
 from __future__ import annotations
@@ -187,8 +188,11 @@ async def _put(
 async def _note(
     connection: AsyncConnection[Any], table: Table, column: Column, items: list[_Extra]
 ) -> None:
-    """Note in the history that the writes touched the column, and tell other sites of the rows."""
-    given = _given(items, table, column)
+    """Note in the history that the writes touched the column, and tell who does not have it.
+
+    Those are the other sites of the row, and its own where its store has lost the write.
+    """
+    given = _given(items, table, column) | {"of_several": table.share != (SITE_ID.name,)}
     await connection.execute(
         """UPDATE sync.version AS w SET mask = w.mask | %(bit)s
            FROM unnest(%(sites)s::text[], %(ids)s::uuid[], %(orders)s::bigint[])
@@ -197,18 +201,24 @@ async def _note(
              AND (w.site_id, w.id, w.ord) = (v.site_id, v.id, v.ord) AND w.origin = v.site_id""",
         given,
     )
-    if table.share == (SITE_ID.name,):
-        return
+    await _tell(connection, table, given)
+
+
+async def _tell(connection: AsyncConnection[Any], table: Table, given: dict[str, Any]) -> None:
     shares = (sql.SQL("t.{}::text").format(sql.Identifier(name)) for name in table.share)
     await connection.execute(
         sql.SQL(
             """WITH moved AS (
                    UPDATE sync.head AS h
                    SET version = made.version, ord = nextval('sync.version_order')
-                   FROM unnest(%(sites)s::text[], %(ids)s::uuid[], %(hlcs)s::bigint[])
-                        AS v (site_id, id, hlc), (SELECT uuidv7()) AS made (version)
+                   FROM unnest(%(sites)s::text[], %(ids)s::uuid[], %(hlcs)s::bigint[],
+                               %(orders)s::bigint[]) AS v (site_id, id, hlc, ord),
+                        (SELECT uuidv7()) AS made (version)
                    WHERE h.table_no = (SELECT no FROM sync.table_no WHERE name = %(table)s)
                      AND (h.site_id, h.id) = (v.site_id, v.id) AND NOT h.deleted
+                     AND (%(of_several)s OR EXISTS (
+                         SELECT FROM sync.version AS w WHERE w.table_no = h.table_no AND w.lost
+                         AND (w.site_id, w.id, w.ord) = (v.site_id, v.id, v.ord)))
                    RETURNING h.*, v.hlc
                ), noted AS (
                    INSERT INTO sync.version

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from central.migrate import migrate
+from central.store import epochs
 from shared.catalog import Catalog, Column, ColumnType, Kind, Policy
 from shared.catalog_file import load_catalog
+from sync.handshake import Closure
 from tests.integration.apply_world import Site, World, open_world
 from tests.integration.central_world import SITES
 
@@ -143,6 +145,23 @@ async def test_a_retry_gives_way_to_a_value_that_was_filled_in(centre: str) -> N
         assert await world.store.retry(ticket)
         assert await world.one("SELECT x, priority FROM mes.work_orders") == ("newer", 1000)
         assert await world.conflicts() == [("x", "last_write", "central", {"x": "newer"})]
+
+
+async def test_a_site_whose_store_lost_the_value_that_waited_gets_it_once_it_is_filled_in(
+    centre: str,
+) -> None:
+    async with open_world(centre, FIRST) as world:
+        site, _, _ = await an_order(world, "kept")
+        order = site.order()
+        base = await site.writes(with_x(site.insert("work_orders", order), "lost"))
+        await epochs.close_chain(world.admin, site.name, Closure(site.epoch, 1, 2))
+        await world.admin.execute(b"DELETE FROM sync.touched")
+    async with centre_of(centre, site, LONG) as world:
+        told = await world.rows("SELECT row_id::text, scopes FROM sync.touched")
+        assert told == [(order["id"], [site.name])]
+        standing = "SELECT h.version::text, w.x FROM sync.head AS h JOIN mes.work_orders AS w"
+        version, x = await world.one(f"{standing} USING (id) WHERE id = %s", order["id"])
+        assert (version != base, x) == (True, "lost")
 
 
 async def test_the_other_sites_of_a_shared_row_get_the_value_that_waited(centre: str) -> None:
