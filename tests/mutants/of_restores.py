@@ -20,6 +20,7 @@ TIPS: Final = "edge/store/homecoming.py"
 ACK: Final = "edge/store/outbox.py"
 TOLD: Final = "tests/integration/test_salvage.py"
 STORIES: Final = "tests/sim/test_restores.py"
+STORES: Final = "tests/sim/test_stores_that_went_back.py"
 QUESTIONS: Final = "tests/integration/test_central_epochs.py"
 
 _BACK: Final = f"{JUDGED}::test_a_centre_that_went_back_is_found_by_what_the_site_has_of_it"
@@ -33,9 +34,9 @@ _HOME: Final = (
 _MEETS: Final = (
     f"{STORIES}::test_what_is_written_at_the_restored_centre_meets_what_comes_home_column_by_column"
 )
-_LOST_LIFE: Final = f"{STORIES}::test_what_a_lost_life_and_the_store_after_it_wrote_is_in_conflict"
+_LOST_LIFE: Final = f"{STORES}::test_what_a_lost_life_and_the_store_after_it_wrote_is_in_conflict"
 _UNDECIDED: Final = (
-    f"{STORIES}::test_undecided_writes_of_a_copy_go_on_in_the_new_epoch_and_stay_in_sight"
+    f"{STORES}::test_undecided_writes_of_a_copy_go_on_in_the_new_epoch_and_stay_in_sight"
 )
 _STARTED: Final = (
     f"{STORIES}::test_a_server_that_was_only_started_is_met_and_nobody_brings_anything"
@@ -44,7 +45,7 @@ _TWICE_STARTED: Final = (
     f"{STORIES}::test_a_server_that_went_back_and_was_started_again_is_healed_as_of_its_first_start"
 )
 _BOTH: Final = f"{STORIES}::test_a_centre_that_no_longer_knows_of_a_sites_new_epoch_takes_it_up"
-_TWICE: Final = f"{STORIES}::test_a_store_that_is_put_back_twice_to_one_copy_closes_both_lives"
+_TWICE: Final = f"{STORES}::test_a_store_that_is_put_back_twice_to_one_copy_closes_both_lives"
 _MISSING: Final = f"{STORIES}::test_what_was_called_safe_and_is_in_no_backup_is_told_as_missing"
 
 OF_RESTORES: Final[tuple[Mutant, ...]] = (
@@ -274,7 +275,7 @@ OF_RESTORES: Final[tuple[Mutant, ...]] = (
         "agree: what the centre has is not compared with the store's own",
         EDGE, "in (Welcome.OK, Welcome.SNAPSHOT) and await self._has(answer):",
         "in (Welcome.OK, Welcome.SNAPSHOT):",
-        f"{STORIES}::test_a_store_that_has_sent_again_as_much_as_its_lost_life_is_found",
+        f"{STORES}::test_a_store_that_has_sent_again_as_much_as_its_lost_life_is_found",
     ),
     of(
         "agree: a life that both met is forgotten",
@@ -284,7 +285,7 @@ OF_RESTORES: Final[tuple[Mutant, ...]] = (
         "fork: all beyond the ack counts as lost",
         EDGE, "low, high = said.acked_n, max(said.acked_n, min(said.n, applied_n))",
         "low, high = said.acked_n, said.acked_n",
-        f"{STORIES}::test_what_both_have_beyond_the_ack_is_common_when_a_store_goes_back",
+        f"{STORES}::test_what_both_have_beyond_the_ack_is_common_when_a_store_goes_back",
     ),
     of(
         "ack: one of another transaction of that number is believed",
@@ -337,7 +338,7 @@ OF_RESTORES: Final[tuple[Mutant, ...]] = (
         MOVE,
         'snapshot.want(connection, "the store went back to an older copy of itself", now_ms)',
         "pass",
-        f"{STORIES}"
+        f"{STORES}"
         "::test_what_a_lost_life_wrote_on_rows_of_which_the_outbox_has_nothing_comes_home",
     ),
 )  # fmt: skip

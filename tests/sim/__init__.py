@@ -18,7 +18,8 @@ based on what had come, and stays in sight until it is decided. ``checks.py`` co
 shortened, and prints the command that repeats it. Stores go back to older copies and are copied
 (rule 19). Servers are started again, and in a fifth of the runs the centre goes back to a backup
 (rule 20, ``starts.py``): from then on rows are not foretold any more (``blind.py``), and what must
-hold all the same is checked (``afterwards.py``). ``test_restores.py`` tells such runs step by step.
+hold all the same is checked (``afterwards.py``). ``test_restores.py`` tells such runs step by
+step, and ``test_stores_that_went_back.py`` those of stores alone.
 """
 
 from __future__ import annotations

@@ -1,0 +1,162 @@
+"""A store goes back to an older copy of itself: what the campaign meets by chance, told."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sim.catalogue import CREATED, GOOD_MAX
+from tests.sim.story import NORTH, Story, id_of, lab, play
+
+__all__ = ["lab", "play"]
+
+pytestmark = [pytest.mark.postgres, pytest.mark.timeout(120)]
+
+
+# --- a store goes back ---------------------------------------------------------------------------
+
+
+def test_what_a_lost_life_and_the_store_after_it_wrote_is_in_conflict(play):
+    async def story(s: Story) -> None:
+        s.order(1, note="held")
+        await s.rest()
+        s.copy()
+        n = s.site().store.position().last_n
+        s.change(1, due="of the lost life")
+        await s.rest()
+        s.put_back()
+        s.change(1, due="after the copy")
+        await s.step("drain")
+        s.change(1, seat=4)
+        await s.rest()
+        ((group, here, central),) = await s.conflicts()
+        assert group == "due"
+        assert "after the copy" in here
+        assert "of the lost life" in central
+        # What stands was not the site's own any more, so the policy decides.
+        assert await s.both(1, "due", "seat") == ("of the lost life", 4)
+        assert s.site().read("SELECT fork_n, closed_n FROM _sync_epoch") == [(n, n + 1)]
+
+    play(story)
+
+
+def test_a_store_that_has_sent_again_as_much_as_its_lost_life_is_found(play):
+    async def story(s: Story) -> None:
+        s.order(1, note="held")
+        await s.rest()
+        s.copy()
+        s.change(1, note="of the lost life")
+        await s.rest()
+        s.put_back()
+        for k in range(3):  # beyond what the centre knows
+            s.change(1, seat=k)
+            await s.step("drain")
+        await s.rest()
+        assert await s.both(1, "note", "seat") == ("of the lost life", 2)
+        assert await s.count("sync.epoch", "site = 'NORTH'") == 2
+        assert await s.conflicts() == []
+
+    play(story)
+
+
+def test_a_store_that_is_put_back_twice_to_one_copy_closes_both_lives(play):
+    async def story(s: Story) -> None:
+        s.order(1, note="held")
+        await s.rest()
+        s.copy()
+        for k, text in enumerate(("first life", "second life")):
+            s.change(1, note=text, seat=k)
+            await s.rest()
+            s.put_back()
+        s.change(1, note="third life")
+        await s.rest()
+        assert await s.both(1, "note", "seat") == ("third life", 1)
+        assert await s.count("sync.epoch", "site = 'NORTH'") == 3
+        assert await s.count("sync.epoch", "site = 'NORTH' AND closed_at_n IS NULL") == 1
+
+    play(story)
+
+
+def test_undecided_writes_of_a_copy_go_on_in_the_new_epoch_and_stay_in_sight(play):
+    async def story(s: Story) -> None:
+        s.order(1, note="held")
+        s.order(2)
+        await s.rest()
+        s.change(1, shelf="in the copy")
+        await s.step("drain")
+        s.copy()
+        s.change(2, note="of the lost life")
+        await s.step("send")
+        await s.step("ingest")
+        s.put_back()
+        await s.step("hello")
+        assert s.shown(1, "shelf") == ("in the copy",)
+        assert s.site().store.position().acked_n == 0
+        await s.rest()
+        assert await s.both(1, "shelf") == ("in the copy",)
+        assert await s.both(2, "note") == ("of the lost life",)
+        assert await s.conflicts() == []
+        assert s.site().read("SELECT count(*) FROM _sync_pending") == [(0,)]
+
+    play(story)
+
+
+def test_what_both_have_beyond_the_ack_is_common_when_a_store_goes_back(play):
+    async def story(s: Story) -> None:
+        s.order(1)
+        await s.rest()
+        acked_n = s.site().store.position().acked_n
+        for k in range(3):
+            s.change(1, seat=k)
+            await s.step("send")
+            await s.step("ingest")
+        s.copy()
+        s.change(1, note="of the lost life")
+        await s.rest()
+        s.put_back()
+        await s.rest()
+        assert s.site().read("SELECT fork_n, closed_n FROM _sync_epoch") == [
+            (acked_n + 3, acked_n + 4)
+        ]
+        assert await s.both(1, "seat", "note") == (2, "of the lost life")
+
+    play(story)
+
+
+def test_what_a_lost_life_wrote_on_rows_of_which_the_outbox_has_nothing_comes_home(play):
+    async def story(s: Story) -> None:
+        s.order(1, note="held")
+        await s.rest()
+        await s.world.safe()
+        await s.rest()
+        assert s.site().read("SELECT count(*) FROM _sync_out") == [(0,)]
+        s.copy()
+        s.change(1, note="of the lost life")
+        await s.rest()
+        s.put_back()
+        await s.rest()
+        assert await s.both(1, "note") == ("of the lost life",)
+
+    play(story)
+
+
+def test_a_row_of_the_lost_life_that_a_person_let_go_of_goes_from_the_copy_as_well(play):
+    async def story(s: Story) -> None:
+        await s.rest()
+        s.order(2)
+        s.write(
+            "INSERT INTO reports (id, site_id, created_at, order_id, good) VALUES (?, ?, ?, ?, ?)",
+            id_of(9), NORTH, CREATED, id_of(2), GOOD_MAX + 1,
+        )  # fmt: skip
+        s.copy()  # with what is not drained yet
+        await s.step("send")
+        await s.step("ingest")
+        s.put_back()
+        await s.rest(owed=True)
+        tickets = await s.world.database.rows(
+            "SELECT id::text FROM mes.sync_parked ORDER BY table_name"
+        )
+        assert [await s.world.centre.by_hand.discard(each, "a person") for (each,) in tickets]
+        await s.rest(owed=True)
+        assert s.site().read("SELECT 1 FROM orders WHERE id = ?", id_of(2)) == []
+
+    play(story)
