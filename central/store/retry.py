@@ -22,6 +22,8 @@ from sync import codec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from psycopg import AsyncConnection
+
     from central.store.applying import Applying
 
 #: Parked rows that one transaction tries again.
@@ -106,10 +108,11 @@ async def discard(applying: Applying, ticket: str, by: str) -> bool:
     """Let go of a parked row for good, on a person's word; return whether there was one.
 
     What waited behind it is tried without it. Its site, which goes on showing a row that only
-    waited, gets what the centre has of it.
+    waited, gets what the centre has of it. Of one that came home after a restore there may be no
+    more than the record.
     """
     found = await _read(applying, [ticket])
-    if not found:
+    if not found and await listed_of(ticket, applying.connection) is None:
         return False
     await _forget(applying, [ticket])
     message = plain(f"discarded by {by}", MESSAGE_MAX)
@@ -118,6 +121,16 @@ async def discard(applying: Applying, ticket: str, by: str) -> bool:
     for each in await _behind(applying, found):
         await retry(applying, each)
     return True
+
+
+async def listed_of(ticket: str, connection: AsyncConnection[Any]) -> str | None:
+    """Return the site that lists a row as parked, whether or not the row itself is here."""
+    cursor = await connection.execute(
+        b"SELECT site_id FROM mes.sync_parked WHERE id = %s AND state IN ('parked', 'waiting')",
+        [ticket],
+    )
+    row = await cursor.fetchone()
+    return row[0] if row else None
 
 
 def _sources(waiting: Waiting) -> Iterable[Source]:

@@ -40,8 +40,10 @@ async def retry_ticket(session: Session, ticket: str) -> bool:
 
 
 async def discard_ticket(session: Session, ticket: str, by: str) -> bool:
-    """Let go of a parked row."""
-    site = await _site_of(session, ticket)
+    """Let go of a parked row, also of one of which only the record came home after a restore."""
+    site = await _site_of(session, ticket) or await session.transaction(
+        partial(retry.listed_of, ticket)
+    )
     if site is None:
         return False
     return await _alone(session, site, lambda applying: retry.discard(applying, ticket, by))

@@ -64,13 +64,14 @@ def tips(opened: Opened, lost: Lost, drained: DrainedFirst) -> Iterator[list[Hea
     for table in opened.catalog.parents_first():
         if table.fact:  # its facts are sent again by the outbox
             continue
+        again = _parked_again(opened, lost) if table.name == "sync_parked" else set()
         for read, with_values in ((_page, _with_values), (_aside, _as_kept)):
             after = ""
             while True:
                 with drained():  # what is not drained yet would be taken for what was decided
                     page = read(opened, table, lost, after)
                     found = with_values(opened, table, page)
-                    known = [tip for tip in found if _travels(table, tip)]
+                    known = [t for t in found if t.id not in again and _travels(table, t)]
                 if known:
                     yield _blocks(table, known)
                 if not page:
@@ -258,12 +259,20 @@ def _with_values(opened: Opened, table: Table, page: Sequence[tuple[Any, ...]]) 
 def _travels(table: Table, tip: _Tip) -> bool:
     """Return whether a tip is this site's to tell.
 
-    Of a row that several sites share, one that is gone here may only have left our share. What was
-    parked and is sent again is decided again.
+    Of a row that several sites share, one that is gone here may only have left our share.
     """
-    if tip.fate is Fate.LEFT or (tip.fate is Fate.GONE and table.share != ("site_id",)):
-        return False
-    return not (table.name == "sync_parked" and tip.values.get("state") in ("parked", "waiting"))
+    return not (tip.fate is Fate.LEFT or (tip.fate is Fate.GONE and table.share != ("site_id",)))
+
+
+def _parked_again(opened: Opened, lost: Lost) -> set[str]:
+    """Return the records of what was parked and is sent again: it is decided again.
+
+    Of what no outbox has any more, as of a lost life of the store, the record is all there is.
+    """
+    rows = opened.connection.execute(
+        f"SELECT p.id FROM sync_parked p WHERE {_PARKED_AGAIN}", (lost.applied_n,)
+    )
+    return {ticket for (ticket,) in rows}
 
 
 def _live(opened: Opened, table: Table, ids: Sequence[str]) -> dict[str, dict[str, Value]]:
