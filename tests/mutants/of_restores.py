@@ -14,6 +14,7 @@ SALVAGE: Final = "central/store/salvage.py"
 HELD: Final = "central/store/held.py"
 LIVES: Final = "central/store/lives.py"
 EDGE: Final = "edge/handshake.py"
+HELD_IN_A_LOG: Final = "tests/faults/test_copy_held_writes_in_its_log.py"
 HOME: Final = "edge/homecoming.py"
 MOVE: Final = "edge/store/epochs.py"
 TIPS: Final = "edge/store/homecoming.py"
@@ -340,5 +341,17 @@ OF_RESTORES: Final[tuple[Mutant, ...]] = (
         "pass",
         f"{STORES}"
         "::test_what_a_lost_life_wrote_on_rows_of_which_the_outbox_has_nothing_comes_home",
+    ),
+    of(
+        "new epoch: what is applied there already lies over the heads",
+        MOVE, "kept.known_n, now_ms))", "0, now_ms))",
+        f"{HELD_IN_A_LOG}"
+        "::test_what_an_earlier_life_had_moved_and_sent_hides_nothing_that_was_written_on_it",
+    ),
+    of(
+        "sent before: drains count that the store has itself",
+        "central/store/sent.py", "max(first[0], beyond.after_hlc + 1)", "first[0]",
+        f"{HELD_IN_A_LOG}"
+        "::test_a_copy_with_writes_unsent_and_undrained_counts_each_once_when_put_back_twice",
     ),
 )  # fmt: skip
