@@ -53,7 +53,7 @@ RARE: Final = (
 )  # fmt: skip
 #: And these in the long campaign.
 RAREST: Final = (
-    "head: LEFT", "passing: LeaseLost", "retry gave way", "new epoch", "moved, and known already",
+    "head: LEFT", "passing: LeaseLost", "new epoch", "moved, and known already",
     "up: FORK", "record came home", "store restored after the centre",
     "centre restored after a store",
 )  # fmt: skip

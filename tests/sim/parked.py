@@ -39,6 +39,18 @@ class Parking:
                     return True
         return False
 
+    def _parent_came_with(self, ticket: Ticket) -> bool:
+        """Return whether what is known of a parent may be of the very transaction, and no row."""
+        table, sent = self.catalog.table(ticket.change.table), ticket.sent
+        parents = {
+            (column.references, str(ticket.change.new.get(column.name)))
+            for column in table.columns if column.enforced and column.references
+        }  # fmt: skip
+        return any(
+            each.key in parents and each.op == "U" and self.rows[each.key].values is None
+            for each in sent.changes if each.key in self.rows
+        )  # fmt: skip
+
     def _is_invalid(self, change: Change) -> bool:
         table = self.catalog.table(change.table)
         for column in table.columns:
@@ -92,7 +104,7 @@ class Parking:
         change, row = ticket.change, self.rows.get(ticket.change.key)
         match ticket.reason:
             case "parent_missing":
-                return self._parent_is_missing(change)
+                return self._parent_is_missing(change) or self._parent_came_with(ticket)
             case "invalid_value":
                 return self._is_invalid(change) or self._cannot_hold(ticket)
             case "key_taken":
