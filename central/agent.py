@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool
-from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception
+from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception, stop_after_delay
 from tenacity.wait import wait_random_exponential
 
 from central import metrics
@@ -56,6 +56,8 @@ _log = logging.getLogger(__name__)
 _STREAMS_EVERY_S = 5.0
 _PARTITIONS_EVERY_S = 3600.0
 _CONTROL_CONNECTIONS = 12
+#: How long an ingest waits at its start for PostgreSQL before it ends and says why.
+_STARTING_MAX_S = 30.0
 
 
 def link_of(settings: CentralSettings, name: str) -> Link:
@@ -72,13 +74,35 @@ async def run_ingest(settings: CentralSettings, catalog: Catalog) -> None:
     async with AsyncExitStack() as stack:
         link = await stack.enter_async_context(link_of(settings, f"ingest {name}"))
         leases, *stores = [
-            await stack.enter_async_context(
-                CentralStore.open(settings.database_url, catalog, asks_hello=True)
-            )
-            for _ in range(1 + settings.connections)
+            await _opened(stack, settings, catalog) for _ in range(1 + settings.connections)
         ]
         lent = Stores(stores, catalog)
         await Worker(name, lent, leases, link, lease_s=settings.lease_s).run()
+
+
+async def _opened(
+    stack: AsyncExitStack, settings: CentralSettings, catalog: Catalog
+) -> CentralStore:
+    """Open a connection; wait for a server that is being started, as all of a host may be."""
+
+    async def opened() -> CentralStore:
+        store = CentralStore.open(settings.database_url, catalog, asks_hello=True)
+        return await stack.enter_async_context(store)
+
+    retrying = AsyncRetrying(
+        retry=retry_if_exception(_is_starting),
+        wait=wait_random_exponential(multiplier=0.1, max=2),
+        stop=stop_after_delay(_STARTING_MAX_S),
+        before_sleep=before_sleep_log(_log, logging.WARNING),
+        reraise=True,
+    )
+    return await retrying(opened)
+
+
+def _is_starting(why: BaseException) -> bool:
+    # Errors of a connection carry no code, only what libpq says.
+    words = ("is starting up", "is shutting down", "Connection refused", "in recovery mode")
+    return isinstance(why, psycopg.OperationalError) and any(word in str(why) for word in words)
 
 
 async def run_feed(settings: CentralSettings, catalog: Catalog) -> None:

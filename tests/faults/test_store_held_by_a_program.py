@@ -14,7 +14,7 @@ from tests.integration.central_world import execute
 async def test_the_agent_waits_for_its_turn_and_nothing_is_lost_in_either_direction(
     world, monkeypatch, caplog
 ):
-    caplog.set_level("INFO", "edge.agent")
+    caplog.set_level("INFO", "edge.patience")
     monkeypatch.setattr(opening, "BUSY_TIMEOUT_MS", 200)
     edge = world.edges[SITE]
     edge.write(local_orders("A1"), state_events(100))
