@@ -111,3 +111,15 @@ async def test_a_centre_told_to_stop_while_the_database_is_away_ends_in_good_ord
     await world.start_centre()
     await world.settle(60)
     assert await counts(world) == (1200, 12, 0)
+
+
+async def test_an_ingest_that_is_started_before_the_database_waits_for_it(world, postgres):
+    """As after a power cut: all of a host starts at once, and not every supervisor tries again."""
+    await world.stop_centre()
+    await asyncio.to_thread(postgres.kill)
+    await world.start_centre()
+    world.edges[SITE].write(state_events(100))
+    await asyncio.sleep(1)
+    await asyncio.to_thread(postgres.start)
+    await world.settle(60)
+    assert await counts(world) == (100, 0, 0)
