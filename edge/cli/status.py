@@ -41,7 +41,7 @@ def status(*, store: Path, watch: bool, json_wanted: bool) -> int:
         if not watch:
             return level
         sys.stdout.flush()
-        time.sleep(WATCH_S)
+        time.sleep(WATCH_S)  # a command by itself: nothing else runs meanwhile
 
 
 def _show(store: Path, *, json_wanted: bool, watch: bool) -> int:
