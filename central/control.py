@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from central import snapshot
 from central.backups import LATE_HOURS, told_to_site
 from central.compare import Comparing
-from central.feed import entries_after
+from central.feed import entries_after, feed_position
 from central.handshake import Handshake, is_gone, now_ms
 from central.questions import check_question
 from shared.changes import SHARED
@@ -111,13 +111,14 @@ class Control:
             if await is_gone(connection, scope, after):
                 return {"snapshot": f"feed {scope} no longer goes back to {after}", "entries": []}
             messages = await entries_after(connection, scope, after, bytes_max=PIECE_BYTES_MAX)
+            end = (await feed_position(connection, scope)).n
         if not messages:
             return {"entries": []}
         offset = int(asked.get("offset", 0))
         if offset or len(messages[0]) > PIECE_BYTES_MAX:
             piece = messages[0][offset : offset + PIECE_BYTES_MAX]
-            return {"entries": [piece], "size": len(messages[0])}
-        return {"entries": messages}
+            return {"entries": [piece], "size": len(messages[0]), "end": end}
+        return {"entries": messages, "end": end}
 
     async def _snapshot(self, site: str, asked: Fields) -> Fields:
         async with self._pool.connection() as connection:

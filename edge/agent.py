@@ -251,7 +251,8 @@ class Agent:
 
     async def _hello(self) -> None:
         """Say where we stand until both ends agree, and do what the answer asks for."""
-        agreed = await self._handshake.agree(self._up.sent_n)
+        sent_n = self._up.sent_n
+        agreed = await self._handshake.agree(sent_n)
         answer = agreed.answer
         metrics.OFFSET.labels(self._settings.site).set(agreed.offset_ms / 1000)
         applied_n = int(answer["applied_n"])
@@ -260,19 +261,22 @@ class Agent:
             self._up.go_back_to(applied_n)
             self._behind.set()
         self._news.set()
-        self._check_progress(applied_n, int(answer["waiting"]))
+        self._check_progress(applied_n, sent_n, int(answer["waiting"]))
         self._state |= {"protected": answer.get("protected"), "owed_from": agreed.owed_from}
         await self._check_level(answer.get("ends", (0, 0)))
 
-    def _check_progress(self, applied_n: int, waiting: int) -> None:
-        """Send again what neither the centre has applied nor the stream still holds."""
+    def _check_progress(self, applied_n: int, sent_n: int, waiting: int) -> None:
+        """Send again what neither the centre has applied nor the stream still holds.
+
+        ``sent_n`` had gone out when we asked: on a slow line much may have followed since.
+        """
         before, since = self._decided
-        if applied_n != before or applied_n >= self._up.sent_n:
+        if applied_n != before or applied_n >= sent_n:
             self._decided = (applied_n, time.monotonic())
         elif not waiting and time.monotonic() - since > min(
             _UNDECIDED_MAX_S, 2 * self._settings.beat_s
         ):
-            note(_log, "lost on the way, sending again", after_n=applied_n, sent_n=self._up.sent_n)
+            note(_log, "lost on the way, sending again", after_n=applied_n, sent_n=sent_n)
             self._up.go_back_to(applied_n)
             self._news.set()
 

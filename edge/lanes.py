@@ -210,7 +210,11 @@ class DownLane:
         await self.ask_again()
 
     async def ask_again(self) -> None:
-        """Fetch what is missing from the centre, out of PostgreSQL, until we are level with it."""
+        """Fetch what is missing from the centre, out of PostgreSQL, until we are level with it.
+
+        Level is where a feed ended when it was asked for: what the centre goes on writing comes by
+        the stream, or on a slow line the asking would never end.
+        """
         await self.apply(())  # to hear what waits here already
         refused: Poison | None = None
         is_level = False
@@ -226,7 +230,7 @@ class DownLane:
             raise refused
 
     async def _end_wait(self, refused: Poison | None) -> None:
-        """Show what still waits for the other feed, now that the centre has given all it has.
+        """Fetch what is waited for; show what still waits when the centre has given all it has.
 
         It was written at the centre in one transaction with what it waits for, and must be there:
         this is for entries that are damaged in PostgreSQL itself.
@@ -235,6 +239,11 @@ class DownLane:
         if waits is None or (await self.thread.run(self.store.position)).needs_snapshot:
             return
         other = self.site if waits.run.scope == SHARED else SHARED
+        while refused is None and await self._fetch(other):
+            pass  # asked for now, the feed has what was written together with that which waits
+        if self._waits is None or self._waits.run != waits.run:
+            return
+        waits = self._waits
         missing = (other, waits.reached + 1)
         why = f"entry {missing[1]} of feed {other} can't be had: {refused or 'the centre lacks it'}"
         is_told, self._told = self._told == missing, missing
@@ -251,7 +260,7 @@ class DownLane:
                 return
 
     async def _fetch(self, scope: str) -> bool:
-        """Fetch and apply the entries after our position; return whether there may be more."""
+        """Fetch and apply the entries after our position; return whether there are more."""
         position = await self.thread.run(self.store.position)
         after = position.shared if scope == SHARED else position.own
         asked = codec.encode_control({"scope": scope, "after": after.n, "hash": after.hash})
@@ -264,8 +273,10 @@ class DownLane:
             return False
         if len(messages) == 1 and answer.get("size", 0) > len(messages[0]):
             messages = [await self._whole(scope, after.n, messages[0], answer["size"])]
-        verdict = await self.apply(_readable(messages))
-        return verdict in (Verdict.APPLY, Verdict.SKIP)
+        entries = _readable(messages)
+        verdict = await self.apply(entries)
+        is_level = entries[-1][0].pos >= answer.get("end", entries[-1][0].pos + 1)
+        return verdict in (Verdict.APPLY, Verdict.SKIP) and not is_level
 
     async def _whole(self, scope: str, after: int, first: bytes, size: int) -> bytes:
         """Fetch the rest of an entry that is larger than one answer."""

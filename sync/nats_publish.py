@@ -95,12 +95,11 @@ async def store(session: Session, pace: Pace, batch: Batch, *, timeout_s: float)
 
 
 async def _send(session: Session, pace: Pace, batch: Batch, timeout_s: float) -> int:
-    batch_id, count, sent_bytes = uuid.uuid4().hex, len(batch.payloads), 0
+    batch_id, count = uuid.uuid4().hex, len(batch.payloads)
     for number, payload in enumerate(batch.payloads, 1):
         await pace.settled()
         await session.room()
         pace.charge(len(payload))
-        sent_bytes += len(payload)
         headers = _expectation(batch) if number == 1 else {}
         if count > 1:
             headers[_BATCH_ID] = batch_id
@@ -110,9 +109,7 @@ async def _send(session: Session, pace: Pace, batch: Batch, timeout_s: float) ->
             continue
         if count > 1:
             headers[_BATCH_COMMIT] = "1"
-        answer = await session.ask(
-            batch.subject, payload, timeout_s=timeout_s, sent_bytes=sent_bytes, headers=headers
-        )
+        answer = await session.ask(batch.subject, payload, timeout_s=timeout_s, headers=headers)
         return _sequence(answer.data)
     raise AssertionError  # check() saw at least one payload
 

@@ -4,8 +4,9 @@ The reconnecting inside nats-py hangs on half-open sockets, gives up for good on
 keeps buffers of what was sent to a dead server. So the client is used for one connection only, a
 watch of ours decides when it is dead, and whatever comes next starts on a new client.
 
-This is the only module that reaches into the client's private parts, for three things that it
-offers no door to: the socket, the reading task, and what its own `close` leaves behind.
+This is the only module that reaches into the client's private parts, for four things that it
+offers no door to: the socket, the reading task, whether it is amid a message, and what its own
+`close` leaves behind.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import nats.errors
 from nats.aio.client import Client
+from nats.protocol.parser import AWAITING_MSG_PAYLOAD
 
 from shared.errors import (
     BrokerUnreachable,
@@ -33,6 +35,7 @@ from shared.errors import (
     ServerTooOld,
     SyncError,
 )
+from sync.nats_motion import Incoming, Outgoing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -219,6 +222,10 @@ class Session:
         written = transport.get_write_buffer_size() if transport is not None else 0
         return int(self.nc.pending_data_size + written)
 
+    def is_amid_message(self) -> bool:
+        """Tell whether a message has begun to arrive, and has not ended."""
+        return bool(self.nc._ps.state == AWAITING_MSG_PAYLOAD)  # noqa: SLF001
+
     def check(self) -> None:
         """Raise when the session is lost."""
         if self.lost.done():
@@ -280,16 +287,18 @@ class Session:
         payload: bytes,
         *,
         timeout_s: float,
-        sent_bytes: int = 0,
         headers: Mapping[str, str] | None = None,
     ) -> Msg:
-        """Return the answer; `timeout_s` counts from when the last of `sent_bytes` left us.
+        """Return the answer; `timeout_s` counts from when the question has left us.
+
+        Before, all must leave that was published earlier; and a large answer takes its time.
 
         Raises BrokerUnreachable (lost, or no answer in time), NoResponder, NotAuthorised,
         PayloadTooLarge. The request may have been carried out all the same.
         """
         self.check()
-        until = self._loop.time() + timeout_s + sent_bytes / _SLOWEST_BYTES_PER_S
+        most_bytes = self.bytes_out() - self.bytes_moved()[0] + len(payload) + self.nc.max_payload
+        until = self._loop.time() + timeout_s + most_bytes / _SLOWEST_BYTES_PER_S
         refused = self.refusal(subject)
         request = asyncio.ensure_future(
             self.nc.request(
@@ -327,7 +336,8 @@ class Session:
         timeout_s, until = patience
         any_of: tuple[asyncio.Future[Any], ...] = (request, refused, self.lost)
         await asyncio.sleep(0)  # lets the request be written, so that it counts as on its way
-        outgoing, quiet_since = Outgoing(self), self._loop.time()
+        outgoing, incoming = Outgoing(self), Incoming(self)
+        quiet_since = self._loop.time()
         while True:
             wait_s = min(_LOOK_EVERY_S, max(0.01, quiet_since + timeout_s - self._loop.time()))
             await asyncio.wait(any_of, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
@@ -337,7 +347,8 @@ class Session:
                 raise NotAuthorised(refused.result())
             self.check()
             now = self._loop.time()
-            quiet_since = now if outgoing.is_moving() else quiet_since
+            is_moving = outgoing.is_moving() | incoming.is_moving()
+            quiet_since = now if is_moving else quiet_since
             if now >= min(until, quiet_since + timeout_s):
                 msg = f"no answer on {subject} within {timeout_s:g} s"
                 raise BrokerUnreachable(msg)
@@ -368,25 +379,6 @@ class Session:
     def _socket(self) -> Any:
         transport = self._transport()
         return None if transport is None else transport.get_extra_info("socket")
-
-
-class Outgoing:
-    """What was on its way out at one moment, and whether it still moves.
-
-    On a slow link a message of a few hundred KiB leaves the buffers for minutes. That is not
-    silence; but later messages, taken by the kernel of a dead server, are no sign of life either.
-    """
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._target = session.bytes_out()
-        self._acked, _ = session.bytes_moved()
-
-    def is_moving(self) -> bool:
-        """Say whether more of it has arrived since the last look."""
-        before = self._acked
-        self._acked, _ = self._session.bytes_moved()
-        return before < self._target and self._acked > before
 
 
 def _sorted_error(subject: str, error: BaseException) -> SyncError:

@@ -11,7 +11,7 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from sync.nats_session import Outgoing
+from sync.nats_motion import Outgoing
 
 if TYPE_CHECKING:
     from sync.nats_session import Session

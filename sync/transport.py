@@ -243,7 +243,7 @@ class Link:
         if len(payload) >= _SMALL_BYTES:
             await self._out.settled()
         self._out.charge(len(payload))
-        answer = await session.ask(subject, payload, timeout_s=timeout_s, sent_bytes=len(payload))
+        answer = await session.ask(subject, payload, timeout_s=timeout_s)
         self._in.charge(len(answer.data))
         if answer.headers and ERROR_HEADER in answer.headers:
             msg = f"the question on {subject} failed there: {answer.headers[ERROR_HEADER]}"

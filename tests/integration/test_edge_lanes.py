@@ -156,6 +156,40 @@ async def test_a_feed_that_can_not_be_read_holds_up_the_other_no_longer_than_a_q
     assert (orders(plant), plant.value("SELECT count(*) FROM parts")) == (["WO-1"], 1)
 
 
+class BusyCentre(Centre):
+    """One where somebody writes something each time that it is asked."""
+
+    def __init__(self, plant: Plant, *, in_both: bool) -> None:
+        super().__init__()
+        self._plant, self._in_both, self._steps = plant, in_both, 0
+
+    async def request(self, subject: str, payload: bytes) -> bytes:
+        scope = codec.decode_control(payload)["scope"]
+        self._steps += 1
+        beside = self._steps if self._in_both else 0
+        self.feeds[SITE].append(made(self._plant.own, self._steps, beside=beside))
+        if self._in_both:
+            head = put("parts", {"id": uid(900 + self._steps), "code": f"P{self._steps}"},
+                       order=self._steps, site=SHARED)  # fmt: skip
+            entry, body = self._plant.shared.entry(head, beside=self._steps)
+            self.feeds[SHARED].append(codec.encode_entry(
+                entry.scope, entry.pos, entry.previous, entry.hash, codec.compress(body)
+            ))  # fmt: skip
+        answer = codec.decode_control(await super().request(subject, payload))
+        return codec.encode_control(answer | {"end": len(self.feeds[scope])})
+
+
+@pytest.mark.parametrize("in_both", [False, True])
+async def test_asking_ends_though_somebody_writes_each_time_that_the_centre_is_asked(
+    plant, down, in_both
+):
+    down.link = BusyCentre(plant, in_both=in_both)
+    async with asyncio.timeout(20):
+        await down.ask_again()
+    assert orders(plant)[0] == "WO-1"
+    assert plant.events() == []
+
+
 async def test_what_waits_for_a_snapshot_is_not_shown_in_part(plant, down, centre):
     await down.take([Message(made(plant.own, 1, beside=1), 1)])
     plant.store.want_snapshot("the feed no longer reaches back", 1)

@@ -14,6 +14,7 @@ from shared.errors import (
 from sync.transport import Link, LinkSettings
 from tests.integration.transport_world import (  # noqa: F401, the fixtures among them
     broker,
+    cancelled,
     first,
     link,
     served,
@@ -42,11 +43,6 @@ async def test_an_error_in_one_answer_reaches_the_asker_and_the_next_is_answered
     assert await link.request("ctl.E.hello", b"good") == b"ctl.E.hello:good"
     assert "no answer to a question on ctl.E.hello" in caplog.text
     await cancelled(serving)
-
-
-async def cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_an_answer_larger_than_the_broker_takes_is_an_error_for_the_asker_alone(link):

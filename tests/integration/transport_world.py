@@ -88,3 +88,8 @@ async def settled(link: Link, site: str) -> int:
             if durable["num_ack_pending"] == 0:
                 return int(durable["ack_floor"]["stream_seq"])
             await asyncio.sleep(0.02)
+
+
+async def cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -113,6 +113,20 @@ OF_EDGE: Final[tuple[Mutant, ...]] = (
         f"{OF_LANES}::test_a_step_of_which_the_line_brought_one_half_is_completed_by_the_centre",
     ),
     of(
+        "asking goes on for as long as the centre writes",
+        LANES,
+        "return verdict in (Verdict.APPLY, Verdict.SKIP) and not is_level",
+        "return verdict in (Verdict.APPLY, Verdict.SKIP)",
+        f"{OF_LANES}::test_asking_ends_though_somebody_writes_each_time_that_the_centre_is_asked",
+    ),
+    of(
+        "what was written since one feed was asked for is taken for lost",
+        LANES,
+        "while refused is None and await self._fetch(other):",
+        "while False:",
+        f"{OF_LANES}::test_asking_ends_though_somebody_writes_each_time_that_the_centre_is_asked",
+    ),
+    of(
         "a feed that can't be read ends the other one",
         LANES,
         "refused = why",

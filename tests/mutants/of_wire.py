@@ -13,6 +13,9 @@ PUMP: Final = "sync/pump.py"
 OF_PROTOCOL: Final = "tests/unit/test_protocol.py"
 OF_CODEC: Final = "tests/unit/test_codec.py"
 OF_PUMP: Final = "tests/unit/test_pump.py"
+SESSION: Final = "sync/nats_session.py"
+MOTION: Final = "sync/nats_motion.py"
+OF_SLOW: Final = "tests/integration/test_transport_slow.py"
 
 OF_WIRE: Final[tuple[Mutant, ...]] = (
     of(
@@ -189,5 +192,26 @@ OF_WIRE: Final[tuple[Mutant, ...]] = (
         "if count and len(pieces) + len(more) > BATCH_PIECES_MAX:",
         "if count and len(pieces) > BATCH_PIECES_MAX:",
         OF_PUMP,
+    ),
+    of(
+        "a large answer on a slow line is given up",
+        SESSION,
+        "is_moving = outgoing.is_moving() | incoming.is_moving()",
+        "is_moving = outgoing.is_moving()",
+        f"{OF_SLOW}::test_an_answer_that_takes_longer_on_the_line_than_one_waits_for_silence_comes",
+    ),
+    of(
+        "a question behind much else is given up",
+        SESSION,
+        "self.bytes_out() - self.bytes_moved()[0] + len(payload) + self.nc.max_payload",
+        "len(payload)",
+        f"{OF_SLOW}::test_a_question_waits_its_turn_behind_what_was_published_before_it",
+    ),
+    of(
+        "what others send is taken for an answer under way",
+        MOTION,
+        "return self._session.is_amid_message() and self._received > before",
+        "return self._received > before",
+        f"{OF_SLOW}::test_an_end_that_died_is_given_up_in_time_while_messages_of_others_arrive",
     ),
 )
