@@ -16,8 +16,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg.pq import PGconn, Ping
 from psycopg_pool import AsyncConnectionPool
-from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception, stop_after_delay
+from tenacity import (
+    AsyncRetrying,
+    before_sleep_log,
+    retry_if_exception,
+    retry_if_result,
+    stop_after_delay,
+)
 from tenacity.wait import wait_random_exponential
 
 from central import metrics
@@ -58,6 +66,8 @@ _PARTITIONS_EVERY_S = 3600.0
 _CONTROL_CONNECTIONS = 12
 #: How long an ingest waits at its start for PostgreSQL before it ends and says why.
 _STARTING_MAX_S = 30.0
+_PING_TIMEOUT_S = 5
+_IS_STARTING = (Ping.REJECT, Ping.NO_RESPONSE)
 
 
 def link_of(settings: CentralSettings, name: str) -> Link:
@@ -73,36 +83,31 @@ async def run_ingest(settings: CentralSettings, catalog: Catalog) -> None:
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:4]}"
     async with AsyncExitStack() as stack:
         link = await stack.enter_async_context(link_of(settings, f"ingest {name}"))
+        await _started(settings)
         leases, *stores = [
-            await _opened(stack, settings, catalog) for _ in range(1 + settings.connections)
+            await stack.enter_async_context(
+                CentralStore.open(settings.database_url, catalog, asks_hello=True)
+            )
+            for _ in range(1 + settings.connections)
         ]
         lent = Stores(stores, catalog)
         await Worker(name, lent, leases, link, lease_s=settings.lease_s).run()
 
 
-async def _opened(
-    stack: AsyncExitStack, settings: CentralSettings, catalog: Catalog
-) -> CentralStore:
-    """Open a connection; wait for a server that is being started, as all of a host may be."""
+async def _started(settings: CentralSettings) -> None:
+    """Return once PostgreSQL takes connections, or was waited for; who connects will say why not.
 
-    async def opened() -> CentralStore:
-        store = CentralStore.open(settings.database_url, catalog, asks_hello=True)
-        return await stack.enter_async_context(store)
-
+    All of a host may be started at once, and what a refusal says is in the server's language.
+    """
+    address = make_conninfo(settings.database_url, connect_timeout=_PING_TIMEOUT_S).encode()
     retrying = AsyncRetrying(
-        retry=retry_if_exception(_is_starting),
+        retry=retry_if_result(lambda found: found in _IS_STARTING),
         wait=wait_random_exponential(multiplier=0.1, max=2),
         stop=stop_after_delay(_STARTING_MAX_S),
         before_sleep=before_sleep_log(_log, logging.WARNING),
-        reraise=True,
+        retry_error_callback=lambda _: None,
     )
-    return await retrying(opened)
-
-
-def _is_starting(why: BaseException) -> bool:
-    # Errors of a connection carry no code, only what libpq says.
-    words = ("is starting up", "is shutting down", "Connection refused", "in recovery mode")
-    return isinstance(why, psycopg.OperationalError) and any(word in str(why) for word in words)
+    await retrying(asyncio.to_thread, PGconn.ping, address)
 
 
 async def run_feed(settings: CentralSettings, catalog: Catalog) -> None:
