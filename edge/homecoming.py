@@ -84,7 +84,7 @@ class Homecoming:
             },
         )  # fmt: skip
         told = f"{why}: {rows} rows were brought home"
-        await thread.run(store.begin_anew, self._lost, told, now_ms())
+        await thread.run(store.begin_anew, self._lost, again, told, now_ms())
         note(_log, "brought home", level=logging.WARNING, rows=rows, included_n=n)
 
 

@@ -175,9 +175,13 @@ class EdgeStore:
         """Return the link before the first transaction that can still be sent."""
         return homecoming.before_first(self.opened.connection)
 
-    def begin_anew(self, lost: homecoming.Lost, why: str, now_ms: int) -> None:
+    def begin_anew(
+        self, lost: homecoming.Lost, again: Sequence[tuple[str, str, str]], why: str, now_ms: int
+    ) -> None:
         """Follow the centre from the beginning: it went back, and has been told all."""
-        homecoming.begin_anew(self.opened, lost, why, now_ms=now_ms, drained=self._drained(now_ms))
+        homecoming.begin_anew(
+            self.opened, lost, again, why, now_ms=now_ms, drained=self._drained(now_ms)
+        )
 
     def set_offset(self, offset_ms: int, now_ms: int) -> None:
         """Remember the centre's clock minus ours, measured at ``now_ms``."""

@@ -102,7 +102,8 @@ def included(opened: Opened, lost: Lost) -> tuple[list[_Link], list[tuple[str, s
     """Return the own transactions that are in the tips, and rows in which they are not.
 
     These, by tx_id, table and id, are: what is parked; what a snapshot that was being loaded has
-    not reached; and what was written on rows that are gone here and are not ours to tell.
+    not reached; what was written on rows that are gone here and are not ours to tell; and what an
+    earlier call returned, as long as no snapshot has told what became of it.
     """
     connection = opened.connection
     at, loading = cursor.read(connection), snapshot.state(connection)
@@ -112,8 +113,9 @@ def included(opened: Opened, lost: Lost) -> tuple[list[_Link], list[tuple[str, s
         f"""SELECT p.tx_id, p.table_name, p.row_id FROM sync_parked p WHERE {_PARKED_AGAIN}
         UNION SELECT o.tx_id, t.name, w.id FROM _sync_pending w
         JOIN _sync_table t ON t.no = w.table_no
-        JOIN _sync_out o ON o.epoch = ? AND o.n = w.n AND o.part = 0 WHERE w.n <= ?""",
-        (lost.applied_n, at.epoch, upto),
+        JOIN _sync_out o ON o.epoch = ? AND o.n = w.n AND o.part = 0 WHERE w.n <= ?
+        UNION {_STILL_AGAIN}""",
+        (lost.applied_n, at.epoch, upto, lost.applied_n),
     ).fetchall()
     sent = connection.execute(
         "SELECT n, tx_id, hash FROM _sync_out WHERE epoch = ? AND part = 0 AND n > ? AND n <= ?"
@@ -151,6 +153,12 @@ def _untold(
 _COVERED: Final = """SELECT DISTINCT t.name, w.id FROM _sync_pending w
     JOIN _sync_table t ON t.no = w.table_no WHERE w.n > ? AND w.op <> 'U' AND NOT EXISTS (
         SELECT 1 FROM _sync_shadow s WHERE s.table_no = w.table_no AND s.id = w.id)"""
+# Orders are void until a snapshot brings them: a row that has one has come, with what became of it.
+_STILL_AGAIN: Final = """SELECT a.tx_id, a.table_name, a.id FROM _sync_again a
+    JOIN _sync_out o ON o.tx_id = a.tx_id AND o.part = 0
+        AND o.epoch = (SELECT epoch FROM _sync_site) AND o.n > ?
+    JOIN _sync_table t ON t.name = a.table_name
+    LEFT JOIN _sync_row r ON r.table_no = t.no AND r.id = a.id WHERE coalesce(r.ord, 0) = 0"""
 _PARKED_AGAIN: Final = """p.state IN ('parked', 'waiting') AND p.tx_id IN (
     SELECT o.tx_id FROM _sync_out o JOIN _sync_site s ON s.epoch = o.epoch
     WHERE o.part = 0 AND o.n > ?)"""
@@ -166,10 +174,24 @@ def before_first(connection: sqlite3.Connection) -> Position:
     return Position(*row)
 
 
-def begin_anew(opened: Opened, lost: Lost, why: str, *, now_ms: int, drained: DrainedFirst) -> None:
-    """Follow the centre from the beginning: positions and orders of the lost history are void."""
+def begin_anew(
+    opened: Opened, lost: Lost, again: Sequence[tuple[str, str, str]], why: str, *, now_ms: int,
+    drained: DrainedFirst,
+) -> None:  # fmt: skip
+    """Follow the centre from the beginning: positions and orders of the lost history are void.
+
+    ``again`` are the rows that ``included`` returned, and the centre was told.
+    """
     connection = opened.connection
     with drained(), silent(connection):
+        connection.execute("DELETE FROM _sync_again")
+        # Those beyond our last ack are sent as any other that is not decided.
+        connection.executemany(
+            "INSERT OR IGNORE INTO _sync_again (tx_id, table_name, id) SELECT tx_id, ?2, ?3"
+            " FROM _sync_out JOIN _sync_site USING (epoch)"
+            " WHERE tx_id = ?1 AND part = 0 AND n <= acked_n",
+            again,
+        )
         # What is parked again comes again, with the time at which that was sent.
         again = f"SELECT p.id FROM sync_parked p WHERE {_PARKED_AGAIN}"
         for table in ("_sync_row", "sync_parked"):

@@ -189,6 +189,7 @@ def finish(opened: Opened, *, now_ms: int, drained: DrainedFirst) -> None:
             bring_back(applying, everywhere=True)
         _note_kept_from(connection, manifest, now_ms)
         connection.execute("DELETE FROM _sync_snapshot")
+        connection.execute("DELETE FROM _sync_again")  # all that is acked is decided in it
         connection.execute("UPDATE _sync_site SET void_since = NULL")
         for scope, link in ((at.site, at.own), (SHARED, at.shared)):
             cursor.start_trail(connection, scope, link)

@@ -160,3 +160,57 @@ async def test_a_half_loaded_snapshot_of_the_lost_time_takes_nothing_away_after_
     await world.settle(60)
     assert set(notes(edge)) == {"P1", "P2"}
     assert await restores(plant) == []  # and nothing looked lost
+
+
+async def test_what_was_parked_is_parked_again_though_the_centre_goes_back_twice(plant):
+    world, edge = plant.world, plant.edge
+    backup = await plant.backup()
+    await edge.stop()
+    edge.write(local_orders("N1"))
+    await plant.plan(planned_orders("N1"))
+    await edge.start()
+    await world.settle_counts()
+    parked = "SELECT id::text, state, reason FROM mes.sync_parked"
+    before = await world.central(parked)
+    assert [(state, reason) for _, state, reason in before] == [("parked", "key_taken")]
+    await restored(plant, backup)
+    async with fed_only(plant):  # all came home, and nothing is sent again yet
+        await world.eventually(lambda: restores(plant), timeout_s=30)
+        await world.eventually(lambda: not edge.read("SELECT 1 FROM sync_parked"))
+    assert await world.central(parked) == []
+    await restored(plant, backup)
+    await world.start_centre()
+    await world.eventually(lambda: restores(plant), timeout_s=30)
+    await world.settle_counts(60)
+    assert await world.central(parked) == before
+    assert edge.read("SELECT id, state FROM sync_parked") == [(before[0][0], "parked")]
+    assert edge.read("SELECT count(*) FROM _sync_again") == [(0,)]
+
+
+async def test_what_was_to_be_done_again_and_is_done_counts_once_after_another_restore(plant):
+    """A sum is parked, taken after the first restore, and comes home after the second."""
+    world, edge = plant.world, plant.edge
+    backup = await plant.backup()
+    await plant.plan(
+        "INSERT INTO mes.equipment (id, site_id, created_at, equipment_code)"
+        f" VALUES (uuidv7(), '{SITE}', now(), 'M1')"
+    )
+    await edge.stop()
+    edge.write("INSERT INTO equipment (equipment_code) VALUES ('M1')")
+    with contextlib.closing(edge.open()) as store:
+        store.drain(time.time_ns() // 10**6)
+    edge.write("UPDATE equipment SET cycle_count = cycle_count + 5 WHERE equipment_code = 'M1'")
+    await edge.start()
+    await world.settle_counts()
+    assert await world.central("SELECT count(*) FROM mes.sync_parked") == [(2,)]
+    await plant.plan("DELETE FROM mes.equipment")
+    await world.settle_counts()
+    for _ in range(2):
+        await restored(plant, backup)
+        await world.start_centre()
+        await world.eventually(lambda: restores(plant), timeout_s=30)
+        await world.settle(60)
+        assert await world.central("SELECT count(*) FROM mes.sync_parked") == [(0,)]
+        assert await world.central("SELECT cycle_count FROM mes.equipment") == [(5,)]
+        assert edge.read("SELECT cycle_count FROM equipment") == [(5,)]
+        assert edge.read("SELECT count(*) FROM _sync_again") == [(0,)]

@@ -153,6 +153,7 @@ EDGE_RULES: Final[Mapping[str, Rule]] = {
     "pending": Empty(),
     "shadow": Empty(),
     "in": Empty(),
+    "again": Empty(),
     "logs": Empty(),
     "extra": Empty(),
     "import": _NONE,

@@ -1,0 +1,71 @@
+"""What the centre, which went back, is to do again is told again should it go back once more."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from edge.store.homecoming import Lost
+from tests.integration.edge_loads import begin, chunk, finish, order
+from tests.integration.edge_world import Plant, uid
+
+LOST = Lost(0, 0, whole=True)
+
+
+@pytest.fixture
+def plant(tmp_path):
+    plant = Plant(tmp_path / "store.db")
+    plant.program.execute("CREATE TABLE sync_parked (id, state, tx_id, table_name, row_id)")
+    for number in (1, 2):
+        plant.insert("orders", id=uid(number), order_no=f"WO-{number}")
+        plant.drain()
+    plant.take(ack=plant.ack(2))
+    yield plant
+    plant.close()
+
+
+def begin_anew(plant, *again):
+    plant.store.begin_anew(LOST, again, "a restore", time.time_ns() // 10**6)
+
+
+def again(plant, lost=LOST):
+    return sorted(plant.store.included(lost)[1])
+
+
+def written(plant, number):
+    """Return the write that made an order, as the centre is told of it."""
+    return plant.tx_id(number), "orders", uid(number)
+
+
+def test_what_was_told_is_told_again_until_a_snapshot_says_what_became_of_it(plant):
+    begin_anew(plant, written(plant, 1), written(plant, 2))
+    both = again(plant)
+    assert both == [written(plant, 1), written(plant, 2)]
+    begin_anew(plant, *both)
+    assert again(plant) == both
+    begin(plant, ack=plant.ack(2))
+    chunk(plant, 0, order(1, at=7, order_no="WO-1"))  # the other one was not taken
+    finish(plant)
+    assert again(plant) == []
+
+
+def test_of_a_snapshot_under_way_only_what_it_has_not_brought_is_told_again(plant):
+    begin_anew(plant, written(plant, 1), written(plant, 2))
+    begin(plant, ack=plant.ack(2))
+    chunk(plant, 0, order(1, at=7, order_no="WO-1"))
+    assert again(plant) == [written(plant, 2)]
+    begin_anew(plant, *again(plant))
+    assert again(plant) == [written(plant, 2)]  # the other one's order is void now, as all are
+
+
+def test_what_a_newer_backup_holds_is_not_told_again(plant):
+    begin_anew(plant, written(plant, 1), written(plant, 2))
+    assert again(plant, Lost(0, 1, whole=True)) == [written(plant, 2)]
+
+
+def test_what_was_not_acked_is_sent_as_ever_and_not_told_again(plant):
+    plant.insert("orders", id=uid(3), order_no="WO-3")
+    plant.drain()
+    begin_anew(plant, written(plant, 3))
+    assert again(plant) == []
