@@ -193,9 +193,9 @@ def begin_anew(
             again,
         )
         # What is parked again comes again, with the time at which that was sent.
-        again = f"SELECT p.id FROM sync_parked p WHERE {_PARKED_AGAIN}"
+        parked = f"SELECT p.id FROM sync_parked p WHERE {_PARKED_AGAIN}"
         for table in ("_sync_row", "sync_parked"):
-            connection.execute(f"DELETE FROM {table} WHERE id IN ({again})", (lost.applied_n,))
+            connection.execute(f"DELETE FROM {table} WHERE id IN ({parked})", (lost.applied_n,))
         connection.execute("UPDATE _sync_row SET ord = 0")
         connection.execute("UPDATE _sync_aside SET ord = 0 WHERE ord IS NOT NULL")
         connection.execute(
