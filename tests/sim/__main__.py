@@ -60,9 +60,9 @@ def _campaign(url: str, seeds: range, jobs: int) -> int:
     print(f"real stores: {len(seeds)} runs from seed {seeds.start}", flush=True)
     parts = [(url, seeds[at::jobs]) for at in range(jobs)]
     with ProcessPoolExecutor(jobs) as pool:
-        for counted, told, done in pool.map(_part, *zip(*parts, strict=True)):
+        for counted, whys, done in pool.map(_part, *zip(*parts, strict=True)):
             reach += counted
-            failed += told
+            failed += whys
             runs += done
     return told(reach, failed, runs=runs, seconds=time.monotonic() - began, jobs=jobs)
 

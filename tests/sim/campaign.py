@@ -34,6 +34,7 @@ REQUIRED: Final = (
     "verdict here", "verdict central", "parked: invalid_value", "parked: tied", "discarded",
     "cut at a statement", "kill", "feed pruned", "pruned", "clock set", "centre restarted",
     "forged message", "head: PUT", "head: GONE", "database started", "clock held to the bound",
+    "step in both feeds",
 )  # fmt: skip
 #: Each of these is met ten times in a few hundred runs.
 RARE: Final = (
@@ -49,7 +50,7 @@ RARE: Final = (
     "crash in receive", "crash in fetch", "crash in load", "crash in prune",
     "backlog of a dead agent", "site migrated", "signed release", "aside: unique",
     "store cloned", "store restored", "centre backed up", "centre restored",
-    "the centre was healed", "row of one site",
+    "the centre was healed", "row of one site", "waited for the other feed",
 )  # fmt: skip
 #: And these in the long campaign.
 RAREST: Final = (

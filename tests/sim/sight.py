@@ -15,6 +15,7 @@ from edge.store.drain import waiting
 from shared.changes import SHARED, FeedEntry
 from sync import codec
 from tests.sim.oracle import Change, Sent, fail
+from tests.sim.steps import Steps
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -32,7 +33,7 @@ _MERGED = ("sum", "add_remove_set")
 QUESTIONS_MAX = 400
 
 
-class Sight:
+class Sight(Steps):
     """Watches the sites."""
 
     chance: Random
@@ -45,6 +46,7 @@ class Sight:
 
     def prepare_sight(self) -> None:
         """Begin with nothing seen."""
+        self.prepare_steps()
         self.images: dict[str, Image] = defaultdict(dict)
         self._written: dict[str, Image] = {}
         self._known_n: dict[str, int] = defaultdict(int)
@@ -252,8 +254,11 @@ class Sight:
         elif self.seen[name] is None or name in self.were_restored or self.oracle.is_blind:
             # What a store that went back has seen, it alone can tell.
             self.seen[name] = self._read_seen(site)
+            self.has_loaded(site)
         else:
             self._take(site, moved, at.acked_n)
+            if moved:
+                self.check_order(site, at)
         self.undecided[name] = [s for s in self.undecided[name] if s.n > at.acked_n]
 
     def _take(self, site: Site, moved: list[FeedEntry], acked_n: int) -> None:
@@ -286,10 +291,10 @@ class Sight:
 
     async def hear_entries(self) -> None:
         """Read the entries that the sequencer has made, and check what may stand in them."""
-        known = max((pos for _, pos in self.entries), default=0)
-        del known
-        rows = await self.database.rows("SELECT scope, pos, previous, hash, body FROM sync.feed")
-        for scope, pos, previous, own, body in sorted(rows, key=lambda row: row[:2]):
+        rows = await self.database.rows(
+            "SELECT scope, pos, previous, hash, body, xmin::text::bigint FROM sync.feed"
+        )
+        for scope, pos, previous, own, body, step in sorted(rows, key=lambda row: row[:2]):
             known_as = self.entries.get((scope, pos))
             if known_as is not None:
                 if known_as.hash != bytes(own):
@@ -298,6 +303,7 @@ class Sight:
             message = codec.encode_entry(scope, pos, bytes(previous), bytes(own), bytes(body))
             entry, _ = codec.decode_entry(message)
             self.entries[scope, pos] = entry
+            self.note_step(entry, step)
             self.reach["entry with more"] += entry.more
             heads = [
                 (b.fate.name, b.table, [i[:13] for i in b.ids], b.version) for b in entry.blocks

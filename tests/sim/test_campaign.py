@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.sim.__main__ import told
+from edge.store import apply
+from tests.sim.__main__ import main, told
 from tests.sim.campaign import (
     RARE,
     RAREST,
@@ -18,6 +20,9 @@ from tests.sim.campaign import (
     report,
 )
 from tests.sim.world import Plan
+
+if TYPE_CHECKING:
+    from edge.store.steps import Run, Shown
 
 #: Enough to meet all that must be met.
 RUNS = 50
@@ -45,6 +50,26 @@ def test_real_stores_agree_with_the_oracle_whatever_breaks(lab, seed):
             )
     never = missed(reach, RUNS)
     assert not never, f"{RUNS} runs from seed {first} never met {never}"
+
+
+@pytest.mark.postgres
+def test_steps_that_are_shown_as_they_come_are_found(lab, monkeypatch):
+    def as_they_come(_: Shown, *runs: Run | None) -> tuple[Run, ...]:
+        return tuple(run for run in runs if run)[:1]
+
+    monkeypatch.setattr(apply, "next_runs", as_they_come)
+    found = (str(lab.run(Plan.of_seed(number)).why) for number in range(100, 200))
+    assert any("shows some of what the centre did" in why for why in found)
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+def test_a_campaign_of_several_processes_tells_what_it_met(monkeypatch, capfd):
+    monkeypatch.setattr("sys.argv", ["tests.sim", "--runs", "4", "--seed", "100", "--jobs", "2"])
+    assert main() == 1
+    told_last = capfd.readouterr().out.splitlines()[-2:]
+    assert told_last[0].startswith("4 runs in ")
+    assert told_last[1].startswith("never met: ")
 
 
 def test_a_plan_is_read_back_as_it_was_printed():
