@@ -19,7 +19,7 @@ from edge.lanes import DownLane, StoreThread, now_ms
 from edge.store.ids import uuid7
 from edge.store.sent import earliest
 from shared.clock import clock_offset_ms
-from shared.errors import ForkedHistory
+from shared.errors import ForkedHistory, Transient
 from shared.observe import note
 from sync import codec
 from sync.handshake import ANY_DRAIN, Closed, Hello, Welcome
@@ -35,6 +35,8 @@ _log = logging.getLogger(__name__)
 _WAIT_S = 0.3
 #: To close an epoch the centre may have to look through all versions.
 _ANSWER_S = 30.0
+#: So many hellos are said in a row; whoever calls goes on after a pause.
+_HELLOS_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,29 +64,34 @@ class Handshake:
     about: dict[str, Any]
     #: What comes down; it waits while the two don't agree, and nothing may be sent.
     down: DownLane
+    #: Something was healed since both last agreed.
+    _healed: bool = False
 
     async def agree(self, sent_n: int) -> Agreed:
         """Say hello until both ends agree, mending what does not.
 
-        Raises ForkedHistory where a person has to look.
+        Raises ForkedHistory where a person has to look, and Transient where one hello after the
+        other finds something to mend.
         """
-        healed, tell = False, False
-        while True:
+        tell, why = False, ""
+        for _ in range(_HELLOS_MAX):
             # Before the store says its n: what is drained in between is more than is claimed.
             drained_ms = await self.thread.run(self.store.drained_through, now_ms())
             said = await self.thread.run(self.store.hello, with_order=tell)
             about = {"sent_n": sent_n, "drained_ms": drained_ms}
             answer, offset_ms = await self._say(said, about)
-            welcome = Welcome(answer["verdict"])
+            welcome, why = Welcome(answer["verdict"]), str(answer["why"])
             if welcome is Welcome.TELL:
                 tell = True
             elif welcome in (Welcome.OK, Welcome.SNAPSHOT) and await self._has(answer):
                 await self._meet(said, answer)
                 applied_n = int(answer["applied_n"])
                 owed_from = applied_n if applied_n < said.acked_n else None
+                healed, self._healed = self._healed, False
                 return Agreed(answer, healed, offset_ms, owed_from)
             else:
-                healed |= await self._mend(said, answer)
+                self._healed |= await self._mend(said, answer)
+        raise Transient(f"no agreement with the centre by {_HELLOS_MAX} hellos: {why}")
 
     async def _meet(self, said: Hello, answer: dict[str, Any]) -> None:
         if answer["verdict"] == Welcome.SNAPSHOT:

@@ -375,4 +375,10 @@ OF_RESTORES: Final[tuple[Mutant, ...]] = (
         TIPS, "part = 0 AND n <= acked_n", "part = 0",
         f"{AGAIN}::test_what_was_not_acked_is_sent_as_ever_and_not_told_again",
     ),
+    of(
+        "hello: what was healed before the line went is not told",
+        EDGE, "self._healed |= await self._mend(said, answer)", "await self._mend(said, answer)",
+        "tests/integration/test_edge_handshake.py"
+        "::test_what_was_healed_before_the_line_went_is_told_when_both_agree",
+    ),
 )  # fmt: skip

@@ -1,0 +1,71 @@
+"""The edge's side of the handshake with a centre that answers as no healthy one does."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge.handshake import Handshake
+from edge.lanes import DownLane, StoreThread
+from shared.changes import GENESIS
+from shared.errors import BrokerUnreachable, Transient
+from sync import codec
+from tests.integration.edge_world import SITE, Plant, uid
+
+
+class Centre:
+    """Gives these verdicts to one hello after the other, and the last for ever; "" is no answer."""
+
+    def __init__(self, *verdicts: str) -> None:
+        self.verdicts, self.hellos = list(verdicts), 0
+
+    async def request(self, subject: str, payload: bytes, timeout_s: float) -> bytes:
+        if subject.endswith(".life"):
+            return codec.encode_control({"life": uid(1), "held_order": 0})
+        if not subject.endswith(".hello"):
+            return codec.encode_control({})
+        self.hellos += 1
+        verdict = self.verdicts.pop(0) if len(self.verdicts) > 1 else self.verdicts[0]
+        if not verdict:
+            raise BrokerUnreachable("the line went")
+        now_ms = codec.decode_control(payload)["now_ms"]
+        return codec.encode_control(
+            {
+                "verdict": verdict, "why": "no backup is known", "life": uid(1), "now_ms": now_ms,
+                "noted_ms": 0, "applied_n": 0, "applied_hash": GENESIS, "included": [0, GENESIS],
+            }
+        )  # fmt: skip
+
+
+@pytest.fixture
+def plant(tmp_path):
+    plant = Plant(tmp_path / "store.db")
+    plant.program.execute("CREATE TABLE sync_parked (id, state, tx_id, table_name, row_id)")
+    yield plant
+    plant.close()
+
+
+@pytest.fixture
+def thread():
+    thread = StoreThread()
+    yield thread
+    thread.close()
+
+
+def shaking(plant, thread, centre):
+    down = DownLane(plant.store, thread, centre, SITE)
+    return Handshake(SITE, plant.store, thread, centre, {}, down)
+
+
+async def test_a_centre_with_which_no_hello_agrees_is_left_for_a_while(plant, thread):
+    centre = Centre("show")
+    with pytest.raises(Transient, match="no backup is known"):
+        await shaking(plant, thread, centre).agree(0)
+    assert centre.hellos == 20
+
+
+async def test_what_was_healed_before_the_line_went_is_told_when_both_agree(plant, thread):
+    hands = shaking(plant, thread, Centre("lost", "", "ok"))
+    with pytest.raises(BrokerUnreachable):
+        await hands.agree(0)
+    assert (await hands.agree(0)).healed
+    assert not (await hands.agree(0)).healed
