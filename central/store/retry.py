@@ -215,6 +215,19 @@ def _origin(applying: Applying, ticket: str, block: bytes, fields: Sequence[Any]
     )
 
 
+async def forget_settled(applying: Applying, tickets: Sequence[str]) -> None:
+    """Forget rows of which the record, that came home, says that they were applied or given up.
+
+    The backup holds them as waiting. What became of those behind them has its own record.
+    """
+    cursor = await applying.connection.execute(
+        b"SELECT id::text FROM mes.sync_parked WHERE site_id = %s AND id = ANY(%s::uuid[])"
+        b" AND state IN ('applied', 'discarded')",
+        [applying.site, array(Kind.UUID, tickets)],
+    )
+    await _forget(applying, [row[0] for row in await cursor.fetchall()])
+
+
 async def _forget(applying: Applying, tickets: Sequence[str]) -> None:
     await applying.connection.execute(
         b"DELETE FROM sync.waiting WHERE ticket = ANY(%s::uuid[])", [array(Kind.UUID, tickets)]

@@ -25,6 +25,7 @@ from central.store.literals import array
 from central.store.lives import life_of
 from central.store.parking import park
 from central.store.records import queue_touched
+from central.store.retry import forget_settled
 from shared.catalog import Kind
 from shared.changes import SHARED, ChangeBlock, Fate, HeadBlock, Op
 from shared.errors import MalformedMessage
@@ -122,6 +123,8 @@ async def _take(session: Session, tips: Tips) -> dict[str, int]:
         await park(applying, refused)
         await _note_overruled(applying, tips, pieces)
         await _mark(applying, tips)
+        if table.name == "sync_parked":
+            await forget_settled(applying, tips.of(tips.block.ids))
         if tips.of_several:
             gone = late | {each.source.id for each in refused}
             taken = {i: c for r in pieces for i, c in zip(r.ids, r.created, strict=True)}

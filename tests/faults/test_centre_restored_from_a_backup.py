@@ -210,6 +210,43 @@ async def test_a_row_parked_in_the_lost_time_is_parked_again_and_can_be_retried(
     assert set(notes(edge)) == {"N1", "N1-P"}
 
 
+@pytest.mark.parametrize("ends", ["applied", "discarded"])
+async def test_what_was_parked_at_the_backup_and_settled_since_waits_no_more(plant, ends):
+    """A sum among it: what was applied has come home as a row, and is not applied again."""
+    world, edge = plant.world, plant.edge
+    await plant.plan(
+        "INSERT INTO mes.equipment (id, site_id, created_at, equipment_code)"
+        f" VALUES (uuidv7(), '{SITE}', now(), 'M1')"
+    )
+    await edge.stop()
+    edge.write("INSERT INTO equipment (equipment_code) VALUES ('M1')")
+    with contextlib.closing(edge.open()) as store:
+        store.drain(time.time_ns() // 10**6)
+    edge.write("UPDATE equipment SET cycle_count = cycle_count + 5 WHERE equipment_code = 'M1'")
+    await edge.start()
+    await world.settle_counts()
+    backup = await plant.backup()
+    ((ticket,),) = await world.central(
+        "SELECT id::text FROM mes.sync_parked WHERE reason = 'key_taken'"
+    )
+    await plant.plan("DELETE FROM mes.equipment WHERE equipment_code = 'M1'")
+    async with CentralStore.open(as_role(world.url, "mes_ingest"), CATALOG) as store:
+        assert await (store.retry(ticket) if ends == "applied" else store.discard(ticket, "me"))
+    await world.settle_counts()
+    states = "SELECT id::text, state FROM mes.sync_parked ORDER BY 1"
+    sums = "SELECT cycle_count FROM mes.equipment"
+    before = await world.central(states), await world.central(sums)
+    assert (ticket, ends) in before[0]
+    assert before[1] == ([(5,)] if ends == "applied" else [])
+    await plant.restore(backup)
+    await plant.come_home()
+    await world.settle_counts(60)
+    assert (await world.central(states), await world.central(sums)) == before
+    open_ones = [(each,) for each, state in before[0] if state in ("parked", "waiting")]
+    assert await world.central("SELECT ticket::text FROM sync.waiting ORDER BY 1") == open_ones
+    assert edge.read("SELECT cycle_count FROM equipment") == before[1]
+
+
 async def test_the_centre_goes_back_while_a_site_is_on_a_new_epoch(plant):
     world, edge = plant.world, plant.edge
     edge.write(local_orders("A1"))
