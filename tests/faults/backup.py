@@ -1,11 +1,17 @@
-"""A backup of a PostgreSQL server, taken while it runs, and the server put back to it."""
+"""A backup of a PostgreSQL server, taken while it runs, and the server put back to it.
+
+Or to a point in time after it, where its log is archived.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
+
+import psycopg
 
 from deploy.local.pginstall import programs, server_account
 
@@ -13,6 +19,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deploy.local.servers import PostgresServer
+
+
+#: Where finished files of the server's log go, as the server finds it from where it stands.
+_ARCHIVE: Final = "../archive"
+#: What has a server archive its log; a file is there whole or not at all.
+ARCHIVING: Final = {
+    "archive_mode": "on",
+    "archive_command": f"test ! -e {_ARCHIVE}/%f && cp %p {_ARCHIVE}/%f.new"
+    f" && mv {_ARCHIVE}/%f.new {_ARCHIVE}/%f",
+}
+
+
+def archive_of(server: PostgresServer) -> Path:
+    """Make the folder to which a server with ``ARCHIVING`` archives, and return it."""
+    archive = server.root / "archive"
+    archive.mkdir()
+    _own(server, archive)
+    return archive
 
 
 def base_backup(server: PostgresServer, into: Path) -> Path:
@@ -48,13 +72,41 @@ def file_copy(server: PostgresServer, into: Path) -> Path:
 
 def put_back(server: PostgresServer, backup: Path) -> None:
     """Stop the server and start it from a backup; what it held since is set aside."""
+    _in_place_of_what_was(server, backup)
+    server.start()
+
+
+def recover_to(server: PostgresServer, backup: Path, point: str) -> None:
+    """Put the server back to a named point of its archived log after a backup; wait until it is.
+
+    Nothing of the files that it left behind is used, only the backup and the archive.
+    """
+    _in_place_of_what_was(server, backup)
+    data = server.root / "data"
+    # It finds what it is to recover to as an operator writes it: the last words count.
+    with (data / "postgresql.auto.conf").open("a") as settings:
+        settings.write(
+            f"restore_command = 'cp {_ARCHIVE}/%f %p'\n"
+            f"recovery_target_name = '{point}'\n"
+            "recovery_target_action = 'promote'\n"
+        )
+    (data / "recovery.signal").touch()
+    _own(server, data)
+    server.start()
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        until = time.monotonic() + 60
+        while connection.execute("SELECT pg_is_in_recovery()").fetchone() != (False,):
+            assert time.monotonic() < until, "it does not end its recovery"
+            time.sleep(0.05)
+
+
+def _in_place_of_what_was(server: PostgresServer, backup: Path) -> None:
     server.stop()
     data = server.root / "data"
     data.replace(backup.with_name(f"{backup.name}.lost"))
     shutil.copytree(backup, data, symlinks=True)
     data.chmod(0o700)
     _own(server, data)
-    server.start()
 
 
 def _own(server: PostgresServer, folder: Path) -> None:
