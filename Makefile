@@ -38,12 +38,17 @@ check: $(STAMP) ## format, lint, types, import contracts, fast tests (no server)
 	@$(PYTEST) tests/unit tests/contract tests/test_tidy.py \
 	  -m "not nats and not postgres and not slow and not system"
 
-sim: $(STAMP) ## RUNS=200 of the model and of real stores, one of real processes; SEED=4711 is the first
+sim: $(STAMP) ## RUNS=200 of the model and of real stores, one with real servers; SEED=4711 is the first
 	@$(if $(STEPS),$(PYTHON) -m tests.sim --steps "$(STEPS)",\
-	$(if $(STORES),,$(PYTHON) -m tests.model --runs $(or $(RUNS),200) $(if $(SEED),--seed $(SEED)) &&) \
+	$(if $(STORES),,$(PYTHON) -m tests.model --runs $(or $(RUNS),200) $(if $(SEED),--seed $(SEED)) && \
+	  $(PYTHON) -m tests.model --runs $(or $(RUNS),200) --restores $(if $(SEED),--seed $(SEED)) &&) \
 	$(PYTHON) -m tests.sim $(if $(and $(SEED),$(STORES)),--runs $(or $(RUNS),1),--runs $(or $(RUNS),200)) \
 	  $(if $(SEED),--seed $(SEED)) \
 	$(if $(STORES),,&& $(PYTEST) tests/sim/test_world.py $(if $(SEED),--seed $(SEED))))
+
+soak: $(STAMP) ## load and faults on a whole system: MINUTES=30 SITES=30 SEED=4711 REPORT=folder
+	@$(PYTHON) -m tests.soak --minutes $(or $(MINUTES),30) --sites $(or $(SITES),30) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(REPORT),--report "$(REPORT)")
 
 bench: $(STAMP) ## the measurements of BENCHMARKS.md; ONLY=name runs one
 	@$(PYTHON) -m tests.bench $(if $(ONLY),--only "$(ONLY)")

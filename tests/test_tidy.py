@@ -255,6 +255,19 @@ def test_every_file_that_a_document_names_exists(document):
     assert not [name for name in named if not (ROOT / name).exists()]
 
 
+def targets() -> set[str]:
+    makefile = (ROOT / "Makefile").read_text()
+    return set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+
+
+def test_every_target_that_a_document_or_the_makefile_names_has_a_rule():
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    pages = [path.read_text() for path in tracked() if path.suffix == ".md"]
+    named = set(re.findall(r"`(?:[A-Z]+=\S+ )*make ([a-z-]+)", " ".join(pages)))
+    assert {"soak", "sim"} <= named
+    assert sorted((named | set(phony.split())) - targets()) == []
+
+
 def migrations() -> dict[Path, list[Path]]:
     found = defaultdict(list)
     for path in tracked():

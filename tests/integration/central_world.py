@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,15 @@ async def connect(
 async def fetch(url: str, query: str, *given) -> list[tuple[Any, ...]]:
     async with connect(url) as connection:
         return await (await connection.execute(query, given or None)).fetchall()
+
+
+async def appears(url: str, query: str, *given) -> None:
+    """Return once a query returns a row; for at most ten seconds."""
+    async with asyncio.timeout(10):
+        while True:
+            if await fetch(url, query, *given):
+                return
+            await asyncio.sleep(0.01)
 
 
 async def execute(url: str, *statements: str) -> None:

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from tests.integration.apply_world import World, open_world
-from tests.integration.central_world import connect
+from tests.integration.central_world import appears, connect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -40,7 +40,11 @@ async def test_an_apply_that_is_cancelled_again_and_again_stops_nobody_after_it(
     async with connect(world.url, autocommit=False) as busy:
         await busy.execute("SELECT FROM sync.epoch FOR UPDATE")
         task = asyncio.create_task(site.apply(sent))
-        await asyncio.sleep(0.2)  # it waits for the lock
+        await appears(
+            world.url,
+            "SELECT FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))",
+            busy.info.backend_pid,
+        )
         for _ in range(times):
             task.cancel()
             await asyncio.sleep(0)

@@ -9,7 +9,7 @@ import pytest
 from edge.lanes import DownLane
 from edge.store import apply
 from edge.store.compare import Looker
-from tests.integration.central_world import SITES, execute
+from tests.integration.central_world import SITES, appears, execute
 from tests.integration.compare_world import counts, verify
 from tests.integration.edge_world import Plant
 from tests.integration.test_compare import orders
@@ -80,8 +80,10 @@ async def test_a_row_that_is_on_its_way_down_for_seconds_is_no_difference(world,
         return await real(lane, entries)
 
     monkeypatch.setattr(DownLane, "apply", apply_late)
+    end = "SELECT pos FROM sync.feed_head WHERE scope = %s"
+    ((before,),) = await world.central(end, SITE)
     await execute(world.url, "UPDATE mes.work_orders SET notes = 'planner' WHERE order_no = 'WO-1'")
-    await asyncio.sleep(0.6)  # it is in the feed: no row is queued any more
+    await appears(world.url, f"{end} AND pos > %s", SITE, before)  # no row is queued any more
     asyncio.get_running_loop().call_later(3, arrived.set)
     report = await verify(edge)
     assert (report.found, counts(report)) == (0, {})

@@ -217,7 +217,7 @@ def test_what_was_read_on_out_of_form_goes_in_transactions_of_its_own(site):
 
 
 def test_a_drain_gets_its_turn_beside_a_program_that_writes_without_pause(site):
-    done = threading.Event()
+    begun, done = threading.Event(), threading.Event()
 
     def write():
         connection = sqlite3.connect(site.path, isolation_level=None, timeout=60)
@@ -229,13 +229,14 @@ def test_a_drain_gets_its_turn_beside_a_program_that_writes_without_pause(site):
                 [(uid(each),) for each in range(number, number + 500)],
             )
             connection.execute("COMMIT")
+            begun.set()
             number += 500
         connection.close()
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        time.sleep(0.2)
+        assert begun.wait(10)
         started = time.monotonic()
         drained = [site.store.drain(NOW) for _ in range(5)]
         took = time.monotonic() - started

@@ -15,7 +15,7 @@ from shared.changes import SHARED
 from shared.errors import BrokerUnreachable
 from sync import codec
 from tests.faults.cases import planned_orders
-from tests.integration.central_world import CATALOG, SITES, connect, execute, fetch
+from tests.integration.central_world import CATALOG, SITES, appears, connect, execute, fetch
 
 SITE, OTHER = SITES[:2]
 PERSON = (
@@ -44,6 +44,9 @@ class Line:
         return [codec.decode_entry(m)[0].pos for name, m in self.stored if name == subject]
 
 
+LISTENS = "SELECT FROM pg_stat_activity WHERE pid = %s AND query LIKE 'LISTEN%%' AND state = 'idle'"
+
+
 @asynccontextmanager
 async def relaying(url, line):
     async with (
@@ -53,7 +56,7 @@ async def relaying(url, line):
     ):
         running = Relay(listening, publishing, Sequencer(sequencing, CATALOG), line)
         task = asyncio.create_task(running.run(lambda: time.time_ns() // 10**6))
-        await asyncio.sleep(0.3)
+        await appears(url, LISTENS, listening.info.backend_pid)
         try:
             yield
             assert not task.done(), "the relay has ended"
@@ -141,7 +144,7 @@ async def test_a_lost_connection_of_the_listener_ends_the_relay(centre):
     ):
         running = Relay(listening, publishing, Sequencer(sequencing, CATALOG), Line())
         task = asyncio.create_task(running.run(lambda: 1))
-        await asyncio.sleep(0.3)
+        await appears(centre, LISTENS, listening.info.backend_pid)
         await execute(
             centre,
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"

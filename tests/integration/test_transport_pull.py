@@ -58,10 +58,19 @@ async def pending(link: Link, site: str) -> int:
     return int(answer["num_ack_pending"])
 
 
+async def asked(link: Link, site: str) -> None:
+    """Return once the broker has a request that waits for messages."""
+    async with asyncio.timeout(10):
+        while True:
+            answer = await link.request(f"$JS.API.CONSUMER.INFO.UP_{site}.apply", b"")
+            if json.loads(answer)["num_waiting"]:
+                return
+
+
 async def test_a_single_message_is_handed_over_at_once_and_waits_for_no_other(link, site):
     pulled = link.pull(f"UP_{site}", "apply", batch_max=256)
     waiting = asyncio.ensure_future(anext(pulled))
-    await asyncio.sleep(0.2)
+    await asked(link, site)
     await store(link, site, [b"alone"])
     # A request that waits for more would do so until it expires, which is longer.
     (delivery,) = await asyncio.wait_for(waiting, _EXPIRES_S / 2)
@@ -125,7 +134,7 @@ async def test_ten_thousand_messages_of_all_sizes_come_once_and_in_order(link, s
 async def test_the_loss_of_the_durable_ends_a_waiting_pull_with_the_next_step(link, site):
     pulled = link.pull(f"UP_{site}", "apply")
     waiting = asyncio.ensure_future(anext(pulled))
-    await asyncio.sleep(0.2)
+    await asked(link, site)
     await link.request(f"$JS.API.CONSUMER.DELETE.UP_{site}.apply", b"")
     with pytest.raises(ConsumerGone, match="declares it again"):
         await asyncio.wait_for(waiting, 5)
@@ -136,7 +145,7 @@ async def test_the_loss_of_the_stream_ends_a_pull_and_a_new_one_works_when_it_is
     pulled = link.pull(f"UP_{site}", "apply")
     await link.ack(await anext(pulled))
     waiting = asyncio.ensure_future(anext(pulled))
-    await asyncio.sleep(0.1)
+    await asked(link, site)
     await link.request(f"$JS.API.STREAM.DELETE.UP_{site}", b"")
     with pytest.raises(ConsumerGone):
         await asyncio.wait_for(waiting, 5)
