@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from shared.changes import Value
 
@@ -46,22 +46,15 @@ class State(StrEnum):
 
 
 class Cause(StrEnum):
-    """Which of the two is not as it should be: the rows, or what is known of their versions."""
+    """Which of the two is not as it should be: the rows, or what is known of their versions.
+
+    ``shared.compare_lines`` has them in words.
+    """
 
     ALTERED = "altered"
     ALTERED_HERE = "altered_here"
     ALTERED_THERE = "altered_at_the_centre"
     BEHIND = "behind"
-
-
-_ALTERED: Final = "both ends name the same version: the row was changed past the bookkeeping"
-#: In words; an altered row was changed past the triggers, or by a fault of the disk.
-CAUSES: Final = {
-    Cause.ALTERED: f"{_ALTERED}, at one of them",
-    Cause.ALTERED_HERE: f"{_ALTERED}, here",
-    Cause.ALTERED_THERE: f"{_ALTERED}, at the centre",
-    Cause.BEHIND: "the ends name different versions: a decision did not arrive",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,10 +259,3 @@ def _shown(value: Value) -> Value:
         return value
     plain = value.replace("\x00", "\N{SYMBOL FOR NULL}")  # no document of PostgreSQL's holds one
     return plain if len(plain) <= _VALUE_MAX else f"{plain[: _VALUE_MAX - 1]}…"
-
-
-def summary(tables: Iterable[TableReport]) -> dict[str, int]:
-    """Return the counts of all tables together."""
-    names = ("rows", "different", "missing", "extra", "moving", "aside", "parked", "repaired")
-    found = list(tables)
-    return {name: sum(getattr(each, name) for each in found) for name in names}

@@ -73,3 +73,18 @@ def short(text: object, width: int) -> str:
     """Return the text on one line, cut to a width."""
     plain = " ".join(str(text).split())
     return plain if len(plain) <= width else f"{plain[: width - 3]}..."
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """Return a number of things in words."""
+    return f"{number(count)} {one if count == 1 else many}"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" or amount >= 10 else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"

@@ -11,8 +11,8 @@ import click
 
 from central.cli import exits
 from central.cli.given import settings
-from central.cli.look import as_json, painted, say, say_json, short, table
-from central.status import counted
+from central.cli.look import as_json, painted, say, say_json
+from shared.compare_lines import Asked, Seat, is_equal, lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,12 +25,6 @@ _CONNECT_MAX_S: Final = 15.0
 #: The order is heard by an agent that is connected at that moment, so it is given again.
 _ORDER_EVERY_S: Final = 20.0
 _LOOK_EVERY_S: Final = 0.2
-_VALUE_MAX: Final = 24
-_STATES: Final = {
-    "different": "other values",
-    "missing": "only at the centre",
-    "extra": "only at the site",
-}
 
 
 @click.command()
@@ -45,7 +39,9 @@ def verify(
 ) -> int:
     """Have a site's agent compare its store with what the centre holds of it.
 
-    Both ends may write meanwhile. Exit code 0: no row differs; 1: some do, or it could not be done.
+    Both ends may write meanwhile. Exit code 0: no row differs; 1: some do, or it could not be done,
+    or not all of it.
+
     With --repair the centre's rows are sent down, what only the site has is sent up, and whatever
     is overwritten at the site stands in the conflict history.
     """
@@ -54,9 +50,9 @@ def verify(
     if json_wanted:
         say_json(report)
     else:
-        for line in lines(site, report):
+        for line in _lines(site, report, Asked(tables=tables, repair=repair)):
             say(line)
-    return exits.FAILED if report["differing"] or report.get("failed") else exits.OK
+    return exits.OK if is_equal(report) else exits.FAILED
 
 
 async def _verify(
@@ -101,55 +97,19 @@ async def _check(connection: AsyncConnection[Any], site: str) -> None:
 # --- for people ----------------------------------------------------------------------------------
 
 
-def lines(site: str, report: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a report: a verdict, the rows that differ, and what to type next."""
+def _lines(site: str, report: Mapping[str, Any], asked: Asked) -> Iterator[str]:
     if why := report.get("failed"):
-        yield f"{painted('FAILED', 'critical')}  {site} was not compared: {why}"
-        return
-    tables = [each for each in report["tables"] if not each["skipped"]]
-    rows = sum(each["rows"] for each in tables)
-    cost = f"{report['took_ms'] / 1000:.1f} s"
-    word = painted("DIFFERENT", "degraded") if report["differing"] else painted("EQUAL", "ok")
-    verdict = _verdict(report, f"{rows} rows of {counted(len(tables), 'table', 'tables')}")
-    yield f"{word}  {site}: {verdict} ({cost})"
-    for each in tables:
-        if each["differing"]:
-            counts = f"{each['different']} different, {each['missing']} missing"
-            yield f"  {each['table']}: {counts}, {each['extra']} extra"
-    yield from _rows(report["differences"])
-    for each in report["tables"]:
-        if each["skipped"]:
-            yield f"  left out  {each['table']}: {each['skipped']}"
-    if report["differing"]:
-        yield f"  next      mes-central verify --site {site} --repair"
+        return iter([f"{painted('FAILED', 'critical')}  {site} was not compared: {why}"])
+    return lines(_seat(site), report, asked)
 
 
-def _verdict(report: Mapping[str, Any], of_all: str) -> str:
-    found, left = report["found"], report["differing"]
-    if not found:
-        return f"{of_all} are the same at both ends"
-    if found == left:
-        return f"{counted(found, 'row differs', 'rows differ')}, of {of_all}"
-    still = "none differs any more" if not left else f"{left} differ still"
-    return f"{counted(found, 'row', 'rows')} differed, {still}; of {of_all}"
-
-
-def _rows(differences: list[Mapping[str, Any]]) -> list[str]:
-    if not differences:
-        return []
-    found: list[tuple[object, ...]] = []
-    for each in differences:
-        name, what = each["name"] or each["id"][-8:], _STATES[each["state"]]
-        if each["state"] == "different":
-            found += [
-                (each["table"], name, column, _shown(pair["here"]), _shown(pair["centre"]), what)
-                for column, pair in each["columns"].items()
-            ]
-        else:
-            found.append((each["table"], name, "*", None, None, what))
-    titles = ("TABLE", "ROW", "COLUMN", "SITE", "CENTRE", "WHAT")
-    return table(titles, found, shrink=("SITE", "CENTRE"))
-
-
-def _shown(value: object) -> str:
-    return "null" if value is None else short(value, _VALUE_MAX)
+def _seat(site: str) -> Seat:
+    return Seat(
+        command=f"mes-central verify --site {site}",
+        title="SITE",
+        here="at the site",
+        moving="run it again",
+        aside="mes-sync parked list there",
+        parked=f"mes-central parked list --site {site} --all",
+        history=f"mes-central conflicts list --all --site {site}",
+    )

@@ -1,4 +1,4 @@
-"""How the commands look: ``shared.look``, ages in milliseconds, sizes, JSON for programs."""
+"""How the commands look: ``shared.look``, ages in milliseconds, JSON for programs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from shared.look import COLUMNS, as_json, number, painted, say, short, table
+from shared.look import COLUMNS, as_json, number, painted, say, short, size, table
 
 __all__ = [
     "COLUMNS", "age", "as_json", "local", "number", "painted", "say", "say_json", "short", "size",
@@ -31,21 +31,11 @@ def age(ms: int | None) -> str:
     seconds = max(0, ms) // 1000
     if seconds < 10:
         return f"{max(0, ms) / 1000:.1f} s"
-    for (unit, size), (small, part) in itertools.pairwise(_UNITS_S):
-        if seconds >= size:
-            whole, rest = divmod(seconds, size)
+    for (unit, length), (small, part) in itertools.pairwise(_UNITS_S):
+        if seconds >= length:
+            whole, rest = divmod(seconds, length)
             return f"{whole} {unit}" + (f" {rest // part} {small}" if rest // part else "")
     return f"{seconds} s"
-
-
-def size(count: int) -> str:
-    """Return a number of bytes."""
-    amount = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 1000:
-            return f"{amount:.0f} {unit}" if unit == "B" or amount >= 10 else f"{amount:.1f} {unit}"
-        amount /= 1000
-    return f"{amount:.1f} TB"
 
 
 def local(ms: int | None) -> str:

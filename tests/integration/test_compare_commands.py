@@ -72,7 +72,7 @@ async def test_the_command_of_a_site_names_rows_and_columns_and_repairs_them(wor
     code, out, _ = await mes_sync(edge, "verify", "--table", "work_orders")
     assert code == 1
     assert "work_orders  WO-7  notes   mine  line one two  other values" in out
-    assert "next      mes-sync verify --repair" in out
+    assert "next      mes-sync verify --table work_orders --repair" in out
     picture = read_picture(edge.path, 0)
     assert [each.code for each in judge(picture).reasons if each.code == "MES-DIFFERS"]
     code, out, _ = await mes_sync(edge, "verify", "--repair", "--json")
@@ -103,6 +103,42 @@ async def test_the_command_of_the_centre_has_a_site_compare_and_repair(world):
     assert "MES-DIFFERS" not in out
     assert "all rows are the same" in out
     await world.settle()
+
+
+async def test_a_parked_row_is_told_as_left_out_at_the_centre_as_at_the_site(world):
+    edge = world.edges[SITE]
+    edge.write("INSERT INTO measurements (result_id, value)"
+               " VALUES ('01a00000-0000-7000-8000-00000000dead', '1')")  # fmt: skip
+    await world.settle_counts()
+    code, out, err = await mes_central(world, "verify", "--site", SITE, "--table", "measurements")
+    assert (code, err) == (0, "")
+    verdict, left_out = out.splitlines()
+    assert verdict.startswith(
+        f"EQUAL  {SITE}: 1 row of 1 table are the same at both ends, but for what was left out ("
+    )
+    listing = f"mes-central parked list --site {SITE} --all"
+    assert left_out == f"  left out  1 row waits at the centre, or given up there: {listing}"
+    code, out, _ = await mes_central(world, *listing.split()[1:])
+    assert (code, "measurements" in out) == (0, True)
+    code, out, _ = await mes_sync(edge, "verify", "--table", "measurements")
+    assert (code, out.splitlines()[1].split(":")[0]) == (0, left_out.split(":")[0])
+
+
+async def test_the_next_step_at_the_centre_names_the_table_that_was_asked_for(world):
+    edge = world.edges[SITE]
+    edge.write(orders(3))
+    await world.settle()
+    tampered(edge, "UPDATE work_orders SET notes = 'mine' WHERE order_no = 'WO-2'")
+    asked = ("verify", "--site", SITE, "--table", "work_orders")
+    code, out, _ = await mes_central(world, *asked)
+    assert code == 1
+    assert "  cause     both ends name the same version" in out
+    assert out.splitlines()[-1] == f"  next      mes-central {' '.join(asked)} --repair"
+    code, out, _ = await mes_central(world, *asked, "--repair")
+    assert code == 0
+    assert f"`mes-central conflicts list --all --site {SITE}`" in out
+    code, out, _ = await mes_central(world, "conflicts", "list", "--all", "--site", SITE)
+    assert (code, "WO-2" in out) == (0, True)
 
 
 async def test_the_centre_is_told_why_a_site_can_not_compare(world):
