@@ -10,7 +10,7 @@ import pytest
 from central.roles import as_role
 from central.store import CentralStore
 from tests.faults.cases import local_orders, planned_orders
-from tests.faults.test_centre_restored_from_a_backup import plant
+from tests.faults.restorable import plant
 from tests.integration.central_world import CATALOG
 
 pytestmark = pytest.mark.postgres

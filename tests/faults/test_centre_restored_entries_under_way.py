@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.test_centre_restored_from_a_backup import plant, restores
+from tests.faults.restorable import plant, restores
 
 pytestmark = pytest.mark.postgres
 __all__ = ["plant"]

@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import shutil
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -18,75 +16,15 @@ from central.settings import CentralSettings
 from central.snapshot import Spool, chunk
 from central.store import CentralStore
 from central.store.lives import life_now
-from deploy.local.servers import PostgresServer
 from sync import codec
-from tests.faults.backup import base_backup, file_copy, put_back
+from tests.faults.backup import file_copy
 from tests.faults.cases import local_orders, planned_orders, state_events
 from tests.faults.conftest import SITE
-from tests.integration.central_world import CATALOG, connect, execute, make_centre
-from tests.integration.whole_world import World, whole_world
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.integration.whole_world import Edge
+from tests.faults.restorable import OTHER, lives, note, notes, plant, restores
+from tests.integration.central_world import CATALOG, connect
 
 pytestmark = pytest.mark.postgres
-OTHER = "SITE_002"
-
-
-@dataclass
-class Restorable:
-    """Two sites and a centre on a server of its own, which may be put back."""
-
-    world: World
-    server: PostgresServer
-    folder: Path
-
-    @property
-    def edge(self) -> Edge:
-        return self.world.edges[SITE]
-
-    async def backup(self, name: str = "backup") -> Path:
-        return base_backup(self.server, self.folder / name)
-
-    async def restore(self, backup: Path) -> None:
-        """Put the server back, and start the centre's processes after it."""
-        await self.world.stop_centre()
-        put_back(self.server, backup)
-
-    async def come_home(self) -> None:
-        """Start the centre's processes, and wait until a site has brought home what it knows."""
-        await self.world.start_centre()
-        # Feeds may end where those of the lost time did: positions alone tell nothing.
-        await self.world.eventually(lambda: restores(self), timeout_s=30)
-
-    async def plan(self, text: str) -> None:
-        await execute(self.world.url, text)
-
-
-@pytest.fixture
-async def plant(nats_server, tmp_path):
-    with PostgresServer(tmp_path / "postgres", parameters={"fsync": "off"}) as server:
-        with psycopg.connect(server.url(), autocommit=True) as connection:
-            connection.execute("CREATE DATABASE mes TEMPLATE template0")
-        url = server.url(dbname="mes")
-        await make_centre(url)
-        async with whole_world(url, nats_server.url, tmp_path, (SITE, OTHER)) as world:
-            await world.settle()
-            yield Restorable(world, server, tmp_path)
-
-
-def notes(edge: Edge) -> dict[str, str]:
-    return dict(edge.read("SELECT order_no, notes FROM work_orders"))
-
-
-def note(number: str, text: str, schema: str = "") -> str:
-    return f"UPDATE {schema}work_orders SET notes = '{text}' WHERE order_no = '{number}'"
-
-
-async def restores(plant: Restorable) -> list[tuple]:
-    return await plant.world.central("SELECT site FROM sync.restore WHERE who = 'centre'")
+__all__ = ["plant"]
 
 
 async def test_what_sites_wrote_since_the_backup_comes_again_and_counts_once(plant):
@@ -339,12 +277,6 @@ async def test_a_server_that_crashed_once_more_before_the_hello_still_gets_all_h
     assert "in the lost time" in str(here)
     assert "between two starts" in str(there)
     assert notes(edge)["P2"] == "in the lost time"
-
-
-async def lives(plant: Restorable) -> bool:
-    """Whether the life after the restore has been noted."""
-    query = "SELECT 1 FROM sync.life_now WHERE started_at = pg_postmaster_start_time()"
-    return bool(await plant.world.central(query))
 
 
 async def test_a_snapshot_of_the_lost_time_that_was_half_loaded_comes_home_too(plant):

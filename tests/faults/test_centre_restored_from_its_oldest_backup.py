@@ -10,11 +10,11 @@ import edge.agent
 from central.backups import Mark, read_backups, set_mark
 from central.upkeep import advance_safe
 from tests.faults.cases import local_orders, state_events
-from tests.faults.test_centre_restored_from_a_backup import plant  # noqa: F401
+from tests.faults.restorable import plant  # noqa: F401
 from tests.integration.central_world import connect
 
 if TYPE_CHECKING:
-    from tests.faults.test_centre_restored_from_a_backup import Restorable
+    from tests.faults.restorable import Restorable
     from tests.integration.whole_world import Edge
 
 pytestmark = pytest.mark.postgres

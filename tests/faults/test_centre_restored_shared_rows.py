@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.conftest import SITE
-from tests.faults.test_centre_restored_from_a_backup import OTHER, plant
+from tests.faults.restorable import OTHER, plant
 
 pytestmark = pytest.mark.postgres
 __all__ = ["plant"]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 
 from central.backups import Mark
@@ -12,16 +12,17 @@ from deploy.local.servers import PostgresServer
 from tests.faults.backup import ARCHIVING, archive_of, recover_to
 from tests.faults.cases import local_orders, planned_orders, state_events
 from tests.faults.conftest import SITE
-from tests.faults.test_centre_restored_from_a_backup import (
+from tests.faults.restorable import (
     OTHER,
-    Restorable,
     note,
     notes,
+    restorable,
     restores,
 )
 from tests.faults.test_centre_restored_from_its_oldest_backup import known, say
-from tests.integration.central_world import make_centre
-from tests.integration.whole_world import whole_world
+
+if TYPE_CHECKING:
+    from tests.faults.restorable import Restorable
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
@@ -36,13 +37,8 @@ async def plant(nats_server, tmp_path):
     server = PostgresServer(tmp_path / "postgres", parameters={"fsync": "off", **ARCHIVING})
     with server:
         archive_of(server)
-        with psycopg.connect(server.url(), autocommit=True) as connection:
-            connection.execute("CREATE DATABASE mes TEMPLATE template0")
-        url = server.url(dbname="mes")
-        await make_centre(url)
-        async with whole_world(url, nats_server.url, tmp_path, (SITE, OTHER)) as world:
-            await world.settle()
-            yield Restorable(world, server, tmp_path)
+        async with restorable(server, nats_server.url, tmp_path) as plant:
+            yield plant
 
 
 async def point(plant: Restorable) -> None:
@@ -54,12 +50,31 @@ async def archived(plant: Restorable) -> None:
     """Wait until all that the server has logged is in the archive."""
     ((file,),) = await plant.world.central("SELECT pg_walfile_name(pg_switch_wal())")
     archive = plant.server.root / "archive"
-    await plant.world.eventually(lambda: (archive / file).exists())
+    await plant.world.eventually((archive / file).exists)
 
 
 async def recover(plant: Restorable, backup) -> None:
     await plant.world.stop_centre()
     await asyncio.to_thread(recover_to, plant.server, backup, POINT)
+
+
+async def before_the_point(plant: Restorable) -> None:
+    """Write what only the archive has: between the backup and the point."""
+    plant.edge.write(local_orders("A2"), state_events(20))
+    plant.edge.write("UPDATE equipment SET cycle_count = cycle_count + 3")
+    await plant.plan(planned_orders("P3"))
+    await plant.world.settle()
+
+
+async def after_the_point(plant: Restorable) -> None:
+    """Write what only the sites have."""
+    plant.edge.write(local_orders("A3"), note("A2", "after the point"), state_events(7))
+    plant.edge.write("UPDATE equipment SET cycle_count = cycle_count + 4")
+    plant.world.edges[OTHER].write(local_orders("B1"))
+    await plant.plan(planned_orders("P4"))
+    await plant.plan(note("P1", "by the planner", "mes."))
+    await plant.plan("DELETE FROM mes.work_orders WHERE order_no = 'P2'")
+    await plant.world.settle()
 
 
 async def test_what_was_written_after_the_point_and_is_known_to_a_site_comes_home(plant):
@@ -68,20 +83,9 @@ async def test_what_was_written_after_the_point_and_is_known_to_a_site_comes_hom
     await plant.plan(planned_orders("P1", "P2"))
     await world.settle()
     backup = await plant.backup()
-    # Between the backup and the point: only the archive has it.
-    edge.write(local_orders("A2"), state_events(20))
-    edge.write("UPDATE equipment SET cycle_count = cycle_count + 3")
-    await plant.plan(planned_orders("P3"))
-    await world.settle()
+    await before_the_point(plant)
     await point(plant)
-    # After it: only the sites have it.
-    edge.write(local_orders("A3"), note("A2", "after the point"), state_events(7))
-    edge.write("UPDATE equipment SET cycle_count = cycle_count + 4")
-    world.edges[OTHER].write(local_orders("B1"))
-    await plant.plan(planned_orders("P4"))
-    await plant.plan(note("P1", "by the planner", "mes."))
-    await plant.plan("DELETE FROM mes.work_orders WHERE order_no = 'P2'")
-    await world.settle()
+    await after_the_point(plant)
     await archived(plant)
 
     await recover(plant, backup)

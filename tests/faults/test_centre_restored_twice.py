@@ -20,14 +20,14 @@ from edge.status import read_picture
 from sync import codec
 from tests.faults.cases import local_orders, planned_orders
 from tests.faults.conftest import SITE
-from tests.faults.test_centre_restored_from_a_backup import note, notes, plant, restores
+from tests.faults.restorable import note, notes, plant, restores
 from tests.integration.central_world import CATALOG, connect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.faults.test_centre_restored_from_a_backup import Restorable
+    from tests.faults.restorable import Restorable
     from tests.integration.whole_world import Edge
 
 pytestmark = pytest.mark.postgres

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.cases import planned_orders
-from tests.faults.test_centre_restored_from_a_backup import (
+from tests.faults.restorable import (
     lives,
     note,
     notes,
