@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 from shared.errors import BadSetting
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 PREFIX = "MES_"
+#: Where the commands take their settings from.
+WHERE = "in the environment, or in a file: --env-file FILE, before the command's name"
 
 Settings = TypeVar("Settings")
 
@@ -25,14 +27,17 @@ def variable(name: str) -> str:
     return PREFIX + name.upper()
 
 
-def read_settings(kind: type[Settings], environment: Mapping[str, str], **given: Any) -> Settings:
+def read_settings(
+    kind: type[Settings], environment: Mapping[str, str], *, where: str = WHERE, **given: Any
+) -> Settings:
     """Return the settings; ``given`` ones (from a command line) go before the environment.
 
-    Raises ``BadSetting`` that names every variable that is missing or can't be read.
+    Raises ``BadSetting`` that names every variable that is missing or can't be read, and ``where``
+    a person sets those that are missing.
     """
     values: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     hints = get_type_hints(kind)
-    wrong = []
+    wrong, missing = [], []
     for each in fields(kind):  # type: ignore[arg-type]
         name = variable(each.name)
         if each.name in values:
@@ -43,10 +48,16 @@ def read_settings(kind: type[Settings], environment: Mapping[str, str], **given:
             except ValueError:
                 wrong.append(f"{name}={environment[name]!r} is not {hints[each.name]}")
         elif each.default is MISSING and each.default_factory is MISSING:
-            wrong.append(f"{name} is not set: {each.metadata.get('help', each.name)}")
+            missing.append(f"{name} is not set: {each.metadata.get('help', each.name)}")
+    if missing:
+        wrong += [*missing[:-1], f"{missing[-1]}. Set {_it(missing)} {where}"]
     if wrong:
         raise BadSetting("; ".join(wrong))
     return kind(**values)
+
+
+def _it(named: Sequence[str]) -> str:
+    return "it" if len(named) == 1 else "them"
 
 
 def _parse(hint: Any, text: str) -> Any:

@@ -14,7 +14,7 @@ import click
 
 from edge.settings import EdgeSettings
 from shared.errors import BadSetting, SyncError
-from shared.settings import read_settings, variable
+from shared.settings import WHERE, read_settings, variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -55,7 +55,8 @@ def settings(**given: str | None) -> EdgeSettings:
     Raises BadSetting that names every variable that is missing or can't be read.
     """
     options = {variable(name): text for name, text in given.items() if text is not None}
-    return read_settings(EdgeSettings, {**os.environ, **options})
+    where = f"by option (MES_STORE: --store), {WHERE}"
+    return read_settings(EdgeSettings, {**os.environ, **options}, where=where)
 
 
 def now_ms() -> int:

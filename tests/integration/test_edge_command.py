@@ -93,6 +93,7 @@ def test_a_missing_setting_is_named_with_its_meaning():
     assert done.code == 64
     assert "MES_SITE is not set: name of this factory" in done.err
     assert "MES_STORE is not set" in done.err
+    assert "Set them by option (MES_STORE: --store), in the environment, or in a file" in done.err
 
 
 def test_options_go_before_the_environment(tmp_path: Path):

@@ -8,6 +8,8 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+import psycopg
+import psycopg_pool
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,7 +84,10 @@ def test_a_missing_setting_is_usage_and_is_named(mes_central, monkeypatch):
     monkeypatch.delenv("MES_DATABASE_URL")
     ran = mes_central("status")
     assert ran.code == exits.USAGE
-    assert "MES_DATABASE_URL is not set" in ran.err
+    assert ran.err.endswith(
+        "MES_DATABASE_URL is not set: PostgreSQL of the centre, as mes_ingest. Set it in the"
+        " environment, or in a file: --env-file FILE, before the command's name\n"
+    )
 
 
 def test_an_address_that_is_none_is_usage(mes_central):
@@ -93,7 +98,37 @@ def test_an_address_that_is_none_is_usage(mes_central):
 def test_a_database_that_is_away_is_unreachable(mes_central):
     ran = mes_central("status", MES_DATABASE_URL="postgresql://x@127.0.0.1:1/x")
     assert ran.code == exits.UNREACHABLE
-    assert "Is the server up" in ran.err
+    assert ran.err.splitlines()[-1] == (
+        'mes-central: PostgreSQL: connection failed: connection to server at "127.0.0.1", port 1'
+        " failed: Connection refused. Is the server up, and MES_DATABASE_URL right?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "what_next"),
+    [
+        (psycopg.OperationalError('no pg_hba.conf entry for host "::1"'), exits.NOT_ALLOWED,
+         "Check user and password of MES_DATABASE_URL"),
+        (psycopg.errors.InsufficientPrivilege("permission denied for table site"),
+         exits.NOT_ALLOWED, "MES_DATABASE_URL is to be of mes_ingest"),
+        (psycopg.errors.LockNotAvailable("canceling statement due to lock timeout"),
+         exits.TRY_LATER, "Try again in a minute"),
+        (psycopg_pool.PoolTimeout("couldn't get a connection after 30.00 sec"),
+         exits.UNREACHABLE, "Is the server up"),
+    ],
+)  # fmt: skip
+def test_an_error_of_the_database_ends_with_what_to_do_next(error, code, what_next):
+    found = exits.verdict_on(ExceptionGroup("tasks", [error]))
+    assert found is not None
+    assert found[0] == code
+    assert found[1].startswith(f"PostgreSQL: {error}. {what_next}")
+
+
+def test_what_a_constraint_refuses_keeps_its_detail():
+    error = psycopg.errors.UniqueViolation("duplicate key\nDETAIL:  Key (site)=(A) exists.")
+    assert exits.verdict_on(error) == (
+        exits.FAILED, "PostgreSQL: duplicate key\nDETAIL:  Key (site)=(A) exists.",
+    )  # fmt: skip
 
 
 def test_a_settings_file_keeps_quotes_within_a_value_and_names_a_bad_line():
