@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
@@ -69,3 +70,26 @@ def promote(standby: PostgresServer) -> None:
     """Make the standby a primary, and wait until it is."""
     with psycopg.connect(standby.url(), autocommit=True) as connection:
         assert connection.execute("SELECT pg_promote(true, 60)").fetchone() == (True,)
+
+
+def holds_all(primary: PostgresServer) -> bool:
+    """Tell whether a standby has replayed all that the primary has logged."""
+    with psycopg.connect(primary.url(), autocommit=True) as connection:
+        return connection.execute(
+            "SELECT 1 FROM pg_stat_replication WHERE replay_lsn = pg_current_wal_insert_lsn()"
+        ).fetchall() == [(1,)]
+
+
+def cut_off(primary: PostgresServer, standby: PostgresServer) -> None:
+    """Have the standby hear nothing more of the primary, and wait until it does not.
+
+    To pause its replay would not do: a promotion replays all that it has received.
+    """
+    with psycopg.connect(standby.url(), autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET primary_conninfo = ''")
+        connection.execute("SELECT pg_reload_conf()")
+    with psycopg.connect(primary.url(), autocommit=True) as connection:
+        until = time.monotonic() + 20
+        while connection.execute("SELECT 1 FROM pg_stat_replication").fetchall():
+            assert time.monotonic() < until, "the standby still follows"
+            time.sleep(0.05)
