@@ -17,6 +17,7 @@ from psycopg import sql
 from central.conflicts import Conflict, Standing, find_conflict, read_standing
 from central.roles import APP
 from shared.catalog import Kind
+from shared.conflicts import group_columns
 from shared.errors import InvalidValue, NotAuthorised, SyncError
 from shared.values import canonical, rule_broken
 
@@ -157,15 +158,6 @@ def _canonical(table: Table, name: str, value: Any) -> Value:
     if rule := rule_broken(column, form):
         raise BadDecision(f"{name} = {value!r}: {rule}")
     return form
-
-
-def group_columns(table: Table, conflict: Conflict) -> tuple[str, ...]:
-    """Return the columns that were in conflict, by the names that they have now."""
-    known = {group.name: group.columns for group in table.groups}
-    if conflict.group in known:
-        return known[conflict.group]
-    named = dict.fromkeys([*(conflict.here.value or {}), *(conflict.central.value or {})])
-    return tuple(table.current_name(name) for name in named)
 
 
 def moved_since(conflict: Conflict, standing: Standing, seen: str | None) -> bool:

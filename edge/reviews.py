@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edge.conflicts import Conflict, find_conflict
 from edge.sql_text import quoted
 from edge.store.open import writing
+from shared.conflicts import group_columns
 from shared.errors import InvalidValue, SyncError, UnknownColumn
 from shared.values import canonical, rule_broken
 
@@ -82,15 +83,6 @@ class Resolved:
 
 
 # --- deciding ------------------------------------------------------------------------------------
-
-
-def group_columns(table: Table, conflict: Conflict) -> tuple[str, ...]:
-    """Return the columns that were in conflict, by the names that they have now."""
-    known = {group.name: group.columns for group in table.groups}
-    if conflict.group in known:
-        return known[conflict.group]
-    named = dict.fromkeys([*(conflict.here.value or {}), *(conflict.central.value or {})])
-    return tuple(table.current_name(name) for name in named)
 
 
 def decide(table: Table, conflict: Conflict, choice: Choice) -> Decision:

@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.clock import DRIFT_MAX_MS
+from shared.look import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,11 +95,6 @@ def document(verdict: Verdict) -> dict[str, Any]:
         "reasons": [asdict(each) | {"level": each.level.word} for each in verdict.reasons],
         **asdict(verdict.picture),
     }
-
-
-def counted(count: int, one: str, many: str) -> str:
-    """Return a number of things in words."""
-    return f"{count:,} {one if count == 1 else many}".replace(",", " ")
 
 
 def _words(picture: Picture, level: Level) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-import json
 from dataclasses import asdict
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -14,10 +12,11 @@ import click
 from central.cli import exits
 from central.cli.given import catalogue, now, settings
 from central.cli.look import as_json, local, painted, say, say_json, short, table
+from shared.conflicts import brief, effect, group_columns, in_full
+from shared.given import own_value, span, taken
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from central.conflicts import Conflict, Side, Standing
     from central.reviews import Choice, Resolved
@@ -38,18 +37,6 @@ def conflicts() -> None:
 # --- list --------------------------------------------------------------------------------------
 
 
-_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
-
-
-def _span(ctx: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
-    """Return a span of time such as ``90m``, ``24h`` or ``7d``."""
-    if value is None:
-        return None
-    if value[:-1].isdigit() and value[-1:] in _UNITS:
-        return timedelta(**{_UNITS[value[-1]]: int(value[:-1])})
-    raise click.BadParameter(f"{value!r} is no span of time; write 90m, 24h or 7d", ctx, param)
-
-
 @conflicts.command("list")
 @click.option("--open", "state", flag_value="open", default=True, help="Those that wait: default.")
 @click.option("--resolved", "state", flag_value="resolved", help="Those that a person decided.")
@@ -57,7 +44,7 @@ def _span(ctx: click.Context, param: click.Parameter, value: str | None) -> time
 @click.option("--site", help="Of one site.")
 @click.option("--table", "of_table", help="Of one table.")
 @click.option("--policy", help="That this policy decided; delete: a side deleted the row.")
-@click.option("--since", callback=_span, help="Not older than 90m, 24h, 7d.")
+@click.option("--since", callback=span, help="Not older than 90m, 24h, 7d.")
 @click.option("--limit", default=100, show_default=True, help="At most so many.")
 @as_json
 def list_conflicts(
@@ -99,7 +86,7 @@ def _listing(found: list[Conflict], at: datetime) -> list[str]:
         (
             each.short, age(at - each.decided_at), each.site, each.table,
             each.key or each.row_id[-8:], each.group,
-            short(_brief(each.here.value), 40), short(_brief(each.central.value), 40),
+            short(brief(each.here.value), 40), short(brief(each.central.value), 40),
             each.policy, each.verdict if each.state == "decided" else each.state,
         )
         for each in found
@@ -118,15 +105,6 @@ def _listing(found: list[Conflict], at: datetime) -> list[str]:
         if found
         else ["no such conflicts; --all lists the rest"]
     )
-
-
-def _brief(value: Mapping[str, Any] | None) -> str:
-    """Return a side's value in a few characters; a lone column's without its name."""
-    if value is None:
-        return "-"
-    if not value:
-        return "deleted"
-    return ", ".join("null" if v is None else str(v) for v in value.values())
 
 
 # --- show --------------------------------------------------------------------------------------
@@ -171,13 +149,13 @@ def portrait(conflict: Conflict, standing: Standing) -> list[str]:
     return [
         f"{conflict.table} {conflict.key or conflict.row_id} of {conflict.site}, "
         f"{conflict.group}: {painted(said, level)}",
-        f"  base     {_value(conflict.base)}",
+        f"  base     {in_full(conflict.base)}",
         _written("here", conflict.here),
         _written("central", conflict.central),
         *(["  clock    one ran ahead and was held to 5 min"] if conflict.clock_clamped else []),
         f"  verdict  {conflict.verdict} by policy {conflict.policy}, {local(conflict.decided_at)}",
-        f"  result   {_value(conflict.result)}",
-        f"  stands   {_value(stands) if standing.values is not None else 'no row'}",
+        f"  result   {in_full(conflict.result)}",
+        f"  stands   {in_full(stands) if standing.values is not None else 'no row'}",
         *_review(conflict),
         f"  row      {conflict.row_id}  version {standing.version or '-'}",
         f"  sent in  transaction {conflict.tx_id}  on base {conflict.base_version or 'none'}",
@@ -186,19 +164,11 @@ def portrait(conflict: Conflict, standing: Standing) -> list[str]:
     ]
 
 
-def _value(value: Mapping[str, Any] | None) -> str:
-    if value is None:
-        return "not known"
-    if not value:
-        return "no row"
-    return "  ".join(f"{k} = {json.dumps(v, ensure_ascii=False)}" for k, v in value.items())
-
-
 def _written(name: str, side: Side) -> str:
     where = "at the centre" if side.site == _CENTRE else f"at {side.site}"
     who = f"by {side.writer} " if side.writer else ""
     when = f"  {local(side.at)}" if side.at else ""
-    return f"  {name:<7}  {_value(side.value)}  {who}{where}{when}"
+    return f"  {name:<7}  {in_full(side.value)}  {who}{where}{when}"
 
 
 def _review(conflict: Conflict) -> list[str]:
@@ -208,7 +178,7 @@ def _review(conflict: Conflict) -> list[str]:
     who = review.decided_by or "somebody"
     return [
         f"  decided  {review.take} by {who}, {local(review.decided_at)}: {review.reason or '-'}",
-        f"  taken    {_value(review.value)}",
+        f"  taken    {in_full(review.value)}",
     ]
 
 
@@ -267,33 +237,17 @@ class _Said:
     """What stands on the command line."""
 
     def __init__(self, take: str, reason: str, by: str, seen: str | None) -> None:
-        self.take, equals, self.text = take.partition("=")
-        if self.take not in ("here", "central", "value") or bool(equals) != (self.take == "value"):
-            raise click.BadParameter("here, central or value=... is expected", param_hint="--take")
+        self.take, self.text = taken(take)
         self.reason, self.by, self.seen = reason, by, seen
 
     def choice(self, columns: tuple[str, ...]) -> Choice:
         """Return the choice; a text that is no JSON object is the value of the only column."""
         from central.reviews import Choice
 
-        value = None
-        if self.take == "value":
-            value = _object(self.text)
-            if value is None and len(columns) == 1:
-                value = {columns[0]: None if self.text == "null" else self.text}
+        value = own_value(self.text, columns) if self.take == "value" else None
         return Choice(
             take=self.take, value=value, reason=self.reason, by=self.by, seen=self.seen,  # type: ignore[arg-type]
         )  # fmt: skip
-
-
-def _object(text: str) -> dict[str, Any] | None:
-    if not text.lstrip().startswith("{"):
-        return None
-    try:
-        found = json.loads(text)
-    except ValueError as why:
-        raise click.BadParameter(f"not JSON: {why}", param_hint="--take") from why
-    return found if isinstance(found, dict) else None
 
 
 async def _resolve(
@@ -302,7 +256,6 @@ async def _resolve(
     import psycopg
 
     from central.conflicts import find_conflict
-    from central.reviews import group_columns
     from central.reviews import resolve as write
 
     async with await psycopg.AsyncConnection.connect(
@@ -317,9 +270,4 @@ def _effect(done: Resolved) -> str:
     decision = done.decision
     if decision.delete:
         return "deleted"
-    before = done.before or {}
-    return "; ".join(
-        f"{name} {json.dumps(before.get(name), ensure_ascii=False)} -> "
-        f"{json.dumps(value, ensure_ascii=False)}"
-        for name, value in decision.changes.items()
-    ) or "nothing, it stands already"  # fmt: skip
+    return effect(done.before or {}, decision.changes)

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import BadSetting
+from shared.given import read_environment
 from shared.settings import read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from central.settings import CentralSettings
@@ -59,26 +59,6 @@ def load_environment(path: Path) -> None:
     """Take the variables of a file like ``deploy/central.env.example``; set ones are kept."""
     for name, value in read_environment(path.read_text(encoding="utf-8"), str(path)).items():
         os.environ.setdefault(name, value)
-
-
-def read_environment(text: str, name: str) -> Mapping[str, str]:
-    """Return the variables of such a text; raise BadSetting naming the line that is none."""
-    found = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        bare = line.strip()
-        if not bare or bare.startswith("#"):
-            continue
-        variable, equals, value = bare.partition("=")
-        if not equals or not variable.isidentifier():
-            raise BadSetting(f"{name}, line {number}: NAME=value is expected")
-        found[variable] = _unquoted(value.strip())
-    return found
-
-
-def _unquoted(text: str) -> str:
-    """Return a value without the quotes around all of it; those within stay."""
-    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
-    return text[1:-1] if quoted else text
 
 
 def now() -> datetime:

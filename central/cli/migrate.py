@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from central.cli import exits
-from central.cli.given import admin_url, catalogue, read_environment, settings
+from central.cli.given import admin_url, catalogue, settings
 from central.cli.look import as_json, say, say_json
 from shared.errors import BadSetting
+from shared.given import read_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

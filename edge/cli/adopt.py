@@ -13,7 +13,7 @@ from edge.adopt import Adopted
 from edge.adopt import adopt as take_in
 from edge.cli import exits, given, look
 from edge.store.setup import Owner
-from edge.verdict import counted
+from shared.look import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

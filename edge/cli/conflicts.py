@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -13,7 +12,9 @@ import click
 from edge.cli import exits, given, look
 from edge.conflicts import Conflict, Side, catalogue_of, find_conflict, read_conflicts
 from edge.status import looking, to_ms
-from edge.verdict import counted
+from shared.conflicts import brief, effect, group_columns, in_full
+from shared.given import own_value, span, taken
+from shared.look import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from edge.reviews import Choice, Resolved
 
 _CENTRE: Final = "*"
-_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 @click.group()
@@ -36,15 +36,6 @@ def conflicts() -> None:
 # --- list --------------------------------------------------------------------------------------
 
 
-def _span(ctx: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
-    """Return a span of time such as ``90m``, ``24h`` or ``7d``."""
-    if value is None:
-        return None
-    if value[:-1].isdigit() and value[-1:] in _UNITS:
-        return timedelta(**{_UNITS[value[-1]]: int(value[:-1])})
-    raise click.BadParameter(f"{value!r} is no span of time; write 90m, 24h or 7d", ctx, param)
-
-
 @conflicts.command("list")
 @given.store_option
 @click.option("--open", "state", flag_value="open", default=True,
@@ -52,7 +43,7 @@ def _span(ctx: click.Context, param: click.Parameter, value: str | None) -> time
 @click.option("--resolved", "state", flag_value="resolved", help="Those that a person decided.")
 @click.option("--all", "state", flag_value="", help="All, also those that a policy decided.")
 @click.option("--table", "of_table", help="Of one table.", shell_complete=given.complete_table)
-@click.option("--since", callback=_span, help="Not older than 90m, 24h, 7d.")
+@click.option("--since", callback=span, help="Not older than 90m, 24h, 7d.")
 @click.option("--limit", default=100, show_default=True, help="At most so many.")
 @look.as_json
 def list_conflicts(
@@ -89,8 +80,8 @@ def _listing(found: list[Conflict], now_ms: int, *, state: str) -> list[str]:
         (
             each.short, look.age(now_ms - (to_ms(each.decided_at) or now_ms)),
             look.short(each.table, 20), look.short(each.key or each.row_id[-8:], 16),
-            look.short(each.group, 14), look.short(_brief(each.here.value), 16),
-            look.short(_brief(each.central.value), 16), each.policy,
+            look.short(each.group, 14), look.short(brief(each.here.value), 16),
+            look.short(brief(each.central.value), 16), each.policy,
             each.verdict if each.state == "decided" else each.state,
         )
         for each in found
@@ -104,15 +95,6 @@ def _listing(found: list[Conflict], now_ms: int, *, state: str) -> list[str]:
     if waiting:
         end += f"; next: mes-sync conflicts show {waiting[0].short}"
     return [*look.table(titles, rows), end]
-
-
-def _brief(value: Mapping[str, Any] | None) -> str:
-    """Return a side's value in a few characters; a lone column's without its name."""
-    if value is None:
-        return "-"
-    if not value:
-        return "deleted"
-    return ", ".join("null" if v is None else str(v) for v in value.values())
 
 
 def _document(conflict: Conflict) -> dict[str, Any]:
@@ -146,15 +128,15 @@ def portrait(conflict: Conflict) -> Iterator[str]:
     names = list(conflict.result or {}) or [*(conflict.here.value or {})]
     stands = {k: v for k, v in (conflict.stands or {}).items() if k in names}
     yield f"{conflict.table} {conflict.key or conflict.row_id}, {conflict.group}: {word}"
-    yield f"  base     {_value(conflict.base)}"
+    yield f"  base     {in_full(conflict.base)}"
     yield _written("here", conflict.here)
     yield _written("central", conflict.central)
     if conflict.clock_clamped:
         yield "  clock    one ran ahead and was held to 5 min"
     when = look.local(to_ms(conflict.decided_at))
     yield f"  verdict  {conflict.verdict} by policy {conflict.policy}, {when}"
-    yield f"  result   {_value(conflict.result)}"
-    yield f"  stands   {_value(stands) if conflict.stands is not None else 'no row'}"
+    yield f"  result   {in_full(conflict.result)}"
+    yield f"  stands   {in_full(stands) if conflict.stands is not None else 'no row'}"
     yield from _review(conflict)
     yield f"  row      {conflict.row_id}"
     yield f"  sent in  transaction {conflict.tx_id or '-'}"
@@ -165,19 +147,11 @@ def portrait(conflict: Conflict) -> Iterator[str]:
         yield '             --reason "..."'
 
 
-def _value(value: Mapping[str, Any] | None) -> str:
-    if value is None:
-        return "not known"
-    if not value:
-        return "no row"
-    return "  ".join(f"{k} = {json.dumps(v, ensure_ascii=False)}" for k, v in value.items())
-
-
 def _written(name: str, side: Side) -> str:
     where = "at the centre" if side.site in (None, _CENTRE) else f"at {side.site}"
     who = f"by {side.writer} " if side.writer else ""
     when = f"  {look.local(to_ms(side.at))}" if side.at else ""
-    return f"  {name:<7}  {_value(side.value)}  {who}{where}{when}"
+    return f"  {name:<7}  {in_full(side.value)}  {who}{where}{when}"
 
 
 def _review(conflict: Conflict) -> Iterator[str]:
@@ -185,7 +159,7 @@ def _review(conflict: Conflict) -> Iterator[str]:
     if review is not None and conflict.state != "open":
         who, when = review.decided_by or "somebody", look.local(to_ms(review.decided_at))
         yield f"  decided  {review.take} by {who}, {when}: {review.reason or '-'}"
-        yield f"  taken    {_value(review.value)}"
+        yield f"  taken    {in_full(review.value)}"
 
 
 # --- resolve -------------------------------------------------------------------------------------
@@ -221,7 +195,7 @@ def resolve(
     opened = setup.open_to_look(store)
     with closing(opened.connection) as connection:
         conflict = find_conflict(connection, opened.catalog, name)
-        columns = reviews.group_columns(opened.catalog.table(conflict.table), conflict)
+        columns = group_columns(opened.catalog.table(conflict.table), conflict)
         done = reviews.resolve(
             connection,
             opened.catalog,
@@ -240,16 +214,10 @@ def resolve(
 
 def _choice(take: str, columns: tuple[str, ...], options: Mapping[str, Any]) -> Choice:
     """Return the choice; a text that is no JSON object is the value of the only column."""
-    from edge.reviews import TAKES, Choice
+    from edge.reviews import Choice
 
-    word, equals, text = take.partition("=")
-    if word not in TAKES or bool(equals) != (word == "value"):
-        raise click.BadParameter("here, central or value=... is expected", param_hint="--take")
-    value: dict[str, Any] | None = None
-    if equals:
-        value = _object(text)
-        if value is None and len(columns) == 1:
-            value = {columns[0]: None if text == "null" else text}
+    word, text = taken(take)
+    value = own_value(text, columns) if word == "value" else None
     return Choice(
         take=word,
         value=value,
@@ -259,30 +227,14 @@ def _choice(take: str, columns: tuple[str, ...], options: Mapping[str, Any]) -> 
     )
 
 
-def _object(text: str) -> dict[str, Any] | None:
-    if not text.lstrip().startswith("{"):
-        return None
-    try:
-        found = json.loads(text)
-    except ValueError as why:
-        raise click.BadParameter(f"not JSON: {why}", param_hint="--take") from why
-    return found if isinstance(found, dict) else None
-
-
 def _said(done: Resolved, *, dry_run: bool) -> Iterator[str]:
     conflict, decision = done.conflict, done.decision
     row = f"{conflict.table} {conflict.key or conflict.row_id}"
     if done.before:
         yield f"{row}: the same was decided before; nothing to do"
         return
-    stands = conflict.stands or {}
-    effect = "; ".join(
-        f"{name} {json.dumps(stands.get(name), ensure_ascii=False)} -> "
-        f"{json.dumps(value, ensure_ascii=False)}"
-        for name, value in decision.changes.items()
-    )
-    effect = "deleted" if decision.delete else effect or "nothing, it stands already"
-    yield f"{'would write' if dry_run else 'wrote'}  {row}: {effect}"
+    said = "deleted" if decision.delete else effect(conflict.stands or {}, decision.changes)
+    yield f"{'would write' if dry_run else 'wrote'}  {row}: {said}"
     if not dry_run:
         yield "resolved; it goes to the centre like any write. Both values stay in the history"
 

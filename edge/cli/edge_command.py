@@ -46,7 +46,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
 def mes_edge(env_file: Path | None) -> None:
     """Run and look after one site. Settings are MES_… variables; deploy/edge.env.example."""
     if env_file is not None:
-        from edge.cli.given import read_environment
+        from shared.given import read_environment
 
         for name, value in read_environment(env_file.read_text("utf-8"), str(env_file)).items():
             os.environ.setdefault(name, value)

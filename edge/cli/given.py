@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from edge.settings import EdgeSettings
-from shared.errors import BadSetting, SyncError
+from shared.errors import SyncError
 from shared.settings import WHERE, read_settings, variable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from shared.catalog import Catalog
 
@@ -113,26 +113,3 @@ def _looked(ctx: click.Context) -> Iterator[sqlite3.Connection | None]:
         except (SyncError, OSError, sqlite3.Error):
             connection = None
         yield connection
-
-
-# --- environment -------------------------------------------------------------------------------
-
-
-def read_environment(text: str, name: str) -> Mapping[str, str]:
-    """Return the variables of a file of NAME=value lines; raise BadSetting naming a bad line."""
-    found = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        bare = line.strip()
-        if not bare or bare.startswith("#"):
-            continue
-        key, equals, value = bare.partition("=")
-        if not equals or not key.isidentifier():
-            raise BadSetting(f"{name}, line {number}: NAME=value is expected")
-        found[key] = _unquoted(value.strip())
-    return found
-
-
-def _unquoted(text: str) -> str:
-    """Return a value without the quotes around all of it; those within stay."""
-    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
-    return text[1:-1] if quoted else text

@@ -13,8 +13,8 @@ import click
 from edge.cli import exits, given, look
 from edge.csv_import import Order, Outcome, Part, read_map, run_import
 from edge.store import setup
-from edge.verdict import counted
 from shared.errors import BadSetting
+from shared.look import counted
 
 if TYPE_CHECKING:
     from edge.csv_import.mapping import ImportMap

@@ -12,7 +12,7 @@ from edge.cli import exits, given, look
 from edge.parked import SPENT, Parked, discard_old, find_parked, read_parked
 from edge.parked import discard as discard_one
 from edge.status import looking, to_ms
-from edge.verdict import counted
+from shared.look import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

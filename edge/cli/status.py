@@ -12,9 +12,10 @@ import click
 
 from edge.cli import exits, given, look
 from edge.status import read_picture
-from edge.verdict import SCHEMA, Reason, Verdict, counted, document, judge
+from edge.verdict import SCHEMA, Reason, Verdict, document, judge
 from shared.clock import DRIFT_MAX_MS
 from shared.errors import SchemaMismatch
+from shared.look import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -48,7 +48,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
 def mes_sync(env_file: Path | None) -> None:
     """Look at a site's sync. The store is --store, or MES_STORE."""
     if env_file is not None:
-        from edge.cli.given import read_environment
+        from shared.given import read_environment
 
         for name, value in read_environment(env_file.read_text("utf-8"), str(env_file)).items():
             os.environ.setdefault(name, value)

@@ -16,11 +16,11 @@ from urllib.request import urlopen
 import pytest
 
 from edge.beat import state_path
-from edge.cli.given import read_environment
 from edge.cli.run import link_settings
 from edge.settings import EdgeSettings
 from shared.catalog_file import load_catalog
 from shared.errors import BadSetting
+from shared.given import read_environment
 from shared.settings import read_settings
 from tests.integration.import_world import ROOT, Site
 from tests.integration.site_world import clean_environment, mes_edge, mes_sync

@@ -18,10 +18,10 @@ from central import status
 from central.cli import exits
 from central.cli.command import COMMANDS
 from central.cli.explain import REASONS
-from central.cli.given import read_environment
 from central.cli.look import COLUMNS, table
 from central.settings import CentralSettings
 from shared.errors import BadSetting
+from shared.given import read_environment
 from shared.settings import variable
 from tests.integration.command_world import MesCentral
 
