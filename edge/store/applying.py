@@ -51,9 +51,11 @@ class Applying:
         if name not in opened.catalog or name not in opened.numbers:
             return None
         table = opened.catalog.table(name)
-        logged = has_log(table, opened.forms[name])
-        stirred = name in stirred_tables(opened)
-        return Target(table, opened.numbers[name], has_log=logged, stirred=stirred)
+        form = opened.forms[name]
+        return Target(
+            table, opened.numbers[name], has_log=has_log(table, form),
+            stirred=name in stirred_tables(opened), keeps_dates=form.created_zone is not None,
+        )  # fmt: skip
 
     def target_of(self, number: int) -> Target | None:
         """Return the table of that number; None where our catalogue no longer has it."""

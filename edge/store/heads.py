@@ -288,7 +288,6 @@ def settle_row(applying: Applying, target: Target, head: Head) -> Put | None:
     put = Put(head.id, {}, version, head.order, own=bool(undecided), gone=gone)
     if row is not None:
         put.row = changed(row, live or {})
-        _date_as(applying, target, live, row)
         return put
     aside.drop(applying, target, head.id, aside.UNIQUE, aside.LEFT, aside.REFUSED)
     if local is not None:
@@ -296,16 +295,6 @@ def settle_row(applying: Applying, target: Target, head: Head) -> Put | None:
         _lose(applying, target, local, code)
     note_version(applying, target, put)
     return None
-
-
-def _date_as(
-    applying: Applying, target: Target, live: Mapping[str, Value] | None, row: Mapping[str, Value]
-) -> None:
-    """Date a row that stands as the centre does: the site made it anew, and was not heard."""
-    created = row.get("created_at")
-    if live is not None and created is not None and not same(created, live.get("created_at")):
-        given = (created, row["id"])
-        knock_on.put_row(applying, target, str(row["id"]), target.update(("created_at",)), given)
 
 
 def changed(row: Mapping[str, Value], live: Mapping[str, Value]) -> dict[str, Value]:

@@ -65,8 +65,8 @@ def _renumber(connection: sqlite3.Connection, table: Table, ids: Sequence[str]) 
 def put_keys(opened: Opened, table: Table, keys: Mapping[str, tuple[str, str]]) -> int:
     """Give rows, by id, the site_id and created_at that the centre has; return how many.
 
-    Neither ever changes in a row, so no head brings them. Where an adopted table keeps the plant's
-    own form of created_at, nothing is done.
+    No head brings another site_id, nor one of its own accord. Where an adopted table keeps the
+    plant's own form of created_at, nothing is done.
     """
     if not keys or opened.forms[table.name].created_zone is not None:
         return 0

@@ -98,6 +98,9 @@ def write(applying: Applying, target: Target, put: Put) -> None:
     if not found:
         insert, given = target.insert(tuple(put.row)), tuple(put.row.values())
         knock_on.put_row(applying, target, put.id, insert, given)
+    elif "created_at" in put.row and not target.keeps_dates:
+        dated = f"{target.update(('created_at',))} AND created_at IS NOT ?1"
+        knock_on.put_row(applying, target, put.id, dated, (put.row["created_at"], put.id))
     knock_on.log_own(applying, target, before, {put.id: changes})
 
 

@@ -45,6 +45,8 @@ class Target:
     has_log: bool
     #: The plant has triggers on it.
     stirred: bool = False
+    #: Its created_at has the plant's own form, in which it stays.
+    keeps_dates: bool = False
     _aliases: dict[str, str] = field(init=False)
     _stored: tuple[str, ...] = field(init=False, default=())
 
@@ -116,8 +118,10 @@ class Target:
         if self.table.fact:
             # What stands is ours, or came before; a fact never changes.
             return f"{self.insert((*KEYS, *columns))} ON CONFLICT (id) DO NOTHING"
-        changes = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in columns)
-        then = f"UPDATE SET {changes}" if columns else "NOTHING"
+        # A row that was made anew under its id, as in one step of the centre, has another date.
+        named = columns if self.keeps_dates else ("created_at", *columns)
+        changes = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in named)
+        then = f"UPDATE SET {changes}" if named else "NOTHING"
         return f"{self.insert((*KEYS, *columns))} ON CONFLICT (id) DO {then}"
 
     def insert(self, columns: Sequence[str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from shared.changes import Fate
@@ -34,6 +36,25 @@ def test_a_head_replaces_what_stands_and_leaves_columns_it_does_not_name(plant):
     plant.take(order(at=2, notes="b"))
     row = plant.row("orders", ROW)
     assert (row["notes"], row["due"], row["state"]) == ("b", "monday", "CREATED")
+
+
+@pytest.mark.parametrize("way", ["plain", "triggers of the plant", "own writes"])
+def test_a_head_dates_a_row_that_was_made_anew_under_its_id_in_one_step(plant, way):
+    """So found by the campaign on real stores, seed 8000327."""
+    plant.take(order(at=1, notes="first life"))
+    if way == "triggers of the plant":
+        plant.program.execute("CREATE TABLE seen (id)")
+        plant.program.execute(
+            "CREATE TRIGGER plant AFTER UPDATE ON orders BEGIN INSERT INTO seen VALUES (new.id);"
+            " END"
+        )
+    elif way == "own writes":
+        plant.update("orders", ROW, due="monday")
+        plant.drain()
+    anew = "2026-02-03T04:05:06.000Z"
+    plant.take(replace(order(at=3, notes="second life"), created=[anew]))
+    row = plant.row("orders", ROW)
+    assert (row["created_at"], row["notes"]) == (anew, "second life")
 
 
 def test_a_head_that_is_no_later_than_what_stands_is_left_alone(plant):
