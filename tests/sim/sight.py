@@ -136,6 +136,8 @@ class Sight(Steps):
         """Forget what was seen of a store: an older copy stands in its place."""
         self.restored.add(site.name)
         self.were_restored.add(site.name)
+        if self.oracle.is_blind:  # the copy may be of the time that the centre lost
+            self.apart.add(site.name)  # type: ignore[attr-defined]
         self.gone[site.name].clear()  # nobody there knows of these any more
         self._known_n[site.name] = 0
         self.observe_after(site)

@@ -51,9 +51,10 @@ class Steps:
         )
         self._step_of[entry.scope, entry.pos] = step
         for block in entry.blocks:
+            stands = block.fate is Fate.PUT
             for row_id, order in zip(block.ids, block.order, strict=True):
-                stands = block.fate is Fate.PUT
-                self._heads[entry.scope].append((step, (block.table, row_id, order), stands))
+                if order:  # else there never was a version
+                    self._heads[entry.scope].append((step, (block.table, row_id, order), stands))
 
     def has_loaded(self, site: Site) -> None:
         """Take what stands in a store as given, as it is after a snapshot."""
