@@ -70,6 +70,10 @@ class Responder:
             answer = await self.answer(msg.subject, msg.data)
             if msg.reply:
                 await session.publish(msg.reply, answer)
+        except asyncio.CancelledError:
+            # The one who asks may ask another who answers, instead of waiting for us in vain.
+            await _send_error(session, msg.reply, BrokerUnreachable("the one who answers stops"))
+            raise
         except BrokerUnreachable as error:
             _log.info("an answer on %s was not sent: %s", msg.subject, error)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next one is answered

@@ -119,6 +119,27 @@ async def test_a_question_to_nobody_fails_at_once_and_one_to_a_slow_end_in_its_t
     await cancelled(serving)
 
 
+async def test_who_asks_hears_at_once_that_the_one_who_answers_stops(broker, link):
+    """Else a site waits half a minute for its hello whenever the centre is started anew."""
+    under_way = asyncio.Event()
+
+    async def never(subject: str, question: bytes) -> bytes:
+        if question:
+            under_way.set()
+            await asyncio.sleep(60)
+        return b""
+
+    async with Link(LinkSettings(servers=(broker.url,), name="stops")) as other:
+        await other.wait_connected(5)
+        serving = asyncio.create_task(other.serve("ctl.STOPS.*", never, queue="control"))
+        await served(link, "ctl.STOPS.x")
+        asking = asyncio.create_task(link.request("ctl.STOPS.hello", b"?", timeout_s=30))
+        await asyncio.wait_for(under_way.wait(), 5)
+        await cancelled(serving)
+    with pytest.raises(NoResponder, match="stops"):
+        await asyncio.wait_for(asking, 5)
+
+
 async def test_commands_are_heard_in_order_by_who_listens(link):
     heard = []
 
