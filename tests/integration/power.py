@@ -58,7 +58,7 @@ class Between:
         self._methods: dict[int, tuple[ctypes.Array[ctypes.c_void_p], object]] = {}
         self._name = ctypes.create_string_buffer(b"power")
         self.vfs = (ctypes.c_void_p * _VFS_SIZE)(*_pointers(below, _VFS_SIZE))
-        self._open_below = _OPEN(self.vfs[_VFS_OPEN])
+        self._open_below = _OPEN(self.vfs[_VFS_OPEN] or 0)
         self._open = _OPEN(self.open)
         self.vfs[_VFS_NAME] = ctypes.addressof(self._name)
         self.vfs[_VFS_OPEN] = ctypes.cast(self._open, ctypes.c_void_p)
@@ -81,7 +81,7 @@ class Between:
 
     def _before(self, address: int) -> tuple[ctypes.Array[ctypes.c_void_p], object]:
         methods = (ctypes.c_void_p * _FILE_SIZE)(*_pointers(address, _FILE_SIZE))
-        below = _SYNC(methods[_FILE_SYNC])
+        below = _SYNC(methods[_FILE_SYNC] or 0)
         own = _SYNC(lambda file, flags: self.sync(below, file, flags))
         methods[_FILE_SYNC] = ctypes.cast(own, ctypes.c_void_p)
         return methods, own

@@ -79,7 +79,8 @@ class Edge(Landing):
             key: _covered([touch.at for touch in log if touch.key == key], some)
             for key, some in sent.items()
         }
-        dropped, kept = [], []
+        dropped: list[Touch] = []
+        kept: list[Touch] = []
         for touch in log:
             is_sent = common.get(touch.key, 0) > 0
             common[touch.key] = common.get(touch.key, 0) - 1

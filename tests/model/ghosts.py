@@ -120,7 +120,7 @@ class Ghosts(Checks):
                 self.born[column, value] = made
             elif column == "made":
                 before = old.get("made")
-                change = int(value or 0) - int(before or 0)  # type: ignore[call-overload]
+                change = int(value or 0) - int(before or 0)
                 self.counted.append((key, by.commit, change))
 
     def drained(self, edge: Edge, commits: set[int]) -> None:

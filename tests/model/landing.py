@@ -121,7 +121,7 @@ class Landing(Drains):
         for epoch, n in decided.items():
             file.acked[epoch] = max(file.acked.get(epoch, 0), n)
         at = 2 if self.on(Rule.KEEP_UNTIL_SAFE) else 1
-        self.prune({each[0]: each[at] for each in ack})
+        self.prune({each[0]: int(each[at]) for each in ack})
 
     def _take_own(self, link: Link, change: Change, order: int) -> None:
         """Take an own write for decided as it stands: the centre would have told otherwise."""

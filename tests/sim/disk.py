@@ -45,12 +45,11 @@ class _Syncs(Between):
     def sync(self, below, file, flags):
         """Let a file be synced, and keep it as it is then."""
         files, path = self.files, self.paths[file]
-        is_ours = files is not None and path.parent == files.store.parent
-        if is_ours:
-            files.before_sync()
+        if files is None or path.parent != files.store.parent:
+            return below(file, flags)
+        files.before_sync()
         done = below(file, flags)
-        if is_ours:
-            files.synced(path)
+        files.synced(path)
         return done
 
 

@@ -207,7 +207,8 @@ class Oracle(Parking, Releases, Blind):
         )
         for ticket, tx_id, table, row_id, reason, state, message in rows:
             sent = self.sent.get(tx_id)
-            change = sent and next((c for c in sent.changes if c.key == (table, row_id)), None)
+            changes = sent.changes if sent else ()
+            change = next((c for c in changes if c.key == (table, row_id)), None)
             if sent is None or change is None:
                 fail(f"{table} {row_id} of {tx_id} is parked, and nobody sent it")
                 raise AssertionError

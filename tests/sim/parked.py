@@ -9,10 +9,11 @@ from tests.sim.sent import fail
 from tests.sim.verdicts import CannotHold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from shared.catalog import Catalog, Table
     from tests.sim.sent import Change, Key, Row, Sent, Ticket
+    from tests.sim.verdicts import Wish
 
 #: Reasons that no transaction of the campaign gives any cause for.
 _NEVER: Final = (
@@ -27,6 +28,7 @@ class Parking:
     rows: dict[Key, Row]
     tickets: dict[str, Ticket]
     _own: list[Table]
+    _wish: Callable[[Table, Sent, Change, Row], Wish]
 
     def _parent_is_missing(self, change: Change, brought: Iterable[Key] = ()) -> bool:
         table = self.catalog.table(change.table)

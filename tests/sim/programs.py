@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from tests.sim.catalogue import CREATED, GOOD_MAX, MADE_MAX, NEW, SITES, STATES
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from shared.catalog import Catalog, Table
 
 Row = dict[str, Any]
-Rows = "Mapping[str, list[Row]]"
+Rows: TypeAlias = "Mapping[str, list[Row]]"
 Statement = tuple[str, tuple[Any, ...]]
 
 #: Orders that a site works on at least.

@@ -132,13 +132,14 @@ class Site:
     @property
     def has_met(self) -> bool:
         """Return whether both ends agree; before, nothing is sent or received."""
-        return self.agent._met.is_set()
+        return bool(self.agent._met.is_set())
 
     async def receive(self, scope: str, count: int) -> Verdict | None:
         """Take what the broker has of a feed."""
         if not self.has_met:
             return None
-        return await self._until_apart(self._receive(scope, count))
+        found: Verdict | None = await self._until_apart(self._receive(scope, count))
+        return found
 
     async def _until_apart(self, work: Any) -> Any:
         """Do as ``Agent._receive`` does where the feed does not go on from here: say hello."""
@@ -230,12 +231,12 @@ class Site:
 
 def _agent(settings: EdgeSettings, store: EdgeStore, link: Any) -> Agent:
     """Make an agent that has no threads and watches no files."""
-    threads, agents.StoreThread = agents.StoreThread, Inline  # type: ignore[assignment,misc]
-    wakes, agents.Wake = agents.Wake, Quiet  # type: ignore[assignment,misc]
+    threads, agents.StoreThread = agents.StoreThread, Inline  # type: ignore[assignment,attr-defined]
+    wakes, agents.Wake = agents.Wake, Quiet  # type: ignore[assignment,attr-defined]
     try:
         return Agent(settings, store, link)
     finally:
-        agents.StoreThread, agents.Wake = threads, wakes  # type: ignore[misc]
+        agents.StoreThread, agents.Wake = threads, wakes  # type: ignore[attr-defined]
 
 
 def crash_of(site: Site, crash: Crash) -> Any:

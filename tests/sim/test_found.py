@@ -26,7 +26,7 @@ def plant(tmp_path):
 
 def own_head(plant, n, order, **values) -> HeadBlock:
     """The row as the centre has it, at the version that the site's transaction n made."""
-    block = put("orders", {"id": uid(1), **ORDER, **values}, order=order, site=SITE)
+    block: HeadBlock = put("orders", {"id": uid(1), **ORDER, **values}, order=order, site=SITE)
     block.version = [plant.tx_id(n)]
     return block
 

@@ -8,7 +8,7 @@ It knows the catalogue and nothing else of the product; a property holds it equa
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.sim.cases import (
     CENTRE,
@@ -176,7 +176,8 @@ def give_way(
             Note("*", "delete", "central", tuple(wish.new), wish.old or None, wish.new, stands,
                  stands, author, wish.by)
         ]  # fmt: skip
-    left, notes = {}, []
+    left: dict[str, Any] = {}
+    notes: list[Note] = []
     for group in table.groups:
         part = {c: wish.new[c] for c in group.columns if c in wish.new}
         wrote = [version for version in later if version.columns & set(group.columns)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
@@ -146,7 +146,7 @@ class Soak:
             )
         )  # fmt: skip
 
-    def _read_records(self, centre: psycopg.Connection[object]) -> None:
+    def _read_records(self, centre: psycopg.Connection[tuple[Any, ...]]) -> None:
         """Remember what is on record, before the history of it is forgotten."""
         for query in (
             "SELECT here_value, central_value, result_value, base_value FROM mes.sync_conflicts",
@@ -206,7 +206,7 @@ class Soak:
             violations += self._accounted(centre)
             figures |= self._met(centre)
 
-    def _compared(self, system: System, centre: psycopg.Connection[object]) -> list[str]:
+    def _compared(self, system: System, centre: psycopg.Connection[tuple[Any, ...]]) -> list[str]:
         found, rows = [], 0
         for site in system.sites:
             with closing(look(system.store(site))) as store:
@@ -217,7 +217,7 @@ class Soak:
         self.report.figures["rows equal at both ends"] = rows
         return found
 
-    def _accounted(self, centre: psycopg.Connection[object]) -> list[str]:
+    def _accounted(self, centre: psycopg.Connection[tuple[Any, ...]]) -> list[str]:
         """Return what was written, and neither stands nor is on record."""
         ledger, found = self.ledger, []
         standing = centre.execute("SELECT notes FROM mes.work_orders").fetchall()
@@ -237,7 +237,7 @@ class Soak:
             found.append(f"{len(back)} deleted lots came back")
         return found
 
-    def _met(self, centre: psycopg.Connection[object]) -> dict[str, object]:
+    def _met(self, centre: psycopg.Connection[tuple[Any, ...]]) -> dict[str, object]:
         """Return what the run has met, so that one that met nothing is seen to."""
         row = centre.execute(
             """SELECT (SELECT sum(last_n) FROM sync.epoch), (SELECT count(*) FROM mes.sync_parked),
