@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import sqlite3
 import sys
@@ -33,6 +34,7 @@ _ORDER = (
 async def fill(folder: Path) -> dict[str, object]:
     """Fill the disk by facts, make room, fill it by something else, make room; tell all."""
     site, told = Site("F07", folder / "F07.db"), {}
+    met = _agent_meets("disk is full")
     ballast, more = folder / "ballast", folder / "more"
     ballast.write_bytes(bytes(BALLAST_MB * MB))
     async with offline_agent(site, facts_stop_bytes=STOP, facts_go_bytes=GO):
@@ -46,7 +48,7 @@ async def fill(folder: Path) -> dict[str, object]:
             told["second"], _ = await _facts(program)
             more.write_bytes(bytes(_free(folder) // 4096 * 4096))  # and now it is really full
             told["full"] = await asyncio.to_thread(_orders_until_full, program)
-            await asyncio.sleep(1.0)  # the agent meets it, too
+            await asyncio.wait_for(met.wait(), 30)  # the agent, too
             more.unlink()
             told["orders_later"] = await asyncio.to_thread(_orders, program, "C")
             await _drained(site)
@@ -54,6 +56,26 @@ async def fill(folder: Path) -> dict[str, object]:
     told["orders_there"] = _count(site, "SELECT count(*) FROM work_orders")
     told["kept"] = _count(site, "SELECT sum(rows) FROM _sync_out")
     return told
+
+
+class _Heard(logging.Handler):
+    """Sets an event once the agent's tasks tell that they try again, and why."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__()
+        self.why, self.event = why, asyncio.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.why in getattr(record, "fields", {}).get("why", ""):
+            self.event.set()
+
+
+def _agent_meets(why: str) -> asyncio.Event:
+    """Return what is set once a task of the agent has failed for this, and waits."""
+    heard, log = _Heard(why), logging.getLogger("edge.patience")
+    log.setLevel(logging.INFO)
+    log.addHandler(heard)
+    return heard.event
 
 
 def _connect(site: Site) -> sqlite3.Connection:

@@ -7,6 +7,7 @@ and the sequence tells the sender whether the batch it does not know of was stor
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from sync.streams import StreamLimits, desired, provision
 from sync.transport import Link, LinkSettings
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from deploy.local.servers import NatsServer
 
 pytestmark = pytest.mark.slow
@@ -25,6 +28,7 @@ LIMITS = StreamLimits(up_bytes_max=256 << 20, down_bytes_max=16 << 20, ack_wait_
 WANTED = desired(["ROT"], limits=LIMITS)
 BATCH = 40
 OVER = "up.ROT.>"
+END = b"end"
 
 
 def settings(server: NatsServer, name: str = "ROT") -> LinkSettings:
@@ -59,9 +63,16 @@ class Sender:
                 continue
             self.acked += 1
 
+    async def end(self) -> None:
+        """Send a last message; a batch of which we did not hear is stored before it, or never."""
+        try:
+            await self.link.publish_batch("up.ROT.o", [END], expected_last=self._last, over=OVER)
+        except WrongLastSequence as wrong:
+            await self.link.publish_batch("up.ROT.o", [END], expected_last=wrong.actual, over=OVER)
+
 
 async def everything(link: Link) -> list[bytes]:
-    await asyncio.sleep(0.5)  # a batch of which we did not hear may just be being stored
+    """Return all that the stream holds but the end of it."""
     answer = json.loads(await link.request("$JS.API.STREAM.INFO.UP_ROT", b""))
     wanted, got = answer["state"]["messages"], {}
     async with asyncio.timeout(20):
@@ -70,7 +81,9 @@ async def everything(link: Link) -> list[bytes]:
             await link.ack(deliveries)
             if len(got) >= wanted:
                 break
-    return [got[sequence] for sequence in sorted(got)]
+    *all_of, end = (got[sequence] for sequence in sorted(got))
+    assert end == END
+    return all_of
 
 
 async def restarted(server: NatsServer) -> None:
@@ -94,11 +107,32 @@ async def test_the_link_comes_back_and_no_acknowledged_batch_is_lost_or_torn(nat
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
         assert sender.torn == []
+        await sender.end()
         got = await everything(link)
         assert link.disconnects == 4
     sent = [b"%d/%d" % (number, part) for number in range(sender.acked) for part in range(BATCH)]
     assert got[: len(sent)] == sent
     assert len(got) in {len(sent), len(sent) + BATCH}  # the last may have been stored unheard
+
+
+async def told(
+    link: Link, heard: AsyncIterator[tuple[str, bytes]], payload: bytes
+) -> tuple[str, bytes]:
+    """Say something until it is heard: what nobody listens to yet is gone. Pass over older ones."""
+    async with asyncio.timeout(5):
+        listening = asyncio.ensure_future(first(heard, payload))
+        while not listening.done():
+            await link.publish("cmd.ROT.rewind", payload)
+            await asyncio.wait({listening}, timeout=0.05)
+    return await listening
+
+
+async def first(heard: AsyncIterator[tuple[str, bytes]], payload: bytes) -> tuple[str, bytes]:
+    """Return the next that is not one said again of an earlier turn."""
+    async for subject, said in heard:
+        if int(said) >= int(payload):
+            return subject, said
+    raise AssertionError("it hears no more")
 
 
 async def test_who_pulls_serves_and_listens_goes_on_after_the_restart(nats_server):
@@ -117,10 +151,7 @@ async def test_who_pulls_serves_and_listens_goes_on_after_the_restart(nats_serve
             deliveries = await asyncio.wait_for(anext(pulled), 5)
             assert last in {delivery.stream_seq for delivery in deliveries}
             await centre.ack(deliveries)
-            listening = asyncio.ensure_future(anext(heard))
-            await asyncio.sleep(0.1)
-            await centre.publish("cmd.ROT.rewind", b"%d" % turn)
-            assert await asyncio.wait_for(listening, 5) == ("cmd.ROT.rewind", b"%d" % turn)
+            assert await told(centre, heard, b"%d" % turn) == ("cmd.ROT.rewind", b"%d" % turn)
             assert await edge.request("ctl.ROT.hello", b"") == b"yes"
             if turn < 2:
                 await restarted(nats_server)
@@ -153,17 +184,27 @@ async def test_while_the_broker_is_away_publishing_fails_at_once_instead_of_fill
         assert answer["state"]["messages"] == 0
 
 
+async def answered(link: Link) -> bytes:
+    """Ask until there is somebody to answer, and return the answer."""
+    while True:
+        with contextlib.suppress(NoResponder):
+            return await link.request("ctl.ROT.hello", b"", timeout_s=30)
+        await asyncio.sleep(0.02)
+
+
 async def test_a_question_under_way_fails_when_the_broker_goes_not_when_its_time_is_up(nats_server):
+    asked = asyncio.Event()
+
     async def never(subject: str, question: bytes) -> bytes:
+        asked.set()
         await asyncio.sleep(60)
         return b""
 
     async with Link(settings(nats_server)) as link:
         await link.wait_connected(5)
         serving = asyncio.create_task(link.serve("ctl.ROT.*", never, queue="q"))
-        await asyncio.sleep(0.1)
-        asking = asyncio.create_task(link.request("ctl.ROT.hello", b"", timeout_s=30))
-        await asyncio.sleep(0.1)
+        asking = asyncio.create_task(answered(link))
+        await asyncio.wait_for(asked.wait(), 5)
         nats_server.kill()
         with pytest.raises((BrokerUnreachable, NoResponder)):
             await asyncio.wait_for(asking, 2)

@@ -6,6 +6,7 @@ import asyncio
 
 import psycopg
 import pytest
+from psycopg.pq import Ping
 
 from deploy.local.servers import PostgresServer
 from tests.faults.cases import local_orders, planned_orders, state_events
@@ -19,6 +20,8 @@ READ_ONLY = "ALTER DATABASE {} SET default_transaction_read_only = {}"
 END_SESSIONS = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                   WHERE datname = %s AND pid <> pg_backend_pid()"""
 DATABASE = "mes"
+#: What an ingest says that has asked the server whether it takes connections.
+NOBODY_THERE = f"as it returned {int(Ping.NO_RESPONSE)}"
 
 
 @pytest.fixture(scope="module")
@@ -113,13 +116,14 @@ async def test_a_centre_told_to_stop_while_the_database_is_away_ends_in_good_ord
     assert await counts(world) == (1200, 12, 0)
 
 
-async def test_an_ingest_that_is_started_before_the_database_waits_for_it(world, postgres):
+async def test_an_ingest_that_is_started_before_the_database_waits_for_it(world, postgres, caplog):
     """As after a power cut: all of a host starts at once, and not every supervisor tries again."""
     await world.stop_centre()
     await asyncio.to_thread(postgres.kill)
+    caplog.clear()
     await world.start_centre()
     world.edges[SITE].write(state_events(100))
-    await asyncio.sleep(1)
+    await world.eventually(lambda: NOBODY_THERE in caplog.text)  # it asked, and waits
     await asyncio.to_thread(postgres.start)
     await world.settle(60)
     assert await counts(world) == (100, 0, 0)
