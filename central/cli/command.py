@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from central.cli import exits
+from shared import frame
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,33 +41,11 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
 }
 
 
-class Commands(click.Group):
-    """The commands, each loaded when it is asked for: ``--help`` needs none of them."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names, most used first."""
-        del ctx
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Load a command."""
-        del ctx
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"central.cli.{COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list without loading anything."""
-        del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-
 @click.command(
-    cls=Commands,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    cls=frame.Commands,
+    package="central.cli",
+    index=COMMANDS,
+    context_settings=frame.CONTEXT,
     epilog="Exit codes: 0 ok, 1 failed, 2 critical (status), 64 usage, 69 unreachable,"
     " 75 try later, 77 not allowed.",
 )
@@ -84,37 +62,11 @@ def mes_central(env_file: Path | None) -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command and return its exit code; what went wrong is said on standard error."""
-    color = False if os.environ.get("NO_COLOR") else None
-    try:
-        code = mes_central.main(list(arguments), prog_name=NAME, standalone_mode=False, color=color)
-        sys.stdout.flush()
-    except click.UsageError as error:
-        error.show()
-        return exits.USAGE
-    except (click.Abort, KeyboardInterrupt):
-        return exits.INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read has read enough; what is left in the buffer has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return exits.OK
-    except Exception as error:
-        found = exits.verdict_on(error)
-        if found is None:
-            raise
-        return _tell(*found, as_json="--json" in arguments)
-    return code if isinstance(code, int) else exits.OK
-
-
-def _tell(code: int, message: str, *, as_json: bool) -> int:
-    if as_json:
-        from central.documents import to_json
-
-        error = {"schema": f"{NAME}.error/v1", "message": message, "exit_code": code}
-        click.echo(to_json(error), err=True)
-    else:
-        click.echo(f"{NAME}: {message}", err=True)
-    return code
+    """Run a command and return its exit code."""
+    return frame.run(
+        mes_central, NAME, arguments, verdict_on=exits.verdict_on,
+        colours=not os.environ.get("NO_COLOR"),
+    )  # fmt: skip
 
 
 def main() -> NoReturn:

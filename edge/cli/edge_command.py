@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from edge.cli.frame import CONTEXT, Commands, run
+from edge.cli.frame import load_environment, run
+from shared.frame import CONTEXT, Commands
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -33,6 +33,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
 
 @click.command(
     cls=Commands,
+    package="edge.cli",
     index=COMMANDS,
     context_settings=CONTEXT,
     epilog="Exit codes: 0 ok, 1 failed, 64 usage, 65 lines rejected, 69 unreachable,"
@@ -46,10 +47,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
 def mes_edge(env_file: Path | None) -> None:
     """Run and look after one site. Settings are MES_… variables; deploy/edge.env.example."""
     if env_file is not None:
-        from shared.given import read_environment
-
-        for name, value in read_environment(env_file.read_text("utf-8"), str(env_file)).items():
-            os.environ.setdefault(name, value)
+        load_environment(env_file)
 
 
 def main() -> NoReturn:

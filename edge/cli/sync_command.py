@@ -5,14 +5,14 @@ Works when the agent is down and the centre is away: it reads the store, and wha
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from edge.cli.frame import CONTEXT, Commands, run
+from edge.cli.frame import load_environment, run
+from shared.frame import CONTEXT, Commands
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -35,6 +35,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
 
 @click.command(
     cls=Commands,
+    package="edge.cli",
     index=COMMANDS,
     context_settings=CONTEXT,
     epilog="Exit codes: 0 ok, 1 degraded or failed, 2 critical, 64 usage (3 under check),"
@@ -48,10 +49,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
 def mes_sync(env_file: Path | None) -> None:
     """Look at a site's sync. The store is --store, or MES_STORE."""
     if env_file is not None:
-        from shared.given import read_environment
-
-        for name, value in read_environment(env_file.read_text("utf-8"), str(env_file)).items():
-            os.environ.setdefault(name, value)
+        load_environment(env_file)
 
 
 def main() -> NoReturn:
