@@ -1,4 +1,4 @@
-"""The lists of scenarios are whole, name tests that exist, and name every fault that has a file."""
+"""The lists of scenarios are whole, name tests that exist, and name every test of a fault."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ import pytest
 TESTS = Path(__file__).parents[1]
 TEST = re.compile(r"(?m)^(?:async )?def (test_\w+)")
 CITED = re.compile(r"`(test_\w+)`")
+FAULTS = sorted((TESTS / "faults").glob("test_*.py"))
+FILE = re.compile(r"`(test_\w+\.py)`")
+#: How a file of a fault has all programs of a system as processes of their own.
+PROCESSES = re.compile(r"running_system\(|\bdef \w+\([^)]*\bsystem\b")
 
 #: Section 9 of the protocol, to the letter, each with the rows that stand for it.
 PROTOCOL = {
@@ -134,8 +138,19 @@ def test_every_scenario_names_tests_that_exist(cell):
     assert [name for name in named if name not in there] == []
 
 
-def test_every_file_of_a_fault_is_named_by_a_scenario():
+def test_every_test_of_a_fault_is_named_by_a_scenario():
     named = set().union(*(CITED.findall(cell) for cell in CELLS.values()))
-    files = sorted((TESTS / "faults").glob("test_*.py"))
-    alone = [path.name for path in files if named.isdisjoint(defined_in(path))]
-    assert alone == [], "add a row to tests/faults/README.md"
+    there = set().union(*map(defined_in, FAULTS))
+    assert there - named == set(), "add it to a row of tests/faults/README.md"
+
+
+def test_files_that_run_everything_as_processes_are_told_from_those_that_do_not():
+    text = (TESTS / "faults" / "README.md").read_text()
+    listed = text.partition("- **The others**")[0]
+    checked, _, unchecked = listed.partition("without that checker")
+    texts = {path.name: path.read_text() for path in FAULTS}
+    as_processes = {name for name, text in texts.items() if PROCESSES.search(text)}
+    with_sessions = {name for name, text in texts.items() if ".sessions(" in text}
+    assert with_sessions <= as_processes
+    assert set(FILE.findall(checked)) == with_sessions
+    assert set(FILE.findall(unchecked)) == as_processes - with_sessions
