@@ -173,7 +173,13 @@ class Agent:
 
     async def _send(self) -> None:
         await self._met.wait()
-        if not await self._sender.send_next():
+        try:
+            is_sent = await self._sender.send_next()
+        except Transient as why:
+            self._state["not_taken"] = str(why)
+            raise
+        self._state["not_taken"] = ""
+        if not is_sent:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
                     await self._news.wait()

@@ -28,6 +28,8 @@ class Agent:
     last_error: str = ""
     #: Why the broker does not let it in; empty where it does, or is not reached.
     refused: str = ""
+    #: Why the broker did not take what was last sent; empty where it did.
+    not_taken: str = ""
     servers: tuple[str, ...] = ()
     #: What it may send in a second, and receive; 0 for any amount.
     bytes_per_s_max: int = 0

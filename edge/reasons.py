@@ -82,7 +82,7 @@ _PAGES: Final = (
         "a write has waited too long for the centre's decision",
         "The oldest transaction without a decision of the centre is older than 10 minutes (critical"
         " after 60) although the link stands: the line is slow for what is written, or the centre's"
-        " ingest is behind.",
+        " ingest is behind. Where the broker does not take what is sent, the message says why.",
         "Ask the centre for `mes-central status`: does an ingest run, are other sites behind, too?"
         " Where only this site is, look at the line and at MES_BYTES_PER_S_MAX.",
         "degraded: 10 min; critical: 60 min; only while connected",

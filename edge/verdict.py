@@ -185,10 +185,11 @@ def _of_lanes(picture: Picture) -> Iterator[Reason]:
         )
     waited = picture.age(backlog.oldest_ms)
     if agent.connected and waited > BACKLOG_OLD_MS:
+        why = f"; the broker does not take it: {agent.not_taken}" if agent.not_taken else ""
         yield Reason(
             "MES-BACKLOG-OLD",
             Level.CRITICAL if waited > BACKLOG_CRITICAL_MS else Level.DEGRADED,
-            f"the oldest write without a decision is {waited // _MINUTE_MS} min old",
+            f"the oldest write without a decision is {waited // _MINUTE_MS} min old{why}",
             "mes-central status (at the centre)",
         )
     if feed.needs_snapshot and agent.connected:

@@ -10,6 +10,7 @@ import pytest
 
 from deploy.local.servers import NatsServer
 from edge.status import read_picture
+from edge.verdict import BACKLOG_OLD_MS, judge
 from tests.faults.cases import local_orders, planned_orders, sign_ons
 from tests.faults.own_disk import FULL, fill, on_a_disk_of_its_own
 from tests.faults.system import SITES, System, running_system
@@ -47,11 +48,12 @@ async def test_what_does_not_fit_on_the_brokers_disk_waits_at_the_sites_until_it
         while FULL not in server.log.read_text():
             await write(system, written)
     await execute(world.url, planned_orders("P1"))
-    # Nothing is taken as sent: the sites hold all, and tell how much waits.
+    # Nothing is taken as sent: the sites hold all, and tell how much waits, and why.
     for edge in world.edges.values():
         assert edge.read("SELECT count(*) FROM user_sessions") == [(written[edge.site],)]
         rows = written[edge.site] + written[edge.site] // ROWS
         await world.eventually(lambda: waiting(edge) == rows)  # noqa: B023
+        await world.eventually(lambda: "does not take it" in said_later(edge))  # noqa: B023
     assert await world.central(SIGN_ONS) == []
 
     # The ingest alone makes no room: nats-server writes no more after that until it is restarted.
@@ -82,3 +84,10 @@ def waiting(edge: Edge) -> int:
     """Return how many rows wait for the centre, as the status tells, once all are drained."""
     backlog = read_picture(edge.path, time.time_ns() // 10**6).backlog
     return 0 if backlog.undrained_rows else backlog.rows
+
+
+def said_later(edge: Edge) -> str:
+    """Return what the status says of the backlog once it has lasted."""
+    picture = read_picture(edge.path, time.time_ns() // 10**6 + BACKLOG_OLD_MS)
+    said = (each.message for each in judge(picture).reasons if each.code == "MES-BACKLOG-OLD")
+    return next(said, "")

@@ -280,3 +280,14 @@ def test_every_code_that_the_edge_may_show_is_explained():
 def test_the_documentation_lists_every_code():
     text = (ROOT / "docs" / "status.md").read_text(encoding="utf-8")
     assert set(re.findall(r"`(MES-[A-Z-]+)`", text)) >= set(PAGES)
+
+
+def test_an_old_backlog_tells_why_the_broker_does_not_take_it():
+    backlog = Backlog(transactions=1, oldest_ms=NOW - 11 * MINUTE)
+    full = agent(not_taken="the stream takes no more: maximum bytes exceeded")
+    (reason,) = judge(replace(WELL, backlog=backlog, agent=full)).reasons
+    assert reason.code == "MES-BACKLOG-OLD"
+    assert reason.message == (
+        "the oldest write without a decision is 11 min old; the broker does not take it: the stream"
+        " takes no more: maximum bytes exceeded"
+    )
