@@ -154,7 +154,7 @@ def play(lab):
         world = lab.world(CONFIG)
 
         async def run() -> None:
-            with narrow(world.clock, is_small=False):
+            with narrow(world.clock, world.ids, is_small=False):
                 try:
                     for site in world.sites.values():
                         site.restart(NEW)

@@ -100,6 +100,8 @@ class World(Clients, Breakage, Starts, Sight, Checks, Afterwards):
     def __init__(self, database: Database, folder: Path, config: int) -> None:
         self.database, self.folder = database, folder
         self.chance = Random(config)
+        #: Of the ids that the product draws.
+        self.ids = Random(f"ids of {config}")
         self.reach: Counter[str] = Counter()
         self.clock = Clock()
         self.broker = Broker(self.chance, self.clock.true)
@@ -150,7 +152,7 @@ class World(Clients, Breakage, Starts, Sight, Checks, Afterwards):
 
     async def run(self, plan: Plan) -> None:
         """Take the steps and come to rest; raises Violation."""
-        with narrow(self.clock, is_small=self.is_small):
+        with narrow(self.clock, self.ids, is_small=self.is_small):
             try:
                 await self.start()
                 for name, number in plan.steps:
