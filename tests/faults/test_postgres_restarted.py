@@ -20,6 +20,8 @@ READ_ONLY = "ALTER DATABASE {} SET default_transaction_read_only = {}"
 END_SESSIONS = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                   WHERE datname = %s AND pid <> pg_backend_pid()"""
 DATABASE = "mes"
+#: What PostgreSQL says to the centre then.
+READS_ONLY = "read-only transaction"
 #: What an ingest says that has asked the server whether it takes connections.
 NOBODY_THERE = f"as it returned {int(Ping.NO_RESPONSE)}"
 
@@ -81,7 +83,7 @@ async def test_nothing_is_lost_or_doubled_by_a_database_that_goes_and_comes_agai
 
 
 async def test_what_is_written_while_the_database_takes_no_writes_arrives_afterwards(
-    world, postgres
+    world, postgres, caplog
 ):
     edge = world.edges[SITE]
     await load(edge, "before")
@@ -89,7 +91,7 @@ async def test_what_is_written_while_the_database_takes_no_writes_arrives_afterw
         connection.execute(READ_ONLY.format(DATABASE, "on"))
         connection.execute(END_SESSIONS, [DATABASE])
         await load(edge, "during")
-        await asyncio.sleep(1)
+        await world.eventually(lambda: READS_ONLY in caplog.text)  # the centre has met it
         during = await world.central(
             "SELECT count(*) FROM mes.work_orders WHERE order_no LIKE 'd%'"
         )
