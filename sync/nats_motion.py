@@ -14,8 +14,8 @@ class Moved(Protocol):
     def bytes_out(self) -> int:
         """Return what `bytes_moved` will have counted when all that was published is there."""
 
-    def is_amid_message(self) -> bool:
-        """Tell whether a message has begun to arrive, and has not ended."""
+    def amid_message(self) -> int | None:
+        """Return the number of the message that has begun to arrive; None between two."""
 
 
 class Outgoing:
@@ -38,17 +38,19 @@ class Outgoing:
 
 
 class Incoming:
-    """Whether more of a large message arrives: the answer may be among what does.
+    """Whether more of one large message arrives: it may be the answer.
 
-    Whole messages, as they come and go, are no sign of it: they may be anyone's.
+    Messages that come and go are no sign of it, however full of them the line is.
     """
 
     def __init__(self, session: Moved) -> None:
         self._session = session
         _, self._received = session.bytes_moved()
+        self._amid = session.amid_message()
 
     def is_moving(self) -> bool:
-        """Say whether a message is half here, and more of it than at the last look."""
-        before = self._received
+        """Say whether the message that was half here at the last look still is, with more of it."""
+        received, amid = self._received, self._amid
         _, self._received = self._session.bytes_moved()
-        return self._session.is_amid_message() and self._received > before
+        self._amid = self._session.amid_message()
+        return amid is not None and self._amid == amid and self._received > received

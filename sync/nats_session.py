@@ -222,9 +222,10 @@ class Session:
         written = transport.get_write_buffer_size() if transport is not None else 0
         return int(self.nc.pending_data_size + written)
 
-    def is_amid_message(self) -> bool:
-        """Tell whether a message has begun to arrive, and has not ended."""
-        return bool(self.nc._ps.state == AWAITING_MSG_PAYLOAD)  # noqa: SLF001
+    def amid_message(self) -> int | None:
+        """Return the number of the message that has begun to arrive; None between two."""
+        is_amid = self.nc._ps.state == AWAITING_MSG_PAYLOAD  # noqa: SLF001
+        return self.nc.stats["in_msgs"] if is_amid else None
 
     def check(self) -> None:
         """Raise when the session is lost."""

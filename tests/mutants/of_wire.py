@@ -210,8 +210,8 @@ OF_WIRE: Final[tuple[Mutant, ...]] = (
     of(
         "what others send is taken for an answer under way",
         MOTION,
-        "return self._session.is_amid_message() and self._received > before",
-        "return self._received > before",
-        f"{OF_SLOW}::test_an_end_that_died_is_given_up_in_time_while_messages_of_others_arrive",
+        "return amid is not None and self._amid == amid and self._received > received",
+        "return self._received > received",
+        f"{OF_SLOW}::test_an_end_that_died_is_given_up_in_time_however_full_of_messages_the_line_is",
     ),
 )
