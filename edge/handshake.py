@@ -37,6 +37,8 @@ _WAIT_S = 0.3
 _ANSWER_S = 30.0
 #: So many hellos are said in a row; whoever calls goes on after a pause.
 _HELLOS_MAX = 20
+#: So often all is brought home in a row. That the centre still lacks it is then no restore of it.
+_HOMECOMINGS_MAX = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Handshake:
         Raises ForkedHistory where a person has to look, and Transient where one hello after the
         other finds something to mend.
         """
-        tell, why = False, ""
+        tell, lost, why = False, 0, ""
         for _ in range(_HELLOS_MAX):
             # Before the store says its n: what is drained in between is more than is claimed.
             drained_ms = await self.thread.run(self.store.drained_through, now_ms())
@@ -90,6 +92,9 @@ class Handshake:
                 healed, self._healed = self._healed, False
                 return Agreed(answer, healed, offset_ms, owed_from)
             else:
+                lost += welcome is Welcome.LOST
+                if lost > _HOMECOMINGS_MAX:
+                    raise ForkedHistory(f"{why}, also after all was brought home")
                 self._healed |= await self._mend(said, answer)
         raise Transient(f"no agreement with the centre by {_HELLOS_MAX} hellos: {why}")
 

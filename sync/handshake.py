@@ -217,21 +217,47 @@ class Known:
 
 def judge(site: str, said: Hello, known: Known) -> tuple[Welcome, str]:
     """Return what follows from a hello, and why; OK also where the feed has gaps to fill."""
-    if known.stopped_because:
-        return Welcome.STOP, known.stopped_because
-    if known.instance not in (None, said.instance, said.moved_from):
-        return Welcome.STOP, (
-            f"the store of {site} is {known.instance}, this one is {said.instance}: if it takes"
-            f" the other's place, run `mes-edge moved` there, or `mes-central sites release {site}`"
-        )
+    if why := _needs_a_person(site, said, known):
+        return Welcome.STOP, why
     if known.held_order is not None and said.max_order is None:
         return Welcome.TELL, ""
     if why := _centre_went_back(site, said, known):
         return Welcome.LOST, why
     if known.held_order is not None and (said.max_order or 0) > known.held_order:
-        return Welcome.SHOW, f"{site} knows of decisions since the server was started, or lost ones"
+        return _knows_more(site, said, known)
     why = _edge_went_back(site, said, known)
     return (Welcome.BEHIND if why else Welcome.OK), why
+
+
+def _needs_a_person(site: str, said: Hello, known: Known) -> str:
+    if known.stopped_because:
+        return known.stopped_because
+    if known.instance not in (None, said.instance, said.moved_from):
+        return (
+            f"the store of {site} is {known.instance}, this one is {said.instance}: if it takes"
+            f" the other's place, run `mes-edge moved` there, or `mes-central sites release {site}`"
+        )
+    chain = known.chains.get(said.epoch)
+    if chain and None is not chain.acked_hash != said.acked_hash is not None:
+        # A newer copy stands in place of a store that had gone back, as the centre had. Two
+        # transactions of one number were both decided; what is built on either looks the same.
+        return (
+            f"the centre decided on another n {said.acked_n} of {site} than this store has: these"
+            " are two lives of one store; put the file back that stood here before, or begin with"
+            " a new store (docs/restores.md)"
+        )
+    return ""
+
+
+def _knows_more(site: str, said: Hello, known: Known) -> tuple[Welcome, str]:
+    """Return what follows where a site knows of later decisions than the server began with.
+
+    A feed that goes on from where the site stands vouches for them. Where there is none, that the
+    centre has all rows proves nothing: another site may have told of them, and orders are void.
+    """
+    if said.needs_snapshot or None in (known.own.hash_there, known.shared.hash_there):
+        return Welcome.LOST, f"nothing tells whether what {site} knows of was lost"
+    return Welcome.SHOW, f"{site} knows of decisions since the server was started, or lost ones"
 
 
 def _centre_went_back(site: str, said: Hello, known: Known) -> str:
@@ -239,8 +265,6 @@ def _centre_went_back(site: str, said: Hello, known: Known) -> str:
     decided_n = max(chain.last.n, chain.included.n) if chain else 0
     if said.acked_n > decided_n:
         return f"the centre decided on n {said.acked_n} of {site} and knows {decided_n} only"
-    if chain and None is not chain.acked_hash != said.acked_hash is not None:
-        return f"the centre knows another n {said.acked_n} of {site} than it decided on"
     before = [known.chains.get(each.epoch) for each in said.lineage]
     if not all(each and each.is_closed for each in before):
         return f"the centre closed an epoch of {site} and no longer knows it"

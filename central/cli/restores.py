@@ -44,7 +44,9 @@ def _came_of_it(restore: dict[str, Any]) -> str:
     found = restore["found"]
     if restore["who"] == "edge":
         lost = sum(each["closed_n"] - each["fork_n"] for each in found["ended"])
-        return f"goes on in a new epoch; {lost} transactions taken home by the site"
+        only = sum(each.get("rows_only", 0) for each in found["ended"])
+        gone = f"; of {only} facts and parked rows are gone" if only else ""
+        return f"goes on in a new epoch; {lost} transactions taken home by the site{gone}"
     missing = f"; {found['missing']} can't be sent again" if found["missing"] else ""
     return f"history brought home up to n {found['included_n']}, held n {found['from_n']}{missing}"
 

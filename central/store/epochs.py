@@ -11,6 +11,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from central.store.literals import array
+from shared.catalog import Kind
 from shared.changes import GENESIS, Position
 from shared.errors import ForkedHistory, SyncError
 from sync.handshake import Closed, Closure
@@ -131,10 +133,14 @@ async def link_hash(
 async def applied_of(
     connection: AsyncConnection[Any], site: str, tx_ids: Sequence[str]
 ) -> list[str]:
-    """Return which of these transactions of a site were applied, in whatever epoch."""
+    """Return which of these transactions of a site have had their effect, in whatever epoch."""
     cursor = await connection.execute(
-        "SELECT tx_id::text FROM sync.applied WHERE site = %s AND tx_id = ANY(%s::uuid[])",
-        [site, list(tx_ids)],
+        """SELECT tx_id::text FROM sync.applied
+           WHERE site = %(site)s AND tx_id = ANY(%(ids)s::uuid[])
+           UNION SELECT i.tx_id::text FROM sync.included AS i
+           WHERE i.site = %(site)s AND i.tx_id = ANY(%(ids)s::uuid[]) AND NOT EXISTS (
+               SELECT FROM sync.again AS a WHERE a.site = i.site AND a.tx_id = i.tx_id)""",
+        {"site": site, "ids": array(Kind.UUID, tx_ids)},
     )
     return [tx_id for (tx_id,) in await cursor.fetchall()]
 
@@ -145,11 +151,11 @@ async def applied_of(
 async def _hold(connection: AsyncConnection[Any], site: str) -> list[dict[str, Any]]:
     """Hold all epochs of a site until the commit, and return them, oldest first."""
     cursor = await connection.execute(
-        """SELECT epoch::text, last_n, last_hash, safe_n, closed_at_n, fork_n FROM sync.epoch
-           WHERE site = %s ORDER BY opened_at, epoch FOR UPDATE""",
+        """SELECT epoch::text, last_n, last_hash, safe_n, closed_at_n, fork_n, included_n
+           FROM sync.epoch WHERE site = %s ORDER BY opened_at, epoch FOR UPDATE""",
         [site],
     )
-    names = ("epoch", "last_n", "last_hash", "safe_n", "closed_at_n", "fork_n")
+    names = ("epoch", "last_n", "last_hash", "safe_n", "closed_at_n", "fork_n", "included_n")
     return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
 
 
@@ -206,7 +212,7 @@ async def _closed(
     connection: AsyncConnection[Any], fork: Fork, old: dict[str, Any], next_epoch: str
 ) -> Closed:
     closed_n = old["last_n"] if old["closed_at_n"] is None else old["closed_at_n"]
-    closure = Closure(fork.epoch, fork.n, closed_n)
+    closure = Closure(fork.epoch, fork.n, max(closed_n, old["included_n"]))
     return Closed(closure, next_epoch, await _latest(connection, fork.site))
 
 
@@ -235,12 +241,20 @@ async def _tell(
     connection: AsyncConnection[Any], fork: Fork, why: str,
     ended: Iterable[tuple[dict[str, Any], int]],
 ) -> None:  # fmt: skip
-    """Keep for people what was found, and how many transactions the store no longer has."""
+    """Keep for people what was found, and how many transactions the store no longer has.
+
+    Of those that came home as rows, and were not sent again, the facts and parked rows are gone.
+    """
     found = {
         "ended": [
-            {"epoch": each["epoch"], "fork_n": n, "closed_n": each["last_n"]} for each, n in ended
+            {
+                "epoch": each["epoch"], "fork_n": n,
+                "closed_n": max(each["last_n"], each["included_n"]),
+                "rows_only": max(0, each["included_n"] - max(each["last_n"], n)),
+            }
+            for each, n in ended
         ]
-    }
+    }  # fmt: skip
     await connection.execute(
         "INSERT INTO sync.restore (site, who, why, found) VALUES (%s, 'edge', %s, %s::jsonb)",
         [fork.site, why, json.dumps(found)],
@@ -318,7 +332,15 @@ async def _close_others(
 async def include(
     connection: AsyncConnection[Any], site: str, epoch: str, links: Iterable[Sequence[Any]]
 ) -> None:
-    """Note transactions whose rows came home, by n, id and hash."""
+    """Note transactions whose rows came home, by n, id and hash; of none what is to be done again.
+
+    A backup may hold what an earlier restore was to do again, and had not: it has come home since.
+    """
+    links = list(links)
+    await connection.execute(
+        "DELETE FROM sync.again WHERE site = %s AND tx_id = ANY(%s::uuid[])",
+        [site, array(Kind.UUID, [tx_id for _, tx_id, _ in links])],
+    )
     async with connection.cursor() as cursor:
         await cursor.executemany(
             """INSERT INTO sync.included (site, epoch, n, tx_id, hash) VALUES (%s, %s, %s, %s, %s)

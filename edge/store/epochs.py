@@ -124,7 +124,7 @@ def begin(
             if (taken := kept.taken) is not None:
                 put_in_place(connection, at.epoch, taken)
                 begun.sent_before, begun.samples = taken.rows, taken.samples
-            _move(connection, closed, begun)
+            _move(connection, closed, begun, kept.known_n)
             _remember(connection, closed.closure, now_ms)
         connection.execute("UPDATE _sync_site SET hlc = max(hlc, ?)", (closed.hlc,))
         connection.execute("DELETE FROM _sync_snapshot")  # it lacks what came after the copy
@@ -135,7 +135,7 @@ def begin(
     return begun
 
 
-def _move(connection: sqlite3.Connection, closed: Closed, begun: Begun) -> None:
+def _move(connection: sqlite3.Connection, closed: Closed, begun: Begun, known_n: int) -> None:
     """Chain what the outbox holds anew, from 1, and let undecided writes follow."""
     old, new = closed.closure.epoch, closed.next_epoch
     previous, n = GENESIS, 0
@@ -156,6 +156,11 @@ def _move(connection: sqlite3.Connection, closed: Closed, begun: Begun) -> None:
         " -(SELECT m.to_n FROM temp.moved m WHERE m.n = _sync_pending.n)"
     )
     connection.execute("UPDATE _sync_pending SET n = -n")
+    connection.execute(
+        "UPDATE _sync_site SET told_n ="
+        " coalesce((SELECT max(to_n) FROM temp.moved WHERE n <= ?), 0)",
+        (known_n,),
+    )
     connection.execute("DROP TABLE temp.moved")
     connection.execute(
         "UPDATE _sync_site SET epoch = ?, last_n = ?, last_hash = ?, acked_n = 0, safe_n = 0",

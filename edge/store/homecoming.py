@@ -106,9 +106,7 @@ def included(opened: Opened, lost: Lost) -> tuple[list[_Link], list[tuple[str, s
     earlier call returned, as long as no snapshot has told what became of it.
     """
     connection = opened.connection
-    at, loading = cursor.read(connection), snapshot.state(connection)
-    ack = loading.manifest.ack if loading is not None else None
-    upto = max(at.acked_n, ack.n) if ack is not None and ack.epoch == at.epoch else at.acked_n
+    at, upto = cursor.read(connection), _upto(connection)
     again = connection.execute(
         f"""SELECT p.tx_id, p.table_name, p.row_id FROM sync_parked p WHERE {_PARKED_AGAIN}
         UNION SELECT o.tx_id, t.name, w.id FROM _sync_pending w
@@ -123,6 +121,14 @@ def included(opened: Opened, lost: Lost) -> tuple[list[_Link], list[tuple[str, s
         (at.epoch, lost.applied_n, upto),
     ).fetchall()
     return sent, again + list(_untold(opened, lost, sent, upto))
+
+
+def _upto(connection: sqlite3.Connection) -> int:
+    """Return up to which own transaction the rows hold what the centre had decided."""
+    at, loading = cursor.read(connection), snapshot.state(connection)
+    ack = loading.manifest.ack if loading is not None else None
+    told_n: int = connection.execute("SELECT told_n FROM _sync_site").fetchone()[0]
+    return max(at.acked_n, told_n, ack.n if ack is not None and ack.epoch == at.epoch else 0)
 
 
 def _untold(
@@ -184,12 +190,13 @@ def begin_anew(
     """
     connection = opened.connection
     with drained(), silent(connection):
+        connection.execute("UPDATE _sync_site SET told_n = ?", (_upto(connection),))
         connection.execute("DELETE FROM _sync_again")
-        # Those beyond our last ack are sent as any other that is not decided.
+        # Those beyond are sent as any other that is not decided.
         connection.executemany(
             "INSERT OR IGNORE INTO _sync_again (tx_id, table_name, id) SELECT tx_id, ?2, ?3"
             " FROM _sync_out JOIN _sync_site USING (epoch)"
-            " WHERE tx_id = ?1 AND part = 0 AND n <= acked_n",
+            " WHERE tx_id = ?1 AND part = 0 AND n <= told_n",
             again,
         )
         # What is parked again comes again, with the time at which that was sent.

@@ -372,7 +372,7 @@ OF_RESTORES: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "home: what is not acked is kept to be told again",
-        TIPS, "part = 0 AND n <= acked_n", "part = 0",
+        TIPS, "part = 0 AND n <= told_n", "part = 0",
         f"{AGAIN}::test_what_was_not_acked_is_sent_as_ever_and_not_told_again",
     ),
     of(

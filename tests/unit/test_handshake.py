@@ -62,7 +62,6 @@ def test_a_site_that_the_centre_has_never_heard_of_agrees() -> None:
 
 CENTRE_WENT_BACK: dict[str, tuple[Hello, Known]] = {
     "fewer transactions": (HELLO, chain(last=Position(4, B), acked_hash=None)),
-    "another transaction": (replace(HELLO, acked_n=4), chain(acked_hash=C)),
     "no such epoch": (HELLO, replace(KNOWN, chains={})),
     "a shorter own feed": (HELLO, replace(KNOWN, own=KnownFeed(Position(6, A)))),
     "a shorter shared feed": (HELLO, replace(KNOWN, shared=KnownFeed(Position(2, A)))),
@@ -75,6 +74,22 @@ CENTRE_WENT_BACK: dict[str, tuple[Hello, Known]] = {
 def test_a_centre_that_went_back_is_found_by_what_the_site_has_of_it(case: str) -> None:
     said, known = CENTRE_WENT_BACK[case]
     assert verdict(said, known) is Welcome.LOST
+
+
+def test_two_transactions_of_one_number_that_both_were_decided_are_two_lives_of_a_store() -> None:
+    said = replace(HELLO, acked_n=4)
+    assert verdict(said, chain(acked_hash=C)) is Welcome.STOP
+    assert verdict(said, chain(acked_hash=None)) is Welcome.OK  # it is not remembered
+
+
+@pytest.mark.parametrize("feed", ["own", "shared"])
+def test_what_no_feed_vouches_for_is_told_whole_after_a_start_of_the_server(feed: str) -> None:
+    started = replace(KNOWN, held_order=10)
+    said = replace(HELLO, max_order=11)
+    pruned = replace(started, **{feed: replace(getattr(started, feed), hash_there=None)})
+    assert verdict(said, pruned) is Welcome.LOST
+    assert verdict(replace(said, needs_snapshot=True), started) is Welcome.LOST
+    assert verdict(replace(said, max_order=10), pruned) is Welcome.OK
 
 
 def test_what_came_home_counts_as_known() -> None:
