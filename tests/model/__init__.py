@@ -1,4 +1,6 @@
-"""A model of the protocol in memory, with a switch for each of its rules.
+"""A model of the protocol in memory, with a switch for each rule that it follows.
+
+Rules that it does not follow are named in ``REPORT.md``, each with the test that holds it.
 
 With every rule on, no run of any seed may break an invariant; with one rule off, some must: so
 neither a rule that nobody needs nor a check that can't fail goes unnoticed. The decisions on rows

@@ -30,6 +30,14 @@ USUAL: Final = Bias()
 
 BIASES: Final = {
     "usual": USUAL,
+    # Programs do what no store has refused: a fact again, a code that is taken, a state backwards.
+    "programs": Bias(
+        (
+            "fact_made_again", "code_of_both", "state_goes_back", "backup_centre", "agent_dies",
+            "broker_loses",
+        ),
+        calm=0.9,
+    ),
     # A parked write is tried again after its site has written on, by a clock that went back.
     "retries": Bias(
         ("parked_and_overtaken", "clock_jumps", "retries"),

@@ -193,9 +193,7 @@ class Breakage:
     def facts_grow_old(self) -> None:
         """Drop facts at a site that are safe, as its retention says."""
         edge = self.edges[self._site()]
-        owed = {c.key[1] for link in edge.file.outbox for c in link.changes}
-        owed |= {touch.key[1] for touch in edge.file.log}
-        edge.drop_facts(sorted(set(edge.file.facts) - owed)[:3])
+        edge.drop_facts(edge.not_owed()[:3])
 
     def feed_is_pruned(self) -> None:
         """Forget the entries for a site."""

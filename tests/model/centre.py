@@ -146,7 +146,7 @@ class Centre(Restores):
         row = self.book.rows.get(key, Row())
         if (row.values is None) == (op is not Op.INSERT):
             return False
-        if new.get("code") is not None and self._taken(key, new["code"]):
+        if self.is_taken(key, new.get("code")):
             return False
         old = {c: (row.values or {}).get(c) for c in new}
         write = Write(op, "", row.version or None, new, old, Author(CENTRE, None, now, False))
@@ -160,9 +160,11 @@ class Centre(Restores):
         self._number = None
         return True
 
-    def api(self, key: Key, new: Values, old: Values, seen: str, now: int) -> None:
-        """Write for a person who saw an earlier version."""
+    def api(self, key: Key, new: Values, old: Values, seen: str, now: int) -> bool:
+        """Write for a person who saw an earlier version. Tell whether it was taken."""
         row = self.book.rows.get(key, Row())
+        if row.values is None and self.is_taken(key, (row.last or {}).get("code")):
+            return False  # it may come back by this, and PostgreSQL refuses it
         known = self.book.versions.get(key, [])
         places = [k for k, each in enumerate(known) if each.version.id == seen]
         since = [each.version for each in known[places[-1] + 1 :]] if places else None
@@ -171,6 +173,7 @@ class Centre(Restores):
         done = resolve(TABLES[key[0]], row.values, row.last, since, write)
         self._keep(key, done)
         self._put(key, done, Known(0, made(key, write.tx_id, write, done)))
+        return True
 
     # --- upkeep -------------------------------------------------------------------------------
 

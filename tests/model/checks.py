@@ -39,6 +39,7 @@ class Checks:
     gone: set[int]
     taken_home: set[int]
     facts: dict[str, tuple[int, Values]]
+    again: list[tuple[str, int, Values]]
     uncounted: set[Key]
     went_back: bool
     made_again: set[Key]
@@ -144,6 +145,7 @@ class Checks:
             self.fail("a transaction had its effect twice")
         for edge in world.edges.values():
             self._own_writes_are_seen(edge)
+            self._codes_are_given_once(world, edge)
         if not world.went_back:  # what comes home row by row is whole at rest
             self._pairs_are_whole(world)
             self._parents_are_there(world)
@@ -166,12 +168,28 @@ class Checks:
             wanted |= {c: v for c, v in new.items() if c in _PLAIN}
         for key, wanted in wants.items():
             head = edge.file.heads.get(key)
-            if not wanted or (head is not None and head.fate is Fate.LEFT):
+            is_out = head is not None and head.fate is Fate.LEFT
+            if not wanted or is_out or edge.is_aside(key):
                 continue
             seen = edge.view(key) or {}
             for column, value in wanted.items():
                 if seen.get(column) != value:
                     self.fail(f"{key} {column}: {value} was written here and is not seen")
+
+    def _codes_are_given_once(self, world: World, edge: Edge) -> None:
+        if edge.file.loading is not None or world.went_back:
+            return
+        codes = edge.codes()
+        if len(set(codes)) == len(codes):
+            return
+        shown: dict[Value, Key] = {}
+        for key in edge.rows():
+            code = (edge.laid(key) or {}).get("code")
+            if code is None or (code in shown and edge.is_aside(key)):
+                continue
+            if code in shown and not edge.is_aside(shown[code]):
+                self.fail(f"{edge.file.site} shows {code} in {shown[code]} and {key}")
+            shown[code] = key
 
     def _pairs_are_whole(self, world: World) -> None:
         versions = world.centre.book.versions
@@ -257,9 +275,11 @@ class Checks:
 
     def _facts_are_there(self, world: World) -> None:
         book = world.centre.book
-        waiting = {item.change.key[1] for item in book.parked.values() if item.state == "parked"}
-        for name, (commit, values) in self.facts.items():
-            if commit in self.gone or name in waiting:
+        waiting = [item.change for item in book.parked.values() if item.state == "parked"]
+        parked = [(change.key[1], dict(change.new)) for change in waiting]
+        made = [(name, commit, values) for name, (commit, values) in self.facts.items()]
+        for name, commit, values in made + self.again:
+            if commit in self.gone or (name, values) in parked:
                 continue
             if book.facts.get(name) != values:
                 self.fail(f"the fact {name} is lost")

@@ -62,7 +62,10 @@ class Decisions:
             since = []
         write = self._write(link, change, now)
         try:
-            done = resolve(TABLES[change.key[0]], row.values, row.last, since, write)
+            if clean and change.op is Op.UPDATE and not self.on(Rule.LATTICE_WHEN_CLEAN):
+                done = Resolution(write.new)
+            else:
+                done = resolve(TABLES[change.key[0]], row.values, row.last, since, write)
         except InvalidValue:
             self._park(link, change, "sum")
             return

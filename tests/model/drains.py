@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared.changes import Op
+from tests.model import fold as folding
 from tests.model.file import File, Touch
-from tests.model.fold import fold, in_parts, laid
+from tests.model.fold import fold, in_parts
 from tests.model.rules import Rule
 from tests.model.vocabulary import Change, Fate, Key, Link, Values, hashed
 
@@ -47,7 +48,38 @@ class Drains:
     # --- users --------------------------------------------------------------------------------
 
     def view(self, key: Key) -> Values | None:
-        """Return the row as a reader sees it: the head under what is not decided yet."""
+        """Return the row as a reader sees it; none where it is set aside."""
+        return None if self.is_aside(key) else self.laid(key)
+
+    def is_aside(self, key: Key) -> bool:
+        """Return whether an own row that is not decided gives way to another one of its code."""
+        code = (self.laid(key) or {}).get("code") if key[0] == "orders" else None
+        if code is None:
+            return False
+        rank = self._rank(key, code)
+        return rank[0] < 2 and any(
+            self._rank(other, code) > rank and (self.laid(other) or {}).get("code") == code
+            for other in self.rows()
+        )
+
+    def _rank(self, key: Key, code: Value) -> tuple[int, Key]:
+        """Return what is before other rows of a code: what has it at the centre, or had it."""
+        head = self.file.heads.get(key)
+        if head is not None and (head.values or {}).get("code") == code:
+            return 2, key
+        return int(self.file.last.get(key, {}).get("code") == code), key
+
+    def codes(self) -> list[Value]:
+        """Return every code that a row has, had, or is to have."""
+        file = self.file
+        told = {(k, (h.values or {}).get("code")) for k, h in file.heads.items()}
+        told |= {(k, values.get("code")) for k, values in file.last.items()}
+        told |= {(c.key, c.new.get("code")) for u in file.undecided for c in u.changes}
+        told |= {(touch.key, touch.new.get("code")) for touch in file.log}
+        return [code for _, code in told if code is not None]
+
+    def laid(self, key: Key) -> Values | None:
+        """Return a row's head under what is not decided yet."""
         if key[0] == "reports":
             return self.file.facts.get(key[1])
         head = self.file.heads.get(key)
@@ -57,7 +89,7 @@ class Drains:
         for k, (op, new, old) in enumerate(self._undecided(key)):
             if k == 0 and row is None and op is Op.UPDATE:
                 row = dict(self.file.last.get(key, {}))  # stays in sight until it is decided
-            row = laid(key, row, op, new, old)
+            row = folding.laid(key, row, op, new, old)
         return row
 
     def _undecided(self, key: Key) -> Iterator[tuple[Op, Mapping[str, Value], Mapping[str, Value]]]:
@@ -178,6 +210,12 @@ class Drains:
         for epoch, n in self.file.includes.get(key, {}).items():
             upto[epoch] = max(upto.get(epoch, 0), n)
         return upto
+
+    def not_owed(self) -> list[str]:
+        """Return the facts that are safe."""
+        owed = {change.key[1] for link in self.file.outbox for change in link.changes}
+        owed |= {touch.key[1] for touch in self.file.log}
+        return sorted(set(self.file.facts) - owed)
 
     def drop_facts(self, names: Iterable[str]) -> None:
         """Let go of facts that are older than they are kept."""

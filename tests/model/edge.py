@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tests.model.landing import Landing
 from tests.model.rules import Rule
-from tests.model.vocabulary import GENESIS, Hello, Key
+from tests.model.vocabulary import GENESIS, Hello, Key, hashed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -97,11 +97,26 @@ class Edge(Landing):
             return
         self.drain()
         file.schema = 2
+        if not self.on(Rule.FROZEN):
+            self._pack_anew()
         for key, values in file.aside.items():
             head = file.heads.get(key)
             if head is not None and head.values is not None:
                 file.heads[key] = replace(head, values={**head.values, **values})
         file.aside.clear()
+
+    def _pack_anew(self) -> None:
+        """Pack what is owed as the new release would, which gives it other hashes."""
+        file = self.file
+        for k, link in enumerate(file.outbox):
+            previous = file.chain.get((link.epoch, link.n - 1), GENESIS)
+            own = hashed(previous, link.epoch, link.n, link.tx_id, link.changes, file.schema)
+            anew = replace(link, previous=previous, hash=own, schema=file.schema)
+            file.outbox[k] = anew
+            file.undecided = [anew if u.tx_id == link.tx_id else u for u in file.undecided]
+            file.chain[link.epoch, link.n] = own
+            if (link.epoch, link.n) == (file.epoch, file.last_n):
+                file.last_hash = own
 
     def copy(self) -> File:
         """Return a copy of the file, as a backup takes it."""

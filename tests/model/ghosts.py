@@ -71,6 +71,8 @@ class Ghosts(Checks):
     #: Sync transactions in the broker that it has lost, or may lose.
     unpromised: set[str] = field(default_factory=set)
     facts: dict[str, tuple[int, Values]] = field(default_factory=dict)
+    #: What facts were before they were made again under the same id.
+    again: list[tuple[str, int, Values]] = field(default_factory=list)
     #: Rows whose counter can't be told: deleted, parked, or lost in part.
     uncounted: set[Key] = field(default_factory=set)
     #: Rows that a site inserted, and those that it did more than once.
@@ -94,6 +96,8 @@ class Ghosts(Checks):
                 self.deleted.append((touch.key, dict(touch.old), commit))
                 self.uncounted.add(touch.key)
             elif touch.key[0] == "reports":
+                if touch.key[1] in self.facts:
+                    self.again.append((touch.key[1], *self.facts[touch.key[1]]))
                 self.facts[touch.key[1]] = (commit, dict(touch.new))
             else:
                 self._wrote(touch.key, touch.new, touch.old, by, touch.skew)

@@ -25,6 +25,7 @@ class Handshake:
     name: Callable[[str], str]
     note: Callable[[str], None]
     on: Callable[[Rule], bool]
+    restores: bool
     may_speak: Callable[[Edge], bool]
     drain_whole: Callable[[Edge], None]
 
@@ -63,6 +64,8 @@ class Handshake:
         centre.reach["fork found"] += 1
         if self.up[site] and self.on(Rule.NOTHING_IN_FLIGHT):
             return False
+        if not self.restores:
+            self.ghosts.fail(f"{site} is told that it went back, and did not")
         self._begin_epoch(edge, fork)
         edge.session = ""
         return True

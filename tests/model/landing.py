@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from shared.changes import Op
 from tests.model.drains import Drains
+from tests.model.file import Touch
 from tests.model.fold import laid
 from tests.model.rules import Rule
 from tests.model.vocabulary import ADDED, TABLES, Ack, Change, Fate, Head, Key, Link, Place, Values
@@ -30,6 +31,8 @@ class Landing(Drains):
                 file.pos, file.pos_hash = entry.pos, entry.hash
             self.restart()
             return "crash"
+        if not self.on(Rule.CLASH_ASIDE) and self._clashes(entry):
+            return "clash"
         if self.on(Rule.DRAIN_BEFORE_APPLY):
             self.drain()
         self.meet(entry.start, entry.order, (entry.pos, entry.hash))
@@ -39,6 +42,13 @@ class Landing(Drains):
         self._settle(entry.ack, entry.order)
         file.pos, file.pos_hash = entry.pos, entry.hash
         return "apply"
+
+    def _clashes(self, entry: Entry) -> bool:
+        """Return whether an own row that is not decided has a code that comes."""
+        told = {head.key for head in entry.heads}
+        codes = {head.values.get("code") for head in entry.heads if head.values} - {None}
+        own = [key for key in self.rows() if key not in told and key not in self.file.heads]
+        return any((self.view(key) or {}).get("code") in codes for key in own)
 
     def meet(self, start: str, order: int, place: Place) -> None:
         """Note what something was taken from, so that a hello can tell."""
@@ -78,7 +88,17 @@ class Landing(Drains):
             head = replace(head, version=known.version if known else "")
         if head.values is None and known and known.values is not None:
             file.last[key] = known.values
+        if not self.on(Rule.NO_ECHO):
+            self._echo(head)
         file.heads[key] = head
+
+    def _echo(self, head: Head) -> None:
+        """Take what comes for a write of a program, as triggers would that are not told better."""
+        old, new = self.values_of(head.key) or {}, head.values or {}
+        changed = {c: v for c, v in new.items() if v != old.get(c)}
+        if changed:
+            seen = {c: old.get(c) for c in changed}
+            self.file.log.append(Touch(0, head.key, Op.UPDATE, changed, seen, 0, 0))
 
     def _as_known(self, head: Head, ack: Ack) -> Head:
         """Return a head with the columns that our schema has, as far as anybody knows them."""
@@ -128,7 +148,8 @@ class Landing(Drains):
         file, key = self.file, change.key
         known = file.heads.get(key)
         file.includes.setdefault(key, {})[link.epoch] = link.n
-        if known is not None and known.fate is not Fate.DECIDED and change.op is not Op.INSERT:
+        is_gone = known is not None and (known.fate is not Fate.DECIDED or known.values is None)
+        if is_gone and change.op is not Op.INSERT:
             return  # it can't have been taken on a row that went out of sight
         before = known.values if known else None
         values = laid(key, before, change.op, change.new, change.old)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shared.changes import Op
 from tests.model.book import Parked
 from tests.model.feeds import Feeds
 from tests.model.rules import Rule
@@ -22,23 +23,33 @@ class Parking(Feeds):
         if foreign and self.on(Rule.SITE_BOUNDARY):
             return "foreign"
         if change.key[0] == "reports":
-            order = ("orders", str(change.new.get("order")))
-            missing = order not in self.book.rows and self.on(Rule.WAIT_FOR_PARENT)
-            return "parent" if missing else ""
+            return self._reason_of_fact(change)
         if change.new.get("due") == POISON and not self.mended:
             return "poison"
         if change.after is not None and self.on(Rule.PARK_BEHIND):
             behind = self.book.parked.get(f"{change.after}/{change.key}")
             if behind is not None and behind.state == "parked":
                 return "behind"
-        code = change.new.get("code")
-        if code is not None and self._taken(change.key, code):
+        row = self.book.rows.get(change.key)
+        is_gone = row is not None and row.values is None and change.op is Op.UPDATE
+        code = change.new.get("code", (row.last or {}).get("code") if row and is_gone else None)
+        if self.is_taken(change.key, code):
             return "unique"
         return ""
 
-    def _taken(self, key: Key, code: Value) -> bool:
+    def _reason_of_fact(self, change: Change) -> str:
+        new = dict(change.new)
+        if ("orders", str(new.get("order"))) not in self.book.rows and self.on(
+            Rule.WAIT_FOR_PARENT
+        ):
+            return "parent"
+        is_other = self.book.facts.get(change.key[1], new) != new
+        return "id taken" if is_other and self.on(Rule.OTHER_CONTENT) else ""
+
+    def is_taken(self, key: Key, code: Value) -> bool:
+        """Return whether another row of its site has a code."""
         site = key[1].split("/")[0]
-        return any(
+        return code is not None and any(
             row.values is not None and row.values.get("code") == code
             for other, row in self.book.rows.items()
             if other != key and other[0] == "orders" and other[1].startswith(site)
@@ -48,10 +59,7 @@ class Parking(Feeds):
         facts, values = self.book.facts, dict(change.new)
         if not self.on(Rule.ID_ALONE) and values in facts.values():
             return
-        if facts.get(change.key[1], values) != values:
-            self._park(link, change, "id taken")
-            return
-        facts[change.key[1]] = values
+        facts.setdefault(change.key[1], values)
 
     def _park(self, link: Link, change: Change, reason: str) -> None:
         ticket = f"{link.tx_id}/{change.key}"

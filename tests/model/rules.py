@@ -9,6 +9,7 @@ class Rule(Enum):
     """A rule, and what it is there for; the number is that of the protocol."""
 
     # capture and drain
+    NO_ECHO = "3: what the agent applies is not taken for a write of the site"
     FOLD_FIRST_OLD = "1: of several touches the first tells what was seen, the last what is wanted"
     TIMES_OF_TOUCH = "1, 14d: a write is dated when it was made, by the offset of its drain"
     WHOLE_TRANSACTIONS = "5: a drain takes whole user transactions only"
@@ -23,6 +24,7 @@ class Rule(Enum):
     OWN_BY_LINEAGE = "6, 19: versions beyond a fork are not the site's own any more"
     BASE_IS_AN_ID = "6: the base is an id that is never used again"
     # outbox
+    FROZEN = "7: what has a hash is never packed anew, by an upgrade neither"
     KEEP_UNTIL_DECIDED = "8: the broker's ack ends nothing"
     KEEP_UNTIL_SAFE = "8: nor does the centre's commit, as long as a backup may be restored"
     # apply
@@ -33,10 +35,12 @@ class Rule(Enum):
     BASE_CHECK = "11: what was written onto another head than the writer's is in conflict"
     HISTORY = "11: both values of a conflict are kept"
     ID_ALONE = "12: of facts only the id makes a duplicate"
+    OTHER_CONTENT = "12: a fact of a known id and other content is parked, and not passed over"
     HEADS_WITH_ACK = "13: what the site can't know from the ack comes with it"
     PARK = "14: what can't be applied is parked, and the queue goes on"
     PARK_BEHIND = "14: what is built on a parked change waits behind it"
     WAIT_FOR_PARENT = "14: a row waits for the row that it refers to"
+    LATTICE_WHEN_CLEAN = "14c: a state goes back by no write, be it clean"
     RETRY_IS_LATE = "14a: a retry never beats a later write of the same site"
     FENCE = "14b: one worker at a time applies what a site sends"
     CHUNKS_WHOLE = "7: a transaction in parts is applied when it is whole"
@@ -47,6 +51,7 @@ class Rule(Enum):
     FEED_CHAIN = "16: entries are applied without gaps"
     CURSOR_WITH_EFFECT = "17: the cursor is stored with what it stands for"
     OVERLAY = "17: undecided writes stay over what comes from the centre"
+    CLASH_ASIDE = "17: an own row gives way to one that comes and has its code"
     SNAPSHOT_ACK = "18: a snapshot carries the ack that it includes"
     NOT_BACKWARDS = "18: nothing older than what is there is applied"
     TAKE_MISSING = "18, 21: what a snapshot does not hold is taken away"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from shared.changes import Op
 from tests.model.vocabulary import MINUTE, POISON
+from tests.model.writers import whole
 
 if TYPE_CHECKING:
     import random
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from tests.model.centre import Centre
     from tests.model.edge import Edge
     from tests.model.file import File
+    from tests.model.ghosts import Ghosts
     from tests.model.vocabulary import Entry, Key, Link, Values
 
 
@@ -44,6 +46,8 @@ class Scenes:
     drain: Callable[[Edge], None]
     send: Callable[[Edge], None]
     ingest: Callable[[str], None]
+    ghosts: Ghosts
+    _inserts: Callable[[Key, Values], None]
     sequence: Callable[[], None]
     receive: Callable[[Edge], None]
 
@@ -90,6 +94,50 @@ class Scenes:
         if self.chance.random() < 0.5:
             self._is(site, newer)
             self._lives(site, sends=True)
+
+    def fact_made_again(self) -> None:
+        """A program makes a fact under an id that its site has dropped, with another content."""
+        site = self._site()
+        edge = self.edges[site]
+        self._lives(site, sends=True)
+        for _ in range(2):  # none of before is kept
+            self.backup_centre()
+        self.sequence()
+        self.receive(edge)
+        edge.drop_facts(edge.not_owed())
+        if not edge.file.dropped:
+            return
+        name = self.chance.choice(sorted(edge.file.dropped))
+        _, known = self.ghosts.facts[name]
+        edge.file.dropped.discard(name)
+        new = {"order": known["order"], "good": self.chance.randrange(3)}
+        self.commits(edge, [(("reports", name), Op.INSERT, new)])
+
+    def code_of_both(self) -> None:
+        """A site and the centre give a code to a row each, before either has heard of the other."""
+        site, code = self._site(), self.name("C")
+        edge = self.edges[site]
+        self._says_hello(site)
+        mine, theirs = (("orders", f"{site}/{self.name('o')}") for _ in range(2))
+        new: Values = {"state": "planned", "made": 0, "holds": "[]", "code": code}
+        for key, by_site in ((mine, True), (theirs, False)):
+            row = whole(key, edge.file.schema if by_site else self.centre.book.schema) | new
+            if by_site:
+                self.commits(edge, [(key, Op.INSERT, row | {"note": self.name("m")})])
+            else:
+                self._inserts(key, row | {"note": self.name("m")})
+        if self.chance.random() < 0.5:
+            self.drain(edge)
+        self.sequence()
+        self.receive(edge)
+
+    def state_goes_back(self) -> None:
+        """A program sets a state back, and its store has not refused it."""
+        edge = self.edges[self._site()]
+        rows = [key for key in edge.rows() if key[0] == "orders" and edge.view(key)]
+        if rows:
+            key = self.chance.choice(rows)
+            self.commits(edge, [(key, Op.UPDATE, {"state": "planned"})])
 
     def epochs_of_a_lost_past(self) -> None:
         """A site goes on in a new epoch, of which the centre loses all; then it goes back again."""

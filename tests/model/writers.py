@@ -57,7 +57,7 @@ class Writers:
         site = edge.file.site
         wishes: list[tuple[Key, Op, Values]] = []
         for _ in range(self.chance.choice((1, 1, 2, 5))):
-            wish = self._wish(edge, site, {key for key, _, _ in wishes})
+            wish = self._wish(edge, site, {key: new for key, _, new in wishes})
             if wish:
                 wishes.append(wish)
         if self.chance.random() < 0.1:
@@ -75,9 +75,11 @@ class Writers:
         self.note(f"{site} commits {[(t.key, str(t.op), t.new) for t in done]}")
         self.ghosts.wrote(site, commit, done, self.now)
 
-    def _wish(self, edge: Edge, site: str, taken: set[Key]) -> tuple[Key, Op, Values] | None:
+    def _wish(
+        self, edge: Edge, site: str, taken: dict[Key, Values]
+    ) -> tuple[Key, Op, Values] | None:
         key = self._some_key(site, [key for key in edge.rows() if key[0] == "orders"])
-        if key in taken:
+        if key in taken or edge.is_aside(key):
             return None
         seen = edge.view(key)
         kind = self.chance.random()
@@ -89,14 +91,16 @@ class Writers:
             if key[0] == "people":
                 return None
             new: Values = {"note": self.name("m"), "state": "planned", "made": 0, "holds": "[]"}
-            return key, Op.INSERT, whole(key, edge.file.schema) | new | self._code(edge, key)
+            return key, Op.INSERT, whole(key, edge.file.schema) | new | self._code(edge, key, taken)
         if kind < 0.22 and key[0] == "orders":
             return key, Op.DELETE, {}
         return key, Op.UPDATE, self._some_columns(key, seen, edge.file.schema)
 
-    def _code(self, edge: Edge, key: Key) -> Values:
+    def _code(self, edge: Edge, key: Key, taken: dict[Key, Values]) -> Values:
+        """Return a code that no row in sight has: the store would refuse it."""
         code = self.chance.choice((None, None, "C1", "C2"))
         views = [edge.view(other) for other in edge.rows() if other != key]
+        views += taken.values()
         if code is None or any(view and view.get("code") == code for view in views):
             return {}
         return {"code": code}
@@ -166,6 +170,8 @@ class Writers:
             new = {"name": self.name("m"), "sites": set_text(self._some_sites())}
             if key[0] == "orders":
                 new = {"note": self.name("m"), "state": "planned", "made": 0, "holds": "[]"}
+                code = self.chance.choice((None, None, "C1", "C2"))
+                new |= {} if self.centre.is_taken(key, code) else {"code": code}
             new = whole(key, self.centre.book.schema) | new
         elif self.chance.random() < 0.15 and key[0] == "orders":
             op = Op.DELETE
@@ -179,10 +185,17 @@ class Writers:
             self.note(f"centre {op} {key} {new}")
             self.ghosts.wrote_at_centre(self, key, op, new, seen or {})
 
+    def _inserts(self, key: Key, new: Values) -> None:
+        """Insert a row as a client of the centre."""
+        if self.centre.client(key, Op.INSERT, new, self.now, self.centre.begin()):
+            self.note(f"centre inserts {key} {new}")
+            self.ghosts.wrote_at_centre(self, key, Op.INSERT, new, {})
+
     def _api(self, key: Key, new: Values, seen: Values, version: str, at: int) -> None:
         if new.get("due") == POISON:
             return
-        self.centre.api(key, new, {c: seen.get(c) for c in new}, version, at)
+        if not self.centre.api(key, new, {c: seen.get(c) for c in new}, version, at):
+            return
         self.note(f"centre api {key} {new} seen {version}")
         self.ghosts.wrote_at_centre(self, key, Op.UPDATE, new, seen, at=at)
 
