@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 
 import pytest
 
+from edge.store import apply
 from tests.integration.edge_drain_world import CREATED, Site, uid
 from tests.integration.edge_world import put
 
@@ -318,8 +320,18 @@ def test_the_agent_may_write_what_programs_may_not(site):
     assert len(site.row("work_orders", uid(1))["notes"]) == 5_000
 
 
-def test_the_flag_that_silences_the_triggers_is_never_seen_by_others(site):
+def test_the_flag_that_silences_the_triggers_is_never_seen_by_others(site, monkeypatch):
+    read, real, flags = "SELECT flag FROM _sync_applying", apply.land, []
+
+    def land(applying, block, schema):
+        with contextlib.closing(sqlite3.connect(site.path)) as other:
+            flags.append(
+                (applying.connection.execute(read).fetchone(), other.execute(read).fetchone())
+            )
+        real(applying, block, schema)
+
+    monkeypatch.setattr(apply, "land", land)
     site.take(put("work_orders", {"id": uid(1), "order_no": "WO-1"}, order=1))
-    other = sqlite3.connect(site.path)
-    assert other.execute("SELECT flag FROM _sync_applying").fetchone() == (0,)
-    other.close()
+    assert flags == [((1,), (0,))]  # while it is set, and afterwards
+    with contextlib.closing(sqlite3.connect(site.path)) as other:
+        assert other.execute(read).fetchone() == (0,)
