@@ -220,6 +220,14 @@ class Breakage:
             self.program_writes(self.site)  # type: ignore[attr-defined]
             await self.send()  # type: ignore[attr-defined]
 
+    async def centre_clock_jumps(self) -> None:
+        """The clocks of the centre, the broker and PostgreSQL are set by up to an hour."""
+        jump = self.chance.choice((-60, -20, -4, 4, 20, 60)) * MINUTE
+        self.clock.now_ms += jump
+        for name in self.clock.skew:  # the sites' clocks go on as they were
+            self.clock.skew[name] -= jump
+        self.reach["clock of the centre set"] += 1
+
     async def site_migrates(self) -> None:
         """A site gets the new release."""
         if self.site.catalog.version < NEW.version:  # type: ignore[attr-defined]

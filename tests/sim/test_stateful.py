@@ -15,13 +15,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from tests.sim.campaign import Lab, Outcome, report
 from tests.sim.narrow import narrow
 from tests.sim.sent import Violation, fail
-from tests.sim.world import CENTRE_RESTORES, FAULTS, RESTORES, USUAL, Plan, World
+from tests.sim.world import CENTRE_CLOCK, CENTRE_RESTORES, FAULTS, RESTORES, USUAL, Plan, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: Writes and moves more often than faults, as Hypothesis takes the first ones for the simplest.
-STEPS = (*USUAL, *USUAL, *FAULTS, *RESTORES, *CENTRE_RESTORES)
+STEPS = (*USUAL, *USUAL, *FAULTS, *RESTORES, *CENTRE_RESTORES, *CENTRE_CLOCK)
 
 
 @pytest.fixture(scope="module")

@@ -57,6 +57,8 @@ FAULTS: Final = {
 RESTORES: Final = {"store_is_copied": 4, "store_is_restored": 4, "store_is_cloned": 1}
 #: The centre goes back (rule 20): from then on the oracle does not foretell rows, see ``Blind``.
 CENTRE_RESTORES: Final = {"centre_is_backed_up": 2, "centre_is_restored": 2}
+#: The clock of the centre and of PostgreSQL is set.
+CENTRE_CLOCK: Final = {"centre_clock_jumps": 3}
 SETTLE_ROUNDS: Final = 60
 CLOSINGS_MAX: Final = 1_000
 #: What passes: the process that met it tries again, or is started anew.
@@ -78,6 +80,8 @@ class Plan:
         some = [name for name in FAULTS if chance.random() < 0.45]
         weights |= RESTORES if chance.random() < 0.3 else {}
         weights |= CENTRE_RESTORES if chance.random() < 0.2 else {}
+        # Chosen by a chance of its own: runs without it are what they were before there was any.
+        weights |= CENTRE_CLOCK if Random(f"clock of {seed}").random() < 0.2 else {}
         weights |= {name: FAULTS[name] * chance.choice((1, 2)) for name in some}
         count = chance.randrange(60, 130)
         names = chance.choices(list(weights), list(weights.values()), k=count)
