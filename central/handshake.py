@@ -228,7 +228,17 @@ async def _outdated(connection: AsyncConnection[Any], site: str, said: Hello) ->
     for scope, at in ((site, said.own), (SHARED, said.shared)):
         if await is_gone(connection, scope, at.n):
             return f"feed {scope} no longer goes back to {at.n}"
-    return ""
+    home = await _one(
+        connection,
+        """SELECT 1 FROM sync.site WHERE site = %s AND home_no > coalesce((
+               SELECT max(no) FROM sync.life WHERE id = ANY(%s::uuid[])), 0)""",
+        [site, list(said.lives)],
+    )
+    return (
+        f"the store of {site} is from before it brought home what the centre had lost"
+        if home
+        else ""
+    )
 
 
 async def is_gone(connection: AsyncConnection[Any], scope: str, after: int) -> bool:

@@ -300,6 +300,10 @@ async def take_up(connection: AsyncConnection[Any], known: Known, why: str) -> i
            WHERE site = %s AND epoch = %s AND included_n < %s""",
         [known.included.n, known.included.hash, known.site, known.epoch, known.included.n],
     )
+    await connection.execute(
+        "UPDATE sync.site SET home_no = (SELECT max(no) FROM sync.life) WHERE site = %s",
+        [known.site],
+    )
     found = {
         "epoch": known.epoch, "from_n": last_n, "included_n": known.included.n, "missing": missing,
     }  # fmt: skip

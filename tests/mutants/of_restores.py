@@ -23,7 +23,6 @@ TOLD: Final = "tests/integration/test_salvage.py"
 STORIES: Final = "tests/sim/test_restores.py"
 STORES: Final = "tests/sim/test_stores_that_went_back.py"
 QUESTIONS: Final = "tests/integration/test_central_epochs.py"
-AGAIN: Final = "tests/integration/test_edge_again.py"
 
 _BACK: Final = f"{JUDGED}::test_a_centre_that_went_back_is_found_by_what_the_site_has_of_it"
 _STORE_BACK: Final = f"{JUDGED}::test_a_store_that_went_back_is_found_by_its_chain"
@@ -61,11 +60,6 @@ OF_RESTORES: Final[tuple[Mutant, ...]] = (
         JUDGE, "max(chain.last.n, chain.included.n) if chain else 0",
         "max(chain.last.n, chain.included.n - 1) if chain else 0",
         f"{JUDGED}::test_what_came_home_counts_as_known",
-    ),
-    of(
-        "hello: the hash of what is decided is not compared",
-        JUDGE, "if chain and None is not chain.acked_hash != said.acked_hash is not None:",
-        "if False:", _BACK,
     ),
     of(
         "hello: closed epochs are taken for known",
@@ -354,31 +348,5 @@ OF_RESTORES: Final[tuple[Mutant, ...]] = (
         "central/store/sent.py", "max(first[0], beyond.after_hlc + 1)", "first[0]",
         f"{HELD_IN_A_LOG}"
         "::test_a_copy_with_writes_unsent_and_undrained_counts_each_once_when_put_back_twice",
-    ),
-    of(
-        "home: what was to be done again is forgotten when it was told",
-        TIPS, "        UNION {_STILL_AGAIN}", "        UNION {_STILL_AGAIN} AND false",
-        f"{AGAIN}::test_what_was_told_is_told_again_until_a_snapshot_says_what_became_of_it",
-    ),
-    of(
-        "home: what was done again is told again for ever",
-        "edge/store/snapshot.py", 'connection.execute("DELETE FROM _sync_again")', "pass",
-        f"{AGAIN}::test_what_was_told_is_told_again_until_a_snapshot_says_what_became_of_it",
-    ),
-    of(
-        "home: what a half loaded snapshot brought is done again",
-        TIPS, "AND r.id = a.id WHERE coalesce(r.ord, 0) = 0", "AND r.id = a.id",
-        f"{AGAIN}::test_of_a_snapshot_under_way_only_what_it_has_not_brought_is_told_again",
-    ),
-    of(
-        "home: what is not acked is kept to be told again",
-        TIPS, "part = 0 AND n <= told_n", "part = 0",
-        f"{AGAIN}::test_what_was_not_acked_is_sent_as_ever_and_not_told_again",
-    ),
-    of(
-        "hello: what was healed before the line went is not told",
-        EDGE, "self._healed |= await self._mend(said, answer)", "await self._mend(said, answer)",
-        "tests/integration/test_edge_handshake.py"
-        "::test_what_was_healed_before_the_line_went_is_told_when_both_agree",
     ),
 )  # fmt: skip

@@ -234,6 +234,29 @@ def test_a_site_whose_feeds_were_pruned_meanwhile_hears_of_rows_of_which_another
     play(story)
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_a_copy_from_before_a_homecoming_gets_what_came_home_though_its_numbers_fit(play, again):
+    async def story(s: Story) -> None:
+        s.order(1)
+        await s.rest()
+        await s.world.centre_is_backed_up()
+        s.copy()
+        await s.plan(1, note="of the lost time")
+        await s.rest()
+        await s.restore()
+        await s.rest()  # the note has come home
+        assert await s.both(1, "note") == ("of the lost time",)
+        await s.world.centre_is_backed_up()
+        s.world.backups = s.world.backups[-1:]
+        s.put_back()
+        if again:
+            await s.restore()
+        await s.rest()
+        assert await s.both(1, "note") == ("of the lost time",)
+
+    play(story)
+
+
 # --- what can't be healed is told -----------------------------------------------------------------
 
 

@@ -1,0 +1,97 @@
+"""Mutants of what outlives one restore until the next: what is done again, what has come home."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant, of
+
+JUDGE: Final = "sync/handshake.py"
+JUDGED: Final = "tests/unit/test_handshake.py"
+EPOCHS: Final = "central/store/epochs.py"
+SALVAGE: Final = "central/store/salvage.py"
+EDGE: Final = "edge/handshake.py"
+MOVE: Final = "edge/store/epochs.py"
+TIPS: Final = "edge/store/homecoming.py"
+AGAIN: Final = "tests/integration/test_edge_again.py"
+IN_A_ROW: Final = "tests/sim/test_restores_in_a_row.py"
+
+OF_RESTORES_IN_A_ROW: Final[tuple[Mutant, ...]] = (
+    of(
+        "home: what was to be done again is forgotten when it was told",
+        TIPS, "        UNION {_STILL_AGAIN}", "        UNION {_STILL_AGAIN} AND false",
+        f"{AGAIN}::test_what_was_told_is_told_again_until_a_snapshot_says_what_became_of_it",
+    ),
+    of(
+        "home: what was done again is told again for ever",
+        "edge/store/snapshot.py", 'connection.execute("DELETE FROM _sync_again")', "pass",
+        f"{AGAIN}::test_what_was_told_is_told_again_until_a_snapshot_says_what_became_of_it",
+    ),
+    of(
+        "home: what a half loaded snapshot brought is done again",
+        TIPS, "AND r.id = a.id WHERE coalesce(r.ord, 0) = 0", "AND r.id = a.id",
+        f"{AGAIN}::test_of_a_snapshot_under_way_only_what_it_has_not_brought_is_told_again",
+    ),
+    of(
+        "home: what is not acked is kept to be told again",
+        TIPS, "part = 0 AND n <= told_n", "part = 0",
+        f"{AGAIN}::test_what_was_not_acked_is_sent_as_ever_and_not_told_again",
+    ),
+    of(
+        "hello: what was healed before the line went is not told",
+        EDGE, "self._healed |= await self._mend(said, answer)", "await self._mend(said, answer)",
+        "tests/integration/test_edge_handshake.py"
+        "::test_what_was_healed_before_the_line_went_is_told_when_both_agree",
+    ),
+    of(
+        "hello: that the centre has all rows is taken for a restart, though no feed vouches",
+        JUDGE, "if said.needs_snapshot or None in (", "if None in (",
+        f"{JUDGED}::test_what_no_feed_vouches_for_is_told_whole_after_a_start_of_the_server",
+    ),
+    of(
+        "hello: another decided transaction of that number is taken for a centre that went back",
+        JUDGE, "if chain and None is not chain.acked_hash != said.acked_hash is not None:",
+        "if chain and None is chain.acked_hash != said.acked_hash:",
+        f"{JUDGED}"
+        "::test_two_transactions_of_one_number_that_both_were_decided_are_two_lives_of_a_store",
+    ),
+    of(
+        "hello: a copy from before a homecoming hears of nothing that came home",
+        EPOCHS, "SET home_no = (SELECT max(no) FROM sync.life)", "SET home_no = 0",
+        f"{IN_A_ROW}"
+        "::test_a_copy_from_before_a_homecoming_gets_what_came_home_though_its_numbers_fit",
+    ),
+    of(
+        "new epoch: what its rows hold is not remembered",
+        MOVE, "coalesce((SELECT max(to_n) FROM temp.moved WHERE n <= ?), 0)",
+        "0 * coalesce((SELECT max(to_n) FROM temp.moved WHERE n <= ?), 0)",
+        f"{IN_A_ROW}::test_a_sum_counts_once_where_the_centre_goes_back_after_a_store_did",
+    ),
+    of(
+        "home: what a half loaded snapshot brought is forgotten when it was told",
+        TIPS, '"UPDATE _sync_site SET told_n = ?", (_upto(connection),)',
+        '"UPDATE _sync_site SET told_n = ?", (0,)',
+        f"{IN_A_ROW}"
+        "::test_a_sum_in_a_half_loaded_snapshot_counts_once_however_often_the_centre_goes_back",
+    ),
+    of(
+        "known: what came home does not count",
+        EPOCHS, "SELECT FROM sync.again AS a WHERE a.site = i.site AND a.tx_id = i.tx_id)",
+        "SELECT 1)",
+        f"{IN_A_ROW}"
+        "::test_a_copy_that_is_put_back_before_what_came_home_is_sent_again_counts_it_once",
+    ),
+    of(
+        "included: what a backup was still to do again is done again",
+        EPOCHS, '"DELETE FROM sync.again WHERE site = %s AND tx_id',
+        '"DELETE FROM sync.again WHERE false AND site = %s AND tx_id',
+        f"{IN_A_ROW}"
+        "::test_what_was_to_be_done_again_at_a_later_backup_and_was_done_is_not_done_twice",
+    ),
+    of(
+        "home: what was settled in the lost time goes on waiting",
+        SALVAGE, 'if table.name == "sync_parked":', "if False:",
+        "tests/faults/test_centre_restored_from_a_backup.py"
+        "::test_what_was_parked_at_the_backup_and_settled_since_waits_no_more",
+    ),
+)  # fmt: skip
