@@ -30,51 +30,56 @@ def lab(_superuser_url):
         yield lab
 
 
-def machine_of(lab: Lab, steps: tuple[str, ...] = STEPS) -> type[RuleBasedStateMachine]:
-    class Stores(RuleBasedStateMachine):
-        """A world that takes any step at any time."""
+class Stores(RuleBasedStateMachine):
+    """A world that takes any step at any time."""
 
-        @initialize(config=st.integers(0, 2**12))
-        def begin(self, config):
-            self.plan, self.has_failed = Plan(config, ()), False
-            self.world = lab.world(config)
-            world = self.world
-            self.narrowed = narrow(world.clock, world.ids, is_small=world.is_small)
-            self.narrowed.__enter__()
-            with self.told():
-                lab.runner.run(self.world.start())
+    lab: Lab
+    steps: tuple[str, ...]
 
-        @rule(name=st.sampled_from(steps), number=st.integers(0, 999))
-        def step(self, name, number):
-            self.plan = Plan(self.plan.config, (*self.plan.steps, (name, number)))
-            with self.told():
-                lab.runner.run(self.world.step(name, number))
+    @initialize(config=st.integers(0, 2**12))
+    def begin(self, config):
+        self.plan, self.has_failed = Plan(config, ()), False
+        self.world = self.lab.world(config)
+        world = self.world
+        self.narrowed = narrow(world.clock, world.ids, is_small=world.is_small)
+        self.narrowed.__enter__()
+        with self.told():
+            self.lab.runner.run(self.world.start())
 
-        @contextlib.contextmanager
-        def told(self) -> Iterator[None]:
-            """Say of what fails by which command it fails again."""
-            try:
-                yield
-            except Exception as why:
-                self.has_failed = True
-                outcome = Outcome(self.plan, why, self.world.reach, self.world.trace)
-                why.add_note(report(outcome, lines=60))
-                raise
+    @rule(data=st.data(), number=st.integers(0, 999))
+    def step(self, data, number):
+        name = data.draw(st.sampled_from(self.steps))
+        self.plan = Plan(self.plan.config, (*self.plan.steps, (name, number)))
+        with self.told():
+            self.lab.runner.run(self.world.step(name, number))
 
-        def teardown(self):
-            if not hasattr(self, "world"):
-                return
-            try:
-                if not self.has_failed:
-                    with self.told():
-                        lab.runner.run(self.world.settle())
-                        lab.runner.run(self.world.at_rest())
-            finally:
-                lab.runner.run(self.world.close())
-                self.narrowed.__exit__(None, None, None)
-                shutil.rmtree(self.world.folder)
+    @contextlib.contextmanager
+    def told(self) -> Iterator[None]:
+        """Say of what fails by which command it fails again."""
+        try:
+            yield
+        except Exception as why:
+            self.has_failed = True
+            outcome = Outcome(self.plan, why, self.world.reach, self.world.trace)
+            why.add_note(report(outcome, lines=60))
+            raise
 
-    return Stores
+    def teardown(self):
+        if not hasattr(self, "world"):
+            return
+        try:
+            if not self.has_failed:
+                with self.told():
+                    self.lab.runner.run(self.world.settle())
+                    self.lab.runner.run(self.world.at_rest())
+        finally:
+            self.lab.runner.run(self.world.close())
+            self.narrowed.__exit__(None, None, None)
+            shutil.rmtree(self.world.folder)
+
+
+def machine_of(lab: Lab, steps: tuple[str, ...] = STEPS) -> type[Stores]:
+    return type("StoresOfLab", (Stores,), {"lab": lab, "steps": steps})
 
 
 @pytest.mark.slow
