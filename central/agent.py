@@ -21,6 +21,7 @@ from psycopg.pq import PGconn, Ping
 from psycopg_pool import AsyncConnectionPool
 from tenacity import (
     AsyncRetrying,
+    RetryCallState,
     before_sleep_log,
     retry_if_exception,
     retry_if_result,
@@ -42,6 +43,7 @@ from central.store.lives import life_now
 from central.upkeep import keep_up
 from shared.errors import ConsumerGone, Fatal, Transient
 from shared.observe import note
+from shared.tasks import end_if_cancelled
 from sync.streams import (
     APPLY,
     StreamRefused,
@@ -139,10 +141,15 @@ async def _forever(
     retrying = AsyncRetrying(
         retry=retry_if_exception(_may_pass),
         wait=wait_random_exponential(multiplier=0.1, max=10),
-        before_sleep=before_sleep_log(_log, logging.WARNING, exc_info=True),
+        before_sleep=_note_failure,
     )
     while True:
         await retrying(work, settings, catalog, link)
+
+
+def _note_failure(state: RetryCallState) -> None:
+    end_if_cancelled()
+    before_sleep_log(_log, logging.WARNING, exc_info=True)(state)
 
 
 def _may_pass(why: BaseException) -> bool:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import psycopg
-from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception
+from tenacity import AsyncRetrying, RetryCallState, before_sleep_log, retry_if_exception
 from tenacity.wait import wait_random_exponential
 
 from central import metrics
@@ -34,6 +34,7 @@ from shared.errors import (
     Unverified,
 )
 from shared.observe import note, span
+from shared.tasks import end_if_cancelled
 from sync import codec
 from sync.protocol import Verdict, transaction_hash
 from sync.pump import Message, Receiver
@@ -359,5 +360,10 @@ def _retrying() -> AsyncRetrying:
             )
         ),
         wait=wait_random_exponential(multiplier=0.1, max=10),
-        before_sleep=before_sleep_log(_log, logging.WARNING),
+        before_sleep=_note_failure,
     )
+
+
+def _note_failure(state: RetryCallState) -> None:
+    end_if_cancelled()
+    before_sleep_log(_log, logging.WARNING)(state)

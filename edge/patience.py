@@ -17,6 +17,7 @@ from tenacity.wait import wait_random_exponential
 
 from edge.store.open import is_damage, is_passing
 from shared.errors import BrokerUnreachable, Fatal, NotAuthorised, ServerTooOld, Transient
+from shared.tasks import end_if_cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +56,7 @@ class Patience:
             await self.link.wait_connected(timeout_s=seconds)
 
     def _note_failure(self, state: RetryCallState) -> None:
+        end_if_cancelled()
         why = state.outcome.exception() if state.outcome else None
         foreseen = isinstance(why, (Transient, TimeoutError)) or is_passing(why) or (
             isinstance(why, _OF_LINK) and not self.link.connected
