@@ -17,6 +17,7 @@ from edge.store.ack import settle_own
 from edge.store.applying import Applying
 from edge.store.open import silent
 from edge.store.outbox import link_hash
+from edge.store.puts import look_again
 from edge.store.sent import put_in_place
 from shared.changes import GENESIS
 from shared.errors import ForkedHistory
@@ -119,6 +120,7 @@ def begin(
         if closed.next_epoch != at.epoch:
             # What the centre decided on must not lie over its heads until it has come there again:
             # they may hold what was written on it, which a program here would overwrite unseen.
+            look_again(connection, "p.n <= ?", kept.known_n)
             with silent(connection):
                 settle_own(Applying(opened, at.epoch, kept.known_n, now_ms))
             if (taken := kept.taken) is not None:

@@ -209,7 +209,7 @@ def _known_orders(applying: Applying, target: Target, ids: Sequence[str]) -> dic
         return {}
     rows = applying.connection.execute(
         "SELECT id, ord, version, gone > 0 FROM _sync_row WHERE table_no = ? AND ord > 0"
-        " AND id IN (SELECT value FROM json_each(?))",
+        " AND seen >= 0 AND id IN (SELECT value FROM json_each(?))",
         (target.no, json.dumps(ids)),
     )
     return {row_id: tuple(known) for row_id, *known in rows}

@@ -214,6 +214,19 @@ def mark_seen(applying: Applying, target: Target, ids: Sequence[str]) -> None:
         )
 
 
+def look_again(connection: sqlite3.Connection, which: str, n: int) -> None:
+    """Have rows take the snapshot's head though they know its order.
+
+    ``which`` of the own undecided writes ``p`` are decided, nobody here knows how: where one was
+    parked, the row shows it, and the head is the one that it was made on.
+    """
+    connection.execute(
+        "UPDATE _sync_row SET seen = -1 WHERE (table_no, id) IN"
+        f" (SELECT p.table_no, p.id FROM _sync_pending AS p WHERE {which})",
+        (n,),
+    )
+
+
 def read(applying: Applying, target: Target, row_id: str) -> dict[str, Value] | None:
     """Return a row as it stands, with every column that can be written."""
     columns = target.stored_columns(applying.connection)

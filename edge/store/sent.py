@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge.store import position
 from edge.store.packing import Packer
+from edge.store.puts import look_again
 from edge.store.touches import COUNTED
 from shared.changes import GENESIS, Op
 from sync import codec
@@ -379,6 +380,7 @@ def _take_from_undecided(connection: sqlite3.Connection, n: int) -> None:
         f" WHERE p.n = ? AND p.op = 'I' AND EXISTS (SELECT 1 {found} AND s.mask IS NULL)",
         (_NO_VERSION, n),
     )
+    look_again(connection, f"p.n = ? AND EXISTS (SELECT 1 {found})", n)
     connection.execute(
         f"DELETE FROM _sync_pending AS p WHERE p.n = ? AND EXISTS (SELECT 1 {found}"
         " AND s.mask IS NULL)",

@@ -94,4 +94,10 @@ OF_RESTORES_IN_A_ROW: Final[tuple[Mutant, ...]] = (
         "tests/faults/test_centre_restored_from_a_backup.py"
         "::test_what_was_parked_at_the_backup_and_settled_since_waits_no_more",
     ),
+    of(
+        "new epoch: a parked write of the lost life stays in sight",
+        "edge/store/puts.py", '"UPDATE _sync_row SET seen = -1 WHERE', '"UPDATE _sync_row SET seen = 0 WHERE',
+        "tests/sim/test_stores_that_went_back.py::test_a_write_of_which_the_lost_life_was_told"
+        "_that_it_is_parked_goes_out_of_sight",
+    ),
 )  # fmt: skip

@@ -186,3 +186,29 @@ def test_a_row_that_only_a_lost_life_sent_goes_where_a_person_let_go_of_it_befor
         assert s.site().read("SELECT 1 FROM orders WHERE id = ?", id_of(2)) == []
 
     play(story)
+
+
+@pytest.mark.parametrize("drained", [False, True])
+def test_a_write_of_which_the_lost_life_was_told_that_it_is_parked_goes_out_of_sight(play, drained):
+    """The row's head is the one that the write was made on: nothing newer comes for it."""
+
+    async def story(s: Story) -> None:
+        s.order(1)
+        s.order(2)
+        await s.rest()
+        await s.plan(1, note="held")  # a head with an order
+        await s.rest()
+        await s.plan(2, code="C3")  # and the site has not heard of it
+        s.change(1, code="C3", note="parked")
+        if drained:
+            await s.step("drain")
+        s.copy()
+        await s.step("send")
+        await s.step("ingest")
+        assert await s.count("mes.sync_parked") == 1
+        s.put_back()
+        await s.rest(owed=True)
+        assert await s.both(1, "code", "note") == (None, "held")
+        assert await s.both(2, "code") == ("C3",)
+
+    play(story)
