@@ -96,7 +96,7 @@ OF_RESTORES_IN_A_ROW: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "new epoch: a parked write of the lost life stays in sight",
-        "edge/store/puts.py", '"UPDATE _sync_row SET seen = -1 WHERE', '"UPDATE _sync_row SET seen = 0 WHERE',
+        "edge/store/puts.py", "SET seen = -1 WHERE", "SET seen = 0 WHERE",
         "tests/sim/test_stores_that_went_back.py::test_a_write_of_which_the_lost_life_was_told"
         "_that_it_is_parked_goes_out_of_sight",
     ),
