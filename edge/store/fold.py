@@ -61,10 +61,13 @@ def fold(touches: Sequence[Touch]) -> Touched:
         return Touched(first[_ID], first[_AT], first[_MASK], first[OLD:], key)
     mask, old = 0, list(first[OLD:])
     key = None
+    # Where a row was inserted first, nothing stood there that a later touch could tell of; it may
+    # have been out of sight, and what is inserted is another one.
+    tells = first[OP] != "I"
     for touch in touches:
         if key is None and touch[OP] in "DX":
             key = (touch[_SITE], touch[_CREATED])
-        fresh = touch[_MASK] & ~mask
+        fresh = touch[_MASK] & ~mask if tells else 0
         mask |= fresh
         while fresh:
             bit = (fresh & -fresh).bit_length() - 1

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shared.changes import Op
 from shared.errors import SchemaMismatch
 from tests.integration.edge_world import Plant, away, put, uid, version
 
@@ -186,6 +187,20 @@ def test_a_row_made_anew_by_a_program_is_not_overwritten_by_the_one_set_aside(pl
     plant.take(away("orders", uid(2), order=2))
     assert plant.row("orders", uid(1))["notes"] == "second"
     assert plant.asides() == []
+
+
+def test_a_row_made_anew_over_one_that_made_way_is_sent_whole_however_it_is_changed_then(plant):
+    """So found by the campaign on real stores, seed 9101853: only the change was sent."""
+    plant.insert("orders", id=uid(1), order_no="A", notes="first")
+    plant.drain()
+    plant.take(orders((2, "A"), at=1))
+    plant.insert("orders", id=uid(1), order_no="C", notes="second")
+    plant.update("orders", uid(1), due="monday")
+    (block,) = plant.sent(plant.drain())
+    sent = {name: values[0] for name, values in zip(block.columns, block.new, strict=True)}
+    assert (block.op, sent["order_no"], sent["notes"], sent["due"]) == (
+        Op.INSERT, "C", "second", "monday",
+    )  # fmt: skip
 
 
 # --- rules that are broken ----------------------------------------------------------------------

@@ -273,4 +273,12 @@ OF_CAPTURE: Final[tuple[Mutant, ...]] = (
         "coalesce(d.id = d.id,",
         f"{JOURNAL}::test_a_journal_that_grows_back_to_its_mark_is_sent_all_the_same",
     ),
+    of(
+        "a row made anew over one out of sight is sent as what was changed of it",
+        FOLD,
+        'tells = first[OP] != "I"',
+        "tells = True",
+        "tests/integration/test_edge_apply_clashes.py"
+        "::test_a_row_made_anew_over_one_that_made_way_is_sent_whole_however_it_is_changed_then",
+    ),
 )
