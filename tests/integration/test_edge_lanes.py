@@ -197,6 +197,22 @@ async def test_what_waits_for_a_snapshot_is_not_shown_in_part(plant, down, centr
     assert (orders(plant), plant.events()) == ([], ["MES-SNAPSHOT-WANTED"])
 
 
+async def test_what_waits_is_not_shown_in_part_where_the_centre_answers_that_a_snapshot_is_needed(
+    plant, down, centre, monkeypatch
+):
+    asked, answers = centre.request, iter((False, False, True))
+    centre.feeds[SITE] = [made(plant.own, 1, beside=1)]
+
+    async def request(subject: str, payload: bytes) -> bytes:
+        if codec.decode_control(payload)["scope"] == SHARED and next(answers):
+            return codec.encode_control({"entries": [], "snapshot": "it was pruned meanwhile"})
+        return await asked(subject, payload)
+
+    monkeypatch.setattr(centre, "request", request)
+    await down.ask_again()
+    assert (orders(plant), plant.events()) == ([], ["MES-SNAPSHOT-WANTED"])
+
+
 async def test_it_is_noticed_when_one_feed_waits_for_the_other_which_brings_nothing(
     plant, down, monkeypatch
 ):
