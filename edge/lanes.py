@@ -236,12 +236,14 @@ class DownLane:
         this is for entries that are damaged in PostgreSQL itself.
         """
         waits = self._waits
-        if waits is None or await self._needs_snapshot():
+        if waits is None:
             return
         other = self.site if waits.run.scope == SHARED else SHARED
         while refused is None and await self._fetch(other):
             pass  # asked for now, the feed has what was written together with that which waits
-        if self._waits is None or self._waits.run != waits.run or await self._needs_snapshot():
+        if self._waits is None or self._waits.run != waits.run:
+            return
+        if (await self.thread.run(self.store.position)).needs_snapshot:  # it will be newer
             return
         waits = self._waits
         missing = (other, waits.reached + 1)
@@ -249,9 +251,6 @@ class DownLane:
         is_told, self._told = self._told == missing, missing
         outcome = await self.thread.run(self.store.show_all, None if is_told else why, now_ms())
         self._waits = outcome.waits
-
-    async def _needs_snapshot(self) -> bool:
-        return (await self.thread.run(self.store.position)).needs_snapshot
 
     async def stands_still(self) -> None:
         """Return once what one feed brought waits for the other one, which brings nothing."""
