@@ -208,9 +208,12 @@ def _capturing(table: Table, form: Form) -> Iterator[tuple[str, str]]:
     yield _trigger(table, "log_insert", "AFTER INSERT", inserted, when=WRITING)
     if table.append_only:
         return
-    yield _log_displaced_by_update(table, form)
+    if form.keys:
+        yield _log_displaced_by_update(table, form)
     yield _log_update(table, form)
-    rekeyed = [_log(table, "D", "OLD"), _log_inserted(table, 'NEW."id"')]
+    # What is displaced comes first: who reads the log takes a row that begins with I for a new one.
+    displaced = _log(table, "X", "d", _displaced_by_update(table, form))
+    rekeyed = [displaced, _log(table, "D", "OLD"), _log_inserted(table, 'NEW."id"')]
     changed = f'{WRITING} AND OLD."id" <> NEW."id"'
     yield _trigger(table, "log_rekey", 'BEFORE UPDATE OF "id"', rekeyed, when=changed)
     # BEFORE, so that the log keeps the order when a trigger of the plant's writes the same row.
@@ -324,11 +327,10 @@ def _log_displaced(table: Table, form: Form) -> str:
 
 
 def _log_displaced_by_update(table: Table, form: Form) -> tuple[str, str]:
-    """Log the rows that an UPDATE OR REPLACE would delete, where a key changes."""
-    columns = dict.fromkeys(name for key in (("id",), *form.keys) for name in key)
-    clashes = " OR ".join(_same_key(key) for key in (("id",), *form.keys))
-    there = f'FROM {quoted(table.name)} d WHERE ({clashes}) AND d."id" <> OLD."id"'
-    changed = f"EXISTS (SELECT 1 {there})"
+    """Log the rows that an UPDATE OR REPLACE of another key than the id would delete."""
+    columns = dict.fromkeys(name for key in form.keys for name in key)
+    there = _displaced_by_update(table, form)
+    changed = f'OLD."id" = NEW."id" AND EXISTS (SELECT 1 {there})'
     event = f"BEFORE UPDATE OF {', '.join(map(quoted, columns))}"
     if form.adopted:
         # SQLite's number of a row has several names, by each of which a statement may set it.
@@ -342,6 +344,11 @@ def _log_displaced_by_update(table: Table, form: Form) -> tuple[str, str]:
         [_log(table, "X", "d", there)],
         when=f"{changed} AND {WRITING}",
     )
+
+
+def _displaced_by_update(table: Table, form: Form) -> str:
+    clashes = " OR ".join(_same_key(key) for key in (("id",), *form.keys))
+    return f'FROM {quoted(table.name)} d WHERE ({clashes}) AND d."id" <> OLD."id"'
 
 
 def _log_update(table: Table, form: Form) -> tuple[str, str]:

@@ -301,7 +301,8 @@ async def take_up(connection: AsyncConnection[Any], known: Known, why: str) -> i
         [known.included.n, known.included.hash, known.site, known.epoch, known.included.n],
     )
     await connection.execute(
-        "UPDATE sync.site SET home_no = (SELECT max(no) FROM sync.life) WHERE site = %s",
+        "UPDATE sync.site"
+        " SET home_no = coalesce((SELECT max(no) FROM sync.life), 0) WHERE site = %s",
         [known.site],
     )
     found = {

@@ -292,8 +292,8 @@ BEGIN
     CAST((julianday('now') - 2440587.5) * 86400000.0 + 0.5 AS INTEGER));
 END;
 
-CREATE TRIGGER "_sync_work_orders_log_displaced_by_update" BEFORE UPDATE OF "id", "site_id", "order_no" ON "work_orders"
-WHEN EXISTS (SELECT 1 FROM "work_orders" d WHERE ((d."id" = NEW."id") OR (d."site_id" = NEW."site_id" AND d."order_no" = NEW."order_no")) AND d."id" <> OLD."id") AND (SELECT flag FROM _sync_applying) = 0
+CREATE TRIGGER "_sync_work_orders_log_displaced_by_update" BEFORE UPDATE OF "site_id", "order_no" ON "work_orders"
+WHEN OLD."id" = NEW."id" AND EXISTS (SELECT 1 FROM "work_orders" d WHERE ((d."id" = NEW."id") OR (d."site_id" = NEW."site_id" AND d."order_no" = NEW."order_no")) AND d."id" <> OLD."id") AND (SELECT flag FROM _sync_applying) = 0
 BEGIN
   INSERT INTO "_sync_log_work_orders"
     ("op", "id", "site_id", "created_at", "mask", "at_ms", "o_order_no", "o_source", "o_material_id", "o_material_code", "o_material_version", "o_definition_id", "o_routing", "o_qty_ordered", "o_uom", "o_priority", "o_due_at", "o_customer_ref", "o_planned_start", "o_planned_end", "o_assigned_line", "o_exec_state", "o_cancel_requested", "o_actual_start", "o_actual_end", "o_notes", "o_customer_comment", "o_changed_by")
@@ -409,6 +409,38 @@ END;
 CREATE TRIGGER "_sync_work_orders_log_rekey" BEFORE UPDATE OF "id" ON "work_orders"
 WHEN (SELECT flag FROM _sync_applying) = 0 AND OLD."id" <> NEW."id"
 BEGIN
+  INSERT INTO "_sync_log_work_orders"
+    ("op", "id", "site_id", "created_at", "mask", "at_ms", "o_order_no", "o_source", "o_material_id", "o_material_code", "o_material_version", "o_definition_id", "o_routing", "o_qty_ordered", "o_uom", "o_priority", "o_due_at", "o_customer_ref", "o_planned_start", "o_planned_end", "o_assigned_line", "o_exec_state", "o_cancel_requested", "o_actual_start", "o_actual_end", "o_notes", "o_customer_comment", "o_changed_by")
+  SELECT
+    'X',
+    d."id",
+    d."site_id",
+    d."created_at",
+    4194303,
+    CAST((julianday('now') - 2440587.5) * 86400000.0 + 0.5 AS INTEGER),
+    d."order_no",
+    d."source",
+    d."material_id",
+    d."material_code",
+    d."material_version",
+    d."definition_id",
+    d."routing",
+    d."qty_ordered",
+    d."uom",
+    d."priority",
+    d."due_at",
+    d."customer_ref",
+    d."planned_start",
+    d."planned_end",
+    d."assigned_line",
+    d."exec_state",
+    d."cancel_requested",
+    d."actual_start",
+    d."actual_end",
+    d."notes",
+    d."customer_comment",
+    d."changed_by"
+  FROM "work_orders" d WHERE ((d."id" = NEW."id") OR (d."site_id" = NEW."site_id" AND d."order_no" = NEW."order_no")) AND d."id" <> OLD."id";
   INSERT INTO "_sync_log_work_orders"
     ("op", "id", "site_id", "created_at", "mask", "at_ms", "o_order_no", "o_source", "o_material_id", "o_material_code", "o_material_version", "o_definition_id", "o_routing", "o_qty_ordered", "o_uom", "o_priority", "o_due_at", "o_customer_ref", "o_planned_start", "o_planned_end", "o_assigned_line", "o_exec_state", "o_cancel_requested", "o_actual_start", "o_actual_end", "o_notes", "o_customer_comment", "o_changed_by")
   VALUES (

@@ -44,8 +44,8 @@ OF_CAPTURE: Final[tuple[Mutant, ...]] = (
     of(
         "a changed primary key leaves the old row at the centre",
         CAPTURE,
-        'rekeyed = [_log(table, "D", "OLD"), _log_inserted(table, \'NEW."id"\')]',
-        "rekeyed = [_log_inserted(table, 'NEW.\"id\"')]",
+        'rekeyed = [displaced, _log(table, "D", "OLD"), _log_inserted(table, \'NEW."id"\')]',
+        "rekeyed = [displaced, _log_inserted(table, 'NEW.\"id\"')]",
         f"{ROWS}::test_a_changed_primary_key_is_a_delete_of_the_old_and_an_insert_of_the_new",
     ),
     of(
@@ -280,5 +280,13 @@ OF_CAPTURE: Final[tuple[Mutant, ...]] = (
         "tells = True",
         "tests/integration/test_edge_apply_clashes.py"
         "::test_a_row_made_anew_over_one_that_made_way_is_sent_whole_however_it_is_changed_then",
+    ),
+    of(
+        "a row that is given another's id is logged before that one",
+        "edge/capture.py",
+        'rekeyed = [displaced, _log(table, "D", "OLD"), _log_inserted(table, \'NEW."id"\')]',
+        'rekeyed = [_log(table, "D", "OLD"), _log_inserted(table, \'NEW."id"\'), displaced]',
+        "tests/integration/test_edge_capture_rows.py"
+        "::test_an_update_or_replace_of_the_id_overwrites_the_row_of_that_id",
     ),
 )

@@ -57,7 +57,7 @@ OF_RESTORES_IN_A_ROW: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "hello: a copy from before a homecoming hears of nothing that came home",
-        EPOCHS, "SET home_no = (SELECT max(no) FROM sync.life)", "SET home_no = 0",
+        EPOCHS, "SET home_no = coalesce((SELECT max(no) FROM sync.life), 0)", "SET home_no = 0",
         f"{IN_A_ROW}"
         "::test_a_copy_from_before_a_homecoming_gets_what_came_home_though_its_numbers_fit",
     ),

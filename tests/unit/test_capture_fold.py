@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +43,18 @@ def test_the_key_before_a_delete_or_a_replace_is_kept():
     )
     assert folded.key == ("S", "first")
     assert list(folded.old) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("ops", "stood"),
+    [
+        ("UU", True), ("DI", True), ("XI", True), ("XIXI", True), ("XDI", True), ("XU", True),
+        ("IU", False), ("IDI", False), ("IX", False), ("IXU", False), ("IXI", False),
+    ],
+)  # fmt: skip
+def test_of_a_row_that_was_inserted_first_nothing_is_known_to_have_stood(ops, stood):
+    touches = [touch(op, 0 if op == "I" else ALL, 1, 2, 3, at=k) for k, op in enumerate(ops)]
+    assert fold(touches).mask == (ALL if stood else 0)
 
 
 def decided(touches, live, *, existed=True, writer_bit=None):
