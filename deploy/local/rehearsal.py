@@ -204,7 +204,7 @@ class Rehearsal:
             self._world.fleet.check()
             if _since(began) > SETTLE_MAX_S:
                 raise NotSettled(f"not settled after {SETTLE_MAX_S:.0f} s: {why}")
-            time.sleep(LOOK_S)
+            time.sleep(LOOK_S)  # other processes tell nobody that they are done
 
     # --- the log is loaded --------------------------------------------------------------------
 
@@ -288,4 +288,4 @@ def _since(moment: float) -> float:
 
 
 def _sleep_until(moment: float) -> None:
-    time.sleep(max(0.0, moment - time.monotonic()))
+    time.sleep(max(0.0, moment - time.monotonic()))  # plants work at a pace that was asked for

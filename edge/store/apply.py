@@ -128,7 +128,7 @@ def _in_transactions(
         outcome = _added(outcome, step)
         if not step.goes_on:
             return outcome
-        time.sleep(BREATH_S)
+        time.sleep(BREATH_S)  # lets programs that wait for the lock have it
 
 
 def _added(before: FeedOutcome | None, step: _Step) -> FeedOutcome:
