@@ -59,6 +59,9 @@ class Edge(Landing):
         self.meet(told.start, told.order, told.place)
         for head in told.heads:
             self.land(head, told.ack)
+            includes = file.includes[head.key]
+            for of, n in told.included[head.key].items():
+                includes[of] = max(includes.get(of, 0), n)
         file.records |= {record.name: record for record in told.records}
         if self.on(Rule.FACTS_HOME):
             file.facts |= {k: v for k, v in told.facts.items() if k not in file.dropped}

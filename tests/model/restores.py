@@ -131,12 +131,16 @@ class Restores(Parking):
         waiting = [item.change for item in self.book.parked.values() if item.link.site == site]
         facts |= {c.key[1]: dict(c.new) for c in waiting if c.key[0] == "reports"}
         closed = chain.last_n if chain.closed is None else chain.closed
-        feed = self.book.feeds[site]
-        place, start = (feed.pos, feed.hash), self.book.starts[-1].id
+        place, start = self._place(site), self.book.starts[-1].id
+        included = {head.key: dict(self.book.included.get(head.key, {})) for head in heads}
         return Closed(
             fork, closed, told, tuple(heads), facts, self.records_for(site), self._ack(site),
-            place, start, self.book.order, frozenset(known),
+            place, start, self.book.order, frozenset(known), included,
         )  # fmt: skip
+
+    def _place(self, site: str) -> Place:
+        feed = self.book.feeds[site]
+        return feed.pos, feed.hash
 
     # --- what comes home ----------------------------------------------------------------------
 
@@ -148,7 +152,7 @@ class Restores(Parking):
             if record.name not in book.records:
                 self._tell_record(record)
         for head in file.heads.values():
-            if head.fate is Fate.DECIDED:
+            if _is_ours_to_tell(head):
                 aside = file.aside.get(head.key, {})
                 met = head.met if head.stale else file.starts
                 self._salvage_row(head, aside, self._forked_at(met))
@@ -259,6 +263,15 @@ class Restores(Parking):
         """Start PostgreSQL: it may be that of an older copy, so every site is asked."""
         self.book.starts.append(Start(self._name("start"), self.book.order, now))
         self.sessions.clear()
+
+
+def _is_ours_to_tell(head: Head) -> bool:
+    """Return whether a site's head tells the centre what it lost.
+
+    Of a row that several sites share, one that a snapshot did not hold may have left our share.
+    """
+    is_missing = head.fate is Fate.MISSING and head.key[0] == "orders"
+    return is_missing or head.fate is Fate.DECIDED
 
 
 def _shown(

@@ -243,6 +243,8 @@ class Closed:
     order: int
     #: Transactions beyond the fork that are known by another number.
     known: frozenset[str]
+    #: Up to where the site's transactions of each epoch are in the heads, by row: they came home.
+    included: Mapping[Key, Mapping[str, int]]
 
 
 def members(text: Value) -> set[str]:

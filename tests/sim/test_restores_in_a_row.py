@@ -257,6 +257,68 @@ def test_a_copy_from_before_a_homecoming_gets_what_came_home_though_its_numbers_
     play(story)
 
 
+@pytest.mark.parametrize("loaded", [False, True])
+def test_a_copy_in_which_a_row_that_came_home_is_new_replaces_nothing_of_it_unrecorded(
+    play, loaded
+):
+    async def story(s: Story) -> None:
+        s.order(2)
+        await s.rest()
+        await s.world.centre_is_backed_up()
+        s.order(1)
+        await s.step("drain")
+        s.copy()
+        s.change(1, note="of the lost life")
+        await s.rest()
+        await s.restore()
+        await s.step("hello")
+        assert await s.stands(1, "note") == ("of the lost life",)
+        s.put_back()
+        await s.step("hello")
+        if loaded:
+            await s.step("load")
+        seen = s.shown(1, "note")
+        s.change(1, note="of the new life")
+        await s.rest()
+        kept = [('{"note":"of the new life"}', '{"note":"of the lost life"}')]
+        told = [(here, central) for _, here, central in await s.conflicts()]
+        assert told == ([] if seen == ("of the lost life",) else kept)
+        assert loaded == (seen == ("of the lost life",))
+        await s.both(1, "note")
+
+    play(story)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_row_that_a_snapshot_took_away_is_gone_at_a_centre_that_lost_its_deletion_too(
+    play, times
+):
+    async def story(s: Story) -> None:
+        s.order(2)
+        await s.rest()
+        await s.world.centre_is_backed_up()
+        s.order(1)
+        await s.rest()
+        s.site().store.want_snapshot("a test", s.world.clock.here())
+        deleted = "DELETE FROM mes.orders WHERE id = %s"
+        assert await s.world._execute(NORTH, deleted, [id_of(1)])
+        s.write("DELETE FROM orders WHERE id = ?", id_of(1))
+        s.order(1, note="made anew")
+        await s.step("drain")
+        await s.step("hello")
+        await s.step("load")  # which does not hold it, and what is made anew shows over that
+        assert s.shown(1, "note") == ("made anew",)
+        for _ in range(times):
+            await s.restore()
+            await s.step("hello")
+        await s.rest()
+        assert await s.count("mes.orders", f"id = '{id_of(1)}'") == 0
+        assert s.site().read("SELECT id FROM orders WHERE id = ?", id_of(1)) == []
+        assert await s.conflicts() == [("*", '{"note":"made anew"}', "{}")]
+
+    play(story)
+
+
 # --- what can't be healed is told -----------------------------------------------------------------
 
 
