@@ -15,6 +15,8 @@ OF_CODEC: Final = "tests/unit/test_codec.py"
 OF_PUMP: Final = "tests/unit/test_pump.py"
 SESSION: Final = "sync/nats_session.py"
 MOTION: Final = "sync/nats_motion.py"
+SERVE: Final = "sync/nats_serve.py"
+OF_LINK: Final = "tests/integration/test_transport_link.py"
 OF_SLOW: Final = "tests/integration/test_transport_slow.py"
 
 OF_WIRE: Final[tuple[Mutant, ...]] = (
@@ -213,5 +215,20 @@ OF_WIRE: Final[tuple[Mutant, ...]] = (
         "return amid is not None and self._amid == amid and self._received > received",
         "return self._received > received",
         f"{OF_SLOW}::test_an_end_that_died_is_given_up_in_time_however_full_of_messages_the_line_is",
+    ),
+    of(
+        "who asks is left waiting by one who answers and stops",
+        SERVE,
+        'await _send_error(session, msg.reply, BrokerUnreachable("the one who answers stops"))',
+        "pass",
+        f"{OF_LINK}::test_who_asks_hears_at_once_that_the_one_who_answers_stops",
+    ),
+    of(
+        "nobody is told why the broker takes nothing",
+        "edge/agent.py",
+        'self._state["not_taken"] = str(why)',
+        'self._state["not_taken"] = ""',
+        "tests/faults/test_broker_disk_full.py"
+        "::test_what_does_not_fit_on_the_brokers_disk_waits_at_the_sites_until_it_does",
     ),
 )
