@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from enum import IntEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from central.backups import why_late, why_unended
 from central.picture import TOUCHED_MAX
 from shared.clock import DRIFT_MAX_MS
+from shared.verdict import Level, Reason, gravest_first, worst
 from sync.streams import DOWN
 
 if TYPE_CHECKING:
@@ -38,30 +38,7 @@ STREAM_FULL: Final = 0.8
 _STREAMS: Final = "mend what it names, then mes-central streams"
 
 
-class Level(IntEnum):
-    """How bad it is; also the exit code of ``mes-central status``."""
-
-    OK = 0
-    DEGRADED = 1
-    CRITICAL = 2
-
-    @property
-    def word(self) -> str:
-        """Return the level as a word."""
-        return self.name.lower()
-
-
 # --- what is said of it --------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """One thing that is not as it should be, and what to do about it."""
-
-    code: str
-    level: Level
-    message: str
-    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,24 +67,21 @@ def judge(picture: Picture) -> Verdict:
     sites = [judge_site(site, picture) for site in picture.sites]
     sites.sort(key=lambda each: (-each.level, -len(each.reasons), each.picture.site))
     reasons = (*_centre_reasons(picture.centre), *_backup_reasons(picture))
-    level = max([Level.OK, *(r.level for r in reasons), *(s.level for s in sites)])
+    level = max([worst(reasons), *(each.level for each in sites)])
     return Verdict(picture, level, _words(reasons, sites), reasons, tuple(sites))
 
 
 def judge_site(site: SitePicture, picture: Picture) -> SiteVerdict:
     """Return the verdict on one site."""
-    reasons = tuple(
-        sorted(_site_reasons(site, picture), key=lambda reason: reason.level, reverse=True)
-    )
-    level = max((reason.level for reason in reasons), default=Level.OK)
-    return SiteVerdict(site, level, _site_words(site, picture.at, reasons), reasons)
+    reasons = gravest_first(_site_reasons(site, picture))
+    return SiteVerdict(site, worst(reasons), _site_words(site, picture.at, reasons), reasons)
 
 
 def _words(reasons: tuple[Reason, ...], sites: list[SiteVerdict]) -> str:
     if not sites:
         return "no sites are registered"
-    if worst := max(reasons, key=lambda reason: reason.level, default=None):
-        return worst.message
+    if reasons:
+        return gravest_first(reasons)[0].message
     bad = sum(site.level > Level.OK for site in sites)
     if not bad:
         return "all sites are in step" if len(sites) > 1 else "the site is in step"

@@ -7,11 +7,11 @@ emergency. Critical is what a person has to see to before anything goes on.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.clock import DRIFT_MAX_MS
 from shared.look import counted
+from shared.verdict import Level, Reason, gravest_first, worst
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,30 +42,7 @@ KEPT_LONG_MS: Final = 14 * _DAY_MS
 SEEN_TO: Final = ("unique", "refused", "too_large")
 
 
-class Level(IntEnum):
-    """How bad it is; also the exit code of ``mes-sync status``."""
-
-    OK = 0
-    DEGRADED = 1
-    CRITICAL = 2
-
-    @property
-    def word(self) -> str:
-        """Return the level as a word."""
-        return self.name.lower()
-
-
 # --- what is said of it --------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """One thing that is not as it should be, and what to type about it."""
-
-    code: str
-    level: Level
-    message: str
-    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +57,8 @@ class Verdict:
 
 def judge(picture: Picture) -> Verdict:
     """Return the verdict, the gravest reason first."""
-    reasons = tuple(sorted(_reasons(picture), key=lambda reason: reason.level, reverse=True))
-    level = max((reason.level for reason in reasons), default=Level.OK)
+    reasons = gravest_first(_reasons(picture))
+    level = worst(reasons)
     return Verdict(picture, level, _words(picture, level), reasons)
 
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from central.picture import SitePicture
     from central.settings import CentralSettings
-    from central.status import Reason, SiteVerdict, Verdict
+    from central.status import SiteVerdict, Verdict
+    from shared.verdict import Reason
 
 WATCH_S = 2.0
 

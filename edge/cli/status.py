@@ -12,7 +12,7 @@ import click
 
 from edge.cli import exits, given, look
 from edge.status import read_picture
-from edge.verdict import SCHEMA, Reason, Verdict, document, judge
+from edge.verdict import SCHEMA, Verdict, document, judge
 from shared.clock import DRIFT_MAX_MS
 from shared.errors import SchemaMismatch
 from shared.look import counted
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.picture import Picture
+    from shared.verdict import Reason
 
 WATCH_S: Final = 2.0
 _UNREADABLE: Final = "MES-STORE-UNREADABLE"

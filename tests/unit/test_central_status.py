@@ -19,12 +19,12 @@ from central.status import (
     SCHEMA,
     UNDECIDED_CRITICAL,
     UNDECIDED_MAX,
-    Level,
     age,
     document,
     judge,
 )
 from shared.clock import DRIFT_MAX_MS
+from shared.verdict import Level
 
 NOW = datetime(2026, 11, 24, 11, 48, 24, tzinfo=UTC)
 LITTLE = timedelta(seconds=1)

@@ -24,7 +24,8 @@ from edge.picture import (
     Unapplied,
 )
 from edge.reasons import PAGES
-from edge.verdict import Level, document, judge
+from edge.verdict import document, judge
+from shared.verdict import Level
 
 ROOT = Path(__file__).parents[2]
 NOW = 1_700_000_000_000
