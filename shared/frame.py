@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
     VerdictOn = Callable[[BaseException], tuple[int, str] | None]
 
 CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+env_file_option = click.option(
+    "--env-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File with MES_… settings, such as the one of the system unit.",
+)
 
 
 class Commands(click.Group):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -14,6 +13,7 @@ from shared import frame
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
     from typing import NoReturn
 
 NAME: Final = "mes-central"
@@ -49,10 +49,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     epilog="Exit codes: 0 ok, 1 failed, 2 critical (status), 64 usage, 69 unreachable,"
     " 75 try later, 77 not allowed.",
 )
-@click.option(
-    "--env-file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="File with MES_… settings, such as the one of the system unit.",
-)  # fmt: skip
+@frame.env_file_option
 def mes_central(env_file: Path | None) -> None:
     """Run and look after the centre. Settings are MES_... variables; docs/operations.md."""
     if env_file is not None:

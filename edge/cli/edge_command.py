@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from edge.cli.frame import load_environment, run
-from shared.frame import CONTEXT, Commands
+from shared.frame import CONTEXT, Commands, env_file_option
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import NoReturn
 
 NAME: Final = "mes-edge"
@@ -39,11 +39,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     epilog="Exit codes: 0 ok, 1 failed, 64 usage, 65 lines rejected, 69 unreachable,"
     " 75 try later, 77 not allowed.",
 )
-@click.option(
-    "--env-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="File with MES_… settings, such as the one of the system unit.",
-)
+@env_file_option
 def mes_edge(env_file: Path | None) -> None:
     """Run and look after one site. Settings are MES_… variables; deploy/edge.env.example."""
     if env_file is not None:

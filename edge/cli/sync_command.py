@@ -6,15 +6,15 @@ Works when the agent is down and the centre is away: it reads the store, and wha
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from edge.cli.frame import load_environment, run
-from shared.frame import CONTEXT, Commands
+from shared.frame import CONTEXT, Commands, env_file_option
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import NoReturn
 
 NAME: Final = "mes-sync"
@@ -41,11 +41,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     epilog="Exit codes: 0 ok, 1 degraded or failed, 2 critical, 64 usage (3 under check),"
     " 75 try later, 77 not allowed.",
 )
-@click.option(
-    "--env-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="File with MES_… settings, such as the one of the system unit.",
-)
+@env_file_option
 def mes_sync(env_file: Path | None) -> None:
     """Look at a site's sync. The store is --store, or MES_STORE."""
     if env_file is not None:
