@@ -1,21 +1,19 @@
 """The conflict history as people read it: what each side wrote, who, when, and what stands.
 
 Each conflict is a row of ``mes.sync_conflicts``; where a person decides, there is a row of
-``mes.sync_reviews`` beside it. A conflict is named by its id, the id of its review, or by the last
-characters of either.
+``mes.sync_reviews`` beside it.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg.rows import dict_row
 
 from central.canonical import column_expressions
-from shared.errors import SyncError
+from shared.conflicts import Record, check_name, recorded, the_one
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,82 +26,16 @@ if TYPE_CHECKING:
 
 #: Conflicts that one list holds.
 LISTED_MAX: Final = 1_000
-#: Characters by which people name a conflict: enough for a few thousand of them.
-SHORT: Final = 8
-_NAME: Final = re.compile(r"[0-9a-f-]{4,36}")
 
 STATES: Final = ("open", "resolved", "decided")
 
 
-class UnknownConflict(SyncError):
-    """There is no such conflict; `mes-central conflicts list --all` names them."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
-    """What one side wrote."""
+class Conflict(Record["datetime"]):
+    """One record of the history, of any site."""
 
-    #: By column; empty where the side deleted the row, None where nobody knows.
-    value: Mapping[str, Value] | None
-    #: A site, or ``*`` for the centre.
     site: str
-    #: The person, where the table or the session names one.
-    writer: str | None
-    #: When, by the site's clock corrected; None where what stood is older than the base.
-    at: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Review:
-    """What a person has to decide, or has decided."""
-
-    id: str
-    state: str
-    #: What stands meanwhile.
-    shown: Mapping[str, Value] | None
-    take: str | None
-    value: Mapping[str, Value] | None
-    decided_by: str | None
-    reason: str | None
-    decided_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conflict:
-    """One record of the history."""
-
-    id: str
-    site: str
-    table: str
-    row_id: str
-    #: The row's natural key, where it has one and stands.
-    key: str | None
-    group: str
-    #: The policy that decided, or ``delete`` where a side deleted the row.
-    policy: str
-    verdict: str
-    base: Mapping[str, Value] | None
-    here: Side
-    central: Side
-    result: Mapping[str, Value] | None
-    #: A clock ran ahead and was held to the drift bound.
-    clock_clamped: bool
-    tx_id: str
     base_version: str | None
-    decided_at: datetime
-    review: Review | None
-
-    @property
-    def state(self) -> str:
-        """Return whether it waits for a person, was decided by one, or by its policy."""
-        if self.review is None:
-            return "decided"
-        return "open" if self.review.state == "OPEN" else "resolved"
-
-    @property
-    def short(self) -> str:
-        """Return the end of the id, by which people name it."""
-        return self.id[-SHORT:]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +62,7 @@ class Standing:
 
 
 _SELECT: Final = """
-SELECT c.id::text, c.site_id AS site, c.table_name AS table, c.row_id::text, c.column_group,
+SELECT c.id::text, c.site_id AS site, c.table_name, c.row_id::text, c.column_group,
        c.policy, c.verdict, c.base_value, c.here_value, c.central_value, c.result_value,
        c.here_site, c.central_site, c.here_writer, c.central_writer, c.here_at, c.central_at,
        c.clock_clamped, c.tx_id::text, c.base_version::text, c.decided_at,
@@ -169,16 +101,9 @@ async def read_conflicts(connection: AsyncConnection[Any], wanted: Wanted) -> li
 
 async def find_conflict(connection: AsyncConnection[Any], name: str) -> Conflict:
     """Return the conflict of that name; raise UnknownConflict where there is none, or several."""
-    if not _NAME.fullmatch(name):
-        raise UnknownConflict(
-            f"{name!r} names no conflict: give an id, or at least its last 4 characters"
-        )
+    check_name(name)
     found = await _read(connection, _SELECT + _NAMED, {"ending": f"%{name}"})
-    if not found:
-        raise UnknownConflict(f"no conflict {name}; see `mes-central conflicts list --all`")
-    if len(found) > 1:
-        raise UnknownConflict(f"{name} names several: {', '.join(each.id for each in found)}")
-    return found[0]
+    return the_one(found, name, command="mes-central")
 
 
 async def _read(
@@ -191,47 +116,10 @@ async def _read(
 
 def _conflict(row: Mapping[str, Any]) -> Conflict:
     return Conflict(
-        id=row["id"],
         site=row["site"],
-        table=row["table"],
-        row_id=row["row_id"],
         key=_key(row["key"]),
-        group=row["column_group"],
-        policy=row["policy"],
-        verdict=row["verdict"],
-        base=row["base_value"],
-        here=_side(row, "here"),
-        central=_side(row, "central"),
-        result=row["result_value"],
-        clock_clamped=row["clock_clamped"],
-        tx_id=row["tx_id"],
         base_version=row["base_version"],
-        decided_at=row["decided_at"],
-        review=_review(row),
-    )
-
-
-def _side(row: Mapping[str, Any], name: str) -> Side:
-    return Side(
-        value=row[f"{name}_value"],
-        site=row[f"{name}_site"],
-        writer=row[f"{name}_writer"],
-        at=row[f"{name}_at"],
-    )
-
-
-def _review(row: Mapping[str, Any]) -> Review | None:
-    if row["review_id"] is None:
-        return None
-    return Review(
-        id=row["review_id"],
-        state=row["state"],
-        shown=row["shown_value"],
-        take=row["take"],
-        value=row["taken"],
-        decided_by=row["decided_by"],
-        reason=row["reason"],
-        decided_at=row["taken_at"],
+        **recorded(row),
     )
 
 
@@ -276,4 +164,5 @@ async def _values(
 
 def document(conflict: Conflict) -> dict[str, Any]:
     """Return a conflict as JSON-ready values."""
-    return asdict(conflict) | {"state": conflict.state}
+    named = {"id": conflict.id, "site": conflict.site}
+    return named | asdict(conflict) | {"state": conflict.state}

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 from psycopg import sql
 
 from central.conflicts import Conflict, Standing, find_conflict, read_standing
 from central.roles import APP
+from shared import reviews
 from shared.catalog import Kind
-from shared.conflicts import group_columns
-from shared.errors import InvalidValue, NotAuthorised, SyncError
-from shared.values import canonical, rule_broken
+from shared.errors import NotAuthorised
+from shared.reviews import DecidedAlready, Decision, WrittenSince
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,64 +29,13 @@ if TYPE_CHECKING:
     from shared.catalog import Catalog, Table
     from shared.changes import Value
 
-Take = Literal["here", "central", "value"]
-#: Characters of who and why, as the catalogue has them.
-BY_MAX: Final = 80
-REASON_MAX: Final = 1_000
-#: Policy of a conflict in which one side deleted the row.
-_DELETE: Final = "delete"
-
-
-class NothingToDecide(SyncError):
-    """The policy has decided this conflict; write the row itself if it is to be otherwise."""
-
-
-class DecidedAlready(SyncError):
-    """Somebody else has decided this conflict."""
-
-
-class WrittenSince(SyncError):
-    """The row was written since it was looked at; look again."""
-
-    def __init__(self, conflict: Conflict, standing: Standing) -> None:
-        self.shown = (conflict.review.shown if conflict.review else None) or {}
-        named = {k: v for k, v in (standing.values or {}).items() if k in self.shown}
-        #: What stands now in the columns that the review showed; None where the row is gone.
-        self.stands = None if standing.values is None else named
-        self.version = standing.version
-        super().__init__(
-            f"the row was written since: the review showed {_text(self.shown)}, now stands"
-            f" {_text(self.stands)}. Look again with `mes-central conflicts show {conflict.short}`,"
-            f" and name what you saw: --seen {standing.version}"
-        )
-
-
-class BadDecision(SyncError):
-    """The decision can't be written as it was given."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """What a person says."""
+class Choice(reviews.Choice):
+    """What a person says, who may have looked at a version."""
 
-    take: Take
-    #: With "value": by column, in any form that can mean one thing only.
-    value: Mapping[str, Any] | None = None
-    reason: str
-    by: str
     #: Version of the row that the person saw; None where they go by what the review shows.
     seen: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """What a choice comes to."""
-
-    #: Values that the row gets, by column; only those that it does not have already.
-    changes: Mapping[str, Value]
-    delete: bool
-    #: What was taken, for the record: all columns of the side; empty for a deletion.
-    taken: Mapping[str, Value] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,78 +49,23 @@ class Resolved:
     again: bool = False
 
 
-# --- what a choice comes to ----------------------------------------------------------------
-
-
-def decide(table: Table, conflict: Conflict, standing: Standing, choice: Choice) -> Decision:
-    """Return what a choice writes; raise BadDecision where it can't be written."""
-    if conflict.policy == _DELETE:
-        return _decide_on_row(conflict, standing, choice)
-    taken = _taken(table, conflict, choice)
-    stands = standing.values
-    # Of a row that has been deleted since there is nothing to change; the record stays.
-    changes = {} if stands is None else {c: v for c, v in taken.items() if stands[c] != v}
-    return Decision(changes=changes, delete=False, taken=taken)
-
-
-def _decide_on_row(conflict: Conflict, standing: Standing, choice: Choice) -> Decision:
-    """One side deleted the row, the other changed it: it goes, or it stays as it is now."""
-    if choice.take == "value":
-        raise BadDecision(
-            "one side deleted the row: take here or central; values can be written afterwards"
-        )
-    site_deleted = not conflict.here.value
-    if site_deleted == (choice.take == "here"):
-        return Decision(changes={}, delete=standing.values is not None, taken={})
-    if standing.values is None:
-        raise BadDecision("the row is deleted: take the side that deleted it, or insert it anew")
-    return Decision(changes={}, delete=False, taken=None)
-
-
-def _taken(table: Table, conflict: Conflict, choice: Choice) -> Mapping[str, Value]:
-    if choice.take == "value":
-        return _given(table, conflict, choice.value)
-    side = conflict.here if choice.take == "here" else conflict.central
-    # The columns of an older record may have been renamed since.
-    return {table.current_name(name): value for name, value in (side.value or {}).items()}
-
-
-def _given(
-    table: Table, conflict: Conflict, value: Mapping[str, Any] | None
-) -> Mapping[str, Value]:
-    allowed = group_columns(table, conflict)
-    if not value:
-        raise BadDecision(f"give a value for one or more of {', '.join(allowed)}")
-    if unknown := sorted(set(value) - set(allowed)):
-        raise BadDecision(
-            f"{', '.join(unknown)}: not in conflict; give values of {', '.join(allowed)} only"
-        )
-    return {name: _canonical(table, name, each) for name, each in value.items()}
-
-
-def _canonical(table: Table, name: str, value: Any) -> Value:
-    column = table.column(name)
-    try:
-        form = canonical(column.type, value)
-    except InvalidValue as why:
-        raise BadDecision(f"{name} = {value!r}: {why}") from why
-    if rule := rule_broken(column, form):
-        raise BadDecision(f"{name} = {value!r}: {rule}")
-    return form
-
-
-def moved_since(conflict: Conflict, standing: Standing, seen: str | None) -> bool:
-    """Return whether the row was written after the person looked at it.
+def _check_unwritten(
+    table: Table, conflict: Conflict, standing: Standing, seen: str | None
+) -> None:
+    """Refuse to decide on a row that was written after the person looked at it.
 
     Whoever names no version goes by what the review shows, so that must still stand.
     """
-    if seen is not None:
-        return seen != standing.version
-    shown = (conflict.review.shown if conflict.review else None) or {}
-    if standing.values is None:
-        return bool(shown)
-    stands = standing.values
-    return any(stands.get(name) != value for name, value in shown.items() if name in stands)
+    looked = reviews.look(table, conflict, standing.values)
+    moved = looked.moved if seen is None else seen != standing.version
+    if moved:
+        raise _written_since(looked, conflict, standing)
+
+
+def _written_since(looked: reviews.Looked, conflict: Conflict, standing: Standing) -> WrittenSince:
+    again = f"Look again with `mes-central conflicts show {conflict.short}`"
+    advice = f"{again}, and name what you saw: --seen {standing.version}"
+    return WrittenSince(looked, advice, version=standing.version)
 
 
 # --- writing it ----------------------------------------------------------------------------
@@ -188,72 +82,43 @@ async def resolve(
     Raise UnknownConflict, NothingToDecide, DecidedAlready, WrittenSince, BadDecision; NotAuthorised
     where this login may not act as mes_app.
     """
-    _check_choice(choice)
+    reviews.check_choice(choice)
     try:
         async with connection.transaction():
             conflict = await find_conflict(connection, name)
             standing = await read_standing(connection, catalog, conflict)
-            if decided_so(catalog, conflict, choice):
-                return _as_before(conflict, standing)
-            _check_open(conflict)
-            if moved_since(conflict, standing, choice.seen):
-                raise WrittenSince(conflict, standing)
             table = catalog.table(conflict.table)
-            decision = decide(table, conflict, standing, choice)
+            if reviews.decided_so(table, conflict, choice):
+                done = reviews.as_before(conflict)
+                return Resolved(
+                    conflict=conflict, before=standing.values, decision=done, again=True
+                )
+            _check_open(conflict)
+            _check_unwritten(table, conflict, standing, choice.seen)
+            decision = reviews.decide(table, conflict, standing.values, choice)
             if not dry_run:
                 await _act_as_person(connection, conflict.site, choice.by)
                 await _write(connection, table, conflict, standing, decision, choice.by)
                 await _close(connection, conflict, decision, choice)
     except psycopg.errors.SerializationFailure as error:
-        conflict = await find_conflict(connection, name)
-        _check_open(conflict)
-        standing = await read_standing(connection, catalog, conflict)
-        raise WrittenSince(conflict, standing) from error
+        raise await _moved_meanwhile(connection, catalog, name) from error
     return Resolved(conflict=conflict, before=standing.values, decision=decision)
 
 
-def decided_so(catalog: Catalog, conflict: Conflict, choice: Choice) -> bool:
-    """Return whether the conflict was decided just as the person says now."""
-    review = conflict.review
-    if review is None or review.state == "OPEN" or review.take != choice.take:
-        return False
-    if choice.take != "value":
-        return True
-    return _given(catalog.table(conflict.table), conflict, choice.value) == review.value
-
-
-def _as_before(conflict: Conflict, standing: Standing) -> Resolved:
-    taken = conflict.review.value if conflict.review else None
-    nothing = Decision(changes={}, delete=False, taken=taken)
-    return Resolved(conflict=conflict, before=standing.values, decision=nothing, again=True)
-
-
-def _check_choice(choice: Choice) -> None:
-    for what, text, most in (
-        ("who decides", choice.by, BY_MAX),
-        ("why", choice.reason, REASON_MAX),
-    ):
-        if not text.strip() or len(text) > most:
-            raise BadDecision(f"say {what}, in 1 to {most} characters")
+async def _moved_meanwhile(
+    connection: AsyncConnection[Any], catalog: Catalog, name: str
+) -> WrittenSince:
+    """Return what was written while we decided; raise DecidedAlready where that was a decision."""
+    conflict = await find_conflict(connection, name)
+    _check_open(conflict)
+    standing = await read_standing(connection, catalog, conflict)
+    looked = reviews.look(catalog.table(conflict.table), conflict, standing.values)
+    return _written_since(looked, conflict, standing)
 
 
 def _check_open(conflict: Conflict) -> None:
-    review = conflict.review
-    if review is None:
-        raise NothingToDecide(
-            f"policy {conflict.policy} has decided {conflict.short} ({conflict.verdict}); write the"
-            " row itself if it is to be otherwise"
-        )
-    if review.state != "OPEN":
-        when = f" at {review.decided_at:%Y-%m-%d %H:%M %Z}" if review.decided_at else ""
-        raise DecidedAlready(
-            f"{review.decided_by or 'somebody'} took {review.take}{when}:"
-            f" {review.reason or 'no reason given'}"
-        )
-
-
-def _text(value: object) -> str:
-    return "no row" if value is None else json.dumps(value, ensure_ascii=False)
+    at = conflict.review.decided_at if conflict.review else None
+    reviews.check_open(conflict, f"{at:%Y-%m-%d %H:%M %Z}" if at else "")
 
 
 async def _act_as_person(connection: AsyncConnection[Any], site: str, person: str) -> None:
@@ -282,9 +147,7 @@ async def _write(
     if standing.values is None:
         return
     await connection.execute(_SEEN, [table.name, conflict.site, conflict.row_id, standing.version])
-    changes = dict(decision.changes)
-    if changes and table.writer_column is not None:
-        changes[table.writer_column.name] = by
+    changes = reviews.changed_by(table, decision, by)
     key = [conflict.site, standing.created_at, conflict.row_id]
     where = sql.SQL("WHERE site_id = %s AND created_at = %s AND id = %s")
     name = sql.Identifier("mes", table.name)

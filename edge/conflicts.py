@@ -1,20 +1,18 @@
 """What two sides wrote at once, as a site's people read it.
 
 Conflicts and reviews are rows of the catalogue (``sync_conflicts``, ``sync_reviews``), so a site
-lists them from its own store, offline too. A conflict is named by its id, the id of its review, or
-by the last characters of either.
+lists them from its own store, offline too.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from edge.sql_text import quoted
 from shared.catalog import from_json
-from shared.errors import SyncError
+from shared.conflicts import Record, check_name, recorded, the_one
 
 if TYPE_CHECKING:
     import sqlite3
@@ -25,79 +23,14 @@ if TYPE_CHECKING:
 
 #: Conflicts that one list holds.
 LISTED_MAX: Final = 1_000
-#: Characters by which people name a conflict.
-SHORT: Final = 8
-_NAME: Final = re.compile(r"[0-9a-f-]{4,36}")
-
-
-class UnknownConflict(SyncError):
-    """There is no such conflict; `mes-sync conflicts list --all` names them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
-    """What one side wrote."""
+class Conflict(Record["str | None"]):
+    """One record of the history; its instants are canonical timestamps."""
 
-    #: By column; empty where the side deleted the row, None where nobody knows.
-    value: Mapping[str, Value] | None
-    #: A site, or ``*`` for the centre.
-    site: str | None
-    writer: str | None
-    #: Canonical timestamp.
-    at: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Review:
-    """What a person has to decide, or has decided."""
-
-    id: str
-    state: str
-    #: What stands meanwhile.
-    shown: Mapping[str, Value] | None
-    take: str | None
-    value: Mapping[str, Value] | None
-    decided_by: str | None
-    reason: str | None
-    decided_at: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conflict:
-    """One record of the history."""
-
-    id: str
-    table: str
-    row_id: str
-    #: The row's natural key, where it has one and stands.
-    key: str | None
-    group: str
-    #: The policy that decided, or ``delete`` where a side deleted the row.
-    policy: str
-    verdict: str
-    base: Mapping[str, Value] | None
-    here: Side
-    central: Side
-    result: Mapping[str, Value] | None
-    #: A clock ran ahead and was held to the drift bound.
-    clock_clamped: bool
-    tx_id: str | None
-    decided_at: str | None
-    review: Review | None
     #: What stands in the row now, all its columns; None where there is no row.
     stands: Mapping[str, Value] | None = None
-
-    @property
-    def state(self) -> str:
-        """Return whether it waits for a person, was decided by one, or by its policy."""
-        if self.review is None:
-            return "decided"
-        return "open" if self.review.state == "OPEN" else "resolved"
-
-    @property
-    def short(self) -> str:
-        """Return the end of the id, by which people name it."""
-        return self.id[-SHORT:]
 
 
 # --- reading -------------------------------------------------------------------------------------
@@ -109,6 +42,10 @@ SELECT c.id, c.table_name, c.row_id, c.column_group, c.policy, c.verdict, c.base
        r.id AS review_id, r.state, r.shown_value, r.take, r.value AS taken, r.decided_by, r.reason,
        r.decided_at AS taken_at
 FROM sync_conflicts AS c LEFT JOIN sync_reviews AS r ON r.id = c.review_id"""
+#: Columns of it that hold JSON.
+_JSON: Final = (
+    "base_value", "here_value", "central_value", "result_value", "shown_value", "taken",
+)  # fmt: skip
 _LISTED: Final = """
 WHERE (:table IS NULL OR c.table_name = :table) AND (:since IS NULL OR c.decided_at >= :since)
   AND (:state IS NULL OR :state = CASE WHEN r.id IS NULL THEN 'decided'
@@ -146,16 +83,9 @@ def read_conflicts(
 
 def find_conflict(connection: sqlite3.Connection, catalog: Catalog, name: str) -> Conflict:
     """Return the conflict of that name; raise UnknownConflict where there is none, or several."""
-    if not _NAME.fullmatch(name):
-        raise UnknownConflict(
-            f"{name!r} names no conflict: give an id, or at least its last 4 characters"
-        )
+    check_name(name)
     found = _read(connection, catalog, _SELECT + _NAMED, {"name": name})
-    if not found:
-        raise UnknownConflict(f"no conflict {name}; see `mes-sync conflicts list --all`")
-    if len(found) > 1:
-        raise UnknownConflict(f"{name} names several: {', '.join(each.id for each in found)}")
-    return found[0]
+    return the_one(found, name, command="mes-sync")
 
 
 def _read(
@@ -163,8 +93,12 @@ def _read(
 ) -> list[Conflict]:
     cursor = connection.execute(query, given)
     names = [column[0] for column in cursor.description]
-    rows = [dict(zip(names, row, strict=True)) for row in cursor]
+    rows = [_decoded(dict(zip(names, row, strict=True))) for row in cursor]
     return [_conflict(row, _standing(connection, catalog, row), catalog) for row in rows]
+
+
+def _decoded(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**row, **{name: _object(row[name]) for name in _JSON}}
 
 
 def _standing(
@@ -182,24 +116,7 @@ def _standing(
 def _conflict(
     row: Mapping[str, Any], stands: Mapping[str, Value] | None, catalog: Catalog
 ) -> Conflict:
-    return Conflict(
-        id=row["id"],
-        table=row["table_name"],
-        row_id=row["row_id"],
-        key=_key(row, stands, catalog),
-        group=row["column_group"],
-        policy=row["policy"],
-        verdict=row["verdict"],
-        base=_object(row["base_value"]),
-        here=_side(row, "here"),
-        central=_side(row, "central"),
-        result=_object(row["result_value"]),
-        clock_clamped=bool(row["clock_clamped"]),
-        tx_id=row["tx_id"],
-        decided_at=row["decided_at"],
-        review=_review(row),
-        stands=stands,
-    )
+    return Conflict(key=_key(row, stands, catalog), stands=stands, **recorded(row))
 
 
 def _key(
@@ -212,27 +129,3 @@ def _key(
 def _object(text: str | None) -> Mapping[str, Value] | None:
     found = json.loads(text) if text else None
     return found if isinstance(found, dict) else None
-
-
-def _side(row: Mapping[str, Any], name: str) -> Side:
-    return Side(
-        value=_object(row[f"{name}_value"]),
-        site=row[f"{name}_site"],
-        writer=row[f"{name}_writer"],
-        at=row[f"{name}_at"],
-    )
-
-
-def _review(row: Mapping[str, Any]) -> Review | None:
-    if row["review_id"] is None or row["state"] is None:
-        return None
-    return Review(
-        id=row["review_id"],
-        state=row["state"],
-        shown=_object(row["shown_value"]),
-        take=row["take"],
-        value=_object(row["taken"]),
-        decided_by=row["decided_by"],
-        reason=row["reason"],
-        decided_at=row["taken_at"],
-    )

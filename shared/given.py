@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from shared.errors import BadSetting
+from shared.reviews import TAKES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
-_TAKES: Final = ("here", "central", "value")
 
 
 def span(ctx: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
@@ -29,7 +29,7 @@ def span(ctx: click.Context, param: click.Parameter, value: str | None) -> timed
 def taken(text: str) -> tuple[str, str]:
     """Return whose value is taken, and what follows ``value=``; of the option ``--take``."""
     word, equals, rest = text.partition("=")
-    if word not in _TAKES or bool(equals) != (word == "value"):
+    if word not in TAKES or bool(equals) != (word == "value"):
         raise click.BadParameter("here, central or value=... is expected", param_hint="--take")
     return word, rest
 

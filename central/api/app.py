@@ -17,13 +17,11 @@ from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
-from central import reviews
 from central.api.measures import measure
 from central.backups import LATE_HOURS
 from central.conflicts import (
     LISTED_MAX,
     STATES,
-    UnknownConflict,
     Wanted,
     document,
     find_conflict,
@@ -32,8 +30,12 @@ from central.conflicts import (
 )
 from central.documents import to_json
 from central.picture import read_picture
+from central.reviews import Choice, resolve
+from central.reviews import document as resolution
 from central.status import Verdict, judge
 from central.status import document as status_document
+from shared import reviews
+from shared.conflicts import UnknownConflict
 from shared.errors import NotAuthorised, SchemaMismatch, SyncError
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ class Reach:
 class Decision(BaseModel):
     """What a person decides."""
 
-    take: Literal["here", "central", "value"]
+    take: reviews.Take
     value: dict[str, Any] | None = None
     reason: str = Field(min_length=1, max_length=reviews.REASON_MAX)
     by: str = Field(min_length=1, max_length=reviews.BY_MAX)
@@ -230,12 +232,12 @@ def _add_conflicts(app: FastAPI, reach: Reach) -> None:
         })  # fmt: skip
 
     @app.post("/api/v1/conflicts/{name}/resolve", dependencies=[Depends(may_decide)])
-    async def resolve(name: str, decision: Decision) -> Json:
+    async def decide(name: str, decision: Decision) -> Json:
         """Write a person's decision; 409 with both values where the row was written since."""
-        choice = reviews.Choice(**decision.model_dump())
+        choice = Choice(**decision.model_dump())
         async with reach.pool.connection() as connection:
-            done = await reviews.resolve(connection, reach.catalog, name, choice)
-        return Json(reviews.document(done))
+            done = await resolve(connection, reach.catalog, name, choice)
+        return Json(resolution(done))
 
 
 class _Wanted(BaseModel):

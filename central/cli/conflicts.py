@@ -11,19 +11,19 @@ import click
 
 from central.cli import exits
 from central.cli.given import catalogue, now, settings
-from central.cli.look import as_json, local, painted, say, say_json, short, table
-from shared.conflicts import brief, effect, group_columns, in_full
+from central.cli.look import as_json, local, say, say_json, short, table
+from shared.conflict_lines import brief, effect, portrait, resolving
+from shared.conflicts import group_columns
 from shared.given import own_value, span, taken
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime, timedelta
 
-    from central.conflicts import Conflict, Side, Standing
+    from central.conflicts import Conflict, Standing
     from central.reviews import Choice, Resolved
     from central.settings import CentralSettings
     from shared.catalog import Catalog
-
-_CENTRE: Final = "*"
 
 
 @click.group()
@@ -124,7 +124,7 @@ def show(name: str, *, json_wanted: bool) -> int:
             "standing": asdict(standing),
         })  # fmt: skip
         return exits.OK
-    for line in portrait(conflict, standing):
+    for line in _portrait(conflict, standing):
         say(line)
     return exits.OK
 
@@ -139,57 +139,20 @@ async def _show(read: CentralSettings, name: str) -> tuple[Conflict, Standing]:
         return conflict, await read_standing(connection, catalogue(read), conflict)
 
 
-def portrait(conflict: Conflict, standing: Standing) -> list[str]:
-    """Return a conflict in full, for people."""
-    state = conflict.state
-    said = f"{state}, {conflict.verdict}" if state == "decided" else state
-    level = "degraded" if state == "open" else "ok"
-    names = list(conflict.result or {}) or [*(conflict.here.value or {})]
-    stands = {k: v for k, v in (standing.values or {}).items() if k in names}
-    return [
-        f"{conflict.table} {conflict.key or conflict.row_id} of {conflict.site}, "
-        f"{conflict.group}: {painted(said, level)}",
-        f"  base     {in_full(conflict.base)}",
-        _written("here", conflict.here),
-        _written("central", conflict.central),
-        *(["  clock    one ran ahead and was held to 5 min"] if conflict.clock_clamped else []),
-        f"  verdict  {conflict.verdict} by policy {conflict.policy}, {local(conflict.decided_at)}",
-        f"  result   {in_full(conflict.result)}",
-        f"  stands   {in_full(stands) if standing.values is not None else 'no row'}",
-        *_review(conflict),
-        f"  row      {conflict.row_id}  version {standing.version or '-'}",
-        f"  sent in  transaction {conflict.tx_id}  on base {conflict.base_version or 'none'}",
-        f"  history  {conflict.id}",
-        *_choices(conflict, standing),
-    ]
+def _portrait(conflict: Conflict, standing: Standing) -> Iterator[str]:
+    """Yield a conflict in full, for people."""
+    yield from portrait(_row(conflict), conflict, standing.values, local)
+    yield f"  row      {conflict.row_id}  version {standing.version or '-'}"
+    sent = f"transaction {conflict.tx_id or '-'}  on base {conflict.base_version or 'none'}"
+    yield f"  sent in  {sent}"
+    yield f"  history  {conflict.id}"
+    if conflict.state == "open":
+        yield f"  choose   {resolving('mes-central', conflict)}"
+        yield f'             --reason "..." --seen {standing.version or "-"}'
 
 
-def _written(name: str, side: Side) -> str:
-    where = "at the centre" if side.site == _CENTRE else f"at {side.site}"
-    who = f"by {side.writer} " if side.writer else ""
-    when = f"  {local(side.at)}" if side.at else ""
-    return f"  {name:<7}  {in_full(side.value)}  {who}{where}{when}"
-
-
-def _review(conflict: Conflict) -> list[str]:
-    review = conflict.review
-    if review is None or conflict.state == "open":
-        return []
-    who = review.decided_by or "somebody"
-    return [
-        f"  decided  {review.take} by {who}, {local(review.decided_at)}: {review.reason or '-'}",
-        f"  taken    {in_full(review.value)}",
-    ]
-
-
-def _choices(conflict: Conflict, standing: Standing) -> list[str]:
-    if conflict.state != "open":
-        return []
-    value = "" if conflict.policy == "delete" else "|value=..."
-    return [
-        f"  choose   mes-central conflicts resolve {conflict.short} --take here|central{value}",
-        f'             --reason "..." --seen {standing.version or "-"}',
-    ]
+def _row(conflict: Conflict) -> str:
+    return f"{conflict.row} of {conflict.site}"
 
 
 # --- resolve -------------------------------------------------------------------------------------
@@ -223,9 +186,7 @@ def resolve(  # noqa: PLR0913 - one argument an option
 
         say_json(document(done) | {"dry_run": dry_run})
         return exits.OK
-    conflict = done.conflict
-    row = f"{conflict.table} {conflict.key or conflict.row_id} of {conflict.site}"
-    say(f"{'would write' if dry_run else 'wrote'}  {row}: {_effect(done)}")
+    say(f"{'would write' if dry_run else 'wrote'}  {_row(done.conflict)}: {_effect(done)}")
     if done.again:
         say("it was decided so before; nothing was written")
     elif not dry_run:
@@ -245,9 +206,7 @@ class _Said:
         from central.reviews import Choice
 
         value = own_value(self.text, columns) if self.take == "value" else None
-        return Choice(
-            take=self.take, value=value, reason=self.reason, by=self.by, seen=self.seen,  # type: ignore[arg-type]
-        )  # fmt: skip
+        return Choice(take=self.take, value=value, reason=self.reason, by=self.by, seen=self.seen)
 
 
 async def _resolve(

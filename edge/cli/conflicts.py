@@ -5,14 +5,15 @@ from __future__ import annotations
 import getpass
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edge.cli import exits, given, look
-from edge.conflicts import Conflict, Side, catalogue_of, find_conflict, read_conflicts
+from edge.conflicts import Conflict, catalogue_of, find_conflict, read_conflicts
 from edge.status import looking, to_ms
-from shared.conflicts import brief, effect, group_columns, in_full
+from shared.conflict_lines import brief, effect, portrait, resolving
+from shared.conflicts import group_columns
 from shared.given import own_value, span, taken
 from shared.look import counted
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.reviews import Choice, Resolved
-
-_CENTRE: Final = "*"
 
 
 @click.group()
@@ -115,51 +114,20 @@ def show(name: str, *, store: Path, json_wanted: bool) -> int:
     if json_wanted:
         look.say_json({"schema": "mes-sync.conflict/v1", **_document(conflict)})
         return exits.OK
-    for line in portrait(conflict):
+    for line in _portrait(conflict):
         look.say(line)
     return exits.OK
 
 
-def portrait(conflict: Conflict) -> Iterator[str]:
+def _portrait(conflict: Conflict) -> Iterator[str]:
     """Yield a conflict in full, for people."""
-    state = conflict.state
-    said = f"{state}, {conflict.verdict}" if state == "decided" else state
-    word = look.painted(said, "degraded" if state == "open" else "ok")
-    names = list(conflict.result or {}) or [*(conflict.here.value or {})]
-    stands = {k: v for k, v in (conflict.stands or {}).items() if k in names}
-    yield f"{conflict.table} {conflict.key or conflict.row_id}, {conflict.group}: {word}"
-    yield f"  base     {in_full(conflict.base)}"
-    yield _written("here", conflict.here)
-    yield _written("central", conflict.central)
-    if conflict.clock_clamped:
-        yield "  clock    one ran ahead and was held to 5 min"
-    when = look.local(to_ms(conflict.decided_at))
-    yield f"  verdict  {conflict.verdict} by policy {conflict.policy}, {when}"
-    yield f"  result   {in_full(conflict.result)}"
-    yield f"  stands   {in_full(stands) if conflict.stands is not None else 'no row'}"
-    yield from _review(conflict)
+    yield from portrait(conflict.row, conflict, conflict.stands, lambda at: look.local(to_ms(at)))
     yield f"  row      {conflict.row_id}"
     yield f"  sent in  transaction {conflict.tx_id or '-'}"
     yield f"  history  {conflict.id}"
-    if state == "open":
-        value = "" if conflict.policy == "delete" else "|value=..."
-        yield f"  choose   mes-sync conflicts resolve {conflict.short} --take here|central{value}"
+    if conflict.state == "open":
+        yield f"  choose   {resolving('mes-sync', conflict)}"
         yield '             --reason "..."'
-
-
-def _written(name: str, side: Side) -> str:
-    where = "at the centre" if side.site in (None, _CENTRE) else f"at {side.site}"
-    who = f"by {side.writer} " if side.writer else ""
-    when = f"  {look.local(to_ms(side.at))}" if side.at else ""
-    return f"  {name:<7}  {in_full(side.value)}  {who}{where}{when}"
-
-
-def _review(conflict: Conflict) -> Iterator[str]:
-    review = conflict.review
-    if review is not None and conflict.state != "open":
-        who, when = review.decided_by or "somebody", look.local(to_ms(review.decided_at))
-        yield f"  decided  {review.take} by {who}, {when}: {review.reason or '-'}"
-        yield f"  taken    {in_full(review.value)}"
 
 
 # --- resolve -------------------------------------------------------------------------------------
@@ -229,12 +197,11 @@ def _choice(take: str, columns: tuple[str, ...], options: Mapping[str, Any]) -> 
 
 def _said(done: Resolved, *, dry_run: bool) -> Iterator[str]:
     conflict, decision = done.conflict, done.decision
-    row = f"{conflict.table} {conflict.key or conflict.row_id}"
-    if done.before:
-        yield f"{row}: the same was decided before; nothing to do"
+    if done.again:
+        yield f"{conflict.row}: the same was decided before; nothing to do"
         return
     said = "deleted" if decision.delete else effect(conflict.stands or {}, decision.changes)
-    yield f"{'would write' if dry_run else 'wrote'}  {row}: {said}"
+    yield f"{'would write' if dry_run else 'wrote'}  {conflict.row}: {said}"
     if not dry_run:
         yield "resolved; it goes to the centre like any write. Both values stay in the history"
 
@@ -248,5 +215,5 @@ def _resolution(done: Resolved) -> dict[str, Any]:
         "changes": dict(done.decision.changes),
         "deleted": done.decision.delete,
         "taken": done.decision.taken,
-        "decided_before": done.before,
+        "decided_before": done.again,
     }

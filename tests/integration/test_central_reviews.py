@@ -12,22 +12,11 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
-from central.conflicts import (
-    UnknownConflict,
-    Wanted,
-    find_conflict,
-    read_conflicts,
-    read_standing,
-)
-from central.reviews import (
-    BadDecision,
-    Choice,
-    DecidedAlready,
-    NothingToDecide,
-    WrittenSince,
-    resolve,
-)
+from central.conflicts import Wanted, find_conflict, read_conflicts, read_standing
+from central.reviews import Choice, resolve
 from central.roles import as_role
+from shared.conflicts import UnknownConflict
+from shared.reviews import BadDecision, DecidedAlready, NothingToDecide, WrittenSince
 from tests.integration.apply_world import World, open_world
 from tests.integration.quarrel import TABLE, Quarrel, quarrel, stands, write
 

@@ -149,7 +149,7 @@ def test_a_value_of_ones_own_is_taken_in_its_canonical_form(site: Site, take: st
     [
         ("value=-1", 1, "below the least value allowed"),
         ("value=many", 1, "a whole number is expected"),
-        ('value={"frequency": 3}', 1, "only sample_size may be given"),
+        ('value={"frequency": 3}', 1, "not in conflict; give values of sample_size only"),
         ("value={}", 1, "give a value for one or more of sample_size"),
         ("value={", 64, "not JSON"),
         ("value", 64, "here, central or value=... is expected"),
