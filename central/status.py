@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from central.backups import why_late, why_unended
 from central.picture import TOUCHED_MAX
 from shared.clock import DRIFT_MAX_MS
+from shared.look import lasting
 from shared.verdict import Level, Reason, gravest_first, worst
 from sync.streams import DOWN
 
@@ -271,17 +271,9 @@ def counted(count: int, one: str, many: str) -> str:
     return f"{count} {one if count == 1 else many}"
 
 
-_UNITS_S: Final = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
-
-
 def age(span: timedelta) -> str:
     """Return a span of time in its two largest units: ``12 s``, ``3 min 10 s``, ``2 h 46 min``."""
-    seconds = max(0, int(span.total_seconds()))
-    for (unit, size), (small, part) in pairwise(_UNITS_S):
-        if seconds >= size:
-            whole, rest = divmod(seconds, size)
-            return f"{whole} {unit}" + (f" {rest // part} {small}" if rest // part else "")
-    return f"{seconds} s"
+    return lasting(max(0, int(span.total_seconds())))
 
 
 # --- as a document ---------------------------------------------------------------------------

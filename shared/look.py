@@ -5,6 +5,7 @@ Plain ASCII but for what a plant wrote itself, so that any terminal shows it.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 #: Every line fits into this many columns, but for values that a person wrote.
 COLUMNS: Final = 100
 _WIDTH_MIN: Final = 8
+_UNITS_S: Final = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 _COLOURS: Final = {"ok": "green", "degraded": "yellow", "critical": "red"}
 
 as_json = click.option(
@@ -78,6 +80,15 @@ def short(text: object, width: int) -> str:
 def counted(count: int, one: str, many: str) -> str:
     """Return a number of things in words."""
     return f"{number(count)} {one if count == 1 else many}"
+
+
+def lasting(seconds: int) -> str:
+    """Return a span of time in its two largest units: ``12 s``, ``3 min 10 s``, ``2 h 46 min``."""
+    for (unit, length), (small, part) in pairwise(_UNITS_S):
+        if seconds >= length:
+            whole, rest = divmod(seconds, length)
+            return f"{whole} {unit}" + (f" {rest // part} {small}" if rest // part else "")
+    return f"{seconds} s"
 
 
 def size(count: int) -> str:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from datetime import datetime
-from typing import Final
 
 import click
 
-from shared.look import COLUMNS, as_json, number, painted, say, short, size, table
+from shared.look import COLUMNS, as_json, lasting, number, painted, say, short, size, table
 
 __all__ = [
     "COLUMNS", "age", "as_json", "local", "number", "painted", "say", "say_json", "short", "size",
     "table",
 ]  # fmt: skip
-
-_UNITS_S: Final = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
 def say_json(document: object, *, indent: int | None = 2) -> None:
@@ -31,11 +27,7 @@ def age(ms: int | None) -> str:
     seconds = max(0, ms) // 1000
     if seconds < 10:
         return f"{max(0, ms) / 1000:.1f} s"
-    for (unit, length), (small, part) in itertools.pairwise(_UNITS_S):
-        if seconds >= length:
-            whole, rest = divmod(seconds, length)
-            return f"{whole} {unit}" + (f" {rest // part} {small}" if rest // part else "")
-    return f"{seconds} s"
+    return lasting(seconds)
 
 
 def local(ms: int | None) -> str:
