@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+import pytest
 
 from central.roles import as_role
 from central.store import CentralStore, Incoming, Lease, RunOutcome
@@ -37,6 +38,13 @@ async def open_world(url: str, catalog: Catalog | None = None) -> AsyncIterator[
     ):
         leases = await store.claim("worker", ttl_s=600)
         yield World(url, catalog, store, admin, leases)
+
+
+@pytest.fixture
+async def world(centre: str) -> AsyncIterator[World]:
+    """A centre under the packaged catalogue, whose store holds all leases."""
+    async with open_world(centre) as opened:
+        yield opened
 
 
 @dataclass

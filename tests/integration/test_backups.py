@@ -20,20 +20,14 @@ from central.backups import (
     told_to_site,
 )
 from central.upkeep import advance_safe
-from tests.integration.apply_world import World, open_world
+from tests.integration.apply_world import world  # noqa: F401
 from tests.integration.central_world import connect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from tests.integration.apply_world import World
 
 DAY_S = 86_400.0
 BEGUN, FINISHED, FAILED, GONE = Mark.BEGUN, Mark.FINISHED, Mark.FAILED, Mark.GONE
-
-
-@pytest.fixture
-async def world(centre: str) -> AsyncIterator[World]:
-    async with open_world(centre) as opened:
-        yield opened
 
 
 async def mark(world: World, name: str, *marks: Mark) -> None:

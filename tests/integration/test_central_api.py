@@ -19,23 +19,19 @@ from central.roles import as_role
 from central.settings import CentralSettings
 from shared.errors import BadSetting
 from sync.transport import Link, LinkSettings
-from tests.integration.apply_world import World, open_world
+from tests.integration.apply_world import world  # noqa: F401
 from tests.integration.quarrel import quarrel, stands, write
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from tests.integration.apply_world import World
+
 pytestmark = [pytest.mark.postgres, pytest.mark.nats]
 
 TOKEN = "a-token-of-more-than-16-characters"
 SHOWN = {"Authorization": f"Bearer {TOKEN}"}
-
-
-@pytest.fixture
-async def world(centre: str) -> AsyncIterator[World]:
-    async with open_world(centre) as opened:
-        yield opened
 
 
 @pytest.fixture

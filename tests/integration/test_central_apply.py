@@ -15,16 +15,10 @@ from central.store import CentralStore
 from shared.changes import GENESIS, ChangeBlock, Op, Position
 from shared.errors import LeaseLost, MalformedMessage, StoreBusy, WrongSite
 from sync.protocol import Verdict
-from tests.integration.apply_world import World, open_world
+from tests.integration.apply_world import world  # noqa: F401
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-
-@pytest.fixture
-async def world(centre: str) -> AsyncIterator[World]:
-    async with open_world(centre) as opened:
-        yield opened
+    from tests.integration.apply_world import World
 
 
 async def test_a_new_order_and_its_report_stand_at_the_centre(world: World) -> None:

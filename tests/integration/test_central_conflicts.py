@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.apply_world import (
+from tests.integration.apply_world import (  # noqa: F401, the fixtures among them
     EARLY_MS,
     LATE_MS,
     World,
     an_order,
-    open_world,
     shared_row,
+    world,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-
-@pytest.fixture
-async def world(centre: str) -> AsyncIterator[World]:
-    async with open_world(centre) as opened:
-        yield opened
-
 
 # --- last_write ----------------------------------------------------------------------------------
 

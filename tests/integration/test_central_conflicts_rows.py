@@ -5,32 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
 from central.roles import as_role
 from central.store.fixed import fixed
-from tests.integration.apply_world import (
+from tests.integration.apply_world import (  # noqa: F401, the fixtures among them
     CREATED,
     LATE_MS,
     Row,
     World,
     an_order,
-    open_world,
     shared_row,
+    world,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-
-@pytest.fixture
-async def world(centre: str) -> AsyncIterator[World]:
-    async with open_world(centre) as opened:
-        yield opened
-
 
 # --- what is read ---------------------------------------------------------------------------------
 

@@ -9,18 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sync.protocol import Verdict
-from tests.integration.apply_world import CREATED, World, open_world
+from tests.integration.apply_world import CREATED, World, open_world, world  # noqa: F401
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from shared.changes import ChangeBlock, Value
-
-
-@pytest.fixture
-async def world(centre: str) -> AsyncIterator[World]:
-    async with open_world(centre) as opened:
-        yield opened
 
 
 REPORTS = "SELECT count(*) FROM mes.job_responses"

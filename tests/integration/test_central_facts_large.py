@@ -8,7 +8,6 @@ import random
 import tracemalloc
 import uuid
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,17 +16,7 @@ from shared.errors import MalformedMessage
 from sync import codec
 from sync.codec import PartBody
 from sync.protocol import Verdict, digest, transaction_hash
-from tests.integration.apply_world import NOON_MS, Site, World, open_world
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-
-@pytest.fixture
-async def world(centre: str) -> AsyncIterator[World]:
-    async with open_world(centre) as opened:
-        yield opened
-
+from tests.integration.apply_world import NOON_MS, Site, World, open_world, world  # noqa: F401
 
 REPORTS = "SELECT count(*) FROM mes.job_responses"
 

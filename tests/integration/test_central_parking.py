@@ -15,18 +15,10 @@ from shared.catalog_file import load_catalog
 from shared.errors import StoreBusy
 from sync import codec
 from sync.protocol import Verdict
-from tests.integration.apply_world import Site, World, open_world
+from tests.integration.apply_world import Site, World, open_world, world  # noqa: F401
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from shared.changes import Value
-
-
-@pytest.fixture
-async def world(centre: str) -> AsyncIterator[World]:
-    async with open_world(centre) as opened:
-        yield opened
 
 
 async def tickets(world: World) -> dict[str, str]:

@@ -6,7 +6,6 @@ import math
 import random
 import uuid
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,17 +13,8 @@ from shared.changes import ChangeBlock, Op, Value
 from shared.errors import MalformedMessage
 from sync import codec
 from sync.protocol import Verdict
-from tests.integration.apply_world import CREATED, Site, World, open_world
+from tests.integration.apply_world import CREATED, Site, World, world  # noqa: F401
 from tests.integration.test_central_facts_large import parts_of, untimed
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-
-@pytest.fixture
-async def world(centre: str) -> AsyncIterator[World]:
-    async with open_world(centre) as opened:
-        yield opened
 
 
 def incompressible(chance: random.Random, length: int) -> str:

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from central.store import epochs
 from sync.handshake import Closure
-from tests.integration.apply_world import World, open_world
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-
-@pytest.fixture
-async def world(centre: str) -> AsyncIterator[World]:
-    async with open_world(centre) as opened:
-        yield opened
+from tests.integration.apply_world import world  # noqa: F401
 
 
 @pytest.mark.parametrize(("fork_n", "is_told"), [(0, True), (1, False)])

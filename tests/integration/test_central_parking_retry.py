@@ -10,18 +10,10 @@ import pytest
 
 from central.store import conflicts
 from shared.catalog import Catalog
-from tests.integration.apply_world import CREATED, Site, World, open_world
+from tests.integration.apply_world import CREATED, Site, World, open_world, world  # noqa: F401
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from shared.changes import Value
-
-
-@pytest.fixture
-async def world(centre: str) -> AsyncIterator[World]:
-    async with open_world(centre) as opened:
-        yield opened
 
 
 async def tickets(world: World) -> dict[str, str]:

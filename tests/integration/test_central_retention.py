@@ -13,24 +13,16 @@ from psycopg.types.json import Jsonb
 from central import retention
 from central.retention import Kept, forget
 from central.roles import as_role
-from tests.integration.apply_world import LATE_MS, World, an_order, open_world, shared_row
+from tests.integration.apply_world import LATE_MS, World, an_order, shared_row, world  # noqa: F401
 from tests.integration.central_world import connect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from tests.integration.apply_world import Row
 
 FOREVER = Kept(version_days=0, history_days=0)
 VERSIONS = Kept(version_days=90, history_days=0)
 HISTORY = Kept(version_days=0, history_days=3650)
 SITE = "SITE_001"
-
-
-@pytest.fixture
-async def world(centre: str) -> AsyncIterator[World]:
-    async with open_world(centre) as opened:
-        yield opened
 
 
 @asynccontextmanager

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
-from tests.integration.apply_world import World, open_world
+from tests.integration.apply_world import world  # noqa: F401
 from tests.integration.central_world import appears, connect
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-
-@pytest.fixture
-async def world(centre: str) -> AsyncIterator[World]:
-    async with open_world(centre) as opened:
-        yield opened
 
 
 async def test_a_connection_left_in_the_middle_of_a_command_is_given_up(world):

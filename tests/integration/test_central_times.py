@@ -5,26 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import pytest
-
 from shared.catalog import Catalog
-from tests.integration.apply_world import NOON_MS, Row, World, an_order, open_world
+from tests.integration.apply_world import (  # noqa: F401, the fixtures among them
+    NOON_MS,
+    Row,
+    World,
+    an_order,
+    open_world,
+    world,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from shared.changes import ChangeBlock
 
 HOUR_MS = 3_600_000
 TEN, ELEVEN, TWELVE = NOON_MS, NOON_MS + HOUR_MS, NOON_MS + 2 * HOUR_MS
 #: When the broker has it all.
 LATER = NOON_MS + 3 * HOUR_MS
-
-
-@pytest.fixture
-async def world(centre: str) -> AsyncIterator[World]:
-    async with open_world(centre) as opened:
-        yield opened
 
 
 async def centre_wrote(row: Row, at_ms: int, **values: str) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import random
 import uuid
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,19 +17,10 @@ from sync import codec
 from sync.protocol import Verdict
 from sync.pump import Message, Receiver
 from sync.transport import Link, LinkSettings
-from tests.integration.apply_world import NOON_MS, Site, World, open_world
+from tests.integration.apply_world import NOON_MS, Site, World, world  # noqa: F401
 from tests.integration.test_central_facts_large import parts_of, untimed
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
 SITE = "SITE_001"
-
-
-@pytest.fixture
-async def world(centre: str) -> AsyncIterator[World]:
-    async with open_world(centre) as opened:
-        yield opened
 
 
 @dataclass(frozen=True)

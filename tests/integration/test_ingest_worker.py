@@ -14,18 +14,12 @@ from central.ingest import Stores, Worker
 from central.roles import as_role
 from central.store import CentralStore
 from sync.transport import Link, LinkSettings
-from tests.integration.apply_world import CREATED, World, open_world
+from tests.integration.apply_world import CREATED, World, world  # noqa: F401
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
 SITE = "SITE_001"
-
-
-@pytest.fixture
-async def world(centre: str) -> AsyncIterator[World]:
-    async with open_world(centre) as opened:
-        yield opened
 
 
 @asynccontextmanager

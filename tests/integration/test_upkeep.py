@@ -4,26 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from central import upkeep
 from central.roles import as_role
 from central.upkeep import REFUSED_DAYS, REFUSED_ROWS_MAX, SLICE_ROWS, advance_safe, prune
 from shared.errors import MalformedMessage
-from tests.integration.apply_world import World, open_world
+from tests.integration.apply_world import world  # noqa: F401
 from tests.integration.central_world import connect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from tests.integration.apply_world import World
 
 EPOCH = "018f4b7e-0000-7000-8000-000000000001"
 DAY_S = 86_400.0
-
-
-@pytest.fixture
-async def world(centre: str) -> AsyncIterator[World]:
-    async with open_world(centre) as opened:
-        yield opened
 
 
 async def applied(world: World, site: str, *, count: int, days_ago: str) -> None:

@@ -5,24 +5,16 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
-import pytest
-
 from central.store import epochs
 from central.upkeep import SLICE_ROWS, prune
 from sync.handshake import Closure
-from tests.integration.apply_world import World, open_world
+from tests.integration.apply_world import world  # noqa: F401
 from tests.integration.central_world import connect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from tests.integration.apply_world import World
 
 SITE, EPOCH, GONE = "SITE_001", str(uuid.uuid4()), str(uuid.uuid4())
-
-
-@pytest.fixture
-async def world(centre: str) -> AsyncIterator[World]:
-    async with open_world(centre) as opened:
-        yield opened
 
 
 async def epoch(world: World, name: str, last_n: int, closed_n: int | None = None) -> None:
