@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+import pytest
 from psycopg.rows import dict_row
 
 from central.roles import APP, as_role
@@ -90,3 +91,15 @@ def insert(connection: Client, table: str, **values: object) -> UUID:
     ).fetchone()
     assert row is not None
     return row["id"]
+
+
+@pytest.fixture
+def north(centre: str) -> Iterator[Client]:
+    """A program of the centre that works for the first site."""
+    with client(centre) as connection:
+        yield connection
+
+
+def order(connection: Client, number: str = "WO-1", **more: object) -> UUID:
+    """Insert a work order by plain SQL and return its id."""
+    return insert(connection, "work_orders", **{"order_no": number, "qty_ordered": 5} | more)

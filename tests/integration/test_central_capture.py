@@ -7,28 +7,18 @@ import time
 from uuid import UUID, uuid4
 
 import psycopg
-import pytest
 
-from tests.integration.centre import (
+from tests.integration.centre import (  # noqa: F401, the fixtures among them
     CATALOG,
     client,
     head,
     insert,
+    north,
+    order,
     queue,
     rows,
     versions,
 )
-
-
-@pytest.fixture
-def north(centre):
-    with client(centre) as connection:
-        yield connection
-
-
-def order(connection, number="WO-1", **more) -> UUID:
-    return insert(connection, "work_orders", **{"order_no": number, "qty_ordered": 5} | more)
-
 
 # --- what a write leaves behind --------------------------------------------------------------
 

@@ -19,28 +19,19 @@ from psycopg.errors import (
 from central.roles import READER
 from central.schema import natural_key
 from shared.values import canonical
-from tests.integration.centre import (
+from tests.integration.centre import (  # noqa: F401, the fixtures among them
     CATALOG,
     client,
     head,
     insert,
     name_site,
+    north,
+    order,
     queue,
     rows,
     until_somebody_waits,
     versions,
 )
-
-
-@pytest.fixture
-def north(centre):
-    with client(centre) as connection:
-        yield connection
-
-
-def order(connection, number="WO-1", **more) -> UUID:
-    return insert(connection, "work_orders", **{"order_no": number, "qty_ordered": 5} | more)
-
 
 # --- who wrote -------------------------------------------------------------------------------
 
