@@ -160,6 +160,19 @@ class Site:
         )
 
 
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """A new site with ``SMALL_MAP`` beside its store."""
+    (tmp_path / "map.toml").write_text(SMALL_MAP)
+    return Site.new(tmp_path)
+
+
+@pytest.fixture
+def plan(site: Site) -> Path:
+    """The path of the map beside the site's store."""
+    return site.store.with_name("map.toml")
+
+
 def file_of(site: Site, *lines: str, name: str = "log.csv") -> Path:
     """Write a small CSV file for ``SMALL_MAP`` beside the store."""
     path = site.store.with_name(name)

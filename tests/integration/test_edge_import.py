@@ -9,21 +9,18 @@ from uuid import RFC_4122, UUID
 import pytest
 
 from edge.csv_import.run import BATCH_ROWS
-from tests.integration.import_world import LINE, SMALL_MAP, Site, file_of, rejects
+from tests.integration.import_world import (  # noqa: F401, the fixtures among them
+    LINE,
+    SMALL_MAP,
+    Site,
+    file_of,
+    plan,
+    rejects,
+    site,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    (tmp_path / "map.toml").write_text(SMALL_MAP)
-    return Site.new(tmp_path)
-
-
-@pytest.fixture
-def plan(site: Site) -> Path:
-    return site.store.with_name("map.toml")
 
 
 def test_a_line_becomes_a_row_of_every_table_that_the_map_names(site: Site, plan: Path):

@@ -14,28 +14,19 @@ import pytest
 
 from edge.csv_import import Part
 from shared.errors import BadImport, StoreBusy
-from tests.integration.import_world import (
+from tests.integration.import_world import (  # noqa: F401, the fixtures among them
     LINE,
     ROOT,
     SMALL_MAP,
     Site,
     file_of,
+    plan,
     rejects,
+    site,
 )
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    (tmp_path / "map.toml").write_text(SMALL_MAP)
-    return Site.new(tmp_path)
-
-
-@pytest.fixture
-def plan(site: Site) -> Path:
-    return site.store.with_name("map.toml")
 
 
 # --- parts ---------------------------------------------------------------------------------------
