@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass, field
 
+import pytest
+
 from shared.catalog_file import load_catalog
 from shared.changes import GENESIS, Op
 from sync import codec
@@ -14,7 +16,7 @@ from tests.integration.edge_world import CREATED, SITE, Plant, uid
 CATALOG = load_catalog()
 NO_BOUND = 1 << 40
 
-__all__ = ["CATALOG", "CREATED", "SITE", "Sent", "Site", "uid"]
+__all__ = ["CATALOG", "CREATED", "SITE", "Sent", "Site", "site", "uid"]
 
 
 @dataclass
@@ -119,3 +121,11 @@ def rows_of(block):
             row.at, row.base, row.after = block.at[k], block.base[k], block.after[k]
         rows.append(row)
     return rows
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A new site under the packaged catalogue."""
+    site = Site(tmp_path / "store.db")
+    yield site
+    site.close()

@@ -8,17 +8,10 @@ import sqlite3
 import pytest
 
 from edge.store import apply
-from tests.integration.edge_drain_world import CREATED, Site, uid
+from tests.integration.edge_drain_world import CREATED, site, uid  # noqa: F401
 from tests.integration.edge_world import put
 
 REPORT = "INTO job_responses (id, report_type, created_at, qty_good) VALUES"
-
-
-@pytest.fixture
-def site(tmp_path):
-    site = Site(tmp_path / "store.db")
-    yield site
-    site.close()
 
 
 def report(site, number=1, qty="5"):

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.integration.edge_drain_world import CREATED, SITE, Site, uid
+from tests.integration.edge_drain_world import CREATED, SITE, site, uid  # noqa: F401
 from tests.integration.edge_world import put
 
 OTHER = "INSERT OR REPLACE INTO work_orders (id, order_no, notes) VALUES"
@@ -17,13 +17,6 @@ OTHER = "INSERT OR REPLACE INTO work_orders (id, order_no, notes) VALUES"
 
 def wall_ms():
     return time.time_ns() // 1_000_000
-
-
-@pytest.fixture
-def site(tmp_path):
-    site = Site(tmp_path / "store.db")
-    yield site
-    site.close()
 
 
 # --- the plain operations -----------------------------------------------------------------------

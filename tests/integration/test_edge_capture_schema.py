@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.edge_drain_world import Site, uid
-
-
-@pytest.fixture
-def site(tmp_path):
-    site = Site(tmp_path / "store.db")
-    yield site
-    site.close()
+from tests.integration.edge_drain_world import site, uid  # noqa: F401
 
 
 @pytest.mark.parametrize("where", ["", " WHERE customer_ref IS NOT NULL"])

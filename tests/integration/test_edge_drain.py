@@ -16,7 +16,7 @@ from edge.store import outbox
 from shared.catalog import Catalog, Column, ColumnType, Direction, Kind, Policy, Table
 from shared.changes import GENESIS
 from sync import codec
-from tests.integration.edge_drain_world import CREATED, NO_BOUND, Site, uid
+from tests.integration.edge_drain_world import CREATED, NO_BOUND, Site, site, uid  # noqa: F401
 from tests.integration.edge_world import put
 
 ROOT = Path(__file__).parents[2]
@@ -44,13 +44,6 @@ FACTS = Table(
     tuple(column(c.name, c.type.kind, Policy.APPEND_ONLY) for c in ODD.columns),
     append_only=True,
 )
-
-
-@pytest.fixture
-def site(tmp_path):
-    site = Site(tmp_path / "store.db")
-    yield site
-    site.close()
 
 
 @pytest.fixture

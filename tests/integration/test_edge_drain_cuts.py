@@ -17,16 +17,9 @@ from edge.store import early
 from edge.store.drain import drain_within
 from edge.store.open import Bound, writing
 from sync import codec
-from tests.integration.edge_drain_world import NO_BOUND, Site, uid
+from tests.integration.edge_drain_world import NO_BOUND, Site, site, uid  # noqa: F401
 
 NOW = 1_700_000_000_000
-
-
-@pytest.fixture
-def site(tmp_path):
-    site = Site(tmp_path / "store.db")
-    yield site
-    site.close()
 
 
 @pytest.fixture(autouse=True)

@@ -10,16 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.edge_drain_world import Site, uid
+from tests.integration.edge_drain_world import Site, site, uid  # noqa: F401
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def site(tmp_path):
-    site = Site(tmp_path / "store.db")
-    yield site
-    site.close()
 
 
 KILLED = textwrap.dedent(

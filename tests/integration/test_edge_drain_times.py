@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from edge.store.packing import Packer
 from shared.changes import Op
 from sync import codec
-from tests.integration.edge_drain_world import NO_BOUND, Site, uid
+from tests.integration.edge_drain_world import NO_BOUND, site, uid  # noqa: F401
 
 TEN, ELEVEN, NOON = 1_700_000_000_000, 1_700_003_600_000, 1_700_007_200_000
-
-
-@pytest.fixture
-def site(tmp_path):
-    site = Site(tmp_path / "store.db")
-    yield site
-    site.close()
 
 
 def touch(site, at_ms, statement, *given):

@@ -7,16 +7,9 @@ import pytest
 from edge.store.drain import drain_within
 from edge.store.early import reading_ahead
 from edge.store.open import writing
-from tests.integration.edge_drain_world import Site, uid
+from tests.integration.edge_drain_world import site, uid  # noqa: F401
 
 NOW = 1_700_000_000_000
-
-
-@pytest.fixture
-def site(tmp_path):
-    site = Site(tmp_path / "store.db")
-    yield site
-    site.close()
 
 
 def report(site, *numbers):
