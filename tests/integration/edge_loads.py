@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
-from tests.integration.edge_world import put, uid
+import pytest
+
+from tests.integration.edge_world import Plant, put, uid
 
 TABLES = ["orders", "parts", "reports", "steps", "sync_conflicts"]
+
+
+@pytest.fixture
+def plant(tmp_path):
+    """A new site, which needs a snapshot."""
+    plant = Plant(tmp_path / "store.db", needs_snapshot=True)
+    yield plant
+    plant.close()
+
+
+@pytest.fixture
+def running(tmp_path):
+    """A site that has followed its feed for a while."""
+    plant = Plant(tmp_path / "store.db")
+    yield plant
+    plant.close()
 
 
 def manifest(plant, *, ack=None, max_order=100, tables=TABLES):

@@ -6,6 +6,9 @@ import sqlite3
 from itertools import count
 from uuid import UUID
 
+import pytest
+
+from edge.lanes import StoreThread
 from edge.store import EdgeStore
 from shared.catalog import Catalog, Column, ColumnType, Direction, Group, Kind, Policy, Table
 from shared.changes import SHARED, START, Ack, Fate, HeadBlock, Position
@@ -227,3 +230,19 @@ class Plant:
 
     def shadows(self):
         return [each["id"] for each in self.rows("SELECT id FROM _sync_shadow ORDER BY id")]
+
+
+@pytest.fixture
+def plant(tmp_path):
+    """A site that has followed its feeds from the beginning."""
+    plant = Plant(tmp_path / "store.db")
+    yield plant
+    plant.close()
+
+
+@pytest.fixture
+def thread():
+    """The thread in which an agent's lanes work on the store."""
+    thread = StoreThread()
+    yield thread
+    thread.close()

@@ -16,7 +16,7 @@ from shared.catalog import Catalog, Direction, Kind, Table
 from shared.changes import Fate
 from shared.errors import SchemaMismatch
 from tests.integration.edge_drain_world import Site
-from tests.integration.edge_world import Plant, away, column, put, uid, version
+from tests.integration.edge_world import Plant, away, column, plant, put, uid, version  # noqa: F401
 from tests.integration.test_edge_apply_adopted import OWNER, TWO_WAY, plant_of
 
 __all__ = ["plant_of"]
@@ -25,13 +25,6 @@ KEYS_ONLY = Catalog(
     1,
     (Table("tags", Direction.BOTH, (column("tag", nullable=False),), natural_keys=(("tag",),)),),
 )
-
-
-@pytest.fixture
-def plant(tmp_path):
-    plant = Plant(tmp_path / "store.db")
-    yield plant
-    plant.close()
 
 
 def test_a_row_that_is_nothing_but_its_key_set_to_the_same_key_sends_nothing(tmp_path):

@@ -10,14 +10,7 @@ from hypothesis import strategies as st
 
 from shared.changes import Op
 from shared.errors import SchemaMismatch
-from tests.integration.edge_world import Plant, away, put, uid, version
-
-
-@pytest.fixture
-def plant(tmp_path):
-    plant = Plant(tmp_path / "store.db")
-    yield plant
-    plant.close()
+from tests.integration.edge_world import Plant, away, plant, put, uid, version  # noqa: F401
 
 
 def orders(*numbered, at):

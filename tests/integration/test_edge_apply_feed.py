@@ -5,21 +5,13 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import replace
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge.store import apply, cursor
 from shared.changes import Ack
 from sync.protocol import Verdict
-from tests.integration.edge_world import SITE, Feed, Plant, put, uid
-
-
-@pytest.fixture
-def plant(tmp_path):
-    plant = Plant(tmp_path / "store.db")
-    yield plant
-    plant.close()
+from tests.integration.edge_world import SITE, Feed, Plant, plant, put, uid  # noqa: F401
 
 
 def order(number, **values):

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from tests.integration.edge_world import CREATED, Plant, put, uid
+from tests.integration.edge_world import CREATED, plant, put, uid  # noqa: F401
 
 ROWS = range(1, 6)
 
@@ -69,13 +69,6 @@ def load_all(plant):
     for k, block in enumerate(chunks()):
         plant.store.apply_chunk(k, [block], next(plant.clock))
     plant.store.finish_snapshot(next(plant.clock))
-
-
-@pytest.fixture
-def plant(tmp_path):
-    plant = Plant(tmp_path / "store.db")
-    yield plant
-    plant.close()
 
 
 @pytest.mark.parametrize("statement", [3, 8, 17, 29, 43, 60, 81, 97, 118, 141])

@@ -7,16 +7,9 @@ from dataclasses import replace
 import pytest
 
 from shared.changes import Fate
-from tests.integration.edge_world import NEVER, SITE, Plant, away, put, uid, version
+from tests.integration.edge_world import NEVER, SITE, away, plant, put, uid, version  # noqa: F401
 
 ROW = uid(1)
-
-
-@pytest.fixture
-def plant(tmp_path):
-    plant = Plant(tmp_path / "store.db")
-    yield plant
-    plant.close()
 
 
 def order(number=1, *, at, **values):

@@ -9,13 +9,14 @@ import pytest
 from edge.store import setup
 from shared.catalog import Catalog, Direction, Kind, Policy, Table
 from shared.errors import SchemaMismatch
-from tests.integration.edge_world import (
+from tests.integration.edge_world import (  # noqa: F401, the fixtures among them
     CATALOG,
     ORDERS,
     SITE,
     Plant,
     away,
     column,
+    plant,
     put,
     uid,
     version,
@@ -34,13 +35,6 @@ def with_tables(*tables, number=2):
 
 
 NEWER = with_tables(NEWER_ORDERS, TOOLS)
-
-
-@pytest.fixture
-def plant(tmp_path):
-    plant = Plant(tmp_path / "store.db")
-    yield plant
-    plant.close()
 
 
 def migrate(plant, catalog):

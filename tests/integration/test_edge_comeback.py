@@ -6,16 +6,9 @@ import pytest
 
 from edge.store.comeback import ROWS_MAX
 from shared.changes import SHARED
-from tests.integration.edge_world import Plant, away, put, uid
+from tests.integration.edge_world import away, plant, put, uid  # noqa: F401
 
 MANY = 600
-
-
-@pytest.fixture
-def plant(tmp_path):
-    plant = Plant(tmp_path / "store.db")
-    yield plant
-    plant.close()
 
 
 def orders(*numbered, at):

@@ -17,7 +17,7 @@ from edge.store.fullness import Limits
 from edge.verdict import Level, judge
 from shared.errors import StoreFull
 from tests.integration import site_world
-from tests.integration.edge_world import CATALOG, Plant, put, uid
+from tests.integration.edge_world import CATALOG, Plant, plant, put, uid  # noqa: F401
 from tests.integration.import_world import CATALOG as MES
 from tests.integration.import_world import LINE, NOW_MS, SMALL_MAP, Site, file_of, rejects
 from tests.integration.test_edge_agent import offline_agent, until
@@ -26,13 +26,6 @@ MORE_THAN_THERE_IS = 1 << 60
 FULL = Limits(stop=MORE_THAN_THERE_IS, go=MORE_THAN_THERE_IS)
 ROOMY = Limits(stop=0, go=0)
 REFUSED = "MES-DISK-FULL: the store's disk is nearly full, so .* takes no new rows; make room"
-
-
-@pytest.fixture
-def plant(tmp_path):
-    plant = Plant(tmp_path / "store.db")
-    yield plant
-    plant.close()
 
 
 @contextmanager

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from edge.handshake import Handshake
-from edge.lanes import DownLane, StoreThread
+from edge.lanes import DownLane
 from shared.changes import GENESIS
 from shared.errors import BrokerUnreachable, Transient
 from sync import codec
-from tests.integration.edge_world import SITE, Plant, uid
+from tests.integration.edge_world import SITE, Plant, thread, uid  # noqa: F401
 
 
 class Centre:
@@ -42,13 +42,6 @@ def plant(tmp_path):
     plant.program.execute("CREATE TABLE sync_parked (id, state, tx_id, table_name, row_id)")
     yield plant
     plant.close()
-
-
-@pytest.fixture
-def thread():
-    thread = StoreThread()
-    yield thread
-    thread.close()
 
 
 def shaking(plant, thread, centre):

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from edge.homecoming import Homecoming
-from edge.lanes import StoreThread
 from sync import codec
-from tests.integration.edge_world import SITE, Plant, put, uid
+from tests.integration.edge_world import SITE, plant, put, thread, uid  # noqa: F401
 
 
 class Centre:
@@ -24,20 +21,6 @@ class Centre:
         ids = [row_id for block in codec.decode_chunk(asked["chunk"]) for row_id in block.ids]
         self.told += ids
         return codec.encode_control({"rows": len(ids), "parked": 0})
-
-
-@pytest.fixture
-def plant(tmp_path):
-    plant = Plant(tmp_path / "store.db")
-    yield plant
-    plant.close()
-
-
-@pytest.fixture
-def thread():
-    thread = StoreThread()
-    yield thread
-    thread.close()
 
 
 async def test_what_waits_for_the_other_feed_comes_home_as_well(plant, thread):

@@ -7,13 +7,13 @@ import asyncio
 import pytest
 
 from edge import lanes
-from edge.lanes import DownLane, StoreThread, UpLane
+from edge.lanes import DownLane, UpLane
 from shared.changes import SHARED
 from shared.errors import ForkedHistory, UnknownWireVersion
 from sync import codec
 from sync.protocol import Verdict
 from sync.pump import Message
-from tests.integration.edge_world import SITE, Feed, Plant, put, uid
+from tests.integration.edge_world import SITE, Feed, Plant, plant, put, thread, uid  # noqa: F401
 
 
 class Centre:
@@ -26,20 +26,6 @@ class Centre:
         asked = codec.decode_control(payload)
         assert subject == f"ctl.{SITE}.feed"
         return codec.encode_control({"entries": self.feeds[asked["scope"]][asked["after"] :]})
-
-
-@pytest.fixture
-def plant(tmp_path):
-    plant = Plant(tmp_path / "store.db")
-    yield plant
-    plant.close()
-
-
-@pytest.fixture
-def thread():
-    thread = StoreThread()
-    yield thread
-    thread.close()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from edge import loading
 from edge.lanes import StoreThread
 from shared.errors import NoResponder
 from sync import codec
-from tests.integration.edge_loads import manifest, order
+from tests.integration.edge_loads import manifest, order, plant  # noqa: F401
 from tests.integration.edge_world import SITE, Plant
 from tests.integration.transport_world import broker, link
 
@@ -43,13 +43,6 @@ class Centre:
             return {"end": True} if self._whole else {"wait": True}
         body = self._chunks[asked["k"]]
         return {"piece": body[asked["offset"] :], "size": len(body)}
-
-
-@pytest.fixture
-def plant(tmp_path):
-    plant = Plant(tmp_path / "store.db", needs_snapshot=True)
-    yield plant
-    plant.close()
 
 
 @pytest.fixture

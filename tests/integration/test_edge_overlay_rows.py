@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import json
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.integration.edge_world import Plant, away, put, uid, version
+from tests.integration.edge_world import Plant, away, plant, put, uid, version  # noqa: F401
 
 ROW = uid(1)
-
-
-@pytest.fixture
-def plant(tmp_path):
-    plant = Plant(tmp_path / "store.db")
-    yield plant
-    plant.close()
 
 
 def order(*, at, **values):

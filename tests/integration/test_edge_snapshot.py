@@ -9,24 +9,17 @@ import pytest
 from shared.changes import SHARED, Fate
 from shared.errors import MalformedMessage, StaleSnapshot
 from sync.protocol import Verdict
-from tests.integration.edge_loads import TABLES, begin, chunk, finish, load, order
-from tests.integration.edge_world import Plant, away, put, uid, version
-
-
-@pytest.fixture
-def plant(tmp_path):
-    plant = Plant(tmp_path / "store.db", needs_snapshot=True)
-    yield plant
-    plant.close()
-
-
-@pytest.fixture
-def running(tmp_path):
-    """A site that has followed its feed for a while."""
-    plant = Plant(tmp_path / "store.db")
-    yield plant
-    plant.close()
-
+from tests.integration.edge_loads import (  # noqa: F401, the fixtures among them
+    TABLES,
+    begin,
+    chunk,
+    finish,
+    load,
+    order,
+    plant,
+    running,
+)
+from tests.integration.edge_world import away, put, uid, version
 
 # --- the load itself -----------------------------------------------------------------------------
 

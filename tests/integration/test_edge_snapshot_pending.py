@@ -7,23 +7,16 @@ from dataclasses import replace
 import pytest
 
 from shared.errors import ForkedHistory, StaleSnapshot
-from tests.integration.edge_loads import begin, chunk, finish, load, order
-from tests.integration.edge_world import Plant, uid, version
-
-
-@pytest.fixture
-def plant(tmp_path):
-    plant = Plant(tmp_path / "store.db", needs_snapshot=True)
-    yield plant
-    plant.close()
-
-
-@pytest.fixture
-def running(tmp_path):
-    """A site that has followed its feed for a while."""
-    plant = Plant(tmp_path / "store.db")
-    yield plant
-    plant.close()
+from tests.integration.edge_loads import (  # noqa: F401, the fixtures among them
+    begin,
+    chunk,
+    finish,
+    load,
+    order,
+    plant,
+    running,
+)
+from tests.integration.edge_world import uid, version
 
 
 def test_a_snapshot_is_taken_with_own_writes_pending(running):

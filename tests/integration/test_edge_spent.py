@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-
 from edge.parked import SPENT
 from edge.store import spent
-from tests.integration.edge_world import Plant, put, uid
+from tests.integration.edge_world import plant, put, uid  # noqa: F401
 
 YEAR_MS = spent.KEPT_MS
-
-
-@pytest.fixture
-def plant(tmp_path):
-    plant = Plant(tmp_path / "store.db")
-    yield plant
-    plant.close()
 
 
 def set_aside(plant, row_id, code, *, at_ms=0):

@@ -14,14 +14,7 @@ from edge.store import apply
 from edge.store.steps import Run, Waits
 from shared.changes import SHARED
 from sync.protocol import Verdict
-from tests.integration.edge_world import SITE, Plant, put, uid
-
-
-@pytest.fixture
-def plant(tmp_path):
-    plant = Plant(tmp_path / "store.db")
-    yield plant
-    plant.close()
+from tests.integration.edge_world import SITE, Plant, plant, put, uid  # noqa: F401
 
 
 def order(number):

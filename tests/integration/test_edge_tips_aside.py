@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import time
 
-import pytest
-
 from edge.store.homecoming import Lost
 from shared.changes import Fate
-from tests.integration.edge_world import CREATED, SITE, Plant, put, uid, version
+from tests.integration.edge_world import CREATED, SITE, plant, put, uid, version  # noqa: F401
 from tests.integration.test_edge_apply_clashes import orders, with_rule
-
-
-@pytest.fixture
-def plant(tmp_path):
-    plant = Plant(tmp_path / "store.db")
-    yield plant
-    plant.close()
 
 
 def told(plant, max_order=0):

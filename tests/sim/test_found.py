@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
-from tests.integration.edge_world import SITE, Plant, away, put, uid, version
+from tests.integration.edge_world import SITE, away, plant, put, uid, version  # noqa: F401
 
 if TYPE_CHECKING:
     from shared.changes import HeadBlock
@@ -15,13 +13,6 @@ ORDER = {
     "order_no": "A1", "due": None, "state": "CREATED", "made": 0, "tags": "[]", "line": None,
     "slot": None,
 }  # fmt: skip
-
-
-@pytest.fixture
-def plant(tmp_path):
-    plant = Plant(tmp_path / "store.db")
-    yield plant
-    plant.close()
 
 
 def own_head(plant, n, order, **values) -> HeadBlock:
