@@ -3,51 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
 import time
-from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.local.servers import NatsServer
 from sync.nats_pace import Pace, Window
-from sync.streams import StreamLimits, desired, provision
 from sync.transport import Link, LinkSettings
-from tests.integration.transport_world import served
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-
-LIMITS = StreamLimits(up_bytes_max=32 << 20, down_bytes_max=16 << 20, ack_wait_s=30)
-NUMBERS = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
-    with NatsServer(tmp_path_factory.mktemp("nats")) as server:
-        yield server
-
-
-@pytest.fixture
-async def link(broker: NatsServer) -> AsyncIterator[Link]:
-    async with Link(LinkSettings(servers=(broker.url,), name="test")) as link:
-        await link.wait_connected(5)
-        yield link
+from tests.integration.transport_world import (  # noqa: F401, the fixtures among them
+    PATIENT,
+    broker,
+    link,
+    new_site,
+    served,
+    store,
+)
 
 
 @pytest.fixture
 async def site(link: Link) -> str:
-    site = f"P{next(NUMBERS)}"
-    await provision(link, desired([site], limits=LIMITS))
-    return site
-
-
-async def store(link: Link, site: str, payloads: list[bytes], expected_last: int = 0) -> int:
-    over = f"up.{site}.>"
-    return await link.publish_batch(
-        f"up.{site}.o", payloads, expected_last=expected_last, over=over
-    )
+    return await new_site(link, PATIENT)
 
 
 # --- the arithmetic -------------------------------------------------------------------------
@@ -126,7 +101,7 @@ async def test_the_bandwidth_limit_holds_both_ways_within_a_fifth(broker, link, 
             assert len(up_s) < 5, (up_s, down_s)
             started = time.monotonic()
             for chunk in range(0, len(payloads), 8):
-                last = await store(slow, site, payloads[chunk : chunk + 8], last)
+                last = await store(slow, site, *payloads[chunk : chunk + 8], expected_last=last)
             up_s.append(time.monotonic() - started)
             started = time.monotonic()
             await pull_all(slow, site, len(payloads))
@@ -153,8 +128,8 @@ async def test_a_bandwidth_limit_is_changed_and_lifted_while_it_runs(broker, sit
     async with Link(limited) as slow:
         await slow.wait_connected(5)
         assert slow.batch_bytes_max < 100_000
-        last = await store(slow, site, [bytes(200_000)])
-        sending = asyncio.create_task(store(slow, site, [bytes(200_000)], last))
+        last = await store(slow, site, bytes(200_000))
+        sending = asyncio.create_task(store(slow, site, bytes(200_000), expected_last=last))
         await asyncio.sleep(0.3)
         assert not sending.done()
         slow.limit_bandwidth(None)
@@ -174,7 +149,7 @@ async def test_a_hello_is_not_held_up_by_what_the_limit_still_owes(broker, site)
         await slow.wait_connected(5)
         serving = asyncio.create_task(other.serve(f"ctl.{site}.*", answer, queue="q"))
         await served(other, f"ctl.{site}.hello")
-        await store(slow, site, [bytes(500_000)])
+        await store(slow, site, bytes(500_000))
         async with asyncio.timeout(5):  # what is owed takes ten
             assert await slow.request(f"ctl.{site}.hello", b"") == b"hello"
         serving.cancel()

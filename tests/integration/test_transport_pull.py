@@ -3,54 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import random
-from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.local.servers import NatsServer
 from shared.errors import ConsumerGone
 from sync.nats_pull import _EXPIRES_S
-from sync.streams import StreamLimits, desired, provision
+from sync.streams import desired, provision
 from sync.transport import Link, LinkSettings
-from tests.integration.transport_world import served, settled
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+from tests.integration.transport_world import (  # noqa: F401, the fixtures among them
+    PATIENT,
+    broker,
+    link,
+    new_site,
+    served,
+    settled,
+    store,
+)
 
 pytestmark = pytest.mark.nats
-
-LIMITS = StreamLimits(up_bytes_max=32 << 20, down_bytes_max=16 << 20, ack_wait_s=30)
-NUMBERS = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
-    with NatsServer(tmp_path_factory.mktemp("nats")) as server:
-        yield server
-
-
-@pytest.fixture
-async def link(broker: NatsServer) -> AsyncIterator[Link]:
-    async with Link(LinkSettings(servers=(broker.url,), name="test")) as link:
-        await link.wait_connected(5)
-        yield link
 
 
 @pytest.fixture
 async def site(link: Link) -> str:
-    site = f"P{next(NUMBERS)}"
-    await provision(link, desired([site], limits=LIMITS))
-    return site
-
-
-async def store(link: Link, site: str, payloads: list[bytes], expected_last: int = 0) -> int:
-    over = f"up.{site}.>"
-    return await link.publish_batch(
-        f"up.{site}.o", payloads, expected_last=expected_last, over=over
-    )
+    return await new_site(link, PATIENT)
 
 
 async def pending(link: Link, site: str) -> int:
@@ -71,7 +48,7 @@ async def test_a_single_message_is_handed_over_at_once_and_waits_for_no_other(li
     pulled = link.pull(f"UP_{site}", "apply", batch_max=256)
     waiting = asyncio.ensure_future(anext(pulled))
     await asked(link, site)
-    await store(link, site, [b"alone"])
+    await store(link, site, b"alone")
     # A request that waits for more would do so until it expires, which is longer.
     (delivery,) = await asyncio.wait_for(waiting, _EXPIRES_S / 2)
     assert delivery.payload == b"alone"
@@ -79,7 +56,7 @@ async def test_a_single_message_is_handed_over_at_once_and_waits_for_no_other(li
 
 
 async def test_a_slow_taker_holds_no_more_than_twice_the_batch(link, site):
-    await store(link, site, [b"%d" % n for n in range(500)])
+    await store(link, site, *(b"%d" % n for n in range(500)))
     pulled = link.pull(f"UP_{site}", "apply", batch_max=20)
     taken = await anext(pulled)
     await asyncio.sleep(0.3)
@@ -89,7 +66,7 @@ async def test_a_slow_taker_holds_no_more_than_twice_the_batch(link, site):
 
 
 async def test_a_slow_taker_holds_few_large_messages_however_many_are_allowed(link, site):
-    await store(link, site, [bytes(100_000)] * 100)
+    await store(link, site, *[bytes(100_000)] * 100)
     pulled = link.pull(f"UP_{site}", "apply", batch_max=1000, bytes_max=1_000_000)
     taken = await anext(pulled)
     await asyncio.sleep(0.3)
@@ -99,7 +76,7 @@ async def test_a_slow_taker_holds_few_large_messages_however_many_are_allowed(li
 
 async def test_messages_larger_than_all_that_may_be_under_way_still_come(link, site):
     sizes = [10, 900_000, 20, 700_000, 1_000_000, 30]
-    await store(link, site, [bytes(size) for size in sizes])
+    await store(link, site, *map(bytes, sizes))
     got = []
     pulled = link.pull(f"UP_{site}", "apply", batch_max=16, bytes_max=1)
     async with asyncio.timeout(10):
@@ -117,7 +94,7 @@ async def test_ten_thousand_messages_of_all_sizes_come_once_and_in_order(link, s
     wanted = [chance.randbytes(chance.choice((1, 30, 500, 5000))) for _ in range(10_000)]
     last = 0
     for chunk in range(0, len(wanted), 1000):
-        last = await store(link, site, wanted[chunk : chunk + 1000], last)
+        last = await store(link, site, *wanted[chunk : chunk + 1000], expected_last=last)
     got = []
     pulled = link.pull(f"UP_{site}", "apply", batch_max=100, bytes_max=400_000)
     async with asyncio.timeout(20):
@@ -141,7 +118,7 @@ async def test_the_loss_of_the_durable_ends_a_waiting_pull_with_the_next_step(li
 
 
 async def test_the_loss_of_the_stream_ends_a_pull_and_a_new_one_works_when_it_is_back(link, site):
-    await store(link, site, [b"old"])
+    await store(link, site, b"old")
     pulled = link.pull(f"UP_{site}", "apply")
     await link.ack(await anext(pulled))
     waiting = asyncio.ensure_future(anext(pulled))
@@ -149,8 +126,8 @@ async def test_the_loss_of_the_stream_ends_a_pull_and_a_new_one_works_when_it_is
     await link.request(f"$JS.API.STREAM.DELETE.UP_{site}", b"")
     with pytest.raises(ConsumerGone):
         await asyncio.wait_for(waiting, 5)
-    await provision(link, desired([site], limits=LIMITS))
-    await store(link, site, [b"new"])
+    await provision(link, desired([site], limits=PATIENT))
+    await store(link, site, b"new")
     pulled = link.pull(f"UP_{site}", "apply")
     assert [delivery.payload for delivery in await asyncio.wait_for(anext(pulled), 5)] == [b"new"]
     await pulled.aclose()
@@ -169,7 +146,7 @@ async def test_a_cancelled_pull_leaves_no_request_that_swallows_messages(link, s
         await asyncio.sleep(0.05)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-    await store(link, site, [b"x"] * 50)
+    await store(link, site, *[b"x"] * 50)
     got = []
     pulled = link.pull(f"UP_{site}", "apply")
     async with asyncio.timeout(5):

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.nats
 
 LIMITS = StreamLimits(up_bytes_max=16 << 20, down_bytes_max=16 << 20, ack_wait_s=1)
+#: For tests of what a pull holds meanwhile: nothing is handed over once more.
+PATIENT = StreamLimits(up_bytes_max=32 << 20, down_bytes_max=16 << 20, ack_wait_s=30)
 NUMBERS = itertools.count()
 
 
@@ -38,8 +40,13 @@ async def link(broker: NatsServer) -> AsyncIterator[Link]:
 
 @pytest.fixture
 async def site(link: Link) -> str:
+    return await new_site(link)
+
+
+async def new_site(link: Link, limits: StreamLimits = LIMITS) -> str:
+    """Make the streams of a site that nobody else uses, and return its name."""
     site = f"S{next(NUMBERS)}"
-    await provision(link, desired([site], limits=LIMITS))
+    await provision(link, desired([site], limits=limits))
     return site
 
 
