@@ -15,21 +15,12 @@ from central.settings import CentralSettings
 from tests.faults.system import System, running_system
 from tests.integration.central_world import CATALOG
 from tests.integration.conftest import centre, centre_template
-from tests.integration.whole_world import whole_world
+from tests.integration.whole_world import SITE, world
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
-__all__ = ["centre", "centre_template", "fed", "ingesting", "system", "world"]
-
-SITE = "SITE_001"
-
-
-@pytest.fixture
-async def world(centre, nats_server, tmp_path):
-    async with whole_world(centre, nats_server.url, tmp_path, (SITE,)) as world:
-        await world.settle()
-        yield world
+__all__ = ["SITE", "centre", "centre_template", "fed", "ingesting", "system", "world"]
 
 
 @pytest.fixture

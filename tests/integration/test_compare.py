@@ -7,16 +7,9 @@ import pytest
 
 from tests.integration.central_world import SITES, execute
 from tests.integration.compare_world import counts, tampered, tampered_there, verify
-from tests.integration.whole_world import whole_world
+from tests.integration.whole_world import world  # noqa: F401
 
 SITE = SITES[0]
-
-
-@pytest.fixture
-async def world(centre, nats_server, tmp_path):
-    async with whole_world(centre, nats_server.url, tmp_path, (SITE,)) as world:
-        await world.settle()
-        yield world
 
 
 def orders(count, prefix="WO"):

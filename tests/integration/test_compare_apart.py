@@ -18,7 +18,7 @@ from tests.faults.cases import planned_orders
 from tests.integration.central_world import CATALOG, SITES, connect, execute, fetch
 from tests.integration.compare_world import counts, tampered, tampered_there, verify
 from tests.integration.test_compare import orders, reports
-from tests.integration.whole_world import whole_world
+from tests.integration.whole_world import whole_world, world  # noqa: F401
 
 SITE, OTHER = SITES[:2]
 SHIFTS = Table("shifts", Direction.BOTH, (Column("label", ColumnType(Kind.TEXT)),))
@@ -29,13 +29,6 @@ NEXT = Catalog(
     CATALOG.version + 1, (*(WIDER if t is ORDERS else t for t in CATALOG.tables), SHIFTS)
 )
 EPOCH = "01a00000-0000-7000-8000-000000000000"
-
-
-@pytest.fixture
-async def world(centre, nats_server, tmp_path):
-    async with whole_world(centre, nats_server.url, tmp_path, (SITE,)) as world:
-        await world.settle()
-        yield world
 
 
 @pytest.fixture

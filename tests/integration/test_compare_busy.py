@@ -11,16 +11,9 @@ import pytest
 from tests.integration.central_world import SITES, execute
 from tests.integration.compare_world import counts, tampered, verify
 from tests.integration.test_compare import orders, reports
-from tests.integration.whole_world import whole_world
+from tests.integration.whole_world import world  # noqa: F401
 
 SITE, OTHER = SITES[:2]
-
-
-@pytest.fixture
-async def world(centre, nats_server, tmp_path):
-    async with whole_world(centre, nats_server.url, tmp_path, (SITE,)) as world:
-        await world.settle()
-        yield world
 
 
 def total(report, name):

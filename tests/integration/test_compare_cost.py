@@ -15,17 +15,10 @@ from tests.integration.central_world import CATALOG, SITES
 from tests.integration.compare_world import counts, tampered, verify
 from tests.integration.edge_world import Plant
 from tests.integration.test_compare import reports
-from tests.integration.whole_world import whole_world
+from tests.integration.whole_world import world  # noqa: F401
 
 SITE = SITES[0]
 REPORTS = CATALOG.table("job_responses")
-
-
-@pytest.fixture
-async def world(centre, nats_server, tmp_path):
-    async with whole_world(centre, nats_server.url, tmp_path, (SITE,)) as world:
-        await world.settle()
-        yield world
 
 
 @pytest.fixture

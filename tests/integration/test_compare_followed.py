@@ -4,33 +4,17 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from edge.lanes import DownLane
 from edge.store import apply
 from edge.store.compare import Looker
 from tests.integration.central_world import SITES, appears, execute
 from tests.integration.compare_world import counts, verify
-from tests.integration.edge_world import Plant
+from tests.integration.edge_world import plant  # noqa: F401
 from tests.integration.test_compare import orders
 from tests.integration.test_edge_steps import order, part, shown
-from tests.integration.whole_world import whole_world
+from tests.integration.whole_world import world  # noqa: F401
 
 SITE = SITES[0]
-
-
-@pytest.fixture
-def plant(tmp_path):
-    plant = Plant(tmp_path / "store.db")
-    yield plant
-    plant.close()
-
-
-@pytest.fixture
-async def world(centre, nats_server, tmp_path):
-    async with whole_world(centre, nats_server.url, tmp_path, (SITE,)) as world:
-        await world.settle()
-        yield world
 
 
 def test_entries_that_are_only_kept_are_not_followed_yet(plant):

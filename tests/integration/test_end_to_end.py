@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
-from tests.integration.whole_world import whole_world
+from tests.integration.whole_world import world  # noqa: F401
 
 SITE = "SITE_001"
-
-
-@pytest.fixture
-async def world(centre, nats_server, tmp_path):
-    async with whole_world(centre, nats_server.url, tmp_path, (SITE,)) as world:
-        await world.settle()
-        yield world
 
 
 async def test_an_order_written_at_the_site_stands_at_the_centre(world):

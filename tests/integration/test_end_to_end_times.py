@@ -6,17 +6,10 @@ import time
 
 import pytest
 
-from tests.integration.whole_world import whole_world
+from tests.integration.whole_world import world  # noqa: F401
 
 SITE = "SITE_001"
 HOUR_MS = 3_600_000
-
-
-@pytest.fixture
-async def world(centre, nats_server, tmp_path):
-    async with whole_world(centre, nats_server.url, tmp_path, (SITE,)) as world:
-        await world.settle()
-        yield world
 
 
 @pytest.fixture

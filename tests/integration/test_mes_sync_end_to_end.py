@@ -6,28 +6,19 @@ import asyncio
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-import pytest
-
 from edge.csv_import import Order, read_map, run_import
 from edge.reviews import Choice, resolve
 from edge.status import read_picture
 from edge.store import setup
 from edge.verdict import judge
 from tests.integration.import_world import LOG_MAP, real_log
-from tests.integration.whole_world import whole_world
+from tests.integration.whole_world import world  # noqa: F401
 
 if TYPE_CHECKING:
     from tests.integration.whole_world import Edge, World
 
 SITE = "SITE_001"
 NOW = "2026-01-01T00:00:00.000Z"
-
-
-@pytest.fixture
-async def world(centre, nats_server, tmp_path):
-    async with whole_world(centre, nats_server.url, tmp_path, (SITE,)) as world:
-        await world.settle()
-        yield world
 
 
 async def in_review(world: World) -> tuple[Edge, str]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 
-import pytest
-
 from central.backups import Mark, set_mark, told_to_site
 from edge.lanes import DownLane
 from edge.store import EdgeStore, early
@@ -14,16 +12,9 @@ from shared.clock import wall_ms
 from sync.protocol import Verdict
 from tests.integration.central_world import SITES, connect
 from tests.integration.edge_world import Plant
-from tests.integration.whole_world import whole_world
+from tests.integration.whole_world import world  # noqa: F401
 
 SITE = SITES[0]
-
-
-@pytest.fixture
-async def world(centre, nats_server, tmp_path):
-    async with whole_world(centre, nats_server.url, tmp_path, (SITE,)) as world:
-        await world.settle()
-        yield world
 
 
 def order(number):

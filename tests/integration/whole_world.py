@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+import pytest
 
 from central import roles
 from central.agent import run_feed, run_ingest
@@ -28,6 +29,9 @@ from tests.integration.central_world import CATALOG, fetch
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+#: The site of ``world``.
+SITE = "SITE_001"
 
 
 @dataclass
@@ -208,4 +212,12 @@ async def whole_world(
         yield world
 
 
-__all__ = ["Edge", "World", "load_catalog", "whole_world"]
+@pytest.fixture
+async def world(centre, nats_server, tmp_path):
+    """A whole system of one site, settled."""
+    async with whole_world(centre, nats_server.url, tmp_path, (SITE,)) as world:
+        await world.settle()
+        yield world
+
+
+__all__ = ["SITE", "Edge", "World", "load_catalog", "whole_world", "world"]
