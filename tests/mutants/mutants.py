@@ -13,6 +13,7 @@ from tests.mutants.of_feed import OF_FEED
 from tests.mutants.of_restores import OF_RESTORES
 from tests.mutants.of_restores_in_a_row import OF_RESTORES_IN_A_ROW
 from tests.mutants.of_retention import OF_RETENTION
+from tests.mutants.of_reviews import OF_REVIEWS
 from tests.mutants.of_rules import OF_RULES
 from tests.mutants.of_shares import OF_SHARES
 from tests.mutants.of_times import OF_TIMES
@@ -23,5 +24,5 @@ if TYPE_CHECKING:
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     *OF_RULES, *OF_WIRE, *OF_CAPTURE, *OF_EDGE, *OF_APPLY, *OF_FEED, *OF_TIMES,
-    *OF_BACKUPS, *OF_RESTORES, *OF_RESTORES_IN_A_ROW, *OF_RETENTION, *OF_SHARES, *OF_COMPARE,
+    *OF_BACKUPS, *OF_RESTORES, *OF_RESTORES_IN_A_ROW, *OF_RETENTION, *OF_SHARES, *OF_COMPARE, *OF_REVIEWS,
 )  # fmt: skip
