@@ -43,7 +43,7 @@ OF_REVIEWS: Final[tuple[Mutant, ...]] = (
         REVIEWS,
         "if rule := rule_broken(column, form):",
         "if rule := None:",
-        f"{OF_THEM}::test_a_value_that_can_not_be_written_is_told_with_its_rule",
+        f"{OF_THEM}::test_a_value_that_the_column_does_not_allow_is_told_with_those_that_it_does",
     ),
     of(
         "a decision names no person in the row",

@@ -131,6 +131,12 @@ def test_a_value_that_can_not_be_written_is_told_with_its_rule(value, told):
         decide(TABLE, CONFLICT, STANDS, choice("value", value=value))
 
 
+def test_a_value_that_the_column_does_not_allow_is_told_with_those_that_it_does():
+    sides = {"group": "mode", "here": side(mode="SKIP"), "central": side(mode="FULL")}
+    with pytest.raises(BadDecision, match="mode = 'HALF': one of FULL, SKIP is expected"):
+        decide(TABLE, replace(CONFLICT, **sides), STANDS, choice("value", value={"mode": "HALF"}))
+
+
 def test_a_value_is_no_answer_to_a_deletion():
     with pytest.raises(BadDecision, match="take here or central"):
         decide(TABLE, DELETED, STANDS, choice("value", value={"size": 3}))
