@@ -41,14 +41,21 @@ def archive_of(server: PostgresServer) -> Path:
 
 def base_backup(server: PostgresServer, into: Path) -> Path:
     """Take a base backup with what is needed to start from it, as an operator does."""
+    stream_files(server, into, "--no-sync", f"--dbname={server.url()}")
+    return into
+
+
+def stream_files(server: PostgresServer, into: Path, *options: str) -> None:
+    """Have ``pg_basebackup`` copy the files of a running server into a new folder."""
     into.mkdir(mode=0o700)
     account = server_account(server.root / "data")
     if account is not None:
         os.chown(into, account.uid, account.gid)
     subprocess.run(
         [
-            programs(account) / "pg_basebackup", "--pgdata=.", "--wal-method=stream",
-            "--checkpoint=fast", "--no-sync", f"--dbname={server.url()}",
+            programs(account) / "pg_basebackup",
+            *("--pgdata=.", "--wal-method=stream", "--checkpoint=fast"),
+            *options,
         ],
         cwd=into,
         user=account.uid if account else None,
@@ -57,8 +64,7 @@ def base_backup(server: PostgresServer, into: Path) -> Path:
         env={"LC_ALL": "C", "TZ": "UTC"},
         check=True,
         timeout=60,
-    )  # fmt: skip
-    return into
+    )
 
 
 def file_copy(server: PostgresServer, into: Path) -> Path:

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
-import subprocess
 import time
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 
-from deploy.local.pginstall import programs, server_account
+from deploy.local.pginstall import server_account
 from deploy.local.servers import PostgresServer
+from tests.faults.backup import stream_files
+from tests.integration.central_world import make_centre
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
-NAME = "standby"
+NAME: Final = "standby"
 #: A commit is told to the client when the standby has it on its disk.
-SYNCHRONOUS = f"ALTER SYSTEM SET synchronous_standby_names = '{NAME}'"
+SYNCHRONOUS: Final = f"ALTER SYSTEM SET synchronous_standby_names = '{NAME}'"
+#: The primary is killed; what the kernel has stays.
+_KILLED: Final = {"fsync": "off"}
+
+
+@asynccontextmanager
+async def primary_and_standby(folder: Path) -> AsyncIterator[tuple[PostgresServer, PostgresServer]]:
+    """Run a primary with a migrated centre, and a standby that no commit waits for."""
+    with PostgresServer(folder / "primary", parameters=_KILLED) as primary:
+        await make_centre(primary.url())
+        standby = await asyncio.to_thread(standby_of, primary, folder / "standby", _KILLED)
+        with standby:
+            yield primary, standby
 
 
 def standby_of(
@@ -28,27 +43,12 @@ def standby_of(
 ) -> PostgresServer:
     """Return a standby with a copy of what the primary holds, not started yet."""
     root.mkdir(parents=True)
-    data = root / "data"
-    data.mkdir(mode=0o700)
     shutil.copy2(primary.root / "password", root / "password")
     account = server_account(primary.root / "data")
     if account is not None:
-        for path in (data, root / "password"):
-            os.chown(path, account.uid, account.gid)
-    subprocess.run(
-        [
-            programs(account) / "pg_basebackup", "--pgdata=.", "--wal-method=stream",
-            "--write-recovery-conf", "--checkpoint=fast",
-            f"--dbname={primary.url()}?application_name={NAME}",
-        ],
-        cwd=data,
-        user=account.uid if account else None,
-        group=account.gid if account else None,
-        extra_groups=[] if account else None,
-        env={"LC_ALL": "C", "TZ": "UTC"},
-        check=True,
-        timeout=60,
-    )  # fmt: skip
+        os.chown(root / "password", account.uid, account.gid)
+    address = f"{primary.url()}?application_name={NAME}"
+    stream_files(primary, root / "data", "--write-recovery-conf", f"--dbname={address}")
     return PostgresServer(root, parameters=parameters)
 
 

@@ -10,19 +10,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.local.servers import PostgresServer
 from tests.faults.cases import local_orders, planned_orders, state_events
-from tests.faults.replica import cut_off, either, holds_all, promote, standby_of
+from tests.faults.replica import cut_off, either, holds_all, primary_and_standby, promote
 from tests.faults.system import SITES, running_system
-from tests.integration.central_world import execute, fetch, make_centre
+from tests.integration.central_world import execute, fetch
 
 if TYPE_CHECKING:
     from tests.faults.system import System
 
 pytestmark = [pytest.mark.postgres, pytest.mark.nats, pytest.mark.slow]
 
-#: It is killed; what the kernel has stays.
-KILLED = {"fsync": "off"}
 HERE, THERE = SITES
 ORDERS = "SELECT order_no, notes FROM mes.work_orders"
 SUM = "SELECT cycle_count FROM mes.equipment"
@@ -33,11 +30,8 @@ CODES = "SELECT code FROM _sync_event"
 @pytest.fixture
 async def pair(tmp_path):
     """A primary with a migrated centre, and a standby that no commit waits for."""
-    with PostgresServer(tmp_path / "primary", parameters=KILLED) as primary:
-        await make_centre(primary.url())
-        standby = await asyncio.to_thread(standby_of, primary, tmp_path / "standby", KILLED)
-        with standby:
-            yield primary, standby
+    async with primary_and_standby(tmp_path) as pair:
+        yield pair
 
 
 async def test_what_a_promoted_replica_lacks_comes_home_and_counts_once(

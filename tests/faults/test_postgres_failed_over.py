@@ -7,28 +7,20 @@ import asyncio
 import psycopg
 import pytest
 
-from deploy.local.servers import PostgresServer
-from tests.faults.replica import SYNCHRONOUS, either, follows, promote, standby_of
+from tests.faults.replica import SYNCHRONOUS, either, follows, primary_and_standby, promote
 from tests.faults.system import running_system
-from tests.integration.central_world import make_centre
 
 pytestmark = [pytest.mark.postgres, pytest.mark.nats, pytest.mark.slow]
-
-#: It is killed; what the kernel has stays.
-KILLED = {"fsync": "off"}
 
 
 @pytest.fixture
 async def pair(tmp_path):
     """A primary with a migrated centre, and a standby that has every commit before it is told."""
-    with PostgresServer(tmp_path / "primary", parameters=KILLED) as primary:
-        await make_centre(primary.url())
-        standby = await asyncio.to_thread(standby_of, primary, tmp_path / "standby", KILLED)
-        with standby:
-            with psycopg.connect(primary.url(), autocommit=True) as connection:
-                connection.execute(SYNCHRONOUS)
-                connection.execute("SELECT pg_reload_conf()")
-            yield primary, standby
+    async with primary_and_standby(tmp_path) as (primary, standby):
+        with psycopg.connect(primary.url(), autocommit=True) as connection:
+            connection.execute(SYNCHRONOUS)
+            connection.execute("SELECT pg_reload_conf()")
+        yield primary, standby
 
 
 async def test_nothing_is_lost_or_doubled_when_a_replica_takes_over_from_a_killed_primary(
