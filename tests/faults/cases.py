@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tests.faults.conftest import SITE
+
+if TYPE_CHECKING:
+    from tests.integration.whole_world import Edge
 
 _ORDER = "INSERT INTO work_orders (order_no, source, qty_ordered, uom) VALUES"
 
@@ -42,3 +47,13 @@ def sign_ons(count: int) -> str:
         " INSERT INTO user_sessions (session_id, event, terminal)"
         f" SELECT {ident}, 'LOGIN', hex(randomblob(16)) FROM k"
     )
+
+
+def note(number: str, text: str, schema: str = "") -> str:
+    """Return the statement by which somebody notes something on an order."""
+    return f"UPDATE {schema}work_orders SET notes = '{text}' WHERE order_no = '{number}'"
+
+
+def notes(edge: Edge) -> dict[str, str]:
+    """Return the notes at a site by order."""
+    return dict(edge.read("SELECT order_no, notes FROM work_orders"))

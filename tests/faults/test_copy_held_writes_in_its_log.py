@@ -11,10 +11,10 @@ import pytest
 from central.roles import as_role
 from central.store import CentralStore
 from edge.lanes import now_ms
-from tests.faults.cases import local_orders, planned_orders
+from tests.faults.cases import local_orders, note, notes, planned_orders
 from tests.faults.conftest import SITE
+from tests.faults.copies import copied, put_back
 from tests.faults.test_store_cloned import moved
-from tests.faults.test_store_restored_from_a_copy import note, notes, put_back
 from tests.integration.central_world import CATALOG, execute
 from tests.integration.whole_world import Edge
 
@@ -25,17 +25,6 @@ if TYPE_CHECKING:
 
 HOUR_MS = 3_600_000
 COUNT = "UPDATE equipment SET cycle_count = cycle_count + 5 WHERE equipment_code = 'M1'"
-
-
-async def copied_with(edge: Edge, *written: str) -> Path:
-    """Stop the agent, let a program write, copy the store with that in its log, and go on."""
-    await edge.stop()
-    if written:
-        edge.write(*written)
-    copy = edge.path.with_suffix(".copy")
-    shutil.copy(edge.path, copy)
-    await edge.start()
-    return copy
 
 
 def slowed(edge: Edge, table: str) -> None:
@@ -71,7 +60,7 @@ async def test_a_slow_clock_after_the_restore_loses_nothing_that_was_written_sin
     edge = world.edges[SITE]
     edge.write(local_orders("A1", "A2"))
     await world.settle()
-    copy = await copied_with(edge, note("A1", "held by the copy"))
+    copy = await copied(edge, note("A1", "held by the copy"))
     await world.settle()
     edge.write(note("A2", "by the store that is no more"))
     await world.settle()
@@ -92,7 +81,7 @@ async def test_a_column_written_since_on_a_row_that_was_sent_is_sent_alone(world
     edge = world.edges[SITE]
     edge.write("INSERT INTO equipment (equipment_code, name) VALUES ('M1', 'Mill')")
     await world.settle()
-    copy = await copied_with(edge, COUNT)
+    copy = await copied(edge, COUNT)
     await world.settle()
     await put_back(edge, copy)
     edge.write("UPDATE equipment SET name = 'Lathe'")
@@ -103,15 +92,19 @@ async def test_a_column_written_since_on_a_row_that_was_sent_is_sent_alone(world
     assert await world.central("SELECT count(*) FROM mes.sync_conflicts") == [(0,)]
 
 
-async def test_what_the_lost_life_sent_and_was_parked_is_not_parked_twice(world):
-    edge = world.edges[SITE]
+async def copied_with_what_is_parked(edge: Edge, world: World) -> Path:
+    """Return a copy that holds an order in its log, whose number the centre has given out too."""
     await edge.stop()
     edge.write(local_orders("N1"))
-    copy = edge.path.with_suffix(".copy")
-    shutil.copy(edge.path, copy)
     await execute(world.url, planned_orders("N1"))
-    await edge.start()
+    copy = await copied(edge)
     await world.settle_counts()
+    return copy
+
+
+async def test_what_the_lost_life_sent_and_was_parked_is_not_parked_twice(world):
+    edge = world.edges[SITE]
+    copy = await copied_with_what_is_parked(edge, world)
     await put_back(edge, copy)
     await edge.start()
     await world.settle_counts()
@@ -147,7 +140,7 @@ async def test_of_a_large_transaction_only_what_was_not_sent_is_left(world):
         " INSERT INTO equipment (equipment_code, name) SELECT 'M' || n, hex(randomblob(50)) FROM k"
     )
     await world.settle(60)
-    copy = await copied_with(edge, "UPDATE equipment SET cycle_count = cycle_count + 1")
+    copy = await copied(edge, "UPDATE equipment SET cycle_count = cycle_count + 1")
     await world.settle(60)
     await put_back(edge, copy)
     edge.write("UPDATE equipment SET name = 'Lathe' WHERE equipment_code IN ('M7', 'M4400')")
@@ -165,7 +158,7 @@ async def test_a_sum_that_the_copy_held_and_that_was_written_since_counts_each_w
     edge.write("INSERT INTO equipment (equipment_code) VALUES ('M1')")
     await world.settle()
     made = "INSERT INTO equipment (equipment_code, cycle_count) VALUES ('M2', 100)"
-    copy = await copied_with(edge, COUNT, made)
+    copy = await copied(edge, COUNT, made)
     await world.settle()
     await put_back(edge, copy)
     edge.write(COUNT, "UPDATE equipment SET cycle_count = cycle_count + 1")
@@ -181,13 +174,7 @@ async def test_a_sum_that_the_copy_held_and_that_was_written_since_counts_each_w
 
 async def test_what_the_lost_life_sent_and_a_person_discarded_is_not_sent_again(world):
     edge = world.edges[SITE]
-    await edge.stop()
-    edge.write(local_orders("N1"))
-    copy = edge.path.with_suffix(".copy")
-    shutil.copy(edge.path, copy)
-    await execute(world.url, planned_orders("N1"))
-    await edge.start()
-    await world.settle_counts()
+    copy = await copied_with_what_is_parked(edge, world)
     ((ticket,),) = await world.central("SELECT ticket::text FROM sync.waiting")
     async with CentralStore.open(as_role(world.url, "mes_ingest"), CATALOG) as store:
         assert await store.discard(ticket, "a planner")
@@ -200,7 +187,7 @@ async def test_what_the_lost_life_sent_and_a_person_discarded_is_not_sent_again(
 
 async def test_a_report_of_the_lost_life_that_waited_for_its_order_comes_home_with_it(world):
     edge, order = world.edges[SITE], "018f4b7e-0000-7000-8000-0000000000aa"
-    copy = await copied_with(edge)
+    copy = await copied(edge)
     edge.write(
         "INSERT INTO job_responses (equipment_id, work_order_id, report_type, qty_good)"
         f" VALUES ('{order}', '{order}', 'PRODUCTION', '5')"
@@ -259,7 +246,7 @@ async def unsent_in_a_copy(edge: Edge, world: World, *undrained: str) -> Path:
     """
     edge.write("INSERT INTO equipment (equipment_code) VALUES ('M1')", local_orders("A1", "A2"))
     await world.settle()
-    older = await copied_with(edge)
+    older = await copied(edge)
     edge.write(local_orders("LOST"))
     await world.settle()
     await put_back(edge, older)

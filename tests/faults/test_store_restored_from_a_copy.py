@@ -2,39 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-from typing import TYPE_CHECKING
-
-from tests.faults.cases import local_orders, state_events
+from tests.faults.cases import local_orders, note, notes, state_events
 from tests.faults.conftest import SITE
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.integration.whole_world import Edge
-
-
-async def copied(edge: Edge) -> Path:
-    """Stop the agent, copy the store, and go on."""
-    await edge.stop()
-    copy = edge.path.with_suffix(".copy")
-    shutil.copy(edge.path, copy)  # without a WAL: whoever closes last leaves none
-    await edge.start()
-    return copy
-
-
-async def put_back(edge: Edge, copy: Path) -> None:
-    """Stop the agent and put the copy in the store's place, as a restore does."""
-    await edge.stop()
-    shutil.copy(copy, edge.path)
-
-
-def notes(edge: Edge) -> dict[str, str]:
-    return dict(edge.read("SELECT order_no, notes FROM work_orders"))
-
-
-def note(number: str, text: str) -> str:
-    return f"UPDATE work_orders SET notes = '{text}' WHERE order_no = '{number}'"
+from tests.faults.copies import copied, put_back
 
 
 async def test_what_the_copy_lacks_comes_home_and_the_site_goes_on_in_a_new_epoch(world):
@@ -110,11 +80,7 @@ async def test_writes_that_the_copy_held_undrained_count_once(world):
     edge.write("INSERT INTO equipment (equipment_code, name) VALUES ('M1', 'Mill')")
     await world.settle()
     count = "UPDATE equipment SET cycle_count = cycle_count + 5 WHERE equipment_code = 'M1'"
-    await edge.stop()
-    edge.write(count)  # the agent is down: the copy holds it in its log
-    copy = edge.path.with_suffix(".copy")
-    shutil.copy(edge.path, copy)
-    await edge.start()
+    copy = await copied(edge, count)
     await world.settle()
     await put_back(edge, copy)
     await edge.start()
