@@ -20,17 +20,14 @@ from tests.integration.whole_world import SITE, world
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
-__all__ = ["SITE", "centre", "centre_template", "fed", "ingesting", "system", "world"]
+__all__ = ["SITE", "centre", "centre_template", "fed", "feeding", "ingesting", "system", "world"]
 
 
 @pytest.fixture
 async def fed(world):
     """The world without an ingest; the feed goes on."""
     await world.stop_centre()
-    settings = CentralSettings(
-        database_url=as_role(world.url, "mes_ingest"), nats_servers=(world.nats_url,)
-    )
-    async with _running(run_feed(settings, CATALOG)):
+    async with feeding(world.url, world.nats_url):
         yield world
 
 
@@ -48,6 +45,16 @@ async def ingesting(database_url: str, nats_url: str) -> AsyncIterator[None]:
         database_url=as_role(database_url, "mes_ingest"), nats_servers=(nats_url,), lease_s=1.0
     )
     async with _running(run_ingest(settings, CATALOG)):
+        yield
+
+
+@asynccontextmanager
+async def feeding(database_url: str, nats_url: str) -> AsyncIterator[None]:
+    """Run the feed, and no ingest, until the end of the block."""
+    settings = CentralSettings(
+        database_url=as_role(database_url, "mes_ingest"), nats_servers=(nats_url,)
+    )
+    async with _running(run_feed(settings, CATALOG)):
         yield
 
 

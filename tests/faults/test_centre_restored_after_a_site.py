@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import pytest
 
 from central.roles import as_role
 from central.store import CentralStore
 from tests.faults.cases import local_orders, planned_orders
+from tests.faults.copies import copied, put_back
 from tests.faults.restorable import plant
 from tests.integration.central_world import CATALOG
 
@@ -22,13 +22,10 @@ async def test_what_a_lost_life_had_parked_stays_on_record_and_a_person_may_let_
     backup = await plant.backup()
     await edge.stop()
     edge.write(local_orders("N1"))
-    copy = plant.folder / "store.copy"
-    shutil.copy(edge.path, copy)
     await plant.plan(planned_orders("N1"))
-    await edge.start()
+    copy = await copied(edge)
     await world.settle_counts()
-    await edge.stop()
-    shutil.copy(copy, edge.path)
+    await put_back(edge, copy)
     await edge.start()
     await world.settle_counts()
     parked = "SELECT id::text, state, content FROM mes.sync_parked"

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import shutil
-import time
-
 import psycopg
 import pytest
 
-from central.agent import run_feed
 from central.roles import as_role
-from central.settings import CentralSettings
-from central.snapshot import Spool, chunk
 from central.store import CentralStore
 from central.store.lives import life_now
-from sync import codec
 from tests.faults.backup import file_copy
-from tests.faults.cases import local_orders, planned_orders, state_events
-from tests.faults.conftest import SITE
-from tests.faults.restorable import OTHER, lives, note, notes, plant, restores
-from tests.integration.central_world import CATALOG, connect
+from tests.faults.cases import local_orders, note, notes, planned_orders, state_events
+from tests.faults.conftest import SITE, feeding
+from tests.faults.copies import copied, goes_on_anew, put_back
+from tests.faults.restorable import (
+    OTHER,
+    conflict,
+    edits_after_the_restore,
+    lives,
+    load_in_part,
+    lost_edits,
+    met_by_policy,
+    park_a_sum,
+    park_an_order,
+    plant,
+    restores,
+)
+from tests.integration.central_world import CATALOG
 
 pytestmark = pytest.mark.postgres
 __all__ = ["plant"]
@@ -79,28 +83,13 @@ async def test_what_was_written_at_the_centre_alone_is_salvaged_from_the_sites_t
 
 
 async def test_a_write_at_the_restored_centre_meets_what_came_home_by_policy(plant):
-    world, edge = plant.world, plant.edge
-    await plant.plan(planned_orders("P1", "P2"))
-    await world.settle()
-    backup = await plant.backup()
-    await plant.plan(note("P1", "in the lost time", "mes."))
-    await plant.plan("UPDATE mes.work_orders SET priority = 9 WHERE order_no = 'P2'")
-    await world.settle()
-    await plant.restore(backup)
-    async with await psycopg.AsyncConnection.connect(world.url) as connection:
+    await lost_edits(plant)
+    async with await psycopg.AsyncConnection.connect(plant.world.url) as connection:
         await life_now(connection)
-    await plant.plan(note("P1", "after the restore", "mes."))
-    await plant.plan(note("P2", "another column", "mes."))
+    await edits_after_the_restore(plant)
     await plant.come_home()
-    await world.settle(60)
-    ((here, there),) = await world.central(
-        "SELECT here_value, central_value FROM mes.sync_conflicts"
-    )
-    assert "in the lost time" in str(here)
-    assert "after the restore" in str(there)
-    assert notes(edge)["P1"] in ("in the lost time", "after the restore")
-    ((priority, text),) = edge.read("SELECT priority, notes FROM work_orders WHERE order_no = 'P2'")
-    assert (priority, text) == (9, "another column")
+    await plant.world.settle(60)
+    await met_by_policy(plant)
 
 
 async def test_conflicts_decided_in_the_lost_time_are_still_on_record(plant):
@@ -128,11 +117,7 @@ async def test_conflicts_decided_in_the_lost_time_are_still_on_record(plant):
 async def test_a_row_parked_in_the_lost_time_is_parked_again_and_can_be_retried(plant):
     world, edge = plant.world, plant.edge
     backup = await plant.backup()
-    await edge.stop()
-    edge.write(local_orders("N1"))
-    await plant.plan(planned_orders("N1"))
-    await edge.start()
-    await world.settle_counts()
+    await park_an_order(plant)
     parked = "SELECT id::text, state, reason FROM mes.sync_parked"
     ((ticket, state, reason),) = before = await world.central(parked)
     assert (state, reason) == ("parked", "key_taken")
@@ -152,17 +137,7 @@ async def test_a_row_parked_in_the_lost_time_is_parked_again_and_can_be_retried(
 async def test_what_was_parked_at_the_backup_and_settled_since_waits_no_more(plant, ends):
     """A sum among it: what was applied has come home as a row, and is not applied again."""
     world, edge = plant.world, plant.edge
-    await plant.plan(
-        "INSERT INTO mes.equipment (id, site_id, created_at, equipment_code)"
-        f" VALUES (uuidv7(), '{SITE}', now(), 'M1')"
-    )
-    await edge.stop()
-    edge.write("INSERT INTO equipment (equipment_code) VALUES ('M1')")
-    with contextlib.closing(edge.open()) as store:
-        store.drain(time.time_ns() // 10**6)
-    edge.write("UPDATE equipment SET cycle_count = cycle_count + 5 WHERE equipment_code = 'M1'")
-    await edge.start()
-    await world.settle_counts()
+    await park_a_sum(plant)
     backup = await plant.backup()
     ((ticket,),) = await world.central(
         "SELECT id::text FROM mes.sync_parked WHERE reason = 'key_taken'"
@@ -189,15 +164,11 @@ async def test_the_centre_goes_back_while_a_site_is_on_a_new_epoch(plant):
     world, edge = plant.world, plant.edge
     edge.write(local_orders("A1"))
     await world.settle()
-    await edge.stop()
-    copy = plant.folder / "store.copy"
-    shutil.copy(edge.path, copy)
-    await edge.start()
+    copy = await copied(edge)
     edge.write(local_orders("A2"))
     await world.settle()
     backup = await plant.backup()
-    await edge.stop()
-    shutil.copy(copy, edge.path)
+    await put_back(edge, copy)
     edge.write(local_orders("A3"))
     await edge.start()
     await world.settle()
@@ -216,14 +187,10 @@ async def test_both_ends_go_back_at_once(plant):
     backup = await plant.backup()
     edge.write(local_orders("A2"))
     await world.settle()
-    await edge.stop()
-    copy = plant.folder / "store.copy"
-    shutil.copy(edge.path, copy)
-    await edge.start()
+    copy = await copied(edge)
     edge.write(local_orders("A3"))
     await world.settle()
-    await edge.stop()
-    shutil.copy(copy, edge.path)
+    await put_back(edge, copy)
     edge.write(local_orders("A4"))
     await plant.restore(backup)
     await plant.plan(planned_orders("P1"))
@@ -269,13 +236,11 @@ async def test_a_server_that_crashed_once_more_before_the_hello_still_gets_all_h
     plant.server.start()
     await world.start_centre()
     await edge.start()
-    await world.eventually(lambda: restores(plant), timeout_s=30)
+    await plant.noticed()
     await world.settle(60)
-    ((here, there),) = await world.central(
-        "SELECT here_value, central_value FROM mes.sync_conflicts"
-    )
-    assert "in the lost time" in str(here)
-    assert "between two starts" in str(there)
+    here, there = await conflict(plant)
+    assert "in the lost time" in here
+    assert "between two starts" in there
     assert notes(edge)["P2"] == "in the lost time"
 
 
@@ -286,27 +251,11 @@ async def test_a_snapshot_of_the_lost_time_that_was_half_loaded_comes_home_too(p
     backup = await plant.backup()
     await edge.stop()
     await plant.plan(note("P1", "in the lost time", "mes."))
-    store = edge.open()
-    with contextlib.closing(store):
-        async with (
-            connect(world.url, autocommit=False) as reader,
-            connect(world.url, autocommit=False) as writer,
-        ):
-            made = await Spool(reader, writer, CATALOG).fill(SITE)
-            ((manifest,),) = await world.central(
-                "SELECT manifest FROM sync.snapshot WHERE id = %s", made
-            )
-            store.begin_snapshot(made, manifest)
-            k, shown = 0, ""
-            while "in the lost time" not in shown:
-                body, _ = await chunk(reader, made, k)
-                assert body is not None
-                store.apply_chunk(k, codec.decode_chunk(body), time.time_ns() // 10**6)
-                k, shown = k + 1, str(notes(edge))
+    await load_in_part(plant, lambda: "in the lost time" in str(notes(edge)))
     await plant.restore(backup)
     await world.start_centre()
     await edge.start()
-    await world.eventually(lambda: restores(plant), timeout_s=30)
+    await plant.noticed()
     await world.settle(60)
     assert notes(edge) == {"P1": "in the lost time"}
     assert await world.central("SELECT notes FROM mes.work_orders") == [("in the lost time",)]
@@ -319,34 +268,21 @@ async def test_a_site_that_goes_back_before_it_has_sent_again_overwrites_nothing
     backup = await plant.backup()
     edge.write(local_orders("A2"))
     await world.settle()
-    await edge.stop()
-    copy = plant.folder / "store.copy"
-    shutil.copy(edge.path, copy)
-    await edge.start()
+    copy = await copied(edge)
     edge.write(note("A1", "came home with the rows"))
     await world.settle()
     await plant.restore(backup)
-    settings = CentralSettings(
-        database_url=as_role(world.url, "mes_ingest"), nats_servers=(world.nats_url,)
-    )
-    feed = asyncio.create_task(run_feed(settings, CATALOG))  # and no ingest: nothing comes again
-    await world.eventually(lambda: restores(plant), timeout_s=30)
-    await edge.stop()
-    feed.cancel()
-    await asyncio.gather(feed, return_exceptions=True)
-    shutil.copy(copy, edge.path)
+    async with feeding(world.url, world.nats_url):  # and no ingest: nothing comes again
+        await plant.noticed()
+        await put_back(edge, copy)
     edge.write(note("A1", "written under a number that was used"))
     await world.start_centre()
     await edge.start()
-    await world.eventually(
-        lambda: edge.read("SELECT 1 FROM _sync_event WHERE code = 'MES-RESTORED'"), timeout_s=30
-    )
+    await world.eventually(lambda: goes_on_anew(edge), timeout_s=30)
     await world.settle(60)
-    ((here, there),) = await world.central(
-        "SELECT here_value, central_value FROM mes.sync_conflicts"
-    )
-    assert "was used" in str(here)
-    assert "came home" in str(there)
+    here, there = await conflict(plant)
+    assert "was used" in here
+    assert "came home" in there
     assert set(notes(edge)) == {"A1", "A2"}
 
 

@@ -10,15 +10,9 @@ import pytest
 from central.backups import Mark
 from deploy.local.servers import PostgresServer
 from tests.faults.backup import ARCHIVING, archive_of, recover_to
-from tests.faults.cases import local_orders, planned_orders, state_events
+from tests.faults.cases import local_orders, note, notes, planned_orders, state_events
 from tests.faults.conftest import SITE
-from tests.faults.restorable import (
-    OTHER,
-    note,
-    notes,
-    restorable,
-    restores,
-)
+from tests.faults.restorable import OTHER, restorable, restores
 from tests.faults.test_centre_restored_from_its_oldest_backup import known, say
 
 if TYPE_CHECKING:

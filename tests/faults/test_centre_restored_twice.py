@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import shutil
 import time
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 import edge.agent
-from central.agent import run_feed
-from central.roles import as_role
-from central.settings import CentralSettings
-from central.snapshot import Spool, chunk
 from edge.status import read_picture
-from sync import codec
-from tests.faults.cases import local_orders, planned_orders
-from tests.faults.conftest import SITE
-from tests.faults.restorable import note, notes, plant, restores
-from tests.integration.central_world import CATALOG, connect
+from tests.faults.cases import local_orders, note, notes, planned_orders
+from tests.faults.conftest import SITE, feeding
+from tests.faults.copies import copied, goes_on_anew, put_back
+from tests.faults.restorable import load_in_part, park_a_sum, park_an_order, plant, restores
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.faults.restorable import Restorable
@@ -39,20 +30,6 @@ async def restored(plant: Restorable, backup: Path) -> None:
     await plant.restore(backup)
     lost = backup.with_name(f"{backup.name}.lost")
     lost.rename(lost.with_name(f"{lost.name}-{len(list(lost.parent.iterdir()))}"))
-
-
-@asynccontextmanager
-async def fed_only(plant: Restorable) -> AsyncIterator[None]:
-    """Run the feed, and no ingest, until the end of the block."""
-    settings = CentralSettings(
-        database_url=as_role(plant.world.url, "mes_ingest"), nats_servers=(plant.world.nats_url,)
-    )
-    feed = asyncio.create_task(run_feed(settings, CATALOG))
-    try:
-        yield
-    finally:
-        feed.cancel()
-        await asyncio.gather(feed, return_exceptions=True)
 
 
 @pytest.fixture
@@ -75,8 +52,8 @@ async def test_the_status_tells_what_the_centre_is_owed_until_it_has_it_again(pl
     edge.write(local_orders("A1"))
     await world.settle()
     await restored(plant, backup)
-    async with fed_only(plant):
-        await world.eventually(lambda: restores(plant), timeout_s=30)
+    async with feeding(world.url, world.nats_url):
+        await plant.noticed()
         await world.eventually(lambda: waiting(edge) == 1)
     await world.start_centre()
     await world.settle(60)
@@ -99,9 +76,8 @@ async def test_a_second_restore_before_the_snapshot_is_loaded_loses_nothing_eith
     for _ in range(2):
         await restored(plant, backup)
         await plant.plan(note("P2", "after a restore", "mes."))
-        await world.start_centre()
-        came = await world.eventually(lambda: restores(plant), timeout_s=30)
-        assert ("SITE_001",) in came
+        await plant.come_home()
+        assert (SITE,) in await restores(plant)
     loading.set()
     await world.settle(60)
     assert notes(edge) == {"P1": "in the lost time", "P2": "after a restore"}
@@ -113,22 +89,15 @@ async def test_a_sum_that_came_home_and_that_a_copy_holds_in_its_log_counts_once
     edge.write("INSERT INTO equipment (equipment_code) VALUES ('M1')")
     await world.settle()
     backup = await plant.backup()
-    await edge.stop()
-    edge.write("UPDATE equipment SET cycle_count = cycle_count + 5")
-    copy = plant.folder / "store.copy"
-    shutil.copy(edge.path, copy)
-    await edge.start()
+    copy = await copied(edge, "UPDATE equipment SET cycle_count = cycle_count + 5")
     await world.settle()
     await restored(plant, backup)
-    async with fed_only(plant):  # it comes home as a row, and is not sent again
-        await world.eventually(lambda: restores(plant), timeout_s=30)
-        await edge.stop()
-    shutil.copy(copy, edge.path)
+    async with feeding(world.url, world.nats_url):  # it comes home as a row, and is not sent again
+        await plant.noticed()
+        await put_back(edge, copy)
     await world.start_centre()
     await edge.start()
-    await world.eventually(
-        lambda: edge.read("SELECT 1 FROM _sync_event WHERE code = 'MES-RESTORED'"), timeout_s=30
-    )
+    await world.eventually(lambda: goes_on_anew(edge), timeout_s=30)
     await world.settle(60)
     assert await world.central("SELECT cycle_count FROM mes.equipment") == [(5,)]
     assert edge.read("SELECT cycle_count FROM equipment") == [(5,)]
@@ -140,19 +109,7 @@ async def test_a_half_loaded_snapshot_of_the_lost_time_takes_nothing_away_after_
     await world.settle()
     backup = await plant.backup()
     await edge.stop()
-    with contextlib.closing(edge.open()) as store:
-        async with (
-            connect(world.url, autocommit=False) as reader,
-            connect(world.url, autocommit=False) as writer,
-        ):
-            made = await Spool(reader, writer, CATALOG).fill(SITE)
-            ((manifest,),) = await world.central(
-                "SELECT manifest FROM sync.snapshot WHERE id = %s", made
-            )
-            store.begin_snapshot(made, manifest)
-            body, _ = await chunk(reader, made, 0)
-            assert body is not None
-            store.apply_chunk(0, codec.decode_chunk(body), time.time_ns() // 10**6)
+    await load_in_part(plant, lambda: True)  # one chunk
     await restored(plant, backup)
     await plant.plan(planned_orders("P2"))
     await world.start_centre()
@@ -165,22 +122,17 @@ async def test_a_half_loaded_snapshot_of_the_lost_time_takes_nothing_away_after_
 async def test_what_was_parked_is_parked_again_though_the_centre_goes_back_twice(plant):
     world, edge = plant.world, plant.edge
     backup = await plant.backup()
-    await edge.stop()
-    edge.write(local_orders("N1"))
-    await plant.plan(planned_orders("N1"))
-    await edge.start()
-    await world.settle_counts()
+    await park_an_order(plant)
     parked = "SELECT id::text, state, reason FROM mes.sync_parked"
     before = await world.central(parked)
     assert [(state, reason) for _, state, reason in before] == [("parked", "key_taken")]
     await restored(plant, backup)
-    async with fed_only(plant):  # all came home, and nothing is sent again yet
-        await world.eventually(lambda: restores(plant), timeout_s=30)
+    async with feeding(world.url, world.nats_url):  # all came home, and nothing is sent again yet
+        await plant.noticed()
         await world.eventually(lambda: not edge.read("SELECT 1 FROM sync_parked"))
     assert await world.central(parked) == []
     await restored(plant, backup)
-    await world.start_centre()
-    await world.eventually(lambda: restores(plant), timeout_s=30)
+    await plant.come_home()
     await world.settle_counts(60)
     assert await world.central(parked) == before
     assert edge.read("SELECT id, state FROM sync_parked") == [(before[0][0], "parked")]
@@ -191,24 +143,13 @@ async def test_what_was_to_be_done_again_and_is_done_counts_once_after_another_r
     """A sum is parked, taken after the first restore, and comes home after the second."""
     world, edge = plant.world, plant.edge
     backup = await plant.backup()
-    await plant.plan(
-        "INSERT INTO mes.equipment (id, site_id, created_at, equipment_code)"
-        f" VALUES (uuidv7(), '{SITE}', now(), 'M1')"
-    )
-    await edge.stop()
-    edge.write("INSERT INTO equipment (equipment_code) VALUES ('M1')")
-    with contextlib.closing(edge.open()) as store:
-        store.drain(time.time_ns() // 10**6)
-    edge.write("UPDATE equipment SET cycle_count = cycle_count + 5 WHERE equipment_code = 'M1'")
-    await edge.start()
-    await world.settle_counts()
+    await park_a_sum(plant)
     assert await world.central("SELECT count(*) FROM mes.sync_parked") == [(2,)]
     await plant.plan("DELETE FROM mes.equipment")
     await world.settle_counts()
     for _ in range(2):
         await restored(plant, backup)
-        await world.start_centre()
-        await world.eventually(lambda: restores(plant), timeout_s=30)
+        await plant.come_home()
         await world.settle(60)
         assert await world.central("SELECT count(*) FROM mes.sync_parked") == [(0,)]
         assert await world.central("SELECT cycle_count FROM mes.equipment") == [(5,)]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.cases import planned_orders
+from tests.faults.cases import note, notes, planned_orders
 from tests.faults.restorable import (
+    conflict,
+    edits_after_the_restore,
     lives,
-    note,
-    notes,
+    lost_edits,
+    met_by_policy,
     plant,
-    restores,
 )
 from tests.integration.central_world import connect
 
@@ -35,26 +36,11 @@ async def test_what_clients_write_before_the_start_is_noted_hides_nothing_that_w
 
 
 async def test_a_write_before_the_start_is_noted_meets_what_comes_home_by_policy(plant):
-    world, edge = plant.world, plant.edge
-    await plant.plan(planned_orders("P1", "P2"))
-    await world.settle()
-    backup = await plant.backup()
-    await plant.plan(note("P1", "in the lost time", "mes."))
-    await plant.plan("UPDATE mes.work_orders SET priority = 9 WHERE order_no = 'P2'")
-    await world.settle()
-    await plant.restore(backup)
-    await plant.plan(note("P1", "after the restore", "mes."))
-    await plant.plan(note("P2", "another column", "mes."))
+    await lost_edits(plant)
+    await edits_after_the_restore(plant)
     await plant.come_home()
-    await world.settle(60)
-    ((here, there),) = await world.central(
-        "SELECT here_value, central_value FROM mes.sync_conflicts"
-    )
-    assert "in the lost time" in str(here)
-    assert "after the restore" in str(there)
-    assert notes(edge)["P1"] in ("in the lost time", "after the restore")
-    ((priority, text),) = edge.read("SELECT priority, notes FROM work_orders WHERE order_no = 'P2'")
-    assert (priority, text) == (9, "another column")
+    await plant.world.settle(60)
+    await met_by_policy(plant)
 
 
 async def test_a_transaction_that_is_open_while_the_start_is_noted_was_not_held_either(plant):
@@ -72,10 +58,8 @@ async def test_a_transaction_that_is_open_while_the_start_is_noted_was_not_held_
         await world.eventually(lambda: lives(plant))
         await client.commit()
     await edge.start()
-    await world.eventually(lambda: restores(plant), timeout_s=30)
+    await plant.noticed()
     await world.settle(60)
-    ((here, there),) = await world.central(
-        "SELECT here_value, central_value FROM mes.sync_conflicts"
-    )
-    assert "in the lost time" in str(here)
-    assert "open meanwhile" in str(there)
+    here, there = await conflict(plant)
+    assert "in the lost time" in here
+    assert "open meanwhile" in there
