@@ -70,6 +70,12 @@ class Story:
             f"UPDATE orders SET {listed} WHERE id = ?", *values.values(), id_of(number), site=site
         )
 
+    def report(self, number: int, order: int, good: int = 7) -> None:
+        self.write(
+            "INSERT INTO reports (id, site_id, created_at, order_id, good) VALUES (?, ?, ?, ?, ?)",
+            id_of(number), NORTH, CREATED, id_of(order), good,
+        )  # fmt: skip
+
     async def plan(self, number: int, **values: Any) -> None:
         """A program of the centre changes an order."""
         self.world.clock.now_ms += 60_000
@@ -100,6 +106,18 @@ class Story:
             f"ctl.{site}.hello", codec.encode_control(fields)
         )
         return str(codec.decode_control(answer)["verdict"])
+
+    async def let_go(self) -> list[bool]:
+        """A person discards all that is parked; return of each whether that was still possible."""
+        tickets = await self.world.database.rows(
+            "SELECT id::text FROM mes.sync_parked ORDER BY table_name"
+        )
+        return [await self.world.centre.by_hand.discard(each, "a person") for (each,) in tickets]
+
+    async def back_up(self) -> None:
+        """Let all come to rest, and make a backup of the centre."""
+        await self.rest()
+        await self.world.centre_is_backed_up()
 
     async def restore(self) -> None:
         await self.world.centre_is_restored()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sim.catalogue import CREATED
-from tests.sim.story import NORTH, Story, id_of, lab, play
+from tests.sim.story import Story, id_of, lab, play
 
 __all__ = ["lab", "play"]
 
@@ -18,14 +17,10 @@ pytestmark = [pytest.mark.postgres, pytest.mark.timeout(120)]
 def test_what_a_site_sent_since_the_backup_comes_again_and_counts_once(play):
     async def story(s: Story) -> None:
         s.order(1)
-        await s.rest()
-        await s.world.centre_is_backed_up()
+        await s.back_up()
         s.change(1, made=3, note="since")
         s.order(2, note="new")
-        s.write(
-            "INSERT INTO reports (id, site_id, created_at, order_id, good) VALUES (?, ?, ?, ?, 7)",
-            id_of(9), NORTH, CREATED, id_of(2),
-        )  # fmt: skip
+        s.report(9, order=2)
         await s.rest()
         s.change(1, made=7)
         await s.rest()
@@ -52,8 +47,7 @@ def test_what_only_the_centre_wrote_in_the_lost_time_comes_home_from_the_site(pl
         s.order(2)
         await s.rest()
         await s.plan(1, due="in the backup")
-        await s.rest()
-        await s.world.centre_is_backed_up()
+        await s.back_up()
         await s.plan(1, due="planned")
         await s.rest()
         s.change(1, note="on top of it")
@@ -73,8 +67,7 @@ def test_what_only_the_centre_wrote_in_the_lost_time_comes_home_from_the_site(pl
 def test_what_is_written_at_the_restored_centre_meets_what_comes_home_column_by_column(play):
     async def story(s: Story) -> None:
         s.order(1, note="held", seat=1)
-        await s.rest()
-        await s.world.centre_is_backed_up()
+        await s.back_up()
         await s.plan(1, due="lost")
         await s.rest()
         await s.restore()
@@ -94,8 +87,7 @@ def test_what_is_written_at_the_restored_centre_meets_what_comes_home_column_by_
 def test_one_column_written_in_the_lost_time_and_after_it_is_a_conflict_on_record(play):
     async def story(s: Story) -> None:
         s.order(1, note="held")
-        await s.rest()
-        await s.world.centre_is_backed_up()
+        await s.back_up()
         await s.plan(1, note="lost")
         await s.rest()
         s.change(1, seat=5)  # on top of what is lost, and not sent
@@ -116,8 +108,7 @@ def test_one_column_written_in_the_lost_time_and_after_it_is_a_conflict_on_recor
 def test_a_write_that_is_not_decided_is_not_told_as_the_centres(play):
     async def story(s: Story) -> None:
         s.order(1)
-        await s.rest()
-        await s.world.centre_is_backed_up()
+        await s.back_up()
         await s.plan(1, made=5)
         await s.rest()
         s.change(1, made=7)
@@ -132,8 +123,7 @@ def test_a_write_that_is_not_decided_is_not_told_as_the_centres(play):
 def test_what_a_site_wrote_on_a_row_that_it_deletes_meanwhile_is_not_forgotten(play):
     async def story(s: Story) -> None:
         s.order(1, note="in the backup")
-        await s.rest()
-        await s.world.centre_is_backed_up()
+        await s.back_up()
         s.change(1, note="since the backup", dose=10)
         s.order(2, note="new since the backup")
         await s.rest()
@@ -155,8 +145,7 @@ def test_what_a_site_wrote_on_a_row_that_it_deletes_meanwhile_is_not_forgotten(p
 def test_nothing_of_a_site_is_taken_before_it_has_brought_home_what_it_knows(play):
     async def story(s: Story) -> None:
         s.order(1)
-        await s.rest()
-        await s.world.centre_is_backed_up()
+        await s.back_up()
         await s.plan(1, due="lost")
         await s.rest()
         s.change(1, made=4)  # the next that the centre waits for
@@ -174,8 +163,7 @@ def test_nothing_of_a_site_is_taken_before_it_has_brought_home_what_it_knows(pla
 def test_a_server_that_went_back_and_was_started_again_is_healed_as_of_its_first_start(play):
     async def story(s: Story) -> None:
         s.order(1, note="held")
-        await s.rest()
-        await s.world.centre_is_backed_up()
+        await s.back_up()
         await s.plan(1, due="lost")
         await s.rest()
         await s.restore()
@@ -218,8 +206,7 @@ def test_a_server_that_was_only_started_is_met_and_nobody_brings_anything(play):
 def test_what_was_parked_in_the_lost_time_is_parked_again_once(play):
     async def story(s: Story) -> None:
         s.order(1, code="C1")
-        await s.rest()
-        await s.world.centre_is_backed_up()
+        await s.back_up()
         await s.plan(1, code="C2")  # and the site has not heard of it
         await s.step("hello")
         s.order(3, code="C2")
@@ -242,8 +229,7 @@ def test_what_was_called_safe_and_is_in_no_backup_is_told_as_missing(play):
     async def story(s: Story) -> None:
         s.world.is_unmarked = True
         s.order(1)
-        await s.rest()
-        await s.world.centre_is_backed_up()
+        await s.back_up()
         s.change(1, note="home")
         s.order(2, note="too")
         await s.rest()
@@ -267,8 +253,7 @@ def test_what_is_called_safe_goes_back_with_the_centre(play):
     async def story(s: Story) -> None:
         s.world.is_unmarked = True
         s.order(1)
-        await s.rest()
-        await s.world.centre_is_backed_up()
+        await s.back_up()
         s.change(1, note="home")
         await s.rest()
         await s.world.safe()
@@ -288,8 +273,7 @@ def test_what_is_called_safe_goes_back_with_the_centre(play):
 def test_only_what_the_backup_lacks_is_told_as_included(play):
     async def story(s: Story) -> None:
         s.order(1)
-        await s.rest()
-        await s.world.centre_is_backed_up()
+        await s.back_up()
         n = s.site().store.position().last_n
         s.change(1, note="since")
         await s.rest()
@@ -327,8 +311,7 @@ def test_a_centre_that_no_longer_knows_of_a_sites_new_epoch_takes_it_up(play):
 def test_a_store_and_the_centre_that_both_went_back_come_to_agree(play):
     async def story(s: Story) -> None:
         s.order(1, note="held")
-        await s.rest()
-        await s.world.centre_is_backed_up()
+        await s.back_up()
         s.change(1, note="in the copy")
         await s.rest()
         s.copy()

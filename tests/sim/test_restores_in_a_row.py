@@ -59,6 +59,15 @@ async def titles(s: Story) -> set[str]:
     return {title for rows in (*here, there) for (title,) in rows}
 
 
+async def a_new_title_reaches_all(s: Story) -> None:
+    """The other site comes home too, and what is written then reaches everybody."""
+    await s.step("hello", site=SOUTH)
+    await retitle(s, "after the restore")
+    await s.step("sequence")
+    await s.rest()
+    assert await titles(s) == {"after the restore"}
+
+
 # --- what a site has counts, though no ack of this history says so --------------------------------
 
 
@@ -66,8 +75,7 @@ async def titles(s: Story) -> set[str]:
 def test_a_sum_counts_once_where_the_centre_goes_back_after_a_store_did(play, loaded):
     async def story(s: Story) -> None:
         s.order(1)
-        await s.rest()
-        await s.world.centre_is_backed_up()
+        await s.back_up()
         s.change(1, made=10)
         await s.rest()
         s.copy()
@@ -91,8 +99,7 @@ def test_a_sum_in_a_half_loaded_snapshot_counts_once_however_often_the_centre_go
 ):
     async def story(s: Story) -> None:
         s.order(1)
-        await s.rest()
-        await s.world.centre_is_backed_up()
+        await s.back_up()
         await s.plan(1, made=5)
         s.change(1, made=10)
         await s.step("send")
@@ -112,8 +119,7 @@ def test_a_sum_in_a_half_loaded_snapshot_counts_once_however_often_the_centre_go
 def test_a_copy_that_is_put_back_before_what_came_home_is_sent_again_counts_it_once(play):
     async def story(s: Story) -> None:
         s.order(1)
-        await s.rest()
-        await s.world.centre_is_backed_up()
+        await s.back_up()
         s.change(1, made=10)
         await s.step("drain")
         s.change(1, made=15)  # stays in the log of the copy
@@ -132,8 +138,7 @@ def test_a_copy_that_is_put_back_before_what_came_home_is_sent_again_counts_it_o
 def test_what_was_to_be_done_again_at_a_later_backup_and_was_done_is_not_done_twice(play):
     async def story(s: Story) -> None:
         s.order(1, code="C1")
-        await s.rest()
-        await s.world.centre_is_backed_up()
+        await s.back_up()
         await s.plan(1, code="C2")  # and the site has not heard of it
         s.order(3, code="C2")
         await s.step("send")
@@ -167,8 +172,7 @@ def test_a_site_that_is_cut_off_once_the_centre_has_taken_it_up_hears_of_what_co
 ):
     async def story(s: Story) -> None:
         s.order(1, note="held")
-        await s.rest()
-        await s.world.centre_is_backed_up()
+        await s.back_up()
         for k in range(12):
             await s.plan(1, note=f"lost {k}")
             await s.rest()
@@ -188,8 +192,7 @@ def test_a_site_that_is_cut_off_once_the_centre_has_taken_it_up_hears_of_what_co
 def test_a_site_that_needs_a_snapshot_hears_of_rows_of_which_another_one_told(play):
     async def story(s: Story) -> None:
         await add_part(s, 7, "P")
-        await s.rest()
-        await s.world.centre_is_backed_up()
+        await s.back_up()
         for k in range(12):
             await retitle(s, f"lost {k}")
             await s.rest()
@@ -197,11 +200,7 @@ def test_a_site_that_needs_a_snapshot_hears_of_rows_of_which_another_one_told(pl
         await s.restore()
         for step in ("hello", "load", "send", "ingest"):
             await s.step(step)
-        await s.step("hello", site=SOUTH)
-        await retitle(s, "after the restore")
-        await s.step("sequence")
-        await s.rest()
-        assert await titles(s) == {"after the restore"}
+        await a_new_title_reaches_all(s)
 
     play(story)
 
@@ -209,8 +208,7 @@ def test_a_site_that_needs_a_snapshot_hears_of_rows_of_which_another_one_told(pl
 def test_a_site_whose_feeds_were_pruned_meanwhile_hears_of_rows_of_which_another_one_told(play):
     async def story(s: Story) -> None:
         await add_part(s, 7, "P")
-        await s.rest()
-        await s.world.centre_is_backed_up()
+        await s.back_up()
         for k in range(40):
             await retitle(s, f"lost {k}")
         await s.rest()
@@ -225,11 +223,7 @@ def test_a_site_whose_feeds_were_pruned_meanwhile_hears_of_rows_of_which_another
             "DELETE FROM sync.feed f USING sync.feed_head h"
             " WHERE h.scope = f.scope AND f.pos < h.pos RETURNING 1"
         )
-        await s.step("hello", site=SOUTH)
-        await retitle(s, "after the restore")
-        await s.step("sequence")
-        await s.rest()
-        assert await titles(s) == {"after the restore"}
+        await a_new_title_reaches_all(s)
 
     play(story)
 
@@ -238,8 +232,7 @@ def test_a_site_whose_feeds_were_pruned_meanwhile_hears_of_rows_of_which_another
 def test_a_copy_from_before_a_homecoming_gets_what_came_home_though_its_numbers_fit(play, again):
     async def story(s: Story) -> None:
         s.order(1)
-        await s.rest()
-        await s.world.centre_is_backed_up()
+        await s.back_up()
         s.copy()
         await s.plan(1, note="of the lost time")
         await s.rest()
@@ -263,8 +256,7 @@ def test_a_copy_in_which_a_row_that_came_home_is_new_replaces_nothing_of_it_unre
 ):
     async def story(s: Story) -> None:
         s.order(2)
-        await s.rest()
-        await s.world.centre_is_backed_up()
+        await s.back_up()
         s.order(1)
         await s.step("drain")
         s.copy()
@@ -295,8 +287,7 @@ def test_a_row_that_a_snapshot_took_away_is_gone_at_a_centre_that_lost_its_delet
 ):
     async def story(s: Story) -> None:
         s.order(2)
-        await s.rest()
-        await s.world.centre_is_backed_up()
+        await s.back_up()
         s.order(1)
         await s.rest()
         s.site().store.want_snapshot("a test", s.world.clock.here())
@@ -327,8 +318,7 @@ def test_a_newer_copy_of_a_life_that_both_ends_lost_is_stopped_with_the_next_ste
 
     async def story(s: Story) -> None:
         s.order(1)
-        await s.rest()
-        await s.world.centre_is_backed_up()
+        await s.back_up()
         older, newer = s.world.folder / "older", s.world.folder / "newer"
         shutil.copytree(s.site().files.copy(), older)
         s.change(1, note="of the lost life")
@@ -355,10 +345,7 @@ def test_a_restore_tells_of_facts_that_had_come_home_and_can_not_come_again(play
         await s.rest()
         s.copy()
         await s.world.centre_is_backed_up()
-        s.write(
-            "INSERT INTO reports (id, site_id, created_at, order_id, good) VALUES (?, ?, ?, ?, 7)",
-            id_of(9), NORTH, CREATED, id_of(1),
-        )  # fmt: skip
+        s.report(9, order=1)
         await s.rest()
         await s.restore()
         await s.step("hello")  # the transaction is told of, and the fact is not sent again yet

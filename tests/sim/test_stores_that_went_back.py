@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sim.catalogue import CREATED, GOOD_MAX
-from tests.sim.story import NORTH, Story, id_of, lab, play
+from tests.sim.catalogue import GOOD_MAX
+from tests.sim.story import Story, id_of, lab, play
 
 __all__ = ["lab", "play"]
 
@@ -143,19 +143,13 @@ def test_a_row_of_the_lost_life_that_a_person_let_go_of_goes_from_the_copy_as_we
     async def story(s: Story) -> None:
         await s.rest()
         s.order(2)
-        s.write(
-            "INSERT INTO reports (id, site_id, created_at, order_id, good) VALUES (?, ?, ?, ?, ?)",
-            id_of(9), NORTH, CREATED, id_of(2), GOOD_MAX + 1,
-        )  # fmt: skip
+        s.report(9, order=2, good=GOOD_MAX + 1)
         s.copy()  # with what is not drained yet
         await s.step("send")
         await s.step("ingest")
         s.put_back()
         await s.rest(owed=True)
-        tickets = await s.world.database.rows(
-            "SELECT id::text FROM mes.sync_parked ORDER BY table_name"
-        )
-        assert [await s.world.centre.by_hand.discard(each, "a person") for (each,) in tickets]
+        assert await s.let_go()
         await s.rest(owed=True)
         assert s.site().read("SELECT 1 FROM orders WHERE id = ?", id_of(2)) == []
 
@@ -166,20 +160,12 @@ def test_a_row_that_only_a_lost_life_sent_goes_where_a_person_let_go_of_it_befor
     async def story(s: Story) -> None:
         await s.rest()
         s.order(2)
-        s.write(
-            "INSERT INTO reports (id, site_id, created_at, order_id, good) VALUES (?, ?, ?, ?, ?)",
-            id_of(9), NORTH, CREATED, id_of(2), GOOD_MAX + 1,
-        )  # fmt: skip
+        s.report(9, order=2, good=GOOD_MAX + 1)
         s.copy()  # with what is not drained yet
         await s.step("send")
         s.put_back()
         await s.step("ingest")
-        tickets = await s.world.database.rows(
-            "SELECT id::text FROM mes.sync_parked ORDER BY table_name"
-        )
-        assert len(tickets) == 2
-        for (each,) in tickets:
-            await s.world.centre.by_hand.discard(each, "a person")
+        assert len(await s.let_go()) == 2
         await s.step("sequence")  # that the row is gone is told before the snapshot is
         await s.rest(owed=True)
         assert await s.count("mes.orders", f"id = '{id_of(2)}'") == 0
