@@ -4,54 +4,33 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from tests.model.edge import Edge
+from tests.model.part import Part
 from tests.model.vocabulary import (
     MINUTE,
     SITES,
 )
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Callable
 
-    from tests.model.bias import Bias
-    from tests.model.book import Book, Chain
-    from tests.model.centre import Centre
+    from tests.model.book import Chain
     from tests.model.file import File
     from tests.model.rules import Rule
-    from tests.model.vocabulary import Entry, Link
 
 #: Backups of the centre that may still be restored.
 BACKUPS: Final = 2
 
 
-class Breakage:
+class Breakage(Part):
     """Breaks one thing at a time."""
 
-    chance: random.Random
-    bias: Bias
-    now: int
-    centre: Centre
-    edges: dict[str, Edge]
-    clones: dict[str, Edge]
-    ghosts: Any  #: ``Ghosts``, which look at the whole world
-    open: list[Callable[[], None]]
-    count: int
-    name: Callable[[str], str]
-    note: Callable[[str], None]
     off: frozenset[Rule]
-    on: Callable[[Rule], bool]
-    up: dict[str, list[Link]]
-    down: dict[str, list[Entry]]
-    limbo: list[Link]
     files: dict[str, list[File]]
-    backups: list[tuple[int, Book, Counter[str]]]
     stale: dict[tuple[str, str], Chain]
-    sequence: Callable[[], None]
     may_work: Callable[[Edge], bool]
-    drain_whole: Callable[[Edge], None]
 
     def _faults(self, *, restores: bool) -> list[Callable[[], None]]:
         faults = [

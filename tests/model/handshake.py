@@ -4,30 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.model.part import Part
 from tests.model.rules import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.model.centre import Centre
     from tests.model.edge import Edge
     from tests.model.ghosts import Ghosts
-    from tests.model.vocabulary import Entry, Link
 
 
-class Handshake:
+class Handshake(Part):
     """Lets agents say hello."""
 
-    centre: Centre
     ghosts: Ghosts
-    up: dict[str, list[Link]]
-    down: dict[str, list[Entry]]
-    name: Callable[[str], str]
-    note: Callable[[str], None]
-    on: Callable[[Rule], bool]
     restores: bool
     may_speak: Callable[[Edge], bool]
-    drain_whole: Callable[[Edge], None]
 
     def hello(self, edge: Edge) -> None:
         """Let the agent and the centre tell one another where they stand."""

@@ -6,49 +6,36 @@ import copy
 from typing import TYPE_CHECKING
 
 from shared.changes import Op
+from tests.model.part import Part
 from tests.model.vocabulary import MINUTE, POISON
 from tests.model.writers import whole
 
 if TYPE_CHECKING:
-    import random
-    from collections import Counter
     from collections.abc import Callable
 
     from shared.changes import Value
-    from tests.model.book import Book
-    from tests.model.centre import Centre
     from tests.model.edge import Edge
     from tests.model.file import File
     from tests.model.ghosts import Ghosts
-    from tests.model.vocabulary import Entry, Key, Link, Values
+    from tests.model.vocabulary import Key, Values
 
 
-class Scenes:
+class Scenes(Part):
     """Plays what single steps seldom come to."""
 
-    chance: random.Random
-    now: int
-    centre: Centre
-    edges: dict[str, Edge]
-    up: dict[str, list[Link]]
-    down: dict[str, list[Entry]]
-    limbo: list[Link]
-    backups: list[tuple[int, Book, Counter[str]]]
+    ghosts: Ghosts
     _site: Callable[[], str]
     _replace: Callable[[Edge, File], None]
     _goes_back: Callable[[int], None]
     backup_centre: Callable[[], None]
     centre_writes: Callable[[], None]
-    name: Callable[[str], str]
     user_commits: Callable[[Edge], None]
     commits: Callable[[Edge, list[tuple[Key, Op, Values]]], None]
     hello: Callable[[Edge], None]
     drain: Callable[[Edge], None]
     send: Callable[[Edge], None]
     ingest: Callable[[str], None]
-    ghosts: Ghosts
     _inserts: Callable[[Key, Values], None]
-    sequence: Callable[[], None]
     receive: Callable[[Edge], None]
 
     def parked_and_overtaken(self) -> None:

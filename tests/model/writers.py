@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from shared.changes import Op
+from tests.model.part import Part
 from tests.model.vocabulary import (
     ADDED,
     POISON,
@@ -18,31 +19,14 @@ from tests.model.vocabulary import (
 )
 
 if TYPE_CHECKING:
-    import random
-    from collections.abc import Callable
-
-    from tests.model.bias import Bias
-    from tests.model.centre import Centre
     from tests.model.edge import Edge
 
 #: Orders that a site works on at least.
 ORDERS_MIN: Final = 3
 
 
-class Writers:
+class Writers(Part):
     """Makes up what is written."""
-
-    chance: random.Random
-    bias: Bias
-    now: int
-    centre: Centre
-    edges: dict[str, Edge]
-    clones: dict[str, Edge]
-    ghosts: Any  #: ``Ghosts``, which look at the whole world
-    open: list[Callable[[], None]]
-    count: int
-    name: Callable[[str], str]
-    note: Callable[[str], None]
 
     def somebody_writes(self) -> None:
         """A user of a site commits, or the centre does."""
