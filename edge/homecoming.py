@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from edge.lanes import StoreThread, now_ms
-from edge.store.homecoming import Lost
+from edge.store.tips import Lost
 from shared.changes import GENESIS
 from shared.observe import note
 from sync import codec

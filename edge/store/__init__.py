@@ -20,6 +20,7 @@ from edge.store import (
     snapshot,
     spent,
     steps,
+    tips,
     tombstones,
     unsent,
 )
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from edge.store.open import Opened
     from edge.store.steps import Shown
+    from edge.store.tips import Lost
     from shared.catalog import Catalog
     from shared.changes import FeedEntry, HeadBlock, Part, Position
     from sync.handshake import Closed, Hello
@@ -161,12 +163,12 @@ class EdgeStore:
         """Return the centre's lives that the heads are of, and whether their orders are void."""
         return homecoming.seen_lives(self.opened.connection)
 
-    def tips(self, lost: homecoming.Lost, now_ms: int) -> Iterator[list[HeadBlock]]:
+    def tips(self, lost: Lost, now_ms: int) -> Iterator[list[HeadBlock]]:
         """Give what the store knows of a history that the centre lost."""
-        return homecoming.tips(self.opened, lost, self._drained(now_ms))
+        return tips.tips(self.opened, lost, self._drained(now_ms))
 
     def included(
-        self, lost: homecoming.Lost
+        self, lost: Lost
     ) -> tuple[list[tuple[int, str, bytes]], list[tuple[str, str, str]]]:
         """Return which own transactions are in the tips, and rows in which they are not."""
         return homecoming.included(self.opened, lost)
@@ -176,7 +178,7 @@ class EdgeStore:
         return homecoming.before_first(self.opened.connection)
 
     def begin_anew(
-        self, lost: homecoming.Lost, again: Sequence[tuple[str, str, str]], why: str, now_ms: int
+        self, lost: Lost, again: Sequence[tuple[str, str, str]], why: str, now_ms: int
     ) -> None:
         """Follow the centre from the beginning: it went back, and has been told all."""
         homecoming.begin_anew(

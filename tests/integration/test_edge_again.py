@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from edge.store.homecoming import Lost
+from edge.store.tips import Lost
 from tests.integration.edge_loads import begin, chunk, finish, order
 from tests.integration.edge_world import Plant, uid
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from edge.store.homecoming import Lost
+from edge.store.tips import Lost
 from shared.changes import Fate
 from tests.integration.edge_world import CREATED, SITE, plant, put, uid, version  # noqa: F401
 from tests.integration.test_edge_apply_clashes import orders, with_rule

@@ -17,7 +17,8 @@ EDGE: Final = "edge/handshake.py"
 HELD_IN_A_LOG: Final = "tests/faults/test_copy_held_writes_in_its_log.py"
 HOME: Final = "edge/homecoming.py"
 MOVE: Final = "edge/store/epochs.py"
-TIPS: Final = "edge/store/homecoming.py"
+ANEW: Final = "edge/store/homecoming.py"
+TIPS: Final = "edge/store/tips.py"
 ACK: Final = "edge/store/outbox.py"
 TOLD: Final = "tests/integration/test_salvage.py"
 STORIES: Final = "tests/sim/test_restores.py"
@@ -296,23 +297,22 @@ OF_RESTORES: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "home: the store goes on at its place of the lost feed",
-        TIPS, '"UPDATE _sync_site SET own_pos = 0, own_hash = ?, shared_pos = 0, shared_hash = ?,"',
+        ANEW, '"UPDATE _sync_site SET own_pos = 0, own_hash = ?, shared_pos = 0, shared_hash = ?,"',
         '"UPDATE _sync_site SET own_hash = ?, shared_hash = ?,"', _HOME,
     ),
     of(
         "home: transactions of the store whose version stands stay behind",
-        TIPS, "AND (o.n IS NOT NULL OR r.ord > :max_order OR :whole AND r.ord = 0)",
-        "AND (r.ord > :max_order)", _MISSING,
+        TIPS, "WHERE (o.n IS NOT NULL OR r.ord > :max_order OR :whole AND r.ord = 0)",
+        "WHERE (r.ord > :max_order)", _MISSING,
     ),
     of(
         "home: the last transaction of the backup is told as lost",
-        TIPS, "AND part = 0 AND n > ? AND n <= ?", "AND part = 0 AND n >= ? AND n <= ?",
+        ANEW, "AND part = 0 AND n > ? AND n <= ?", "AND part = 0 AND n >= ? AND n <= ?",
         f"{STORIES}::test_only_what_the_backup_lacks_is_told_as_included",
     ),
     of(
         "home: writes that are not decided are told as the centre's",
-        TIPS, "values = _undone(opened, table, row_id, live[row_id])",
-        "values = dict(live[row_id])",
+        TIPS, "yield replace(tip, values=row)", "yield tip",
         f"{STORIES}::test_a_write_that_is_not_decided_is_not_told_as_the_centres",
     ),
     of(

@@ -12,14 +12,14 @@ EPOCHS: Final = "central/store/epochs.py"
 SALVAGE: Final = "central/store/salvage.py"
 EDGE: Final = "edge/handshake.py"
 MOVE: Final = "edge/store/epochs.py"
-TIPS: Final = "edge/store/homecoming.py"
+HOME: Final = "edge/store/homecoming.py"
 AGAIN: Final = "tests/integration/test_edge_again.py"
 IN_A_ROW: Final = "tests/sim/test_restores_in_a_row.py"
 
 OF_RESTORES_IN_A_ROW: Final[tuple[Mutant, ...]] = (
     of(
         "home: what was to be done again is forgotten when it was told",
-        TIPS, "        UNION {_STILL_AGAIN}", "        UNION {_STILL_AGAIN} AND false",
+        HOME, "        UNION {_STILL_AGAIN}", "        UNION {_STILL_AGAIN} AND false",
         f"{AGAIN}::test_what_was_told_is_told_again_until_a_snapshot_says_what_became_of_it",
     ),
     of(
@@ -29,12 +29,12 @@ OF_RESTORES_IN_A_ROW: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "home: what a half loaded snapshot brought is done again",
-        TIPS, "AND r.id = a.id WHERE coalesce(r.ord, 0) = 0", "AND r.id = a.id",
+        HOME, "AND r.id = a.id WHERE coalesce(r.ord, 0) = 0", "AND r.id = a.id",
         f"{AGAIN}::test_of_a_snapshot_under_way_only_what_it_has_not_brought_is_told_again",
     ),
     of(
         "home: what is not acked is kept to be told again",
-        TIPS, "part = 0 AND n <= told_n", "part = 0",
+        HOME, "part = 0 AND n <= told_n", "part = 0",
         f"{AGAIN}::test_what_was_not_acked_is_sent_as_ever_and_not_told_again",
     ),
     of(
@@ -69,7 +69,7 @@ OF_RESTORES_IN_A_ROW: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "home: what a half loaded snapshot brought is forgotten when it was told",
-        TIPS, '"UPDATE _sync_site SET told_n = ?", (_upto(connection),)',
+        HOME, '"UPDATE _sync_site SET told_n = ?", (_upto(connection),)',
         '"UPDATE _sync_site SET told_n = ?", (0,)',
         f"{IN_A_ROW}"
         "::test_a_sum_in_a_half_loaded_snapshot_counts_once_however_often_the_centre_goes_back",

@@ -1,0 +1,297 @@
+"""The tips: what this store shows of a history that the centre lost, read for the way home.
+
+The centre went back to an older backup (protocol, rule 20). Each row here shows the last word of
+the lost history on it, its *tip*, wherever its version came after what the backup held: by the
+order that the centre gave it, or since it is the site's own transaction that the backup lacks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import msgpack
+
+from edge.sql_text import quoted
+from edge.store import aside
+from edge.store.open import lenient
+from shared.changes import ChangeBlock, Fate, HeadBlock, Op
+from sync import codec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from edge.store.apply import DrainedFirst
+    from edge.store.open import Opened
+    from shared.catalog import Table
+    from shared.changes import Value
+
+#: Rows in one chunk.
+ROWS_MAX: Final = 500
+#: Rows that are looked at while the store is held, whether there is a tip among them or not.
+LOOKED_AT_MAX: Final = 5_000
+_KEYS: Final = ("site_id", "created_at")
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Where the backup ends that the centre went back to."""
+
+    #: Highest order of its versions.
+    max_order: int
+    #: The last of our transactions that it holds.
+    applied_n: int
+    #: It is known to have lost something: then rows of ours without an order are told, too, since
+    #: their transactions may not be kept any more.
+    whole: bool = False
+
+
+# By the name of the index: SQLite knows no statistics of a growing outbox, and would go through it
+# from the last number on, once for each row.
+PARKED_AGAIN: Final = """p.state IN ('parked', 'waiting') AND EXISTS (
+    SELECT 1 FROM _sync_out o INDEXED BY _sync_out_by_tx JOIN _sync_site s ON s.epoch = o.epoch
+    WHERE o.tx_id = p.tx_id AND o.part = 0 AND o.n > ?)"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Tip:
+    id: str
+    version: str
+    #: 0 for a version of our own.
+    order: int
+    fate: Fate
+    values: Mapping[str, Value]
+    #: Own writes that the values show and nobody has decided, the latest first.
+    undecided: tuple[int, ...] = ()
+
+
+def tips(opened: Opened, lost: Lost, drained: DrainedFirst) -> Iterator[list[HeadBlock]]:
+    """Give the tips in blocks, a page at a time; programs may write between two pages."""
+    for table in opened.catalog.parents_first():
+        if table.fact:  # its facts are sent again by the outbox
+            continue
+        again = _parked_again(opened, lost) if table.name == "sync_parked" else set()
+        for read, with_values in ((_page, _with_values), (_aside, _as_kept)):
+            after: str | None = ""
+            while after is not None:
+                with drained():  # what is not drained yet would be taken for what was decided
+                    page, after = read(opened, table, lost, after)
+                    found = list(with_values(opened, table, page))
+                # Bodies are frozen: programs need not wait until they are read.
+                found = list(_undone(opened, table, found))
+                known = [t for t in found if t.id not in again and _travels(table, t)]
+                if known:
+                    yield _blocks(table, known)
+
+
+#: Tips as they are read, and the last row that was looked at; None at the end of the table.
+_Page = tuple[list[tuple[Any, ...]], str | None]
+
+
+def _page(opened: Opened, table: Table, lost: Lost, after: str) -> _Page:
+    """Return id, version, order, whether it is our own, and whether it is gone, of some tips."""
+    given = _given(opened, table, lost, after)
+    page = opened.connection.execute(
+        f"""SELECT r.id, r.version, r.ord, o.n IS NOT NULL, r.gone
+           FROM (SELECT id, version, ord, gone {_LOOKED_AT}) r
+           LEFT JOIN _sync_out o INDEXED BY _sync_out_by_tx ON o.tx_id = r.version AND o.part = 0
+               AND o.epoch = (SELECT epoch FROM _sync_site) AND o.n > :applied_n
+           WHERE (o.n IS NOT NULL OR r.ord > :max_order OR :whole AND r.ord = 0)
+             AND NOT EXISTS (SELECT 1 FROM _sync_aside a WHERE a.table_name = :name
+                             AND a.id = r.id AND a.version <> '')
+           ORDER BY r.id LIMIT :some""",
+        given,
+    ).fetchall()
+    if len(page) == ROWS_MAX:
+        return page, page[-1][0]
+    last = opened.connection.execute(f"SELECT max(id) FROM (SELECT id {_LOOKED_AT})", given)
+    return page, last.fetchone()[0]
+
+
+_LOOKED_AT: Final = """FROM _sync_row
+    WHERE table_no = :table_no AND id > :after ORDER BY id LIMIT :looked_at"""
+
+
+def _aside(opened: Opened, table: Table, lost: Lost, after: str) -> _Page:
+    """Return id, version, order and content of heads that could not be put where they belong.
+
+    Such a head is the last word on its row; what stands there, under its own version, is not.
+    """
+    page = opened.connection.execute(
+        """SELECT a.id, coalesce(s.version, a.version), coalesce(s.ord, a.ord), a.content
+           FROM _sync_aside a LEFT JOIN _sync_shadow s ON s.table_no = :table_no AND s.id = a.id
+           WHERE a.table_name = :name AND a.version <> '' AND a.id > :after
+             AND (a.ord > :max_order OR :whole AND a.ord = 0)
+           ORDER BY a.id LIMIT :some""",
+        _given(opened, table, lost, after),
+    ).fetchall()
+    return page, page[-1][0] if page else None
+
+
+def _given(opened: Opened, table: Table, lost: Lost, after: str) -> dict[str, Any]:
+    return {
+        "table_no": opened.numbers[table.name], "name": table.name, "after": after,
+        "some": ROWS_MAX, "looked_at": LOOKED_AT_MAX, "max_order": lost.max_order,
+        "applied_n": lost.applied_n, "whole": lost.whole,
+    }  # fmt: skip
+
+
+def _as_kept(opened: Opened, table: Table, page: Sequence[tuple[Any, ...]]) -> Iterator[_Tip]:
+    ids = [row[0] for row in page]
+    shadows, extras = _shadows(opened, table, ids), _extras(opened, table, ids)
+    for row_id, version, order, content in page:
+        fate, head = shadows.get(row_id, (Fate.PUT, aside.from_json(content)))
+        yield _Tip(row_id, version, order, fate, head | extras.get(row_id, {}))
+
+
+def _with_values(opened: Opened, table: Table, page: Sequence[tuple[Any, ...]]) -> Iterator[_Tip]:
+    live = _live(opened, table, [row[0] for row in page])
+    extras = _extras(opened, table, [row[0] for row in page])
+    shadows = _shadows(opened, table, [row[0] for row in page])
+    undecided = _undecided(opened, table, [row[0] for row in page])
+    for row_id, version, given, own, gone in page:
+        order = 0 if own else given
+        if row_id in shadows:
+            fate, head = shadows[row_id]
+            yield _Tip(row_id, version, order, fate, head | extras.get(row_id, {}))
+        elif gone:
+            yield _Tip(row_id, version, order, Fate.GONE, {})
+        elif row_id in live:
+            values = live[row_id] | extras.get(row_id, {})
+            yield _Tip(row_id, version, order, Fate.PUT, values, undecided.get(row_id, ()))
+
+
+def _travels(table: Table, tip: _Tip) -> bool:
+    """Return whether a tip is this site's to tell.
+
+    Of a row that several sites share, one that is gone here may only have left our share.
+    """
+    return not (tip.fate is Fate.LEFT or (tip.fate is Fate.GONE and table.share != ("site_id",)))
+
+
+def _parked_again(opened: Opened, lost: Lost) -> set[str]:
+    """Return the records of what was parked and is sent again: it is decided again.
+
+    Of what no outbox has any more, as of a lost life of the store, the record is all there is.
+    """
+    rows = opened.connection.execute(
+        f"SELECT p.id FROM sync_parked p WHERE {PARKED_AGAIN}", (lost.applied_n,)
+    )
+    return {ticket for (ticket,) in rows}
+
+
+def _live(opened: Opened, table: Table, ids: Sequence[str]) -> dict[str, dict[str, Value]]:
+    names = ("id", *_KEYS, *table.names)
+    listed = ", ".join(map(quoted, names))
+    with lenient(opened.connection):
+        rows = opened.connection.execute(
+            f"SELECT {listed} FROM {quoted(table.name)}"
+            " WHERE id IN (SELECT value FROM json_each(?))",
+            (json.dumps(ids),),
+        ).fetchall()
+    kept = opened.connection.execute(
+        "SELECT id, content FROM _sync_aside WHERE table_name = ? AND code = 'unique'"
+        " AND id IN (SELECT value FROM json_each(?))",
+        (table.name, json.dumps(ids)),
+    ).fetchall()
+    found = {row_id: aside.from_json(content) for row_id, content in kept}
+    return found | {row[0]: dict(zip(names, row, strict=True)) for row in rows}
+
+
+def _shadows(
+    opened: Opened, table: Table, ids: Sequence[str]
+) -> dict[str, tuple[Fate, dict[str, Value]]]:
+    rows = opened.connection.execute(
+        "SELECT id, fate, head FROM _sync_shadow WHERE table_no = ?"
+        " AND id IN (SELECT value FROM json_each(?))",
+        (opened.numbers[table.name], json.dumps(ids)),
+    )
+    return {row_id: (Fate(fate), msgpack.unpackb(head)) for row_id, fate, head in rows}
+
+
+def _extras(opened: Opened, table: Table, ids: Sequence[str]) -> dict[str, dict[str, Value]]:
+    """Return the values of columns that this store does not have yet, by row."""
+    rows = opened.connection.execute(
+        "SELECT id, column_name, value FROM _sync_extra WHERE table_name = ? AND column_name <> ''"
+        " AND id IN (SELECT value FROM json_each(?))",
+        (table.name, json.dumps(ids)),
+    )
+    found: dict[str, dict[str, Value]] = {}
+    for row_id, name, value in rows:
+        found.setdefault(row_id, {})[name] = msgpack.unpackb(value)
+    return found
+
+
+def _undecided(opened: Opened, table: Table, ids: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    rows = opened.connection.execute(
+        "SELECT id, n FROM _sync_pending WHERE table_no = ?"
+        " AND id IN (SELECT value FROM json_each(?)) ORDER BY n DESC",
+        (opened.numbers[table.name], json.dumps(ids)),
+    )
+    found: dict[str, tuple[int, ...]] = {}
+    for row_id, n in rows:
+        found[row_id] = (*found.get(row_id, ()), n)
+    return found
+
+
+def _undone(opened: Opened, table: Table, found: Sequence[_Tip]) -> Iterator[_Tip]:
+    """Give tips without the site's own writes that are not decided; none where no row was there.
+
+    What they replaced travels with them, in the outbox. Each is read once for all rows.
+    """
+    rows: dict[str, dict[str, Value] | None] = {tip.id: dict(tip.values) for tip in found}
+    for n in sorted({n for tip in found for n in tip.undecided}, reverse=True):
+        wanted = {tip.id for tip in found if n in tip.undecided}
+        for row_id, replaced in _replaced(opened, table, n, wanted):
+            row = rows[row_id]
+            rows[row_id] = None if row is None or replaced is None else row | replaced
+    for tip in found:
+        row = rows[tip.id]
+        if row is not None:
+            yield replace(tip, values=row)
+
+
+def _replaced(
+    opened: Opened, table: Table, n: int, wanted: AbstractSet[str]
+) -> Iterator[tuple[str, dict[str, Value] | None]]:
+    """Give what an own transaction replaced in rows of a table; None where it made or took one."""
+    for block in blocks_of(opened, n):
+        for place, row_id in enumerate(block.ids):
+            if block.table == table.name and row_id in wanted:
+                old = zip(block.columns, block.old, strict=True) if block.op is Op.UPDATE else None
+                yield row_id, None if old is None else {name: each[place] for name, each in old}
+
+
+def blocks_of(opened: Opened, n: int) -> Iterator[ChangeBlock]:
+    """Give the blocks of an own transaction."""
+    rows = opened.connection.execute(
+        "SELECT body FROM _sync_out WHERE epoch = (SELECT epoch FROM _sync_site) AND n = ?"
+        " ORDER BY part",
+        (n,),
+    )
+    for (body,) in rows:
+        yield from codec.decode_body(codec.decompress(body)).blocks
+
+
+def _blocks(table: Table, known: Sequence[_Tip]) -> list[HeadBlock]:
+    groups: defaultdict[tuple[Fate, tuple[str, ...]], list[_Tip]] = defaultdict(list)
+    for tip in known:
+        extra = sorted(tip.values.keys() - {"id", *_KEYS, *table.names})
+        groups[tip.fate, (*table.names, *extra) if tip.fate is Fate.PUT else ()].append(tip)
+    return [
+        HeadBlock(
+            table.name,
+            fate,
+            names,
+            sites=[str(tip.values.get("site_id") or "") for tip in some],
+            created=[str(tip.values.get("created_at") or "") for tip in some],
+            ids=[tip.id for tip in some],
+            version=[tip.version for tip in some],
+            order=[tip.order for tip in some],
+            new=[[tip.values.get(name) for tip in some] for name in names],
+        )
+        for (fate, names), some in groups.items()
+    ]
