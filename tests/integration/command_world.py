@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+import pytest
 
 from central.cli.command import run
 from central.roles import as_role
@@ -14,8 +15,6 @@ from tests.integration.apply_world import open_world
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-
-    import pytest
 
     from tests.integration.apply_world import World
 
@@ -57,6 +56,14 @@ class MesCentral:
         code = run([str(each) for each in arguments])
         captured = self._capsys.readouterr()
         return Ran(code, captured.out, captured.err)
+
+
+@pytest.fixture
+def mes_central(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], centre: str
+) -> MesCentral:
+    """The command, working on a migrated centre."""
+    return MesCentral(monkeypatch, capsys, centre)
 
 
 def at_the_centre(url: str, work: Callable[[World], Awaitable[Any]]) -> Any:

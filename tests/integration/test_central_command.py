@@ -9,14 +9,9 @@ import pytest
 from central.cli import exits
 from central.roles import as_role
 from sync.accounts import creds_path
-from tests.integration.command_world import MesCentral, at_the_centre, fetch
+from tests.integration.command_world import at_the_centre, fetch, mes_central  # noqa: F401
 
 pytestmark = pytest.mark.postgres
-
-
-@pytest.fixture
-def mes_central(monkeypatch, capsys, centre: str) -> MesCentral:
-    return MesCentral(monkeypatch, capsys, centre)
 
 
 # --- help, usage, errors ---------------------------------------------------------------------

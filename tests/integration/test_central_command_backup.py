@@ -15,16 +15,11 @@ from click.shell_completion import ShellComplete
 from central.cli import exits
 from central.cli.command import mes_central as command
 from central.cli.look import COLUMNS
-from tests.integration.command_world import MesCentral, fetch
+from tests.integration.command_world import fetch, mes_central  # noqa: F401
 
 pytestmark = pytest.mark.postgres
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def mes_central(monkeypatch, capsys, centre: str) -> MesCentral:
-    return MesCentral(monkeypatch, capsys, centre)
 
 
 def states(mes_central) -> dict[str, str]:

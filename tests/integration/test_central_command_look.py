@@ -9,15 +9,10 @@ import sys
 import pytest
 
 from central.cli import exits
-from tests.integration.command_world import MesCentral, at_the_centre, fetch
+from tests.integration.command_world import at_the_centre, fetch, mes_central  # noqa: F401
 from tests.integration.quarrel import Quarrel, quarrel
 
 pytestmark = pytest.mark.postgres
-
-
-@pytest.fixture
-def mes_central(monkeypatch, capsys, centre: str) -> MesCentral:
-    return MesCentral(monkeypatch, capsys, centre)
 
 
 @pytest.fixture

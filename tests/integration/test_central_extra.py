@@ -111,14 +111,19 @@ async def test_a_write_of_other_columns_leaves_a_value_that_waits_alone(centre: 
         assert found == (TOO_LONG, 7, "n")
 
 
+async def parked_before_a_newer_value(world: World) -> tuple[Site, str]:
+    """Park a write of x for another column, take a later one; return the site and the ticket."""
+    site, row_id, base = await an_order(world, "first")
+    poor = site.update("work_orders", row_id, base=base, priority=(50, 1000))
+    await site.apply(site.sends(with_x(poor, "old", "first")))
+    later = site.update("work_orders", row_id, base=base, notes=(None, "n"))
+    await site.writes(with_x(later, "newer", "first"))
+    return site, await world.value("SELECT ticket::text FROM sync.waiting")
+
+
 async def test_a_retry_leaves_the_value_that_its_site_wrote_later(centre: str) -> None:
     async with open_world(centre, FIRST) as world:
-        site, row_id, base = await an_order(world, "first")
-        poor = site.update("work_orders", row_id, base=base, priority=(50, 1000))
-        await site.apply(site.sends(with_x(poor, "old", "first")))
-        later = site.update("work_orders", row_id, base=base, notes=(None, "n"))
-        await site.writes(with_x(later, "newer", "first"))
-        ticket = await world.value("SELECT ticket::text FROM sync.waiting")
+        site, ticket = await parked_before_a_newer_value(world)
         await world.admin.execute(
             b"ALTER TABLE mes.work_orders DROP CONSTRAINT priority_at_most_100"
         )
@@ -134,12 +139,7 @@ async def test_a_retry_leaves_the_value_that_its_site_wrote_later(centre: str) -
 
 async def test_a_retry_gives_way_to_a_value_that_was_filled_in(centre: str) -> None:
     async with open_world(centre, FIRST) as world:
-        site, row_id, base = await an_order(world, "first")
-        poor = site.update("work_orders", row_id, base=base, priority=(50, 1000))
-        await site.apply(site.sends(with_x(poor, "old", "first")))
-        later = site.update("work_orders", row_id, base=base, notes=(None, "n"))
-        await site.writes(with_x(later, "newer", "first"))
-        ticket = await world.value("SELECT ticket::text FROM sync.waiting")
+        site, ticket = await parked_before_a_newer_value(world)
     async with centre_of(centre, site, grown(1, 10, high=None)) as world:
         assert await world.value("SELECT x FROM mes.work_orders") == "newer"
         assert await world.store.retry(ticket)
