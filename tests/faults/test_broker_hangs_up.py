@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from deploy.local.servers import NatsServer
 from shared.errors import NotAuthorised
-from sync.accounts import creds_path, ensure_keys, trust_config
+from sync.accounts import creds_path, ensure_keys
 from sync.nats_grants import site_user
 from sync.nats_keys import ACCOUNT, USER, creds_text, new_key, read_or_make_key, sign_token
 from sync.transport import Link, LinkSettings
+from tests.integration.accounts_world import broker  # noqa: F401
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 pytestmark = [pytest.mark.nats, pytest.mark.slow]
@@ -31,13 +31,6 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("broker") / "keys"
     ensure_keys(path, ["ROT"])
     return path
-
-
-@pytest.fixture(scope="module")
-def broker(keys: Path) -> Iterator[NatsServer]:
-    root = keys.parent / "nats"
-    with NatsServer(root, config=trust_config(keys, root / "accounts")) as server:
-        yield server
 
 
 def settings(url: str, creds: Path | None = None, name: str = "ROT") -> LinkSettings:

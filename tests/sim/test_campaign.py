@@ -15,10 +15,10 @@ from tests.sim.campaign import (
     REQUIRED,
     RUNS_ALL,
     RUNS_MANY,
-    Lab,
     missed,
     report,
 )
+from tests.sim.story import lab  # noqa: F401
 from tests.sim.world import Plan
 
 if TYPE_CHECKING:
@@ -26,12 +26,6 @@ if TYPE_CHECKING:
 
 #: Enough to meet all that must be met.
 RUNS = 50
-
-
-@pytest.fixture(scope="module")
-def lab(_superuser_url):
-    with Lab(_superuser_url) as lab:
-        yield lab
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from tests.sim.campaign import Lab, Outcome, report
 from tests.sim.narrow import narrow
 from tests.sim.sent import Violation, fail
+from tests.sim.story import lab  # noqa: F401
 from tests.sim.world import CENTRE_CLOCK, CENTRE_RESTORES, FAULTS, RESTORES, USUAL, Plan, World
 
 if TYPE_CHECKING:
@@ -22,12 +23,6 @@ if TYPE_CHECKING:
 
 #: Writes and moves more often than faults, as Hypothesis takes the first ones for the simplest.
 STEPS = (*USUAL, *USUAL, *FAULTS, *RESTORES, *CENTRE_RESTORES, *CENTRE_CLOCK)
-
-
-@pytest.fixture(scope="module")
-def lab(_superuser_url):
-    with Lab(_superuser_url) as lab:
-        yield lab
 
 
 class Stores(RuleBasedStateMachine):
