@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from edge.store import position, snapshot
+from edge.store import again, position, snapshot
 from edge.store.ack import settle_own
 from edge.store.applying import Applying
 from edge.store.open import silent
@@ -126,6 +126,7 @@ def begin(
             if (taken := kept.taken) is not None:
                 put_in_place(connection, at.epoch, taken)
                 begun.sent_before, begun.samples = taken.rows, taken.samples
+            again.forget_done(connection, snapshot.brought(connection))
             _move(connection, closed, begun, kept.known_n)
             _remember(connection, closed.closure, now_ms)
         connection.execute("UPDATE _sync_site SET hlc = max(hlc, ?)", (closed.hlc,))

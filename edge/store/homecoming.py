@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from edge.store import cursor, position, snapshot
+from edge.store import again, cursor, position, snapshot
 from edge.store.open import silent
 from edge.store.tips import PARKED_AGAIN, blocks_of
 from shared.changes import GENESIS, Position
@@ -44,42 +44,38 @@ def seen_lives(connection: sqlite3.Connection) -> tuple[list[str], bool]:
     return [life for (life,) in rows], bool(void)
 
 
-def included(opened: Opened, lost: Lost) -> tuple[list[_Link], list[tuple[str, str, str]]]:
+def included(opened: Opened, lost: Lost) -> tuple[list[_Link], list[again.Row]]:
     """Return the own transactions that are in the tips, and rows in which they are not.
 
     These, by tx_id, table and id, are: what is parked; what a snapshot that was being loaded has
     not reached; what was written on rows that are gone here and are not ours to tell; and what an
-    earlier call returned, as long as no snapshot has told what became of it.
+    earlier call returned, as long as nothing has told what became of it.
     """
     connection = opened.connection
     at, upto = cursor.read(connection), _upto(connection)
-    again = connection.execute(
+    undone = connection.execute(
         f"""SELECT p.tx_id, p.table_name, p.row_id FROM sync_parked p WHERE {PARKED_AGAIN}
         UNION SELECT o.tx_id, t.name, w.id FROM _sync_pending w
         JOIN _sync_table t ON t.no = w.table_no
-        JOIN _sync_out o ON o.epoch = ? AND o.n = w.n AND o.part = 0 WHERE w.n <= ?
-        UNION {_STILL_AGAIN}""",
-        (lost.applied_n, at.epoch, upto, lost.applied_n),
+        JOIN _sync_out o ON o.epoch = ? AND o.n = w.n AND o.part = 0 WHERE w.n <= ?""",
+        (lost.applied_n, at.epoch, upto),
     ).fetchall()
+    undone += again.left(connection, snapshot.brought(connection), applied_n=lost.applied_n)
     sent = connection.execute(
         "SELECT n, tx_id, hash FROM _sync_out WHERE epoch = ? AND part = 0 AND n > ? AND n <= ?"
         " ORDER BY n",
         (at.epoch, lost.applied_n, upto),
     ).fetchall()
-    return sent, again + list(_untold(opened, lost, sent, upto))
+    return sent, sorted({*undone, *_untold(opened, lost, sent, upto)})
 
 
 def _upto(connection: sqlite3.Connection) -> int:
     """Return up to which own transaction the rows hold what the centre had decided."""
-    at, loading = cursor.read(connection), snapshot.state(connection)
-    ack = loading.manifest.ack if loading is not None else None
     told_n: int = connection.execute("SELECT told_n FROM _sync_site").fetchone()[0]
-    return max(at.acked_n, told_n, ack.n if ack is not None and ack.epoch == at.epoch else 0)
+    return max(cursor.read(connection).acked_n, told_n, snapshot.brought(connection).upto_n)
 
 
-def _untold(
-    opened: Opened, lost: Lost, sent: Sequence[_Link], upto: int
-) -> Iterator[tuple[str, str, str]]:
+def _untold(opened: Opened, lost: Lost, sent: Sequence[_Link], upto: int) -> Iterator[again.Row]:
     """Give own writes on rows of which no tip is told.
 
     Those are gone here and shared by several sites, or stand under a deletion or an insertion of
@@ -105,12 +101,6 @@ def _untold(
 _COVERED: Final = """SELECT DISTINCT t.name, w.id FROM _sync_pending w
     JOIN _sync_table t ON t.no = w.table_no WHERE w.n > ? AND w.op <> 'U' AND NOT EXISTS (
         SELECT 1 FROM _sync_shadow s WHERE s.table_no = w.table_no AND s.id = w.id)"""
-# Orders are void until a snapshot brings them: a row that has one has come, with what became of it.
-_STILL_AGAIN: Final = """SELECT a.tx_id, a.table_name, a.id FROM _sync_again a
-    JOIN _sync_out o INDEXED BY _sync_out_by_tx ON o.tx_id = a.tx_id AND o.part = 0
-        AND o.epoch = (SELECT epoch FROM _sync_site) AND o.n > ?
-    JOIN _sync_table t ON t.name = a.table_name
-    LEFT JOIN _sync_row r ON r.table_no = t.no AND r.id = a.id WHERE coalesce(r.ord, 0) = 0"""
 
 
 def before_first(connection: sqlite3.Connection) -> Position:
@@ -124,24 +114,17 @@ def before_first(connection: sqlite3.Connection) -> Position:
 
 
 def begin_anew(
-    opened: Opened, lost: Lost, again: Sequence[tuple[str, str, str]], why: str, *, now_ms: int,
+    opened: Opened, lost: Lost, undone: Sequence[again.Row], why: str, *, now_ms: int,
     drained: DrainedFirst,
 ) -> None:  # fmt: skip
     """Follow the centre from the beginning: positions and orders of the lost history are void.
 
-    ``again`` are the rows that ``included`` returned, and the centre was told.
+    ``undone`` are the rows that ``included`` returned, and the centre was told.
     """
     connection = opened.connection
     with drained(), silent(connection):
         connection.execute("UPDATE _sync_site SET told_n = ?", (_upto(connection),))
-        connection.execute("DELETE FROM _sync_again")
-        # Those beyond are sent as any other that is not decided.
-        connection.executemany(
-            "INSERT OR IGNORE INTO _sync_again (tx_id, table_name, id) SELECT tx_id, ?2, ?3"
-            " FROM _sync_out INDEXED BY _sync_out_by_tx JOIN _sync_site USING (epoch)"
-            " WHERE tx_id = ?1 AND part = 0 AND n <= told_n",
-            again,
-        )
+        again.keep(connection, undone)
         # What is parked again comes again, with the time at which that was sent.
         parked = f"SELECT p.id FROM sync_parked p WHERE {PARKED_AGAIN}"
         for table in ("_sync_row", "sync_parked"):

@@ -15,8 +15,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from edge.store import aside, cursor, knock_on, position
+from edge.store import again, aside, cursor, knock_on, position
 from edge.store.ack import settle_own
+from edge.store.again import Brought
 from edge.store.applying import Applying
 from edge.store.comeback import bring_back
 from edge.store.heads import Head, land, settle_row
@@ -101,6 +102,14 @@ def state(connection: sqlite3.Connection) -> SnapshotState | None:
     return SnapshotState(snapshot_id, number, next_chunk, read_manifest(json.loads(manifest)))
 
 
+def brought(connection: sqlite3.Connection) -> Brought:
+    """Return what the load under way has brought of what the centre decided."""
+    under_way = state(connection)
+    if under_way is None:
+        return Brought()
+    return Brought(under_way.number, _decided_n(cursor.read(connection), under_way.manifest))
+
+
 def want(connection: sqlite3.Connection, reason: str, now_ms: int) -> None:
     """Note that the feed can't bring the store up to date any more. Inside a transaction."""
     (wanted,) = connection.execute("SELECT needs_snapshot FROM _sync_site").fetchone()
@@ -132,6 +141,7 @@ def begin(opened: Opened, snapshot_id: str, fields: Mapping[str, Any]) -> Snapsh
         if decided_n < at.acked_n:
             message = f"snapshot {snapshot_id} ends before n {at.acked_n}, which is decided"
             raise StaleSnapshot(message)
+        again.forget_done(connection, brought(connection))
         (number,) = connection.execute(
             "UPDATE _sync_site SET needs_snapshot = 1, snapshots = snapshots + 1"
             " RETURNING snapshots"
@@ -189,11 +199,11 @@ def finish(opened: Opened, *, now_ms: int, drained: DrainedFirst) -> None:
             bring_back(applying, everywhere=True)
         _note_kept_from(connection, manifest, now_ms)
         connection.execute("DELETE FROM _sync_snapshot")
-        connection.execute("DELETE FROM _sync_again")  # all that is acked is decided in it
         connection.execute("UPDATE _sync_site SET void_since = NULL")
         for scope, link in ((at.site, at.own), (SHARED, at.shared)):
             cursor.start_trail(connection, scope, link)
         cursor.save(connection, at)
+        again.forget_done(connection, Brought())
         _note_asides(connection, now_ms)
 
 

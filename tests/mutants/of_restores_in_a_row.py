@@ -12,6 +12,7 @@ EPOCHS: Final = "central/store/epochs.py"
 SALVAGE: Final = "central/store/salvage.py"
 EDGE: Final = "edge/handshake.py"
 MOVE: Final = "edge/store/epochs.py"
+DONE: Final = "edge/store/again.py"
 HOME: Final = "edge/store/homecoming.py"
 AGAIN: Final = "tests/integration/test_edge_again.py"
 IN_A_ROW: Final = "tests/sim/test_restores_in_a_row.py"
@@ -19,22 +20,22 @@ IN_A_ROW: Final = "tests/sim/test_restores_in_a_row.py"
 OF_RESTORES_IN_A_ROW: Final[tuple[Mutant, ...]] = (
     of(
         "home: what was to be done again is forgotten when it was told",
-        HOME, "        UNION {_STILL_AGAIN}", "        UNION {_STILL_AGAIN} AND false",
+        HOME, "undone += again.left(", "undone or again.left(",
         f"{AGAIN}::test_what_was_told_is_told_again_until_a_snapshot_says_what_became_of_it",
     ),
     of(
         "home: what was done again is told again for ever",
-        "edge/store/snapshot.py", 'connection.execute("DELETE FROM _sync_again")', "pass",
+        "edge/store/snapshot.py", "again.forget_done(connection, Brought())", "pass",
         f"{AGAIN}::test_what_was_told_is_told_again_until_a_snapshot_says_what_became_of_it",
     ),
     of(
         "home: what a half loaded snapshot brought is done again",
-        HOME, "AND r.id = a.id WHERE coalesce(r.ord, 0) = 0", "AND r.id = a.id",
+        DONE, "AND coalesce(r.seen, 0) = :number", "AND coalesce(r.seen, 0) = :number + 1",
         f"{AGAIN}::test_of_a_snapshot_under_way_only_what_it_has_not_brought_is_told_again",
     ),
     of(
         "home: what is not acked is kept to be told again",
-        HOME, "part = 0 AND n <= told_n", "part = 0",
+        DONE, "part = 0 AND n <= told_n", "part = 0",
         f"{AGAIN}::test_what_was_not_acked_is_sent_as_ever_and_not_told_again",
     ),
     of(
