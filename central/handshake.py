@@ -17,13 +17,22 @@ from psycopg.types.json import Jsonb
 from central.feed import feed_position
 from central.store import CentralStore, epochs
 from central.store.finish import stop
-from central.store.lives import first_unmet, life_now
+from central.store.lives import life_now, life_of, parting
 from central.store.sent import Beyond, sent_before
 from shared.changes import GENESIS, SHARED, Position
 from shared.errors import ForkedHistory, SyncError
 from shared.observe import note
 from sync import codec
-from sync.handshake import Hello, Known, KnownChain, KnownFeed, Welcome, judge, read_lineage
+from sync.handshake import (
+    Hello,
+    Known,
+    KnownChain,
+    KnownFeed,
+    Welcome,
+    judge,
+    read_lineage,
+    read_met,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -31,6 +40,7 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
     from psycopg_pool import AsyncConnectionPool
 
+    from central.store.lives import Parting
     from shared.catalog import Catalog
 
     Fields = dict[str, Any]
@@ -58,7 +68,8 @@ class Handshake:
         said = Hello.read(asked)
         async with self.pool.connection() as connection:
             now = await life_now(connection)
-            known, safe_n = await _known(connection, site, said)
+            parted = await parting(connection, said.lives)
+            known, safe_n = await _known(connection, site, said, parted)
             welcome, why = judge(site, said, known)
             if welcome in (Welcome.OK, Welcome.BEHIND):
                 # Of one that is behind, what is under way is applied before its epoch is closed.
@@ -84,6 +95,8 @@ class Handshake:
             "ends": [known.own.end.n, known.shared.end.n],
             "schema": self.catalog.version,
             "life": now.id,
+            "after": parted.after,
+            "parted_order": parted.unmet.held_order if parted.unmet else None,
             "noted_ms": now.noted_ms,
         }
 
@@ -136,17 +149,21 @@ class Handshake:
         del site
         async with self.pool.connection() as connection:
             now = await life_now(connection)
-            life = await first_unmet(connection, asked["lives"]) or now
+            life = (await parting(connection, read_met(asked))).since or now
             return {"life": life.id, "held_order": life.held_order}
 
     async def home(self, site: str, asked: Fields) -> Fields:
         """Take in some rows that the site knows of our lost history; return how many."""
         blocks = codec.decode_chunk(bytes(asked["chunk"]))
         async with self.pool.connection() as connection:
-            verified = await _one(connection, "SELECT sync.is_verified(%s)", [site])
+            async with connection.transaction():
+                verified = await _one(connection, "SELECT sync.is_verified(%s)", [site])
+                life = await life_of(connection, str(asked["life"]))
             only_own = bool(verified and verified[0])
             store = CentralStore(connection, self.catalog)
-            life, history = str(asked["life"]), asked.get("history")
+            if (order := asked.get("held_order")) is not None:
+                life = life.from_order(int(order))
+            history = asked.get("history")
             taken = store.take_home(site, life, blocks, only_own=only_own, history=history)
             return dict(await taken)
 
@@ -185,7 +202,9 @@ def _position(given: Sequence[Any]) -> Position:
 # --- what the centre knows -----------------------------------------------------------------------
 
 
-async def _known(connection: AsyncConnection[Any], site: str, said: Hello) -> tuple[Known, int]:
+async def _known(
+    connection: AsyncConnection[Any], site: str, said: Hello, parted: Parting
+) -> tuple[Known, int]:
     """Return what a hello is judged by, and up to where the site may prune."""
     row = await _one(
         connection, "SELECT instance, stopped_because FROM sync.site WHERE site = %s", [site]
@@ -207,11 +226,11 @@ async def _known(connection: AsyncConnection[Any], site: str, said: Hello) -> tu
         chains[epoch] = KnownChain(
             Position(n, bytes(own)), Position(included_n, bytes(included)), is_closed, acked
         )
-    life = await first_unmet(connection, said.lives)
     own = await _known_feed(connection, site, said.own)
     shared = await _known_feed(connection, SHARED, said.shared)
-    held_order = None if life is None else life.held_order
-    return Known(row[0], row[1], chains, own, shared, held_order), safe_n
+    since, is_other = parted.since, parted.other is not None
+    held_order = None if since is None else since.held_order
+    return Known(row[0], row[1], chains, own, shared, held_order, is_other), safe_n
 
 
 async def _known_feed(connection: AsyncConnection[Any], scope: str, at: Position) -> KnownFeed:
@@ -232,7 +251,7 @@ async def _outdated(connection: AsyncConnection[Any], site: str, said: Hello) ->
         connection,
         """SELECT 1 FROM sync.site WHERE site = %s AND home_no > coalesce((
                SELECT max(no) FROM sync.life WHERE id = ANY(%s::uuid[])), 0)""",
-        [site, list(said.lives)],
+        [site, [each.life for each in said.lives]],
     )
     return (
         f"the store of {site} is from before it brought home what the centre had lost"

@@ -175,8 +175,12 @@ _SHAPES: Final[Mapping[str, Mapping[str, tuple[Fits, bool]]]] = {
         "sent_n": (_number, False),
         "drained_ms": (_or_none(_time), False),
         "lives": (_list_of(_uuid), True),
+        "parted": (_list_of(_or_none(_number)), False),
     },
-    "life": {"lives": (_list_of(_uuid), True)},
+    "life": {
+        "lives": (_list_of(_uuid), True),
+        "parted": (_list_of(_or_none(_number)), False),
+    },
     "link": {"epoch": _EPOCH, "n": _N},
     "close": {
         "epoch": _EPOCH,
@@ -195,6 +199,7 @@ _SHAPES: Final[Mapping[str, Mapping[str, tuple[Fits, bool]]]] = {
     "home": {
         "chunk": (_bytes, True),
         "life": (_uuid, True),
+        "held_order": (_number, False),
         "history": (_or_none(_uuid), False),
     },
     "included": {"epoch": _EPOCH, "links": (_list_of(_link), True)},

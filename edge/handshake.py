@@ -22,7 +22,7 @@ from shared.clock import clock_offset_ms
 from shared.errors import ForkedHistory, Transient
 from shared.observe import note
 from sync import codec
-from sync.handshake import ANY_DRAIN, Closed, Hello, Welcome
+from sync.handshake import ANY_DRAIN, Closed, Hello, Met, Welcome
 
 if TYPE_CHECKING:
     from edge.store import EdgeStore
@@ -101,8 +101,7 @@ class Handshake:
     async def _meet(self, said: Hello, answer: dict[str, Any]) -> None:
         if answer["verdict"] == Welcome.SNAPSHOT:
             await self.thread.run(self.store.want_snapshot, str(answer["why"]), now_ms())
-        if answer["life"] not in said.lives:
-            await self.thread.run(self.store.meet, str(answer["life"]))
+        await self._note_life(said, answer)
         self.down.made_from_ms = int(answer["noted_ms"])
         self.down.agreed.set()
 
@@ -114,7 +113,7 @@ class Handshake:
             raise ForkedHistory(why)
         if welcome in (Welcome.LOST, Welcome.SHOW):
             self.down.agreed.clear()
-            return await self._bring_home(answer, is_lost=welcome is Welcome.LOST)
+            return await self._bring_home(said, answer, is_lost=welcome is Welcome.LOST)
         if await self._was_overtaken(said, applied_n):
             return False
         self.down.agreed.clear()
@@ -144,7 +143,7 @@ class Handshake:
         position = await self.thread.run(self.store.position)
         return said.n < applied_n <= position.last_n and said.epoch == position.epoch
 
-    async def _bring_home(self, answer: dict[str, Any], *, is_lost: bool) -> bool:
+    async def _bring_home(self, said: Hello, answer: dict[str, Any], *, is_lost: bool) -> bool:
         """Show the centre what it may have lost; return whether it had."""
         home = homecoming.Homecoming(self.link, self.store, self.thread, self.site, answer)
         unknown = await home.show(whole=is_lost)
@@ -153,8 +152,14 @@ class Handshake:
         if unknown or is_lost:
             await home.begin_anew(unknown)
         # Else all of it was decided since the server was started: it was started as it was.
-        await self.thread.run(self.store.meet, str(answer["life"]))
+        await self._note_life(said, answer)
         return bool(unknown or is_lost)
+
+    async def _note_life(self, said: Hello, answer: dict[str, Any]) -> None:
+        """Remember that we agreed in this life of the server, and which one it follows."""
+        life = Met(str(answer["life"]), answer.get("parted_order"))
+        if all(each.life != life.life for each in said.lives):
+            await self.thread.run(self.store.meet, life, answer.get("after"))
 
     # --- the store went back ---------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from edge.store.tips import Lost
 from shared.changes import GENESIS
 from shared.observe import note
 from sync import codec
+from sync.handshake import met_fields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,10 +54,14 @@ class Homecoming:
             # What waits for the other feed has come, too; of the lost history nothing more will.
             await self.thread.run(self.store.show_all, None, now_ms())
         lives, void = await self.thread.run(self.store.seen_lives)
-        life = await _ask(self.link, self.site, "life", {"lives": lives})
+        life = await _ask(self.link, self.site, "life", met_fields(lives))
         self._lost = Lost(int(life["held_order"]), applied_n, whole or void)
         # Orders of one history can be compared, whichever site tells them.
-        asked = {"life": str(life["life"]), "history": lives[-1] if lives else None}
+        asked = {
+            "life": str(life["life"]),
+            "held_order": self._lost.max_order,
+            "history": lives[-1].life if lives else None,
+        }
         unknown, chunks = 0, self.store.tips(self._lost, now_ms())
         while (blocks := await self.thread.run(next, chunks, None)) is not None:
             unknown += await _tell(self.link, self.site, asked, blocks)

@@ -15,7 +15,7 @@ from shared.changes import SHARED, START, Position
 from shared.errors import MalformedMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 class Welcome(StrEnum):
@@ -116,6 +116,32 @@ def read_sent_before(listed: Any) -> tuple[SentBefore, ...]:
         raise MalformedMessage(f"what was sent before can't be read: {error!r}") from error
 
 
+class Met(NamedTuple):
+    """A life of the centre's server in which both ends agreed."""
+
+    life: str
+    #: Highest order of any version that it has in common with the one before it in a list; None
+    #: where that is not known.
+    parted_order: int | None = None
+
+
+def read_met(said: Mapping[str, Any]) -> tuple[Met, ...]:
+    """Return the lives that a control message tells of; an earlier release does not say more."""
+    lives = [str(each) for each in said["lives"]]
+    parted = said.get("parted") or [None] * len(lives)
+    if len(parted) != len(lives):
+        raise MalformedMessage("the lives can't be read: not each has an order")
+    return tuple(map(Met, lives, parted))
+
+
+def met_fields(lives: Sequence[Met]) -> dict[str, Any]:
+    """Return lives as the fields of a control message."""
+    return {
+        "lives": [each.life for each in lives],
+        "parted": [each.parted_order for each in lives],
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Hello:
     """Where an edge stands."""
@@ -133,8 +159,8 @@ class Hello:
     shared: Position
     lineage: tuple[Closure, ...] = ()
     needs_snapshot: bool = False
-    #: Lives of the centre's server in which both agreed, the latest last.
-    lives: tuple[str, ...] = ()
+    #: Lives of the centre's server that lead to the one of the store's heads, which is the last.
+    lives: tuple[Met, ...] = ()
     #: Highest order of any version that the store has; None where it was not asked for.
     max_order: int | None = None
 
@@ -154,7 +180,7 @@ class Hello:
                 shared=Position(int(said["shared"][0]), _hash(said["shared"][1])),
                 lineage=read_lineage(said["lineage"]),
                 needs_snapshot=bool(said["needs_snapshot"]),
-                lives=tuple(map(str, said["lives"])),
+                lives=read_met(said),
                 max_order=said.get("max_order"),
             )
         except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
@@ -174,9 +200,8 @@ class Hello:
             "shared": [self.shared.n, self.shared.hash],
             "lineage": [[each.epoch, each.fork_n, each.closed_n] for each in self.lineage],
             "needs_snapshot": self.needs_snapshot,
-            "lives": list(self.lives),
             "max_order": self.max_order,
-        }
+        } | met_fields(self.lives)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,9 +235,11 @@ class Known:
     chains: Mapping[str, KnownChain] = field(default_factory=dict)
     own: KnownFeed = KnownFeed(Position(0, b""))
     shared: KnownFeed = KnownFeed(Position(0, b""))
-    #: Highest order that was there when the first life began that the site has not met; None where
-    #: it has met that of now.
+    #: Highest order that the history of the site's heads is known to have in common with ours, as
+    #: of the first life that the site has not met; None where it has met that of now.
     held_order: int | None = None
+    #: The site has met a life of the server that is not of our history.
+    is_other_history: bool = False
 
 
 def judge(site: str, said: Hello, known: Known) -> tuple[Welcome, str]:
@@ -255,6 +282,8 @@ def _knows_more(site: str, said: Hello, known: Known) -> tuple[Welcome, str]:
     A feed that goes on from where the site stands vouches for them. Where there is none, that the
     centre has all rows proves nothing: another site may have told of them, and orders are void.
     """
+    if known.is_other_history:
+        return Welcome.LOST, f"{site} knows of decisions of a life of the server that is lost"
     if said.needs_snapshot or None in (known.own.hash_there, known.shared.hash_there):
         return Welcome.LOST, f"nothing tells whether what {site} knows of was lost"
     return Welcome.SHOW, f"{site} knows of decisions since the server was started, or lost ones"

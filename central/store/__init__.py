@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
+    from central.store.lives import Life
     from central.store.session import Connect
     from shared.catalog import Catalog
     from shared.changes import HeadBlock, Part
@@ -113,17 +114,17 @@ class CentralStore:
         )  # fmt: skip
 
     async def take_home(
-        self, site: str, life: str, blocks: Sequence[HeadBlock], *,
+        self, site: str, since: Life, blocks: Sequence[HeadBlock], *,
         only_own: bool = False, history: str | None = None,
     ) -> dict[str, int]:  # fmt: skip
         """Take in rows of a history that the centre lost, as a site knows them; count them.
 
-        ``life`` is the first of the server's lives that the site has not met, ``history`` the last
+        ``since`` is the first of the server's lives that the site has not met, ``history`` the last
         one that it has; ``only_own`` where it has agreed with the centre in this one, and has no
         more say in rows of others.
         """
         return await salvage.take_home(
-            self._session, site, life, blocks, only_own=only_own, history=history
+            self._session, site, since, blocks, only_own=only_own, history=history
         )
 
     async def position(self, site: str, epoch: str) -> Position | None:

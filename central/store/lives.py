@@ -8,13 +8,17 @@ started since (protocol, rule 20).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
+
+from shared.errors import MalformedMessage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from psycopg import AsyncConnection
+
+    from sync.handshake import Met
 
 _LOCK: Final = 0x6D65_7302
 _LIFE: Final = b"SELECT l.id::text, l.started_ms, l.held_order, l.order_here, l.noted_ms"
@@ -27,9 +31,11 @@ _NOW: Final = (
 # A replica began when it was promoted: what it had replayed by then was there. Of what clients
 # wrote since, some is queued for the feed, which begins by noting this; some is not committed yet,
 # and its order is drawn already. So a life begins right above all that was there, at a free order.
+# Where a life goes on beside one that sites have met meanwhile, another one begins now.
 _BEGIN: Final = b"""WITH began AS MATERIALIZED (
-        SELECT floor(extract(epoch FROM greatest(
-            pg_postmaster_start_time(), pg_last_xact_replay_timestamp())) * 1000)::bigint AS ms
+        SELECT floor(extract(epoch FROM CASE WHEN %(beside)s::uuid IS NOT NULL THEN now()
+            ELSE greatest(pg_postmaster_start_time(), pg_last_xact_replay_timestamp()) END
+            ) * 1000)::bigint AS ms
     ), queued AS MATERIALIZED (
         SELECT v.site_id, v.table_no, v.id, v.ord, v.origin = '*' AND v.at_ms > b.ms AS is_since
         FROM began AS b CROSS JOIN sync.touched AS t JOIN sync.version AS v
@@ -44,11 +50,15 @@ _BEGIN: Final = b"""WITH began AS MATERIALIZED (
         INSERT INTO sync.life (started_ms, held_order, order_here)
         SELECT b.ms, h.ord, h.ord + (h.ord > 0)::int FROM began AS b CROSS JOIN held AS h
         WHERE NOT EXISTS (
-            SELECT FROM sync.life_now WHERE started_at = pg_postmaster_start_time())
+            SELECT FROM sync.life_now WHERE started_at = pg_postmaster_start_time()
+            AND life IS DISTINCT FROM %(beside)s::uuid)
         RETURNING id)
     INSERT INTO sync.life_now (one, started_at, life)
     SELECT true, pg_postmaster_start_time(), id FROM life
     ON CONFLICT (one) DO UPDATE SET started_at = excluded.started_at, life = excluded.life"""
+
+
+_AFTER: Final = b"%b FROM sync.life AS l WHERE l.no > %%s ORDER BY l.no LIMIT 1" % _LIFE
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,37 +75,80 @@ class Life:
     #: When it was noted: the feed makes no entry in it before that.
     noted_ms: int
 
+    def from_order(self, order: int) -> Life:
+        """Return it as it is to who has no more than this of what was there in common with it."""
+        if order >= self.held_order:
+            return self
+        return replace(self, held_order=order, order_here=order + (order > 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Parting:
+    """Where the history of a site's heads leaves ours."""
+
+    #: The last life of the server that both know; None where there is none.
+    after: str | None
+    #: The first of ours that the site has not met; None where there is none.
+    unmet: Life | None
+    #: What the site met next, as it told it; None where it met none but ours.
+    other: Met | None
+
+    @property
+    def since(self) -> Life | None:
+        """Return the life since which, and the order beyond which, we may not know what it knows.
+
+        None where it has met all of ours, and no other.
+        """
+        order = self.other.parted_order if self.other else None
+        return self.unmet if self.unmet is None or order is None else self.unmet.from_order(order)
+
 
 async def life_now(connection: AsyncConnection[Any]) -> Life:
     """Return the life of the server, and note where it began where nobody has yet.
 
     To be called after each start before anything is taken from the queue of the feed.
     """
+    return await _read(connection, _NOW, []) or await _begin(connection, beside=None)
+
+
+async def _begin(connection: AsyncConnection[Any], *, beside: str | None) -> Life:
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        await connection.execute(_BEGIN, {"beside": beside})
     life = await _read(connection, _NOW, [])
-    if life is None:
-        async with connection.transaction():
-            await connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-            await connection.execute(_BEGIN)
-        life = await _read(connection, _NOW, [])
     assert life is not None
     return life
 
 
-async def first_unmet(connection: AsyncConnection[Any], met: Sequence[str]) -> Life | None:
-    """Return the first life after the last one that a site has met; None where there is none."""
-    return await _read(
-        connection,
-        b"""%b FROM sync.life AS l
-            WHERE l.no > coalesce((SELECT max(no) FROM sync.life WHERE id = ANY(%%s::uuid[])), 0)
-            ORDER BY l.no LIMIT 1"""
-        % _LIFE,
-        [list(met)],
+async def parting(connection: AsyncConnection[Any], met: Sequence[Met]) -> Parting:
+    """Return where the history of a site's heads leaves ours: ``met`` leads to it.
+
+    Where an older backup was restored before this one, the site has met lives that we never had,
+    and the histories parted at that older backup, not where our own next life began. Where the
+    server was not started since, as one that another took the place of for a while, a life of it
+    begins now: what it decided meanwhile, the site has not seen.
+    """
+    cursor = await connection.execute(
+        b"SELECT id::text, no FROM sync.life WHERE id = ANY(%s::uuid[])",
+        [[each.life for each in met]],
     )
+    ours = dict(await cursor.fetchall())
+    known = [place for place, each in enumerate(met) if each.life in ours]
+    last = known[-1] if known else -1
+    after = met[last].life if known else None
+    other = met[last + 1] if last + 1 < len(met) else None
+    unmet = await _read(connection, _AFTER, [ours[after] if after else 0])
+    if other is not None and unmet is None:
+        unmet = await _begin(connection, beside=after)
+    return Parting(after, unmet, other)
 
 
-async def life_of(connection: AsyncConnection[Any], life: str) -> Life | None:
-    """Return a life by its id."""
-    return await _read(connection, b"%b FROM sync.life AS l WHERE l.id = %%s" % _LIFE, [life])
+async def life_of(connection: AsyncConnection[Any], life: str) -> Life:
+    """Return a life by its id; raise MalformedMessage where there is none."""
+    found = await _read(connection, b"%b FROM sync.life AS l WHERE l.id = %%s" % _LIFE, [life])
+    if found is None:
+        raise MalformedMessage(f"the centre has had no life {life}")
+    return found
 
 
 async def _read(connection: AsyncConnection[Any], query: bytes, given: list[Any]) -> Life | None:

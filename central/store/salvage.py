@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from central.canonical import sites_of
@@ -22,13 +21,11 @@ from central.store.finish import finish_alone
 from central.store.groups import apply_group
 from central.store.held import Standing, Tips, known_of, standing_of, values_of
 from central.store.literals import array
-from central.store.lives import life_of
 from central.store.parking import park
 from central.store.records import queue_touched
 from central.store.retry import forget_settled
 from shared.catalog import Kind
 from shared.changes import SHARED, ChangeBlock, Fate, HeadBlock, Op
-from shared.errors import MalformedMessage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -43,15 +40,14 @@ if TYPE_CHECKING:
 
 
 async def take_home(
-    session: Session, site: str, life: str, blocks: Iterable[HeadBlock], *,
+    session: Session, site: str, since: Life, blocks: Iterable[HeadBlock], *,
     only_own: bool = False, history: str | None = None,
 ) -> dict[str, int]:  # fmt: skip
     """Take in tips that a site knows, those that are known already left out; return the counts.
 
-    ``life`` is the first one that the site had not met: what was written since its beginning it
+    ``since`` is the first life that the site had not met: what was written since its beginning it
     can't have seen. ``history`` is the last one that it has met.
     """
-    since = await session.transaction(partial(_life, life))
     counts = {"rows": 0, "parked": 0}
     for told in blocks:
         if told.table not in session.catalog or session.catalog.table(told.table).fact:
@@ -65,13 +61,6 @@ async def take_home(
             done = await _take(session, Tips(table, site, owner, block, places, since, history))
             counts = {name: counts[name] + done[name] for name in counts}
     return counts
-
-
-async def _life(life: str, connection: AsyncConnection[Any]) -> Life:
-    found = await life_of(connection, life)
-    if found is None:
-        raise MalformedMessage(f"the centre has had no life {life}")
-    return found
 
 
 def _has_say(table: Table, site: str, owner: str, fate: Fate) -> bool:

@@ -12,6 +12,7 @@ from edge.store import (
     epochs,
     fullness,
     homecoming,
+    lives,
     materialise,
     outbox,
     position,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from edge.store.tips import Lost
     from shared.catalog import Catalog
     from shared.changes import FeedEntry, HeadBlock, Part, Position
-    from sync.handshake import Closed, Hello
+    from sync.handshake import Closed, Hello, Met
 
 __all__ = ["Drained", "EdgePosition", "EdgeStore", "FeedOutcome", "SnapshotState"]
 
@@ -117,10 +118,10 @@ class EdgeStore:
             return None
         return now_ms + self.position().offset_ms
 
-    def meet(self, life: str) -> None:
-        """Remember a life of the centre's server in which both ends agreed."""
+    def meet(self, life: Met, after: str | None) -> None:
+        """Remember a life of the centre's server in which both agreed, and which it follows."""
         with writing(self.opened.connection):
-            epochs.meet(self.opened.connection, life)
+            lives.meet(self.opened.connection, life, after)
 
     def link_hash(self, n: int) -> bytes | None:
         """Return the hash of an own transaction; None where it is not kept any more."""
@@ -159,9 +160,9 @@ class EdgeStore:
         with writing(self.opened.connection):
             homecoming.owe_from(self.opened.connection, applied_n)
 
-    def seen_lives(self) -> tuple[list[str], bool]:
+    def seen_lives(self) -> tuple[tuple[Met, ...], bool]:
         """Return the centre's lives that the heads are of, and whether their orders are void."""
-        return homecoming.seen_lives(self.opened.connection)
+        return lives.seen(self.opened.connection)
 
     def tips(self, lost: Lost, now_ms: int) -> Iterator[list[HeadBlock]]:
         """Give what the store knows of a history that the centre lost."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from edge.store import again, position, snapshot
+from edge.store import again, lives, position, snapshot
 from edge.store.ack import settle_own
 from edge.store.applying import Applying
 from edge.store.open import silent
@@ -59,10 +59,6 @@ class Begun:
     samples: list[str] = field(default_factory=list)
 
 
-#: Lives of the centre's server that are remembered.
-_LIVES_MAX = 200
-
-
 #: Where orders are void, any head may be a later one than the centre has.
 _HIGHEST_ORDER = """SELECT CASE WHEN void_since IS NULL
     THEN max(coalesce((SELECT max(ord) FROM _sync_row), 0),
@@ -75,7 +71,6 @@ def hello(connection: sqlite3.Connection, *, with_order: bool = False) -> Hello:
     ``with_order`` reads all versions; it is asked for once in each life of the centre's server.
     """
     at = position.read(connection)
-    lives = connection.execute("SELECT life FROM _sync_life ORDER BY no")
     order = connection.execute(_HIGHEST_ORDER) if with_order else ()
     lineage = connection.execute("SELECT epoch, fork_n, closed_n FROM _sync_epoch ORDER BY no")
     return Hello(
@@ -90,16 +85,8 @@ def hello(connection: sqlite3.Connection, *, with_order: bool = False) -> Hello:
         shared=at.shared,
         lineage=tuple(Closure(*each) for each in lineage),
         needs_snapshot=at.needs_snapshot,
-        lives=tuple(life for (life,) in lives),
+        lives=lives.met(connection),
         max_order=next((highest for (highest,) in order), None),
-    )
-
-
-def meet(connection: sqlite3.Connection, life: str) -> None:
-    """Remember a life of the centre's server in which both ends agreed. Inside a transaction."""
-    connection.execute("INSERT OR IGNORE INTO _sync_life (life) VALUES (?)", (life,))
-    connection.execute(
-        "DELETE FROM _sync_life WHERE no <= (SELECT max(no) FROM _sync_life) - ?", (_LIVES_MAX,)
     )
 
 

@@ -30,20 +30,6 @@ def owe_from(connection: sqlite3.Connection, applied_n: int) -> None:
     connection.execute("UPDATE _sync_site SET safe_n = min(safe_n, ?)", (applied_n,))
 
 
-def seen_lives(connection: sqlite3.Connection) -> tuple[list[str], bool]:
-    """Return the lives of the server that the heads are of, and whether their orders are void.
-
-    They are from when the centre has been told all to when its snapshot is loaded. A restore that
-    comes between finds them as they were before: of no life that was met since.
-    """
-    rows = connection.execute(
-        "SELECT l.life FROM _sync_life l, _sync_site s WHERE l.no <= coalesce(s.void_since, l.no)"
-        " ORDER BY l.no"
-    )
-    (void,) = connection.execute("SELECT void_since IS NOT NULL FROM _sync_site").fetchone()
-    return [life for (life,) in rows], bool(void)
-
-
 def included(opened: Opened, lost: Lost) -> tuple[list[_Link], list[again.Row]]:
     """Return the own transactions that are in the tips, and rows in which they are not.
 

@@ -143,7 +143,7 @@ OF_RESTORES: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "life: what is lost begins with the last start",
-        CENTRE, 'life = await first_unmet(connection, asked["lives"]) or now', "life = now",
+        CENTRE, "life = (await parting(connection, read_met(asked))).since or now", "life = now",
         _TWICE_STARTED,
     ),
     # --- epochs ----------------------------------------------------------------------------------
@@ -261,7 +261,7 @@ OF_RESTORES: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "lives: the last life that was met counts as unmet",
-        LIVES, "no > coalesce((SELECT", "no >= coalesce((SELECT", _STARTED,
+        LIVES, "l.no > %%s", "l.no >= %%s", _STARTED,
     ),
     of(
         "lives: the last unmet life counts, not the first",
@@ -276,7 +276,7 @@ OF_RESTORES: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "agree: a life that both met is forgotten",
-        EDGE, 'if answer["life"] not in said.lives:', "if False:", _STARTED,
+        EDGE, "if all(each.life != life.life for each in said.lives):", "if False:", _STARTED,
     ),
     of(
         "fork: all beyond the ack counts as lost",

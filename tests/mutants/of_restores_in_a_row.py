@@ -15,6 +15,7 @@ MOVE: Final = "edge/store/epochs.py"
 DONE: Final = "edge/store/again.py"
 HOME: Final = "edge/store/homecoming.py"
 AGAIN: Final = "tests/integration/test_edge_again.py"
+_FORWARD: Final = "tests/sim/test_centre_restored_forward.py"
 IN_A_ROW: Final = "tests/sim/test_restores_in_a_row.py"
 
 OF_RESTORES_IN_A_ROW: Final[tuple[Mutant, ...]] = (
@@ -100,5 +101,35 @@ OF_RESTORES_IN_A_ROW: Final[tuple[Mutant, ...]] = (
         "edge/store/puts.py", "SET seen = -1 WHERE", "SET seen = 0 WHERE",
         "tests/sim/test_stores_that_went_back.py::test_a_write_of_which_the_lost_life_was_told"
         "_that_it_is_parked_goes_out_of_sight",
+    ),
+    of(
+        "life: histories part where our own next life began, whatever was restored before",
+        "central/store/lives.py",
+        "order = self.other.parted_order if self.other else None", "order = None",
+        f"{_FORWARD}::test_what_was_written_between_comes_home",
+    ),
+    of(
+        "home: a site has seen all of a newer backup than the one that it parted at",
+        "central/handshake.py", "life = life.from_order(int(order))", "pass",
+        f"{_FORWARD}::test_what_the_newer_backup_alone_has_is_kept_beside_what_was_written_between",
+    ),
+    of(
+        "hello: a life of the server that is lost is taken for one of ours",
+        "sync/handshake.py", "if known.is_other_history:", "if False:",
+        "tests/unit/test_handshake.py"
+        "::test_a_site_that_met_a_life_which_is_lost_brings_home_what_it_knows",
+    ),
+    of(
+        "life: a server that was never stopped goes on in a life that others left",
+        "central/store/lives.py", "if other is not None and unmet is None:", "if False:",
+        f"{_FORWARD}"
+        "::test_a_server_that_another_took_the_place_of_for_a_while_gets_what_that_one_decided",
+    ),
+    of(
+        "lives: each follows the one that was met before it",
+        "edge/store/lives.py", "(SELECT no FROM _sync_life WHERE life = ?)",
+        "(SELECT max(no) FROM _sync_life WHERE ? IS NOT NULL)",
+        "tests/integration/test_edge_lives.py"
+        "::test_a_life_that_the_server_knows_nothing_of_leads_nowhere",
     ),
 )  # fmt: skip

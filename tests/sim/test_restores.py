@@ -192,7 +192,7 @@ def test_a_server_that_was_only_started_is_met_and_nobody_brings_anything(play):
 
         s.world.broker.between = heard
         await s.rest()
-        assert s.world.life in s.site().store.hello().lives
+        assert s.world.life in [each.life for each in s.site().store.hello().lives]
         assert "home" not in asked
         asked.clear()
         await s.step("hello")
