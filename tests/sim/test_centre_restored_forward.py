@@ -131,7 +131,7 @@ def test_a_server_that_another_took_the_place_of_for_a_while_gets_what_that_one_
         for k in range(12):
             await s.plan(2, note=f"of both {k}")
         await s.rest()
-        (life,) = await s.world.database.rows("SELECT started_at, life FROM sync.life_now")
+        ((life,),) = await s.world.database.rows("SELECT life FROM sync.life_now")
         await s.world.centre_is_backed_up()
         await go_to(s, 0)
         await s.rest()
@@ -140,9 +140,12 @@ def test_a_server_that_another_took_the_place_of_for_a_while_gets_what_that_one_
         await go_to(s, 1)
         await s.world.database.rows(
             "UPDATE sync.life_now SET life = %s, started_at = pg_postmaster_start_time()"
-            " RETURNING 1", life[1],
+            " RETURNING 1", life,
         )  # fmt: skip
-        await s.world.database.rows("DELETE FROM sync.life WHERE no > 1 RETURNING 1")
+        await s.world.database.rows(
+            "DELETE FROM sync.life WHERE no > (SELECT no FROM sync.life WHERE id = %s) RETURNING 1",
+            life,
+        )
         await s.rest()
         assert await s.both(1, "note") == ("of the other server",)
 
