@@ -34,6 +34,7 @@ class Afterwards:
     oracle: Oracle
     sites: dict[str, Site]
     entries: dict[tuple[str, int], Any]
+    entries_of: dict[str, dict[tuple[str, int], Any]]
     restored: set[str]
     were_restored: set[str]
     marks: set[tuple[str, str]]
@@ -63,7 +64,7 @@ class Afterwards:
         self._replaced |= _marks_in(text for (text,) in rows)
         self.entries = {
             (scope, pos): entry
-            for (scope, pos), entry in self.entries.items()
+            for (scope, pos), entry in self.entries_of[backup.name].items()
             if pos <= backup.ends.get(scope, 0)
         }
         self.oracle.is_blind = True

@@ -34,10 +34,16 @@ class Starts:
     trace: list[str]
     opened: list[Any]
     sites: dict[str, Site]
+    entries: dict[tuple[str, int], Any]
+    #: By backup: the entries of the feeds that it holds.
+    entries_of: dict[str, dict[tuple[str, int], Any]]
 
     def prepare_starts(self) -> None:
         """Begin with no backup."""
         self.backups: list[Backup] = []
+        #: Those that are newer than the one that was restored last: of a history that was left.
+        self.newer: list[Backup] = []
+        self.entries_of = {}
         self.centre_restores = 0
         #: The life of the server that sites have to meet.
         self.life = ""
@@ -59,6 +65,8 @@ class Starts:
     async def centre_is_backed_up(self) -> None:
         """A backup is taken of the centre, between its two marks."""
         admin = self.database.admin
+        # No mark of this history tells of them: what is safe by this backup, they may lack.
+        self.newer.clear()
         if len(self.backups) == BACKUPS_MAX:
             gone = self.backups.pop(0)
             if not self.is_unmarked:
@@ -70,6 +78,7 @@ class Starts:
         if not self.is_unmarked:
             await set_mark(admin, name, Mark.BEGUN)
         self.backups.append(await backups.take(admin, name, place))
+        self.entries_of[name] = dict(self.entries)
         if not self.is_unmarked:
             await set_mark(admin, name, Mark.FINISHED)
 
@@ -86,10 +95,10 @@ class Starts:
             await self.fetch()  # type: ignore[attr-defined]
 
     def _places(self) -> set[str]:
-        return {each.schema for each in self.backups}
+        return {each.schema for each in (*self.backups, *self.newer)}
 
     async def centre_is_restored(self) -> None:
-        """The centre goes back to a backup; of later ones nobody knows any more."""
+        """The centre goes back to a backup, or forward to one of the history that it left."""
         if not self.backups or self.centre_restores == CENTRE_RESTORES_MAX:
             return
         if self.chance.random() < 0.6:  # that something was lost, somebody has to have heard of it
@@ -98,9 +107,12 @@ class Starts:
         self.centre_restores += 1
         self.reach["centre restored"] += 1
         self.reach["centre restored after a store"] += bool(self.were_restored)  # type: ignore[attr-defined]
-        backup = self.chance.choice((self.backups[0], *self.backups))
+        backup = self.chance.choice((self.backups[0], *self.backups, *self.newer))
         self.trace.append(f"   the centre goes back to {backup.name}")
-        self.backups = self.backups[: self.backups.index(backup) + 1]
+        self.reach["centre restored forward"] += backup in self.newer
+        known = [*self.backups, *self.newer]
+        end = known.index(backup) + 1
+        self.backups, self.newer = known[:end], known[end:]
         await self.before_the_centre_goes_back(backup)  # type: ignore[attr-defined]
         self.opened.clear()
         for each in self.database.clients:
