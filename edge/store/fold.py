@@ -62,8 +62,9 @@ def fold(touches: Sequence[Touch]) -> Touched:
     mask, old = 0, list(first[OLD:])
     key = None
     # Where a row was inserted first, nothing stood there that a later touch could tell of; it may
-    # have been out of sight, and what is inserted is another one.
-    tells = first[OP] != "I"
+    # have been out of sight, and what is inserted is another one. A trigger of the plant's may
+    # have changed it at once, and been before ours.
+    tells = next((touch[OP] for touch in touches if touch[OP] != "U"), "U") != "I"
     for touch in touches:
         if key is None and touch[OP] in "DX":
             key = (touch[_SITE], touch[_CREATED])

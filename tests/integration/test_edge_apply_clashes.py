@@ -196,6 +196,24 @@ def test_a_row_made_anew_over_one_that_made_way_is_sent_whole_however_it_is_chan
     )  # fmt: skip
 
 
+def test_a_row_made_anew_is_sent_whole_though_a_trigger_of_the_plants_changes_it_first(plant):
+    plant.insert("orders", id=uid(1), order_no="A", notes="first")
+    plant.drain()
+    plant.take(orders((2, "A"), at=1))
+    plant.program.execute(
+        "CREATE TRIGGER of_the_plant AFTER INSERT ON orders"
+        " BEGIN UPDATE orders SET due = 'stamped' WHERE id = new.id; END"
+    )
+    plant.insert("orders", id=uid(1), order_no="C", notes="second")
+    logged = plant.program.execute("SELECT op FROM _sync_log_orders ORDER BY seq").fetchall()
+    assert [op for (op,) in logged] == ["U", "I"]
+    (block,) = plant.sent(plant.drain())
+    sent = {name: values[0] for name, values in zip(block.columns, block.new, strict=True)}
+    assert (block.op, sent["order_no"], sent["notes"], sent["due"]) == (
+        Op.INSERT, "C", "second", "stamped",
+    )  # fmt: skip
+
+
 # --- rules that are broken ----------------------------------------------------------------------
 
 

@@ -49,7 +49,8 @@ def test_the_key_before_a_delete_or_a_replace_is_kept():
     ("ops", "stood"),
     [
         ("UU", True), ("DI", True), ("XI", True), ("XIXI", True), ("XDI", True), ("XU", True),
-        ("IU", False), ("IDI", False), ("IX", False), ("IXU", False), ("IXI", False),
+        ("UDI", True), ("UI", False), ("UIU", False), ("UIDI", False), ("IU", False),
+        ("IDI", False), ("IX", False), ("IXU", False), ("IXI", False),
     ],
 )  # fmt: skip
 def test_of_a_row_that_was_inserted_first_nothing_is_known_to_have_stood(ops, stood):
