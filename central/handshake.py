@@ -79,7 +79,7 @@ class Handshake:
                 why = await _outdated(connection, site, said)
                 welcome = Welcome.SNAPSHOT if why else welcome
             elif welcome is Welcome.STOP and not known.stopped_because:
-                await _claim(connection, site, said.instance)
+                await _claim(connection, site, said, known, why)
         if welcome in (Welcome.BEHIND, Welcome.LOST):
             note(_log, "restored", level=logging.WARNING, site=site, welcome=welcome, why=why)
         chain = known.chains.get(said.epoch, KnownChain(Position(0, GENESIS)))
@@ -299,7 +299,8 @@ async def _remember(
     kept = dict(asked) | said.fields()
     await connection.execute(
         """UPDATE sync.site SET instance = %s, hello = %s, hello_at = now(), seen_at = now(),
-                  clock_offset_ms = %s, claimed_by = NULL, claimed_at = NULL WHERE site = %s""",
+                  clock_offset_ms = %s, claimed_by = NULL, claimed_at = NULL,
+                  claimed_because = NULL WHERE site = %s""",
         [said.instance, Jsonb(_as_json(kept)), now_ms() - int(asked["now_ms"]), site],
     )
 
@@ -312,9 +313,17 @@ def _as_json(value: Any) -> Any:
     return value.hex() if isinstance(value, bytes) else value
 
 
-async def _claim(connection: AsyncConnection[Any], site: str, instance: str) -> None:
-    """Note for the status that another store wants to speak for the site."""
+async def _claim(
+    connection: AsyncConnection[Any], site: str, said: Hello, known: Known, why: str
+) -> None:
+    """Note for the status that another store wants to speak for the site.
+
+    And why it may not, where it stands in the place of the site's own. Nothing of the site is
+    stopped by it: it ends with the hello of the right one.
+    """
+    is_own = known.instance in (None, said.instance, said.moved_from)
     await connection.execute(
-        "UPDATE sync.site SET claimed_by = %s, claimed_at = now() WHERE site = %s",
-        [instance, site],
+        "UPDATE sync.site SET claimed_by = %s, claimed_at = now(), claimed_because = %s"
+        " WHERE site = %s",
+        [said.instance, why if is_own else None, site],
     )

@@ -97,8 +97,9 @@ class SitePicture:
     differing: int = 0
     #: Why the broker does not make its stream as it must be; empty where it does.
     stream_refused: str = ""
-    #: Another store that said hello for the site, and was sent away.
+    #: Another store that said hello for it, and was sent away; why, where it stands in its place.
     claimed_by: str | None = None
+    claimed_because: str | None = None
     #: Everything that it committed until then is in each backup that may be restored.
     protected_through: datetime | None = None
 
@@ -146,11 +147,11 @@ class Picture:
 
 _SITES: Final = """
 SELECT s.site, s.registered_at, s.stopped_because, sync.is_verified(s.site) AS verified, s.hello,
-       s.hello_at, s.claimed_by,
-       s.clock_offset_ms, CASE WHEN s.lease_until > now() THEN s.lease_holder END AS worker,
-       e.epoch::text AS epoch, coalesce(e.last_n, 0) AS last_n, coalesce(e.safe_n, 0) AS safe_n,
-       e.decided_at, e.through_ms, coalesce(f.pos, 0) AS feed_pos, w.compared_at, d.differing,
-       p.n AS protected_n, p.through_ms AS protected_through_ms
+       s.hello_at, s.claimed_by, s.claimed_because, s.clock_offset_ms, e.epoch::text AS epoch,
+       CASE WHEN s.lease_until > now() THEN s.lease_holder END AS worker, e.decided_at,
+       coalesce(e.last_n, 0) AS last_n, coalesce(e.safe_n, 0) AS safe_n, e.through_ms,
+       coalesce(f.pos, 0) AS feed_pos, w.compared_at, d.differing, p.n AS protected_n,
+       p.through_ms AS protected_through_ms
 FROM sync.site AS s
 LEFT JOIN LATERAL (
     SELECT * FROM sync.epoch AS e WHERE e.site = s.site
@@ -310,9 +311,9 @@ def _site(
 
 
 _TAKEN: Final = (
-    "compared_at", "differing", "claimed_by",
-    "site", "registered_at", "stopped_because", "verified", "clock_offset_ms", "worker", "epoch",
-    "last_n", "safe_n", "decided_at", "feed_pos",
+    "compared_at", "differing", "claimed_by", "claimed_because", "site", "registered_at", "worker",
+    "stopped_because", "verified", "clock_offset_ms", "epoch", "last_n", "safe_n", "decided_at",
+    "feed_pos",
 )  # fmt: skip
 
 
@@ -340,9 +341,8 @@ def _complete_through(row: Mapping[str, Any], hello: Hello | None) -> datetime |
     That is the drain of the last transaction applied; or when it looked for its last hello whether
     anything else was left, and nothing was.
     """
-    known = []
-    if row["through_ms"]:
-        known.append(datetime.fromtimestamp(row["through_ms"] / 1000, UTC))
+    through_ms = row["through_ms"]
+    known = [datetime.fromtimestamp(through_ms / 1000, UTC)] if through_ms else []
     decided = hello and row["epoch"] in (None, hello.epoch) and hello.n <= row["last_n"]
     if hello and decided and hello.drained_ms is not None:
         known.append(min(datetime.fromtimestamp(hello.drained_ms / 1000, UTC), hello.at))

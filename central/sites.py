@@ -49,7 +49,8 @@ async def release(connection: AsyncConnection[Any], site: str) -> str:
     """
     async with connection.transaction():
         cursor = await connection.execute(
-            """SELECT coalesce(stopped_because, 'another store claims it: ' || claimed_by)
+            """SELECT coalesce(stopped_because, claimed_because,
+                               'another store claims it: ' || claimed_by)
                FROM sync.site WHERE site = %s FOR UPDATE""",
             [site],
         )
@@ -60,8 +61,9 @@ async def release(connection: AsyncConnection[Any], site: str) -> str:
             raise NotStopped(f"site {site} is not stopped; see `mes-central status {site}`")
         await connection.execute(
             """UPDATE sync.site SET stopped_because = NULL, instance = NULL, claimed_by = NULL,
-                      claimed_at = NULL, released_at = now(), lease_holder = NULL,
-                      lease_token = lease_token + 1, lease_until = '-infinity' WHERE site = %s""",
+                      claimed_at = NULL, claimed_because = NULL, released_at = now(),
+                      lease_holder = NULL, lease_token = lease_token + 1, lease_until = '-infinity'
+               WHERE site = %s""",
             [site],
         )
     return str(row[0])

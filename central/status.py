@@ -96,7 +96,7 @@ def _site_words(site: SitePicture, now: datetime, reasons: tuple[Reason, ...]) -
     codes = {reason.code for reason in reasons}
     waits = site.backlog is not None and site.backlog.messages > 0
     words = (
-        (bool(site.stopped_because), "stopped"),
+        (bool(site.stopped_because or site.claimed_because), "stopped"),
         (now - hello.at > AWAY, "away"),
         (hello.needs_snapshot, "takes a snapshot"),
         (not site.verified, "unverified"),
@@ -161,16 +161,7 @@ def _site_reasons(site: SitePicture, picture: Picture) -> Iterator[Reason]:
 
 def _link_reasons(site: SitePicture, now: datetime) -> Iterator[Reason]:
     name = site.site
-    if site.stopped_because:
-        yield Reason(
-            "MES-STOPPED", Level.CRITICAL, site.stopped_because,
-            f"find out which store is the right one, then mes-central sites release {name}",
-        )  # fmt: skip
-    if site.claimed_by:
-        yield Reason(
-            "MES-TWO-STORES", Level.DEGRADED, f"another store speaks for it: {site.claimed_by}",
-            "use the right one alone; docs/restores.md",
-        )  # fmt: skip
+    yield from _store_reasons(site)
     if site.stream_refused:
         yield Reason("MES-STREAMS", Level.CRITICAL, site.stream_refused, _STREAMS)
     if site.hello is None:
@@ -196,6 +187,25 @@ def _link_reasons(site: SitePicture, now: datetime) -> Iterator[Reason]:
             f"its clock is {age(timedelta(milliseconds=abs(site.clock_offset_ms)))} {side}; times "
             "beyond 5 min ahead are held to that bound",
             "at the site: let the host follow a time server",
+        )  # fmt: skip
+
+
+def _store_reasons(site: SitePicture) -> Iterator[Reason]:
+    """Give what is wrong with the store that speaks for it."""
+    if site.stopped_because:
+        yield Reason(
+            "MES-STOPPED", Level.CRITICAL, site.stopped_because,
+            f"find out which store is the right one, then mes-central sites release {site.site}",
+        )  # fmt: skip
+    if site.claimed_because:
+        yield Reason(
+            "MES-TWO-LIVES", Level.CRITICAL, site.claimed_because,
+            "at the site: put back the file that stood there before; docs/restores.md",
+        )  # fmt: skip
+    elif site.claimed_by:
+        yield Reason(
+            "MES-TWO-STORES", Level.DEGRADED, f"another store speaks for it: {site.claimed_by}",
+            "use the right one alone; docs/restores.md",
         )  # fmt: skip
 
 

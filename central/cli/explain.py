@@ -89,6 +89,15 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
         " take the other's place: `mes-central sites release SITE`, after the other one was"
         " switched off.",
     ),
+    "MES-TWO-LIVES": (
+        "critical: until the right one has said hello",
+        "The store that stands at the site is another life of the one that the centre knows: a"
+        " newer copy was put in its place after an older one, and the centre had gone back in"
+        " between. It was sent away, and its agent has stopped; nothing else of the site is stopped"
+        " here. Put back the file that stood there before, or put this one aside and begin with a"
+        " new store: start the agent, and its hello ends this. `mes-edge moved` and `sites release`"
+        " can't tell the two lives apart. docs/restores.md",
+    ),
     "MES-CLOCK": (
         "degraded: beyond 5 min",
         "The site's clock differs from the centre's. Times are corrected by the difference"

@@ -267,8 +267,8 @@ async def test_a_second_store_of_a_site_is_sent_away_until_a_person_says_that_it
     assert answer["verdict"] == "stop"
     assert "host:/a" in answer["why"]
     assert await stopped(centre) is None
-    claimed = await fetch(centre, "SELECT claimed_by FROM sync.site WHERE site = 'SITE_001'")
-    assert claimed == [("other:/b",)]
+    claimed = "SELECT claimed_by, claimed_because FROM sync.site WHERE site = 'SITE_001'"
+    assert await fetch(centre, claimed) == [("other:/b", None)]
     assert (await ask(control, "SITE_001", "hello", **hello()))["verdict"] == "ok"
     moved = hello(instance="other:/b", moved_from="host:/a")
     assert (await ask(control, "SITE_001", "hello", **moved))["verdict"] == "ok"

@@ -96,6 +96,16 @@ def test_a_stream_that_the_broker_refuses_needs_a_person_of_one_site_or_of_all()
     assert [r.message for r in verdict.reasons if r.code == "MES-STREAMS"] == ["DOWN: no room"]
 
 
+def test_another_life_of_a_sites_store_is_told_from_another_store_that_speaks_for_it():
+    why = "these are two lives of one store"
+    lives = verdict_on(replace(SITE, claimed_by="host:/a", claimed_because=why)).sites[0]
+    (reason,) = lives.reasons
+    assert (reason.code, reason.level, reason.message) == ("MES-TWO-LIVES", Level.CRITICAL, why)
+    assert (lives.words, "release" in reason.hint) == ("stopped", False)
+    stores = verdict_on(replace(SITE, claimed_by="pc7:/copy.db")).sites[0]
+    assert [each.code for each in stores.reasons] == ["MES-TWO-STORES"]
+
+
 # --- backups ---------------------------------------------------------------------------------
 
 
