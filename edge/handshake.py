@@ -118,7 +118,8 @@ class Handshake:
             return False
         self.down.agreed.clear()
         why = why or f"the store of {self.site} has another n {applied_n} than the centre"
-        await self._begin_epoch(said, applied_n, why)
+        # What came home is common, too, though it is not applied.
+        await self._begin_epoch(said, max(applied_n, int(answer["included"][0])), why)
         return True
 
     async def _say(self, said: Hello, about: dict[str, Any]) -> tuple[dict[str, Any], int]:
@@ -163,9 +164,9 @@ class Handshake:
 
     # --- the store went back ---------------------------------------------------------------------
 
-    async def _begin_epoch(self, said: Hello, applied_n: int, why: str) -> None:
+    async def _begin_epoch(self, said: Hello, known_n: int, why: str) -> None:
         note(_log, "went back", level=logging.WARNING, why=why)
-        fork_n = await self._fork_n(said, applied_n)
+        fork_n = await self._fork_n(said, known_n)
         asked = {
             "epoch": said.epoch,
             "n": fork_n,
@@ -214,12 +215,13 @@ class Handshake:
                 n = each
         return n
 
-    async def _fork_n(self, said: Hello, applied_n: int) -> int:
+    async def _fork_n(self, said: Hello, known_n: int) -> int:
         """Return the last transaction that both have: equal hashes tell that all before are equal.
 
-        What was decided is common: the centre is known not to have gone back.
+        What was decided is common: the centre is known not to have gone back. ``known_n`` is the
+        last of the epoch that it has applied, or whose rows came home.
         """
-        low, high = said.acked_n, max(said.acked_n, min(said.n, applied_n))
+        low, high = said.acked_n, max(said.acked_n, min(said.n, known_n))
         while low < high:
             middle = (low + high + 1) // 2
             own = await self.thread.run(self.store.link_hash, middle)

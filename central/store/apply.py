@@ -8,6 +8,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from central.store import spool
+from central.store.apart import tell_apart
+from central.store.batch import sorted_batch
 from central.store.changeset import Source
 from central.store.faults import apply_around, is_fault
 from central.store.gate import Gate, Judged, judged
@@ -90,6 +92,8 @@ async def _apply_fresh(
         if sent.tx_id not in gate.applied and first[sent.tx_id] == sent.hash
     ]
     for sent in todo.accepted:
+        if sent.tx_id in gate.included:
+            await tell_apart(applying, by_hash[sent.hash].batch.two_way)
         if sent.tx_id in gate.applied | gate.included:
             await _tell_again(applying, sent.blocks, by_hash[sent.hash].origin)
     await apply_transactions(applying, fresh, gate.included)
@@ -103,6 +107,9 @@ async def _apply_whole(applying: Applying, gate: Gate, whole: Whole, todo: Judge
         await apply_parts(applying, whole, is_included=is_included)
     if is_known or is_included:
         async for blocks in whole.each(applying.connection):
+            if is_included:
+                some = sorted_batch(blocks, whole.origin, applying.catalog)
+                await tell_apart(applying, some.two_way)
             await _tell_again(applying, blocks, whole.origin)
     return replace(todo, skipped=1) if is_known else todo
 

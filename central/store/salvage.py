@@ -197,7 +197,11 @@ async def _note_overruled(applying: Applying, tips: Tips, pieces: Sequence[Rows]
 
 
 async def _mark(applying: Applying, tips: Tips) -> None:
-    """Mark the versions that came home, but for the site's own: nobody else had seen them."""
+    """Mark the versions that came home, but for the site's own: nobody else had seen them.
+
+    Its own may have an order, too: one that was parked at the backup took effect since. Its clock
+    is known then, which tells the order of the site's own writes.
+    """
     foreign = [
         version
         for version, order in zip(
@@ -206,11 +210,15 @@ async def _mark(applying: Applying, tips: Tips) -> None:
         if order
     ]
     await applying.connection.execute(
-        b"""UPDATE sync.version SET lost = true
-            WHERE site_id = %(site)s AND table_no = %(table_no)s AND id = ANY(%(ids)s::uuid[])
-              AND ord > %(order)s AND version = ANY(%(versions)s::uuid[])""",
+        b"""UPDATE sync.version AS v SET lost = a.hlc IS NULL, hlc = coalesce(a.hlc, v.hlc)
+            FROM unnest(%(versions)s::uuid[]) AS k (version)
+            LEFT JOIN LATERAL (
+                SELECT max(hlc) AS hlc FROM sync.applied
+                WHERE tx_id = k.version AND site = %(teller)s) AS a ON true
+            WHERE v.site_id = %(site)s AND v.table_no = %(table_no)s AND v.version = k.version
+              AND v.id = ANY(%(ids)s::uuid[]) AND v.ord > %(order)s""",
         {
-            "site": applying.site, "table_no": applying.no(tips.table),
+            "site": applying.site, "table_no": applying.no(tips.table), "teller": tips.site,
             "ids": array(Kind.UUID, tips.of(tips.block.ids)), "order": tips.life.order_here,
             "versions": array(Kind.UUID, foreign),
         },

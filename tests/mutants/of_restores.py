@@ -280,7 +280,7 @@ OF_RESTORES: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "fork: all beyond the ack counts as lost",
-        EDGE, "low, high = said.acked_n, max(said.acked_n, min(said.n, applied_n))",
+        EDGE, "low, high = said.acked_n, max(said.acked_n, min(said.n, known_n))",
         "low, high = said.acked_n, said.acked_n",
         f"{STORES}::test_what_both_have_beyond_the_ack_is_common_when_a_store_goes_back",
     ),

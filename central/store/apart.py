@@ -1,0 +1,122 @@
+"""Tells a site's own writes apart in a tip that came home, once they come again.
+
+A tip is one write that brings a row from what the backup held to the end of the lost history, so it
+has the columns of all who wrote the row in between. A store that went back since has some of its
+own transactions in it, and no longer the last one: what it builds on those is in no conflict with
+them. So a transaction that came home and comes again takes from the tip the columns in which the
+tip has just what it wrote, and stands before it as a version of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from central.store.fixed import fixed
+from central.store.held import values_of
+from central.store.literals import array
+from central.store.times import as_json
+from shared.catalog import Kind
+from shared.changes import Op
+from sync.policies import same
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from central.store.applying import Applying
+    from central.store.changeset import Rows
+    from shared.changes import Value
+
+# The first tip that nobody has any more and that the write came before: a tip has no clock. A row
+# that is to be applied again was in no tip.
+_TIPS: Final = b"""
+SELECT k.id::text, t.ord, CASE t.op WHEN 'U' THEN t.mask ELSE -1 END, p.ord + 1
+FROM unnest(%(ids)s::uuid[], %(versions)s::uuid[], %(bases)s::uuid[], %(afters)s::uuid[])
+    AS k (id, version, base, after)
+CROSS JOIN LATERAL (
+    SELECT coalesce(max(v.ord) FILTER (WHERE v.version IN (k.base, k.after)), 0) AS ord,
+           coalesce(bool_or(v.version = k.version), false) AS is_known
+    FROM sync.version AS v
+    WHERE v.site_id = %(site)s AND v.table_no = %(table_no)s AND v.id = k.id) AS b
+CROSS JOIN LATERAL (
+    SELECT v.ord, v.mask, v.op FROM sync.version AS v
+    WHERE v.site_id = %(site)s AND v.table_no = %(table_no)s AND v.id = k.id AND v.ord > b.ord
+      AND v.origin = %(site)s AND v.lost AND v.hlc = 0 ORDER BY v.ord LIMIT 1) AS t
+CROSS JOIN LATERAL (
+    SELECT coalesce(max(v.ord), 0) AS ord FROM sync.version AS v
+    WHERE v.site_id = %(site)s AND v.table_no = %(table_no)s AND v.id = k.id
+      AND v.ord < t.ord) AS p
+WHERE NOT b.is_known AND t.op <> 'D' AND p.ord + 1 < t.ord AND NOT EXISTS (
+    SELECT FROM sync.again AS a WHERE a.site = %(site)s AND a.tx_id = k.version
+    AND a.table_name = %(table)s AND a.row_id = k.id::text)"""
+
+_PUT_BEFORE: Final = b"""
+WITH apart AS (
+    SELECT * FROM unnest(%(ids)s::uuid[], %(tips)s::bigint[], %(left)s::bigint[],
+        %(orders)s::bigint[], %(masks)s::bigint[], %(versions)s::uuid[], %(at)s::bigint[],
+        %(hlc)s::bigint[], %(clamped)s::boolean[], %(times)s::text[])
+        AS k (id, tip, left_mask, ord, mask, version, at_ms, hlc, clamped, times)
+), tips AS (
+    UPDATE sync.version AS v SET op = 'U', mask = k.left_mask FROM apart AS k
+    WHERE v.site_id = %(site)s AND v.table_no = %(table_no)s AND v.id = k.id AND v.ord = k.tip)
+INSERT INTO sync.version
+    (site_id, table_no, id, ord, version, op, mask, origin, at_ms, hlc, clamped, times)
+SELECT %(site)s, %(table_no)s, id, ord, version, %(op)s::"char", mask, %(site)s, at_ms, hlc,
+       clamped, times::jsonb FROM apart"""
+
+
+async def tell_apart(applying: Applying, pieces: Iterable[Rows]) -> None:
+    """Have what a transaction wrote that came home stand by itself, before the tip that it is in.
+
+    Of what its store has lost since, or has never seen, the tip keeps the columns.
+    """
+    for rows in pieces:
+        if rows.op is not Op.DELETE:
+            await _tell_apart(applying, rows)
+
+
+async def _tell_apart(applying: Applying, rows: Rows) -> None:
+    table, places = rows.table, {each: place for place, each in enumerate(rows.ids)}
+    given: dict[str, Any] = {
+        "site": applying.site, "table_no": applying.no(table), "table": table.name,
+        "ids": array(Kind.UUID, rows.ids), "versions": array(Kind.UUID, rows.tx_ids),
+        "bases": array(Kind.UUID, rows.base), "afters": array(Kind.UUID, rows.after),
+    }  # fmt: skip
+    execute = applying.connection.execute
+    heads = await (await execute(fixed("lock_heads"), given)).fetchall()
+    created = {each: at for each, _, _, is_deleted, at in heads if not is_deleted}
+    tips = await (await execute(_TIPS, given)).fetchall() if created else []
+    stands = dict(await values_of(applying, table, created)) if tips else {}
+    found = []
+    for each, tip, mask, order in tips:
+        if each in stands:
+            own = _written(rows, places[each], stands[each]) & mask
+            left = mask & ((1 << len(table.columns)) - 1) & ~own
+            found.append((places[each], tip, left, order, own))
+    if found:
+        await _put_before(applying, rows, found, given)
+
+
+def _written(rows: Rows, place: int, stands: Mapping[str, Value]) -> int:
+    """Return the columns in which a row has what the write gave it."""
+    named = zip(rows.columns, rows.new, strict=True)
+    return rows.table.mask(c.name for c, new in named if same(stands[c.name], new[place]))
+
+
+async def _put_before(
+    applying: Applying, rows: Rows, found: list[tuple[int, int, int, int, int]],
+    given: Mapping[str, Any],
+) -> None:  # fmt: skip
+    places, tips, left, orders, masks = zip(*found, strict=True)
+    some = rows.take(places)
+    times = [as_json(each) for each in some.times or [None] * len(some)]
+    await applying.connection.execute(
+        _PUT_BEFORE,
+        {
+            **given, "op": rows.op.value, "ids": array(Kind.UUID, some.ids),
+            "versions": array(Kind.UUID, some.tx_ids), "tips": array(Kind.INTEGER, tips),
+            "left": array(Kind.INTEGER, left), "orders": array(Kind.INTEGER, orders),
+            "masks": array(Kind.INTEGER, masks), "at": array(Kind.INTEGER, some.at),
+            "hlc": array(Kind.INTEGER, some.hlc), "times": array(Kind.TEXT, times),
+            "clamped": some.clamped,
+        },
+    )  # fmt: skip

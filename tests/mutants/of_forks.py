@@ -1,0 +1,101 @@
+"""Mutants of what a store builds on that goes back once its rows came home, and what is said of it.
+
+And of touches that a trigger of the plant's makes before ours.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant, of
+
+APART: Final = "central/store/apart.py"
+APPLY: Final = "central/store/apply.py"
+SALVAGE: Final = "central/store/salvage.py"
+CENTRE: Final = "central/handshake.py"
+STATUS: Final = "central/status.py"
+FORKS: Final = "tests/sim/test_forks_after_homecomings.py"
+
+OF_FORKS: Final[tuple[Mutant, ...]] = (
+    of(
+        "fork: what came home and is not applied is not common",
+        "edge/handshake.py",
+        'max(applied_n, int(answer["included"][0]))',
+        "applied_n",
+        f"{FORKS}::test_the_reports_count_only_what_the_store_no_longer_has_of_what_came_home",
+    ),
+    of(
+        "fork: an own write that came home stays in the tip",
+        APPLY,
+        "await tell_apart(applying, by_hash[sent.hash].batch.two_way)",
+        "pass",
+        f"{FORKS}::test_a_write_on_an_own_one_that_came_home_stands_though_the_store_went_back",
+    ),
+    of(
+        "fork: what the lost life wrote over an own write that came home is taken for that",
+        APART,
+        "if same(stands[c.name], new[place])",
+        "if stands or new",
+        f"{FORKS}::test_what_the_lost_life_made_of_an_own_write_that_came_home_is_still_in_conflict",
+    ),
+    of(
+        "fork: a tip that made a row keeps all its columns",
+        APART,
+        "SET op = 'U', mask",
+        "SET mask",
+        f"{FORKS}::test_a_row_that_came_home_and_was_made_in_the_copy_may_be_changed_there",
+    ),
+    of(
+        "fork: what stands by itself is told apart again",
+        APART,
+        "WHERE NOT b.is_known AND t.op",
+        "WHERE t.op",
+        f"{FORKS}::test_a_copy_that_is_put_back_twice_has_its_writes_told_apart_once",
+    ),
+    of(
+        "home: an own write with an order is somebody else's",
+        SALVAGE,
+        "lost = a.hlc IS NULL",
+        "lost = true",
+        f"{FORKS}::test_a_write_that_waited_on_an_own_one_stands_once_that_came_home",
+    ),
+    of(
+        "lives: the centre does not say why a store was sent away that stands in the right place",
+        CENTRE,
+        "why if is_own else None",
+        "None",
+        f"{FORKS}::test_the_centre_names_two_lives_of_a_store_until_the_right_one_says_hello",
+    ),
+    of(
+        "lives: any other store is called another life of the site's",
+        CENTRE,
+        "why if is_own else None",
+        "why",
+        "tests/integration/test_central_snapshot.py"
+        "::test_a_second_store_of_a_site_is_sent_away_until_a_person_says_that_it_moved",
+    ),
+    of(
+        "lives: another life is named for ever",
+        CENTRE,
+        "claimed_because = NULL WHERE",
+        "claimed_because = claimed_because WHERE",
+        f"{FORKS}::test_the_centre_names_two_lives_of_a_store_until_the_right_one_says_hello",
+    ),
+    of(
+        "lives: another life is shown as another store",
+        STATUS,
+        "    if site.claimed_because:",
+        "    if site.claimed_because is ...:",
+        "tests/unit/test_central_status.py"
+        "::test_another_life_of_a_sites_store_is_told_from_another_store_that_speaks_for_it",
+    ),
+    of(
+        "drain: a touch before the insert tells of what stood before it",
+        "edge/store/fold.py",
+        'next((touch[OP] for touch in touches if touch[OP] != "U"), "U") != "I"',
+        'first[OP] != "I"',
+        "tests/integration/test_edge_apply_clashes.py"
+        "::test_a_row_made_anew_is_sent_whole_though_a_trigger_of_the_plants_changes_it_first",
+        "tests/unit/test_capture_fold.py",
+    ),
+)
