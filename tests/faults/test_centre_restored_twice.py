@@ -84,6 +84,27 @@ async def test_a_second_restore_before_the_snapshot_is_loaded_loses_nothing_eith
     assert await world.central("SELECT count(*) FROM mes.sync_conflicts") == [(0,)]
 
 
+async def test_what_was_decided_between_an_older_backup_and_a_newer_one_comes_home(plant):
+    world, edge = plant.world, plant.edge
+    await plant.plan(planned_orders("P1", "P2"))
+    await world.settle()
+    older = await plant.backup("older")
+    for k in range(12):
+        await plant.plan(note("P2", f"of both {k}", "mes."))
+    await world.settle()
+    newer = await plant.backup("newer")
+    await restored(plant, older)
+    await plant.come_home()
+    await world.settle(60)
+    await plant.plan(note("P1", "between", "mes."))
+    await world.settle()
+    await restored(plant, newer)
+    await plant.come_home()
+    await world.settle(60)
+    assert notes(edge) == {"P1": "between", "P2": "of both 11"}
+    assert await world.central("SELECT count(*) FROM mes.sync_conflicts") == [(0,)]
+
+
 async def test_a_sum_that_came_home_and_that_a_copy_holds_in_its_log_counts_once(plant):
     world, edge = plant.world, plant.edge
     edge.write("INSERT INTO equipment (equipment_code) VALUES ('M1')")
