@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg.types.json import Jsonb
 
 from central.feed import feed_position
-from central.store import CentralStore, epochs
+from central.store import CentralStore, epochs, homecoming
 from central.store.finish import stop
 from central.store.lives import life_now, life_of, parting
 from central.store.sent import Beyond, sent_before
@@ -168,15 +168,18 @@ class Handshake:
             return dict(await taken)
 
     async def included(self, site: str, asked: Fields) -> Fields:
-        """Note transactions of the site whose rows came home with the others."""
+        """Note transactions of the site whose rows came home with the others, but for some."""
+        told, epoch = homecoming.Told(site, asked.get("home")), str(asked["epoch"])
+        links, rows = asked["links"], asked.get("rows", ())
         async with self.pool.connection() as connection:
-            await epochs.include(connection, site, str(asked["epoch"]), asked["links"])
+            await homecoming.include(connection, told, epoch=epoch, links=links, rows=rows)
         return {}
 
     async def again(self, site: str, asked: Fields) -> Fields:
         """Note rows of these transactions that had not taken effect in them."""
+        told = homecoming.Told(site, asked.get("home"))
         async with self.pool.connection() as connection:
-            await epochs.try_again(connection, site, asked["rows"])
+            await homecoming.try_again(connection, told, asked["rows"])
         return {}
 
     async def take_up(self, site: str, asked: Fields) -> Fields:

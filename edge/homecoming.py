@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from dataclasses import dataclass, field
+from random import SystemRandom
 from typing import TYPE_CHECKING, Any
 
 from edge.lanes import StoreThread, now_ms
+from edge.store.ids import uuid7
 from edge.store.tips import Lost
 from shared.changes import GENESIS
 from shared.observe import note
@@ -14,7 +17,7 @@ from sync import codec
 from sync.handshake import met_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from edge.store import EdgeStore
     from shared.changes import HeadBlock
@@ -25,7 +28,8 @@ _log = logging.getLogger(__name__)
 #: What a question may hold; the broker takes 1 MiB.
 _CHUNK_BYTES_MAX = 700 << 10
 _WAIT_S = 60.0
-_LINKS_MAX = 4_000
+#: Transactions and rows in a question that names them: 120 bytes each.
+_LINES_MAX = 4_000
 
 
 @dataclass(slots=True)
@@ -73,12 +77,9 @@ class Homecoming:
         note(_log, "the centre went back", level=logging.WARNING, why=why)
         said = await thread.run(store.hello)
         links, again = await thread.run(store.included, self._lost)
-        for start in range(0, len(links), _LINKS_MAX):
-            some = [list(each) for each in links[start : start + _LINKS_MAX]]
-            await _ask(self.link, self.site, "included", {"epoch": said.epoch, "links": some})
-        for start in range(0, len(again), _LINKS_MAX):
-            rows_again = [list(each) for each in again[start : start + _LINKS_MAX]]
-            await _ask(self.link, self.site, "again", {"rows": rows_again})
+        home = uuid7(now_ms(), SystemRandom())
+        for verb, asked in questions(links, again):
+            await _ask(self.link, self.site, verb, asked | {"epoch": said.epoch, "home": home})
         n, _, own = links[-1] if links else (0, "", GENESIS)
         before = await thread.run(store.before_first)
         await _ask(
@@ -91,6 +92,33 @@ class Homecoming:
         told = f"{why}: {rows} rows were brought home"
         await thread.run(store.begin_anew, self._lost, again, told, now_ms())
         note(_log, "brought home", level=logging.WARNING, rows=rows, included_n=n)
+
+
+def questions(
+    links: Sequence[Sequence[Any]], again: Sequence[Sequence[str]]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give verb and content of the questions that tell of transactions that came home.
+
+    A transaction goes in one question with its rows that did not: a centre that knew it alone would
+    never apply it to them. Where these are too many for that, most of them go before it.
+    """
+    rows_of: defaultdict[str, list[list[str]]] = defaultdict(list)
+    for row in again:
+        rows_of[row[0]].append(list(row))
+    some: list[list[Any]] = []
+    rows: list[list[str]] = []
+    for link in links:
+        own = rows_of[link[1]]
+        while len(own) >= _LINES_MAX:
+            yield "again", {"rows": own[:_LINES_MAX]}
+            own = own[_LINES_MAX:]
+        if len(some) + len(rows) + len(own) >= _LINES_MAX:
+            yield "included", {"links": some, "rows": rows}
+            some, rows = [], []
+        some.append(list(link))
+        rows += own
+    if some:
+        yield "included", {"links": some, "rows": rows}
 
 
 async def _tell(link: Link, site: str, asked: dict[str, Any], blocks: Sequence[HeadBlock]) -> int:

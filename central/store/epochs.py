@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from central.store.homecoming import note_home
 from central.store.literals import array
 from shared.catalog import Kind
 from shared.changes import GENESIS, Position
@@ -70,7 +71,9 @@ _BOUND: Final = b"""
 WITH drained AS (
     SELECT hlc, applied_at AS at FROM sync.applied AS a
     WHERE site = %(site)s AND epoch = %(epoch)s AND n > %(n)s AND NOT EXISTS (
-        SELECT FROM sync.applied AS k WHERE k.tx_id = a.tx_id AND k.site = a.site
+        SELECT FROM (SELECT tx_id, site, epoch, n FROM sync.applied UNION ALL
+                     SELECT tx_id, site, epoch, n FROM sync.included) AS k
+        WHERE k.tx_id = a.tx_id AND k.site = a.site
         AND k.epoch = %(kept_epoch)s AND k.n <= %(kept_n)s)
     ORDER BY n LIMIT 1
 ), first AS (
@@ -87,7 +90,9 @@ _LOSE_DRAINED: Final = b"""UPDATE sync.version SET lost = true
 _LOSE_INCLUDED: Final = b"""UPDATE sync.version SET lost = true
     WHERE origin = %(site)s AND NOT lost AND ord >= %(from_order)s AND version IN (
         SELECT tx_id FROM sync.included
-        WHERE site = %(site)s AND epoch = %(epoch)s AND n > %(n)s)"""
+        WHERE site = %(site)s AND epoch = %(epoch)s AND n > %(n)s
+        EXCEPT SELECT tx_id FROM sync.included
+        WHERE site = %(site)s AND epoch = %(kept_epoch)s AND n <= %(kept_n)s)"""
 
 
 async def close_chain(
@@ -300,11 +305,7 @@ async def take_up(connection: AsyncConnection[Any], known: Known, why: str) -> i
            WHERE site = %s AND epoch = %s AND included_n < %s""",
         [known.included.n, known.included.hash, known.site, known.epoch, known.included.n],
     )
-    await connection.execute(
-        "UPDATE sync.site"
-        " SET home_no = coalesce((SELECT max(no) FROM sync.life), 0) WHERE site = %s",
-        [known.site],
-    )
+    await note_home(connection, known.site)
     found = {
         "epoch": known.epoch, "from_n": last_n, "included_n": known.included.n, "missing": missing,
     }  # fmt: skip
@@ -332,35 +333,3 @@ async def _close_others(
     for epoch, each in epochs.items():  # of a store that is no more
         if epoch not in told and each["closed_at_n"] is None:
             await close_chain(connection, known.site, Closure(epoch, 0, each["last_n"]))
-
-
-async def include(
-    connection: AsyncConnection[Any], site: str, epoch: str, links: Iterable[Sequence[Any]]
-) -> None:
-    """Note transactions whose rows came home, by n, id and hash; of none what is to be done again.
-
-    A backup may hold what an earlier restore was to do again, and had not: it has come home since.
-    """
-    links = list(links)
-    await connection.execute(
-        "DELETE FROM sync.again WHERE site = %s AND tx_id = ANY(%s::uuid[])",
-        [site, array(Kind.UUID, [tx_id for _, tx_id, _ in links])],
-    )
-    async with connection.cursor() as cursor:
-        await cursor.executemany(
-            """INSERT INTO sync.included (site, epoch, n, tx_id, hash) VALUES (%s, %s, %s, %s, %s)
-               ON CONFLICT DO NOTHING""",
-            [[site, epoch, *each] for each in links],
-        )
-
-
-async def try_again(
-    connection: AsyncConnection[Any], site: str, rows: Iterable[Sequence[str]]
-) -> None:
-    """Note rows of included transactions, by tx_id, table and id, that had not taken effect."""
-    async with connection.cursor() as cursor:
-        await cursor.executemany(
-            """INSERT INTO sync.again (site, tx_id, table_name, row_id) VALUES (%s, %s, %s, %s)
-               ON CONFLICT DO NOTHING""",
-            [[site, *each] for each in rows],
-        )

@@ -43,6 +43,8 @@ class Gate:
     has_extras: bool
     #: When the transaction began, in canonical form.
     now: str
+    #: Closed: up to here its site has the transactions, and they come again in its next epoch.
+    fork_n: int = 0
 
 
 async def open_gate(
@@ -78,11 +80,11 @@ async def open_gate(
             await connection.execute(fixed("open_epoch"), given)
         # Where there are some by now, another worker may just have opened this one.
         held = await (await connection.execute(fixed("lock_epoch"), given)).fetchone()
-    n, own, closed = held or (START.n, START.hash, None)
+    n, own, closed, fork_n = held or (START.n, START.hash, None, None)
     included = await _included(connection, given) if has_included else frozenset()
     return Gate(
         Position(n, bytes(own)), closed, included, stopped, held is not None, is_verified,
-        tx_ids, is_waiting, has_extras, now,
+        tx_ids, is_waiting, has_extras, now, fork_n or 0,
     )  # fmt: skip
 
 
@@ -105,7 +107,8 @@ class Judged:
     verdict: Verdict
     position: Position
     skipped: int
-    #: Ids of transactions that came after their epoch was closed, and had no effect before.
+    #: Ids of transactions that came after their epoch was closed, had no effect before, and will
+    #: not come again.
     fenced: tuple[str, ...] = ()
 
 
@@ -120,7 +123,7 @@ def judged(run: Sequence[Link], gate: Gate) -> Judged:
         verdict = judge(position, link.n, link.previous, link.hash)
         if verdict is not Verdict.SKIP and _is_fenced(link, gate):
             verdict = Verdict.SKIP
-            if link.tx_id not in gate.applied:
+            if link.tx_id not in gate.applied and not _comes_again(link, gate):
                 fenced.append(link.tx_id)
         if verdict is Verdict.SKIP:
             skipped += 1
@@ -134,3 +137,8 @@ def judged(run: Sequence[Link], gate: Gate) -> Judged:
 
 def _is_fenced(link: Link, gate: Gate) -> bool:
     return gate.closed_at_n is not None and link.n > gate.closed_at_n
+
+
+def _comes_again(link: Link, gate: Gate) -> bool:
+    """Return whether a transaction came home as rows, and its site takes it to its next epoch."""
+    return link.tx_id in gate.included and link.n <= gate.fork_n

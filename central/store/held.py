@@ -38,7 +38,7 @@ class Standing:
     here: Mapping[str, Value] | None = None
     #: The tip's site has seen all versions up to this order, and none after it.
     seen_order: int = 0
-    #: A later word of the same lost history came home before.
+    #: A later word of the same lost history came home before, or of a later life of the store.
     is_late: bool = False
 
 
@@ -89,14 +89,22 @@ def given(applying: Applying, tips: Tips) -> dict[str, Any]:
 
 
 # What a site brings home of a history of which another one has brought an earlier word is built on
-# that, where nothing else was written before it came.
+# that, where nothing else was written before it came. What a site brings home of its own rows a
+# second time is from an older copy of its store, where it tells what the first time told of: its
+# transactions, or decisions of a history whose orders are void to whom it told of all.
 _STANDING: Final = b"""
 SELECT h.id::text, h.deleted, b.version::text, b.op = 'D',
        to_char(h.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-       s.ord, coalesce(t.lost_ord >= k.lost_ord AND k.lost_ord > 0, false)
+       s.ord, coalesce(t.lost_ord >= k.lost_ord AND k.lost_ord > 0, false) OR EXISTS (
+           SELECT FROM sync.tip AS o WHERE %(is_own)s AND o.site_id = h.site_id
+           AND o.table_no = h.table_no AND o.id = h.id AND o.ord > %(order)s
+           AND (k.lost_ord > 0 AND (o.lost_ord = 0 OR o.lost_ord >= k.lost_ord) OR EXISTS (
+               SELECT FROM sync.included AS i
+               WHERE i.site = h.site_id AND i.tx_id = k.version)))
 FROM (SELECT * FROM sync.head WHERE site_id = %(site)s AND table_no = %(table_no)s
       AND id = ANY(%(ids)s::uuid[]) ORDER BY id FOR UPDATE) AS h
-JOIN unnest(%(ids)s::uuid[], %(lost)s::bigint[]) AS k (id, lost_ord) ON k.id = h.id
+JOIN unnest(%(ids)s::uuid[], %(lost)s::bigint[], %(versions)s::uuid[])
+    AS k (id, lost_ord, version) ON k.id = h.id
 LEFT JOIN sync.tip AS t
     ON t.site_id = h.site_id AND t.table_no = h.table_no AND t.id = h.id
     AND t.history = %(history)s::uuid
@@ -117,6 +125,8 @@ async def standing_of(applying: Applying, tips: Tips) -> dict[str, Standing]:
     asked = {
         "lost": array(Kind.INTEGER, tips.of(tips.block.order)),
         "history": tips.history if tips.of_several else None,
+        "versions": array(Kind.UUID, tips.of(tips.block.version)),
+        "is_own": not tips.of_several,
     }
     cursor = await applying.connection.execute(_STANDING, given(applying, tips) | asked)
     stands: dict[str, str] = {}

@@ -20,6 +20,7 @@ from central.store.changeset import Origin, Rows
 from central.store.finish import finish_alone
 from central.store.groups import apply_group
 from central.store.held import Standing, Tips, known_of, standing_of, values_of
+from central.store.homecoming import note_home
 from central.store.literals import array
 from central.store.parking import park
 from central.store.records import queue_touched
@@ -114,12 +115,16 @@ async def _take(session: Session, tips: Tips) -> dict[str, int]:
         await _mark(applying, tips)
         if table.name == "sync_parked":
             await forget_settled(applying, tips.of(tips.block.ids))
+        gone = late | {each.source.id for each in refused}
+        taken = {i: c for r in pieces for i, c in zip(r.ids, r.created, strict=True)}
+        taken = {i: taken[i] for i in taken.keys() - gone}
         if tips.of_several:
-            gone = late | {each.source.id for each in refused}
-            taken = {i: c for r in pieces for i, c in zip(r.ids, r.created, strict=True)}
-            await _tell(applying, tips, found, {i: taken[i] for i in taken.keys() - gone})
+            await _tell(applying, tips, found, taken)
+        await _note_tips(applying, tips, taken)
         await finish_alone(applying)
         rows = sum(map(len, pieces))
+        if rows:
+            await note_home(connection, tips.site)
         return applying, {"rows": rows - len(refused), "parked": len(refused)}
 
     applying, counts = await session.transaction(work)
@@ -134,7 +139,7 @@ def _places(rows: Rows, ids: set[str]) -> list[int]:
 async def _tell(
     applying: Applying, tips: Tips, found: Mapping[str, Standing], taken: Mapping[str, str]
 ) -> None:
-    """Send what came home to all that get it, and note it for those that tell of it, too.
+    """Send what came home to all that get it.
 
     The site that told it takes a snapshot; but it is not the only one whose rows these are.
     """
@@ -147,8 +152,16 @@ async def _tell(
         if scopes := set().union(*sites):
             told.append((table, row_id, created, scopes))
     await queue_touched(applying, told)
+
+
+async def _note_tips(applying: Applying, tips: Tips, taken: Iterable[str]) -> None:
+    """Note which rows came home: of several sites, where their orders can be compared.
+
+    Of a site's own an older copy of its store may tell once more, as they were before.
+    """
     orders = dict(zip(tips.of(tips.block.ids), tips.of(tips.block.order), strict=True))
-    known = [row_id for row_id in taken if orders[row_id] and tips.history is not None]
+    compared = tips.history is not None
+    known = [i for i in taken if not tips.of_several or (orders[i] and compared)]
     await applying.connection.execute(
         b"""INSERT INTO sync.tip AS t (site_id, table_no, id, ord, lost_ord, history)
             SELECT h.site_id, h.table_no, h.id, h.ord, k.lost_ord, %(history)s::uuid
@@ -158,7 +171,8 @@ async def _tell(
             ON CONFLICT (site_id, table_no, id) DO UPDATE SET ord = excluded.ord,
                 lost_ord = excluded.lost_ord, history = excluded.history, at = excluded.at""",
         {
-            "site": owner, "table_no": applying.no(table), "history": tips.history,
+            "site": applying.site, "table_no": applying.no(tips.table),
+            "history": tips.history or _NOBODY,
             "ids": array(Kind.UUID, known),
             "orders": array(Kind.INTEGER, [orders[each] for each in known]),
         },

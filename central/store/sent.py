@@ -205,7 +205,10 @@ _UNKNOWN: Final = (
     JOIN sync.included AS i ON i.site = %(site)s AND i.tx_id = v.version
     JOIN """
     + _EPOCHS
-    + b""" AS e ON e.epoch = i.epoch AND i.n > e.n"""
+    + b""" AS e ON e.epoch = i.epoch AND i.n > e.n
+    WHERE NOT EXISTS (
+        SELECT FROM sync.included AS k WHERE k.site = i.site AND k.tx_id = i.tx_id
+        AND k.epoch = %(epoch)s::uuid AND k.n <= %(n)s)"""
 )
 
 

@@ -29,7 +29,9 @@ _KEEP = b"""INSERT INTO sync.part (site, epoch, n, part, hash, message, stored_a
 
 _FENCED = b"""SELECT FROM sync.epoch AS e
     WHERE e.site = %(site)s AND e.epoch = %(epoch)s AND e.closed_at_n < %(n)s
-      AND NOT EXISTS (SELECT FROM sync.applied WHERE tx_id = %(tx_id)s)"""
+      AND NOT EXISTS (SELECT FROM sync.applied WHERE tx_id = %(tx_id)s)
+      AND NOT (e.fork_n >= %(n)s AND EXISTS (
+          SELECT FROM sync.included AS i WHERE i.site = e.site AND i.tx_id = %(tx_id)s))"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ async def keep(
     """
     codec.open_body(part)
     fenced = await connection.execute(_FENCED, _key(part, part.part) | {"tx_id": part.tx_id})
-    if await fenced.fetchone():
+    if await fenced.fetchone() is not None:
         return False
     given = _key(part, part.part) | {"message": message, "stored_at_ms": stored_at_ms}
     await connection.execute(_KEEP, given)

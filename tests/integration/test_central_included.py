@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import uuid
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from central.store import epochs
+from central.store import homecoming
 from sync import codec
 from tests.integration.apply_world import NOON_MS, Row, World, an_order, open_world
 from tests.integration.test_central_facts_large import parts_of
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from shared.changes import ChangeBlock
 
 SITE = "SITE_001"
+TOLD = homecoming.Told(SITE)
 
 
 @pytest.fixture
@@ -33,7 +36,7 @@ def noted(row: Row, text: str) -> ChangeBlock:
 
 async def came_home(world: World, epoch: str, n: int, tx_id: str, own: bytes) -> None:
     """Note a transaction as one whose rows came home, with nothing that waits to be told."""
-    await epochs.include(world.admin, SITE, epoch, [(n, tx_id, own)])
+    await homecoming.include(world.admin, TOLD, epoch=epoch, links=[(n, tx_id, own)])
     await world.admin.execute("DELETE FROM sync.touched")
 
 
@@ -54,7 +57,7 @@ async def test_rows_of_it_that_had_not_taken_effect_bring_theirs_as_well(world):
     row = await an_order(world)
     sent = row.site.sends(noted(row, "applied now"))
     await came_home(world, sent.epoch, sent.n, sent.tx_id, sent.hash)
-    await epochs.try_again(world.admin, SITE, [(sent.tx_id, row.table, row.id)])
+    await homecoming.try_again(world.admin, TOLD, [(sent.tx_id, row.table, row.id)])
     await row.site.apply(sent)
     assert await row.holds("notes") == ("applied now",)
     assert await told(world) == [(row.id, [SITE])]
@@ -71,3 +74,58 @@ async def test_one_in_parts_brings_the_heads_of_its_rows(world):
         await world.store.apply_spooled(part, world.leases[SITE])
     assert await row.holds("notes") == ("what came home",)
     assert sorted(await told(world)) == sorted([(row.id, [SITE]), (new.ids[0], [SITE])])
+
+
+EPOCH, SENT = str(uuid.uuid4()), str(uuid.uuid4())
+FIRST, SECOND = (homecoming.Told(SITE, str(uuid.uuid4())) for _ in range(2))
+
+
+def tells(told: homecoming.Told, *row_ids: str) -> dict[str, Any]:
+    """Return what a question of a homecoming holds of the transaction."""
+    rows = [(SENT, "work_orders", each) for each in row_ids]
+    return {"told": told, "epoch": EPOCH, "links": [(1, SENT, b"")], "rows": rows}
+
+
+async def again(world: World) -> list[str]:
+    found = await world.rows("SELECT row_id FROM sync.again ORDER BY row_id")
+    return [row_id for (row_id,) in found]
+
+
+async def test_what_a_later_homecoming_does_not_tell_has_come_home(world):
+    await homecoming.include(world.admin, **tells(FIRST, "a", "b"))
+    await homecoming.include(world.admin, **tells(SECOND, "b", "c"))
+    assert await again(world) == ["b", "c"]
+    assert await world.value("SELECT count(*) FROM sync.included") == 1
+
+
+async def test_rows_that_were_told_ahead_of_their_transaction_count_with_it(world):
+    ahead = [(SENT, "work_orders", "a")]
+    await homecoming.include(world.admin, **tells(FIRST, "z"))
+    await homecoming.try_again(world.admin, SECOND, ahead)
+    await homecoming.include(world.admin, **tells(SECOND, "b"))
+    assert await again(world) == ["a", "b"]
+
+
+async def test_an_edge_that_does_not_name_its_homecoming_tells_rows_after_it(world):
+    await homecoming.include(world.admin, **tells(TOLD))
+    await homecoming.try_again(world.admin, TOLD, [(SENT, "work_orders", "a")])
+    assert await again(world) == ["a"]
+    await homecoming.include(world.admin, **tells(TOLD))
+    assert await again(world) == []
+
+
+async def test_a_late_original_of_what_moved_on_is_not_kept_as_refused(world):
+    """Its site has it, and sends it again in the next epoch."""
+    row = await an_order(world)
+    late = row.site.sends(noted(row, "x"))
+    lost = row.site.sends(noted(row, "of the lost life"))
+    for sent in (late, lost):
+        await came_home(world, sent.epoch, sent.n, sent.tx_id, sent.hash)
+    await world.admin.execute("UPDATE sync.epoch SET closed_at_n = last_n, fork_n = %s", [late.n])
+    outcome = await row.site.apply(late, lost)
+    assert (outcome.skipped, outcome.fenced) == (2, (lost.tx_id,))
+    for sent in (late, lost):
+        first, *_ = parts_of(row.site, [noted(row, "x")])
+        part = replace(first, n=sent.n, tx_id=sent.tx_id)
+        kept = await world.store.spool_part(part, codec.encode_part(part), NOON_MS)
+        assert kept is (sent is late)

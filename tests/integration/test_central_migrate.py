@@ -144,6 +144,27 @@ async def test_a_file_that_fails_leaves_the_database_as_it_was(centre, folder):
     assert await migrate(centre, FIRST, SITES) == []
 
 
+async def test_in_which_life_a_site_brought_all_home_is_told_of_those_before_it_was_noted(database):
+    await migrate(database, CATALOG, SITES)
+    homes = (FOLDER / "0020_homecomings.sql").read_text()
+    homes = homes[homes.index("UPDATE sync.site") :]
+    rows(
+        database,
+        """WITH lives AS (
+            INSERT INTO sync.life (started_ms, held_order, order_here)
+            VALUES (1000, 0, 0), (2000, 0, 0), (3000, 0, 0)
+        ), restores AS (
+            INSERT INTO sync.restore (site, who, why, found, at) VALUES
+                ('SITE_001', 'centre', '', '{}', to_timestamp(1.5)),
+                ('SITE_001', 'centre', '', '{}', to_timestamp(2.5)),
+                ('SITE_002', 'edge', '', '{}', to_timestamp(3.5))
+        ) UPDATE sync.site SET home_no = 3 WHERE site = 'SITE_003' RETURNING 1""",
+    )
+    rows(database, f"{homes.rstrip().rstrip(';')} RETURNING 1")
+    found = rows(database, "SELECT site, home_no FROM sync.site WHERE home_no > 0 ORDER BY site")
+    assert [tuple(row.values()) for row in found] == [("SITE_001", 2), ("SITE_003", 3)]
+
+
 async def test_a_server_that_is_too_old_is_refused_with_the_next_step(centre, monkeypatch):
     monkeypatch.setattr(module, "SERVER_MIN", 990000)
     with pytest.raises(ServerTooOld, match=r"99 is needed\. Upgrade the server with pg_upgrade"):

@@ -35,7 +35,7 @@ def narrow(clock: Clock, ids: Random, *, is_small: bool) -> Iterator[None]:
             for module in (agent, handshake, homecoming, lanes, loading)
         ),
         *((module, "now_ms", clock.true) for module in (control, welcome)),
-        *((module, "SystemRandom", lambda: ids) for module in (handshake, setup)),
+        *((module, "SystemRandom", lambda: ids) for module in (handshake, homecoming, setup)),
         (uuid, "uuid4", lambda: uuid.UUID(int=ids.getrandbits(128), version=4)),
         (ingest, "_REWIND_EVERY_S", -1.0),
         (loading, "_NOT_YET_S", 0.0),
