@@ -47,6 +47,8 @@ def _came_of_it(restore: dict[str, Any]) -> str:
         only = sum(each.get("rows_only", 0) for each in found["ended"])
         gone = f"; of {only} facts and parked rows are gone" if only else ""
         return f"goes on in a new epoch; {lost} transactions taken home by the site{gone}"
+    if "forgotten" in found:
+        return f"{found['forgotten']} transactions that came home have not come again"
     missing = f"; {found['missing']} can't be sent again" if found["missing"] else ""
     return f"history brought home up to n {found['included_n']}, held n {found['from_n']}{missing}"
 

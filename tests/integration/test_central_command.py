@@ -135,6 +135,10 @@ def test_who_went_back_is_listed_with_what_came_of_it(mes_central, centre):
     assert "5 transactions taken home by the site" in told
     assert "up to n 8, held n 5; 2 can't be sent again" in told
     assert "last: knows 5 only" in told
+    late = "('SITE_003', 'centre', 'sums count twice', '{\"forgotten\": 7}')"
+    fetch(centre, f"INSERT INTO sync.restore (site, who, why, found) VALUES {late}")
+    told = mes_central("restores").out
+    assert "7 transactions that came home have not come again" in told
     (one,) = mes_central("restores", "SITE_001", "--json").document["restores"]
     assert (one["site"], one["found"]["ended"][0]["fork_n"]) == ("SITE_001", 4)
 

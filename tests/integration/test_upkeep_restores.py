@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
-from central.store import epochs
+from central.store import epochs, homecoming
 from central.upkeep import SLICE_ROWS, prune
 from sync.handshake import Closure
 from tests.integration.apply_world import world  # noqa: F401
@@ -37,16 +37,64 @@ async def came_home(world: World, of: str, numbers: str, *, days_ago: int) -> No
     )
 
 
+async def left(world: World, table: str) -> int:
+    return await world.value(f"SELECT count(*) FROM sync.{table}")
+
+
 async def test_what_came_home_is_forgotten_once_it_came_again_and_no_copy_may(world):
-    await epoch(world, EPOCH, 2 * SLICE_ROWS)
+    await epoch(world, EPOCH, 20 * SLICE_ROWS)
     await epoch(world, GONE, 5, closed_n=5)
-    await came_home(world, EPOCH, f"1, {2 * SLICE_ROWS + 3}", days_ago=29)
+    await came_home(world, EPOCH, f"1, {20 * SLICE_ROWS + 3}", days_ago=29)
     await came_home(world, GONE, "4, 9", days_ago=29)
     await came_home(world, EPOCH, "900001, 900004", days_ago=27)
     pruned = await prune(world.admin, 14)
-    assert (pruned["included"], pruned["again"]) == (2 * SLICE_ROWS + 6, 2 * SLICE_ROWS + 6)
-    for table in ("included", "again"):  # three have not come again, four are young
-        assert await world.value(f"SELECT count(*) FROM sync.{table}") == 7
+    assert (pruned["included"], pruned["again"]) == (20 * SLICE_ROWS + 2, 20 * SLICE_ROWS + 2)
+    for table in ("included", "again"):  # seven have not come again, four are young
+        assert await left(world, table) == 11
+
+
+async def test_what_came_home_is_forgotten_when_it_came_again_in_a_later_epoch(world):
+    await epoch(world, GONE, 0, closed_n=0)
+    await came_home(world, GONE, "1, 3", days_ago=29)
+    await world.admin.execute(
+        f"""INSERT INTO sync.applied (tx_id, site, epoch, n, hash, hlc, applied_at)
+            SELECT tx_id, site, '{EPOCH}', n, '', 1, now() - interval '29 days'
+            FROM sync.included WHERE n < 3"""
+    )
+    await epoch(world, EPOCH, 3)
+    await world.admin.execute("UPDATE sync.epoch SET safe_n = 3")
+    pruned = await prune(world.admin, 14)
+    assert (pruned["included"], pruned["applied"]) == (2, 2)
+    assert await left(world, "included") == 1
+
+
+async def test_people_are_told_of_what_came_home_and_is_forgotten_though_it_never_came_again(world):
+    await epoch(world, GONE, 5, closed_n=5)
+    await came_home(world, GONE, "4, 9", days_ago=401)
+    await came_home(world, GONE, "10, 11", days_ago=399)
+    assert (await prune(world.admin, 14))["included"] == 6
+    assert await left(world, "included") == 2
+    site, who, why, found = await world.one("SELECT site, who, why, found FROM sync.restore")
+    assert (site, who, found) == (SITE, "centre", {"forgotten": 4})
+    assert "4 transactions of SITE_001 whose rows came home 400 days ago" in why
+
+
+async def test_what_moved_on_from_a_copy_that_is_put_back_twice_is_not_lost(world):
+    """In the second epoch, too, only its rows had come home, when the same copy is put back."""
+    moved, beyond = str(uuid.uuid4()), str(uuid.uuid4())
+    for name, n, tx_id in ((GONE, 1, moved), (EPOCH, 1, moved), (EPOCH, 2, beyond)):
+        await epoch(world, name, 0) if n == 1 else None
+        links = [(n, tx_id, b"")]
+        await homecoming.include(world.admin, homecoming.Told(SITE), epoch=name, links=links)
+    await world.admin.execute(
+        f"""INSERT INTO sync.version (site_id, table_no, id, ord, version, op, mask, origin, at_ms)
+            SELECT '{SITE}', 1, gen_random_uuid(), nextval('sync.version_order'), version, 'U', 1,
+                   '{SITE}', 0 FROM unnest('{{{moved},{beyond}}}'::uuid[]) AS version"""
+    )
+    kept = epochs.Fork(SITE, GONE, 1, None, "")
+    await epochs.close_chain(world.admin, SITE, Closure(EPOCH, 0, 0), kept=kept)
+    lost = await world.rows("SELECT version::text FROM sync.version WHERE lost")
+    assert lost == [(beyond,)]
 
 
 async def test_words_on_shared_rows_are_told_apart_for_as_long(world):

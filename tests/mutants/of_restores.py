@@ -10,6 +10,7 @@ JUDGE: Final = "sync/handshake.py"
 JUDGED: Final = "tests/unit/test_handshake.py"
 CENTRE: Final = "central/handshake.py"
 EPOCHS: Final = "central/store/epochs.py"
+HOMECOMING: Final = "central/store/homecoming.py"
 SALVAGE: Final = "central/store/salvage.py"
 HELD: Final = "central/store/held.py"
 LIVES: Final = "central/store/lives.py"
@@ -201,12 +202,11 @@ OF_RESTORES: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "include: no transaction is noted whose rows came home",
-        EPOCHS, "[[site, epoch, *each] for each in links],",
-        "[[site, epoch, *each] for each in [*links][:0]],", _COUNTS_ONCE,
+        HOMECOMING, "_columns(links)", "_columns(links[:0])", _COUNTS_ONCE,
     ),
     of(
         "again: what was parked in the lost time is forgotten",
-        EPOCHS, "[[site, *each] for each in rows],", "[[site, *each] for each in [*rows][:0]],",
+        HOMECOMING, "_columns(rows)", "_columns(rows[:0])",
         f"{STORIES}::test_what_was_parked_in_the_lost_time_is_parked_again_once",
     ),
     # --- salvage ---------------------------------------------------------------------------------

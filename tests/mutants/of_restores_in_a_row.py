@@ -9,6 +9,7 @@ from tests.mutants.mutant import Mutant, of
 JUDGE: Final = "sync/handshake.py"
 JUDGED: Final = "tests/unit/test_handshake.py"
 EPOCHS: Final = "central/store/epochs.py"
+HOMECOMING: Final = "central/store/homecoming.py"
 SALVAGE: Final = "central/store/salvage.py"
 EDGE: Final = "edge/handshake.py"
 MOVE: Final = "edge/store/epochs.py"
@@ -59,7 +60,7 @@ OF_RESTORES_IN_A_ROW: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "hello: a copy from before a homecoming hears of nothing that came home",
-        EPOCHS, "SET home_no = coalesce((SELECT max(no) FROM sync.life), 0)", "SET home_no = 0",
+        HOMECOMING, "SET home_no = l.no", "SET home_no = 0",
         f"{IN_A_ROW}"
         "::test_a_copy_from_before_a_homecoming_gets_what_came_home_though_its_numbers_fit",
     ),
@@ -85,8 +86,8 @@ OF_RESTORES_IN_A_ROW: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "included: what a backup was still to do again is done again",
-        EPOCHS, '"DELETE FROM sync.again WHERE site = %s AND tx_id',
-        '"DELETE FROM sync.again WHERE false AND site = %s AND tx_id',
+        HOMECOMING, "DELETE FROM sync.again WHERE site",
+        "DELETE FROM sync.again WHERE false AND site",
         f"{IN_A_ROW}"
         "::test_what_was_to_be_done_again_at_a_later_backup_and_was_done_is_not_done_twice",
     ),

@@ -1,0 +1,114 @@
+"""Mutants of homecomings that are cut off, and of stores that are put back beside them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant, of
+
+HOMECOMING: Final = "central/store/homecoming.py"
+SALVAGE: Final = "central/store/salvage.py"
+EPOCHS: Final = "central/store/epochs.py"
+HELD: Final = "central/store/held.py"
+UPKEEP: Final = "central/upkeep.py"
+EDGE: Final = "edge/homecoming.py"
+STORIES: Final = "tests/sim/test_homecomings_cut_short.py"
+ASKED: Final = "tests/unit/test_homecoming_questions.py"
+INCLUDED: Final = "tests/integration/test_central_included.py"
+PRUNED: Final = "tests/integration/test_upkeep_restores.py"
+UNDOES: Final = f"{STORIES}::test_an_older_copy_undoes_nothing_that_came_home_before_it"
+
+OF_HOMECOMINGS: Final[tuple[Mutant, ...]] = (
+    of(
+        "home: that rows come home is noted at the end only",
+        SALVAGE, "        if rows:\n", "        if False:\n",
+        f"{STORIES}::test_a_copy_put_back_while_its_rows_come_home_gets_those_that_had",
+    ),
+    of(
+        "home: a transaction is told without its rows that did not come",
+        EDGE, "        rows += own\n", "",
+        f"{ASKED}::test_all_rows_of_a_transaction_are_told_before_it_or_with_it",
+    ),
+    of(
+        "home: rows that are too many for one question are told after their transaction",
+        EDGE, "while len(own) >= _LINES_MAX:", "while False:",
+        f"{ASKED}::test_all_rows_of_a_transaction_are_told_before_it_or_with_it",
+    ),
+    of(
+        "home: a transaction is known before its rows that did not come",
+        HOMECOMING, "    await try_again(connection, told, rows)\n", "",
+        f"{STORIES}::test_what_was_parked_is_parked_again_where_only_its_first_question_came",
+    ),
+    of(
+        "home: what an earlier homecoming told of is done again for ever",
+        HOMECOMING, "OR home IS DISTINCT FROM %(home)s::uuid)", "OR false)",
+        f"{INCLUDED}::test_what_a_later_homecoming_does_not_tell_has_come_home",
+    ),
+    of(
+        "home: rows told ahead are forgotten with their transaction",
+        HOMECOMING, "DO UPDATE SET home = excluded.home, at", "DO UPDATE SET at",
+        f"{INCLUDED}::test_what_a_later_homecoming_does_not_tell_has_come_home",
+    ),
+    of(
+        "upkeep: what moved to another epoch is forgotten before it came again",
+        UPKEEP, "coalesce(i.n <= e.last_n, false) OR",
+        "coalesce(e.closed_at_n IS NOT NULL OR i.n <= e.last_n, false) OR",
+        f"{STORIES}::test_a_sum_that_moved_to_a_new_epoch_counts_once_however_late_it_comes",
+    ),
+    of(
+        "upkeep: what came again in a later epoch is kept",
+        UPKEEP, "WHERE a.tx_id = i.tx_id AND a.site = i.site) AS again",
+        "WHERE a.tx_id = i.tx_id AND a.epoch = i.epoch) AS again",
+        f"{PRUNED}::test_what_came_home_is_forgotten_when_it_came_again_in_a_later_epoch",
+    ),
+    of(
+        "upkeep: what never came again is forgotten, and nobody is told",
+        UPKEEP, "FROM old WHERE NOT again GROUP BY site", "FROM old WHERE false GROUP BY site",
+        f"{PRUNED}"
+        "::test_people_are_told_of_what_came_home_and_is_forgotten_though_it_never_came_again",
+    ),
+    of(
+        "included: a transaction has a link in its first epoch only",
+        "central/migrations/0020_homecomings.sql", "ADD PRIMARY KEY (site, tx_id, epoch)",
+        "ADD PRIMARY KEY (site, tx_id)",
+        f"{STORIES}::test_a_copy_of_an_epoch_into_which_what_came_home_had_moved_finds_its_fork",
+    ),
+    of(
+        "closing: what moved on from the epoch that is kept is lost",
+        EPOCHS, "        EXCEPT SELECT tx_id FROM sync.included\n"
+        "        WHERE site = %(site)s AND epoch = %(kept_epoch)s AND n <= %(kept_n)s)",
+        "        )",
+        f"{PRUNED}::test_what_moved_on_from_a_copy_that_is_put_back_twice_is_not_lost",
+    ),
+    of(
+        "gate: what its site sends again is kept as refused",
+        "central/store/gate.py", "link.tx_id in gate.included and link.n <= gate.fork_n", "False",
+        f"{INCLUDED}::test_a_late_original_of_what_moved_on_is_not_kept_as_refused",
+    ),
+    of(
+        "gate: what a lost life has sent late is acked unseen",
+        "central/store/gate.py", "link.tx_id in gate.included and link.n <= gate.fork_n",
+        "link.tx_id in gate.included",
+        f"{INCLUDED}::test_a_late_original_of_what_moved_on_is_not_kept_as_refused",
+    ),
+    of(
+        "spool: parts beyond the closing are kept as if they were to come whole",
+        "central/store/spool.py", "if await fenced.fetchone() is not None:",
+        "if await fenced.fetchone():",
+        f"{INCLUDED}::test_a_late_original_of_what_moved_on_is_not_kept_as_refused",
+    ),
+    of(
+        "home: an older copy's decisions of the lost time undo later ones",
+        HELD, "k.lost_ord > 0 AND (o.lost_ord = 0 OR o.lost_ord >= k.lost_ord)", "false", UNDOES,
+    ),
+    of(
+        "home: an older copy's own writes undo later ones",
+        HELD, "WHERE i.site = h.site_id AND i.tx_id = k.version)", "WHERE false)", UNDOES,
+    ),
+    of(
+        "home: what a site wrote after its homecoming is taken for an older copy's",
+        HELD, "WHERE i.site = h.site_id AND i.tx_id = k.version)", "WHERE true)",
+        f"{STORIES}"
+        "::test_what_a_site_wrote_after_its_homecoming_comes_home_from_a_backup_amid_that",
+    ),
+)  # fmt: skip
