@@ -357,6 +357,7 @@ class Agent:
             "refused": link.refused,
             "servers": list(self._settings.nats_servers),
             "sent_n": self._up.sent_n,
+            "apart": self._handshake.apart_because,
             "bytes_per_s_max": self._limit,
             **changed,
         }

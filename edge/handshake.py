@@ -66,6 +66,8 @@ class Handshake:
     about: dict[str, Any]
     #: What comes down; it waits while the two don't agree, and nothing may be sent.
     down: DownLane
+    #: Why the two do not agree, as the last hello was answered; empty where they do, or none was.
+    apart_because: str = ""
     #: Something was healed since both last agreed.
     _healed: bool = False
 
@@ -90,11 +92,13 @@ class Handshake:
                 applied_n = int(answer["applied_n"])
                 owed_from = applied_n if applied_n < said.acked_n else None
                 healed, self._healed = self._healed, False
+                self.apart_because = ""
                 return Agreed(answer, healed, offset_ms, owed_from)
             else:
                 lost += welcome is Welcome.LOST
                 if lost > _HOMECOMINGS_MAX:
                     raise ForkedHistory(f"{why}, also after all was brought home")
+                self.apart_because = why or "the centre has other transactions of this store"
                 self._healed |= await self._mend(said, answer)
         raise Transient(f"no agreement with the centre by {_HELLOS_MAX} hellos: {why}")
 
@@ -125,7 +129,11 @@ class Handshake:
     async def _say(self, said: Hello, about: dict[str, Any]) -> tuple[dict[str, Any], int]:
         asked_at = now_ms()
         fields = said.fields() | self.about | about | {"now_ms": asked_at}
-        answer = await self._ask("hello", fields)
+        try:
+            answer = await self._ask("hello", fields)
+        except Transient:
+            self.apart_because = ""
+            raise
         answered_at = now_ms()
         offset_ms = clock_offset_ms(asked_at, int(answer["now_ms"]), answered_at)
         await self.thread.run(self.store.set_offset, offset_ms, answered_at)

@@ -30,10 +30,12 @@ class Agent:
     refused: str = ""
     #: Why the broker did not take what was last sent; empty where it did.
     not_taken: str = ""
+    #: Why it and the centre, which answers, do not agree yet; empty where they do.
+    apart: str = ""
     servers: tuple[str, ...] = ()
     #: What it may send in a second, and receive; 0 for any amount.
     bytes_per_s_max: int = 0
-    #: When the centre last answered its hello.
+    #: When the two last agreed by a hello.
     met_ms: int | None = None
     #: An error of its own that it did not foresee, and when it met it.
     failure: str = ""

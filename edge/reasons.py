@@ -70,6 +70,18 @@ _PAGES: Final = (
         "degraded: 3 min",
     ),
     Page(
+        "MES-NOT-AGREED",
+        "the centre answers, and it and the store do not agree yet",
+        "One of them went back to an older copy of itself, and what the other knows is being told;"
+        " the message says what was found. Nothing is sent or applied meanwhile, and nobody at the"
+        " site is blocked: what they write is kept. All that a site knows may take minutes to come"
+        " home.",
+        "Wait. Where the same is shown for longer than that, look at the last lines of `journalctl"
+        " -u mes-edge` (`trying again`), and at the log of the feed process at the centre. See"
+        " docs/restores.md.",
+        "degraded: 3 min",
+    ),
+    Page(
         "MES-AGENT-FAILED",
         "the agent met an error that it did not foresee",
         "It goes on, and tries the same again after a pause; nothing is lost. But an error of its"

@@ -307,6 +307,7 @@ def read_agent(store: Path) -> Agent:
         last_error=str(told.get("last_error") or ""),
         refused=str(told.get("refused") or "") if fresh else "",
         not_taken=str(told.get("not_taken") or "") if fresh else "",
+        apart=str(told.get("apart") or "") if fresh else "",
         servers=tuple(told.get("servers", ())),
         bytes_per_s_max=int(told.get("bytes_per_s_max") or 0),
         met_ms=told.get("met_ms") if fresh else None,

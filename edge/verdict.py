@@ -29,7 +29,8 @@ BACKLOG_CRITICAL_MS: Final = 60 * _MINUTE_MS
 #: How long a committed write may wait for a running agent to take it up.
 DRAIN_MAX_MS: Final = _MINUTE_MS
 FEED_WAITS_MAX_MS: Final = _MINUTE_MS
-#: Agents say hello every 15 s; without an answer for so long, nobody at the centre listens.
+#: Agents say hello every 15 s. Without an answer for so long nobody at the centre listens; where it
+#: answers, and nothing is agreed on, something goes wrong or much comes home.
 SILENT_MAX_MS: Final = 3 * _MINUTE_MS
 #: How long an error of the agent's own is shown.
 FAILURE_SHOWN_MS: Final = 60 * _MINUTE_MS
@@ -81,6 +82,7 @@ def _words(picture: Picture, level: Level) -> str:
         (not agent.running, "not running, writes are kept here"),
         (agent.refused, "refused by the broker, working locally"),
         (not agent.connected, "offline, working locally"),
+        (_is_apart(picture), "not agreed with the centre, working locally"),
         (_is_silent(picture), "the centre does not answer, working locally"),
         (picture.feed.needs_snapshot, "loading the centre's state"),
         (level > Level.OK, "connected, needs a look"),
@@ -134,6 +136,13 @@ def _of_agent(picture: Picture) -> Iterator[Reason]:
             f"no connection to {', '.join(agent.servers) or 'the broker'}{why}",
             "mes-sync explain MES-OFFLINE",
         )
+    elif _is_apart(picture):
+        yield Reason(
+            "MES-NOT-AGREED",
+            Level.DEGRADED,
+            f"the centre answers, and the two do not agree yet: {agent.apart}",
+            "mes-sync explain MES-NOT-AGREED",
+        )
     elif _is_silent(picture):
         yield Reason(
             "MES-CENTRE-SILENT",
@@ -145,9 +154,18 @@ def _of_agent(picture: Picture) -> Iterator[Reason]:
 
 def _is_silent(picture: Picture) -> bool:
     """Return whether the link stands and nobody at the other end answers."""
+    return _waits_to_agree(picture) and not picture.agent.apart
+
+
+def _is_apart(picture: Picture) -> bool:
+    """Return whether what the centre answers is still not what lets both go on."""
+    return _waits_to_agree(picture) and bool(picture.agent.apart)
+
+
+def _waits_to_agree(picture: Picture) -> bool:
     agent = picture.agent
-    answered = max(agent.met_ms or 0, agent.since_ms or 0)
-    return agent.connected and picture.at_ms - answered > SILENT_MAX_MS
+    agreed = max(agent.met_ms or 0, agent.since_ms or 0)
+    return agent.connected and picture.at_ms - agreed > SILENT_MAX_MS
 
 
 def _of_lanes(picture: Picture) -> Iterator[Reason]:

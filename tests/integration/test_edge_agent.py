@@ -9,10 +9,12 @@ import logging
 import sqlite3
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from prometheus_client import REGISTRY
 
+from central import handshake
 from edge import metrics
 from edge.agent import Agent
 from edge.beat import state_path
@@ -21,10 +23,11 @@ from edge.settings import EdgeSettings
 from edge.status import read_picture
 from edge.store import EdgeStore
 from edge.store import open as opening
-from edge.verdict import judge
+from edge.verdict import SILENT_MAX_MS, judge
 from edge.wake import LOOK_EVERY_S, Wake
 from shared.catalog import Policy
 from shared.errors import NotAuthorised
+from sync.handshake import Welcome
 from sync.nats_session import Session
 from sync.transport import Link, LinkSettings
 from tests.faults.cases import local_orders
@@ -98,6 +101,33 @@ async def test_a_broker_that_refuses_us_for_a_while_ends_nothing(
         await world.settle()
         assert len(await world.central("SELECT 1 FROM mes.work_orders")) == 2
         await world.eventually(lambda: not verdict().reasons)
+
+
+async def test_a_site_whose_hellos_never_agree_shows_what_the_centre_answers(
+    centre, nats_server, tmp_path, monkeypatch
+):
+    judge_hello, disagreeing = handshake.judge, threading.Event()
+
+    def judged(site, said, known):
+        if disagreeing.is_set():
+            return Welcome.SHOW, "a reason that stays"
+        return judge_hello(site, said, known)
+
+    monkeypatch.setattr(handshake, "judge", judged)
+    async with whole_world(centre, nats_server.url, tmp_path, (SITE,)) as world:
+        await world.settle()
+        edge = world.edges[SITE]
+
+        def reasons():
+            seen = read_picture(edge.path, time.time_ns() // 10**6)
+            later = replace(seen, at_ms=seen.at_ms + SILENT_MAX_MS)  # as after so long
+            return {each.code: each.message for each in judge(later).reasons}
+
+        disagreeing.set()
+        await world.eventually(lambda: "a reason that stays" in reasons().get("MES-NOT-AGREED", ""))
+        assert "MES-CENTRE-SILENT" not in reasons()
+        disagreeing.clear()
+        await world.eventually(lambda: "MES-NOT-AGREED" not in reasons())
 
 
 async def test_stopping_while_a_program_holds_the_store_ends_in_good_order(

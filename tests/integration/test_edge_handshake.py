@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from edge.handshake import Handshake
@@ -54,6 +56,18 @@ async def test_a_centre_with_which_no_hello_agrees_is_left_for_a_while(plant, th
     with pytest.raises(Transient, match="no backup is known"):
         await shaking(plant, thread, centre).agree(0)
     assert centre.hellos == 20
+
+
+async def test_why_both_do_not_agree_is_known_until_they_do_or_nobody_answers(plant, thread):
+    for verdicts, why in (
+        (("show",), "no backup is known"),
+        (("show", "ok"), ""),
+        (("show", ""), ""),
+    ):
+        hands = shaking(plant, thread, Centre(*verdicts))
+        with contextlib.suppress(Transient):
+            await hands.agree(0)
+        assert hands.apart_because == why
 
 
 async def test_what_was_healed_before_the_line_went_is_told_when_both_agree(plant, thread):

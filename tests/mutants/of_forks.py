@@ -90,6 +90,32 @@ OF_FORKS: Final[tuple[Mutant, ...]] = (
         "::test_another_life_of_a_sites_store_is_told_from_another_store_that_speaks_for_it",
     ),
     of(
+        "status: a centre that answers and does not agree counts as silent",
+        "edge/verdict.py",
+        "return _waits_to_agree(picture) and bool(picture.agent.apart)",
+        "return False",
+        "tests/unit/test_status_verdict.py",
+    ),
+    of(
+        "status: what a centre answered that has gone silent is told for ever",
+        "edge/handshake.py",
+        """        except Transient:
+            self.apart_because = ""
+""",
+        """        except Transient:
+""",
+        "tests/integration/test_edge_handshake.py"
+        "::test_why_both_do_not_agree_is_known_until_they_do_or_nobody_answers",
+    ),
+    of(
+        "status: the agent does not say why the two do not agree",
+        "edge/agent.py",
+        '"apart": self._handshake.apart_because',
+        '"apart": ""',
+        "tests/integration/test_edge_agent.py"
+        "::test_a_site_whose_hellos_never_agree_shows_what_the_centre_answers",
+    ),
+    of(
         "drain: a touch before the insert tells of what stood before it",
         "edge/store/fold.py",
         'next((touch[OP] for touch in touches if touch[OP] != "U"), "U") != "I"',

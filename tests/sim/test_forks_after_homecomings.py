@@ -89,18 +89,19 @@ def test_what_the_lost_life_made_of_an_own_write_that_came_home_is_still_in_conf
         s.order(1)
         await s.rest()
         await s.world.centre_is_backed_up()
-        s.change(1, note="kept", made=10)
+        s.change(1, note="kept", due="kept", made=10)
         await s.step("drain")
         s.copy()
         await s.rest()
-        s.change(1, note="lost life", made=12)
+        s.change(1, note="lost life", due="lost life", made=12)
         await s.rest()
         await brought_home(s)
         s.put_back()
-        s.change(1, note="later", made=15)
+        s.change(1, note="later", due="later", made=15)
         await s.rest()
-        assert await s.both(1, "note", "made") == ("later", 17)
-        assert {group for group, _, _ in await s.conflicts()} == {"note", "made"}
+        # Of a date the centre's word stands, and this is what it has.
+        assert await s.both(1, "note", "due", "made") == ("later", "lost life", 17)
+        assert {group for group, _, _ in await s.conflicts()} == {"note", "due", "made"}
 
     play(story)
 

@@ -96,6 +96,11 @@ CASES: dict[str, tuple[dict[str, Any], Level, str]] = {
         Level.DEGRADED,
         "the centre does not answer",
     ),
+    "MES-NOT-AGREED": (
+        {"agent": agent(met_ms=NOW - 4 * MINUTE, apart="the centre knows 3 only")},
+        Level.DEGRADED,
+        "not agreed with the centre",
+    ),
     "MES-DRAIN-STUCK": (
         {"backlog": Backlog(undrained_rows=1, undrained_since_ms=NOW - 2 * MINUTE)},
         Level.CRITICAL,
