@@ -51,7 +51,10 @@ class Starts:
         self.is_unmarked = self.chance.random() < 0.2
 
     async def database_starts(self) -> None:
-        """The server is started again, and holds what it held."""
+        """The server is started again, and holds what it held, or else what it should have held."""
+        if self.newer and self.centre_restores < CENTRE_RESTORES_MAX and self.chance.random() < 0.5:
+            await self.centre_is_restored()
+            return
         await self._start()
         self.reach["database started"] += 1
 
@@ -107,7 +110,8 @@ class Starts:
         self.centre_restores += 1
         self.reach["centre restored"] += 1
         self.reach["centre restored after a store"] += bool(self.were_restored)  # type: ignore[attr-defined]
-        backup = self.chance.choice((self.backups[0], *self.backups, *self.newer))
+        # What is newer is rare, and whoever took the wrong one takes the right one next.
+        backup = self.chance.choice((self.backups[0], *self.backups, *self.newer * 4))
         self.trace.append(f"   the centre goes back to {backup.name}")
         self.reach["centre restored forward"] += backup in self.newer
         known = [*self.backups, *self.newer]
