@@ -9,6 +9,7 @@ from random import SystemRandom
 from typing import TYPE_CHECKING, Any
 
 from edge.lanes import StoreThread, now_ms
+from edge.sent_again import send_again
 from edge.store.ids import uuid7
 from edge.store.tips import Lost
 from shared.changes import GENESIS
@@ -89,7 +90,10 @@ class Homecoming:
                 "before_first": [before.n, before.hash], "why": why, "rows": rows,
             },
         )  # fmt: skip
+        sent_again = await send_again(self.link, store, thread, self.site)
         told = f"{why}: {rows} rows were brought home"
+        if sent_again:
+            told += f"; {sent_again} that had been sent before are sent again"
         await thread.run(store.begin_anew, self._lost, again, told, now_ms())
         note(_log, "brought home", level=logging.WARNING, rows=rows, included_n=n)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge.store import (
     apply,
+    asked,
     cursor,
     drain,
     epochs,
@@ -21,6 +22,7 @@ from edge.store import (
     snapshot,
     spent,
     steps,
+    taken,
     tips,
     tombstones,
     unsent,
@@ -129,22 +131,22 @@ class EdgeStore:
 
     def ids_after(self, n: int) -> list[tuple[int, str]]:
         """Return n and id of the next own transactions after one, some at a time."""
-        return sent.ids_after(self.opened.connection, n)
+        return asked.ids_after(self.opened.connection, n)
 
-    def first_change(self, fork_n: int, known_n: int, now_ms: int) -> sent.First | None:
+    def first_change(self, fork_n: int, known_n: int, now_ms: int) -> asked.First | None:
         """Return the first transaction that is new to the centre and brings changes.
 
         After a drain; the centre has all up to the fork, and up to ``known_n``.
         """
         if (drained := self.drain(now_ms)) is not None:
             self.on_drained(drained)
-        return sent.first_change(self.opened.connection, fork_n, known_n)
+        return asked.first_change(self.opened.connection, fork_n, known_n)
 
-    def questions(self, first: sent.First) -> Iterator[sent.Question]:
+    def questions(self, first: asked.First) -> Iterator[asked.Question]:
         """Give the rows of which the centre may have been told before, some at a time."""
-        return sent.questions(self.opened.connection, first)
+        return asked.questions(self.opened.connection, first)
 
-    def take_out(self, first: sent.First, answers: Sequence[bytes], hlc: int) -> sent.TakenOut:
+    def take_out(self, first: asked.First, answers: Sequence[bytes], hlc: int) -> sent.TakenOut:
         """Return the transaction without what had been sent before; nothing is changed yet."""
         return sent.take_out(self.opened, first, answers, hlc)
 
@@ -154,6 +156,20 @@ class EdgeStore:
         """Go on in a new epoch: the store went back to an older copy of itself."""
         kept, drained = epochs.Kept(taken, known_n), self._drained(now_ms)
         return epochs.begin(self.opened, closed, kept, now_ms=now_ms, drained=drained)
+
+    def kept(self) -> list[taken.Kept]:
+        """Return what was taken out as sent before, and no snapshot has brought yet."""
+        return taken.all_kept(self.opened.connection)
+
+    def kept_questions(self, kept: taken.Kept) -> Iterator[asked.Question]:
+        """Give the rows of which a centre that went back may have been told, some at a time."""
+        return taken.questions(self.opened, kept)
+
+    def send_again(self, kept: taken.Kept, answers: Sequence[bytes], hlc: int, now_ms: int) -> int:
+        """Put into the outbox what the centre no longer has of it; return the rows."""
+        return taken.send_again(
+            self.opened, kept, answers, hlc, now_ms=now_ms, drained=self._drained(now_ms)
+        )
 
     def owe_from(self, applied_n: int) -> None:
         """Let go of nothing that the centre lacks, whatever it had called safe."""

@@ -122,7 +122,7 @@ def _drain(opened: Opened, now_ms: int, early: Early | None, *, whole: bool) -> 
     for packer in early.packers:
         if packer is last and early.mixed:
             break
-        done.append(_record(opened, at, packer, now_ms))
+        done.append(record(opened, at, packer, now_ms))
         at = position.read(opened.connection)
     logs_wait = any(_has_log(opened, table) for table in _tables_waiting(opened))
     if not (whole or early.mixed or logs_wait):
@@ -169,10 +169,10 @@ def _pack(opened: Opened, at: EdgePosition, packer: Packer, now_ms: int) -> Drai
     packer.flush()
     batch.tell(now_ms)
     batch.clear()
-    return _record(opened, at, packer, now_ms) if packer.digests else None
+    return record(opened, at, packer, now_ms) if packer.digests else None
 
 
-def _record(opened: Opened, at: EdgePosition, packer: Packer, now_ms: int) -> Drained:
+def record(opened: Opened, at: EdgePosition, packer: Packer, now_ms: int) -> Drained:
     """Put the parts into the outbox and move the chain along."""
     n, tx_id = at.last_n + 1, uuid7(now_ms, opened.chance)
     own = transaction_hash(at.last_hash, at.epoch, n, tx_id, packer.digests)

@@ -19,6 +19,7 @@ from edge.store.open import silent
 from edge.store.outbox import link_hash
 from edge.store.puts import look_again
 from edge.store.sent import put_in_place
+from edge.store.taken import keep
 from shared.changes import GENESIS
 from shared.errors import ForkedHistory
 from sync.handshake import Closure, Hello
@@ -112,6 +113,7 @@ def begin(
                 settle_own(Applying(opened, at.epoch, kept.known_n, now_ms))
             if (taken := kept.taken) is not None:
                 put_in_place(connection, at.epoch, taken)
+                keep(connection, closed.closure, taken)
                 begun.sent_before, begun.samples = taken.rows, taken.samples
             again.forget_done(connection, snapshot.brought(connection))
             _move(connection, closed, begun, kept.known_n)
@@ -150,6 +152,11 @@ def _move(connection: sqlite3.Connection, closed: Closed, begun: Begun, known_n:
         "UPDATE _sync_site SET told_n ="
         " coalesce((SELECT max(to_n) FROM temp.moved WHERE n <= ?), 0)",
         (known_n,),
+    )
+    connection.execute(
+        "UPDATE _sync_taken SET before_n ="
+        " coalesce((SELECT min(to_n) FROM temp.moved WHERE n >= before_n), ?)",
+        (n + 1,),
     )
     connection.execute("DROP TABLE temp.moved")
     connection.execute(

@@ -12,9 +12,10 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from edge.store import position
+from edge.store.asked import ASKED_MAX, First, body_of
 from edge.store.packing import Packer
 from edge.store.puts import look_again
 from edge.store.touches import COUNTED
@@ -33,25 +34,7 @@ if TYPE_CHECKING:
 
 #: Rows that are named one by one where they had been sent before.
 _SAMPLES_MAX = 100
-#: Rows that one question names.
-ASKED_MAX = 2_000
-_SITE_MAX, _ID_SIZE = 20, 36
-_NOBODY = ("", "", "")
 _NO_VERSION = "00000000-0000-0000-0000-000000000000"
-
-
-class First(NamedTuple):
-    """The first transaction beyond the fork that brings changes."""
-
-    n: int
-    parts: int
-    tx_id: str
-    #: Clock of the last one before it that the centre has; 0 where that is not beyond the fork.
-    after_hlc: int = 0
-
-
-#: Rows of one part, by table, owner and id, and what the centre says of them.
-Question = list[tuple[str, str, str]]
 
 
 @dataclass(slots=True)
@@ -59,8 +42,10 @@ class TakenOut:
     """The first transaction without what had been sent before; a context, which drops its file."""
 
     first: First
-    #: None where nothing had been sent before.
+    #: What is left; None where nothing had been sent before.
     packer: Packer | None = None
+    #: What had been sent: it is kept until a snapshot shows it (``edge.store.taken``).
+    out: Packer | None = None
     #: Rows that were taken out, wholly or in part, by table.
     rows: dict[str, int] = field(default_factory=dict)
     #: The first of them with what was taken out, for people.
@@ -71,12 +56,12 @@ class TakenOut:
         """Drop the bodies."""
         self._closing.close()
 
-    def pack(self, like: PartBody) -> Packer:
-        """Return what takes the blocks that are left."""
-        if self.packer is None:
-            packer = Packer(like.schema, like.hlc, like.offset_ms)
-            self.packer = self._closing.enter_context(packer)
-        return self.packer
+    def pack(self, like: PartBody) -> tuple[Packer, Packer]:
+        """Return what takes the blocks that are left, and those that are taken out."""
+        if self.packer is None or self.out is None:
+            packers = [Packer(like.schema, like.hlc, like.offset_ms) for _ in range(2)]
+            self.packer, self.out = map(self._closing.enter_context, packers)
+        return self.packer, self.out
 
     def note(self, one: ChangeBlock, left: ChangeBlock | None) -> None:
         """Keep for people what is taken out."""
@@ -91,65 +76,7 @@ class TakenOut:
             self.samples.append(f"{one.op.value} {one.table} {one.ids[0]}: {out}")
 
 
-# --- what is asked -------------------------------------------------------------------------------
-
-
-def ids_after(connection: sqlite3.Connection, n: int) -> list[tuple[int, str]]:
-    """Return n and id of the next own transactions after one, some at a time."""
-    return connection.execute(
-        "SELECT n, tx_id FROM _sync_out WHERE epoch = (SELECT epoch FROM _sync_site) AND n > ?"
-        " AND part = 0 ORDER BY n LIMIT ?",
-        (n, ASKED_MAX),
-    ).fetchall()
-
-
-def first_change(connection: sqlite3.Connection, fork_n: int, known_n: int) -> First | None:
-    """Return the first transaction that is new to the centre and brings changes, not facts alone.
-
-    Up to ``known_n`` the centre has all, also where that is beyond the fork: an earlier life that
-    began with the same copy has sent it in another epoch.
-    """
-    epoch, after, hlc = position.read(connection).epoch, max(fork_n, known_n), 0
-    if known_n > fork_n:
-        hlc = body_of(connection, epoch, known_n, 0).hlc
-    while True:
-        row = connection.execute(
-            "SELECT n, parts, tx_id FROM _sync_out WHERE epoch = ? AND n > ? AND part = 0"
-            " ORDER BY n LIMIT 1",
-            (epoch, after),
-        ).fetchone()
-        if row is None:
-            return None
-        first = First(row[0], row[1], row[2], hlc)
-        bodies = (body_of(connection, epoch, first.n, part) for part in range(first.parts))
-        if any(block.at for body in bodies for block in body.blocks):
-            return first
-        after = first.n
-
-
-def body_of(connection: sqlite3.Connection, epoch: str, n: int, part: int) -> PartBody:
-    """Return the body of one part of the outbox."""
-    (body,) = connection.execute(
-        "SELECT body FROM _sync_out WHERE epoch = ? AND n = ? AND part = ?", (epoch, n, part)
-    ).fetchone()
-    return codec.decode_body(codec.decompress(body))
-
-
-def questions(connection: sqlite3.Connection, first: First) -> Iterator[Question]:
-    """Give the rows of the transaction in the order of its parts, some at a time.
-
-    Of one whose keys can't be any nothing is asked: the centre has it parked, if at all.
-    """
-    epoch = position.read(connection).epoch
-    for part in range(first.parts):
-        named = [
-            (block.table, *key) if len(key[0]) <= _SITE_MAX and len(key[1]) == _ID_SIZE else _NOBODY
-            for block in body_of(connection, epoch, first.n, part).blocks
-            if block.at
-            for key in zip(block.sites, block.ids, strict=True)
-        ]
-        for start in range(0, len(named), ASKED_MAX):
-            yield named[start : start + ASKED_MAX]
+# --- what is told -------------------------------------------------------------------------------
 
 
 def earliest(known: int, answer: bytes) -> int:
@@ -173,16 +100,17 @@ def take_out(opened: Opened, first: First, answers: Iterable[bytes], hlc: int) -
     """
     taken = TakenOut(first)
     try:
-        _take_out(opened, taken, _told(answers, hlc))
+        _take_out(opened, taken, told(answers, hlc))
     except BaseException:
         taken.close()
         raise
     if not taken.rows:
-        taken.packer = None
+        taken.packer = taken.out = None
     return taken
 
 
-def _told(answers: Iterable[bytes], hlc: int) -> Iterator[Mapping[int, list[SentBefore]]]:
+def told(answers: Iterable[bytes], hlc: int) -> Iterator[Mapping[int, list[SentBefore]]]:
+    """Give what each answer tells, by the place of the row in its question."""
     for answer in answers:
         by_place: dict[int, list[SentBefore]] = {}
         for each in _read(answer):
@@ -203,7 +131,7 @@ def _take_out(
     epoch = position.read(connection).epoch
     for part in range(first.parts):
         body = body_of(connection, epoch, first.n, part)
-        packer, asked = taken.pack(body), ASKED_MAX
+        (packer, out), asked = taken.pack(body), ASKED_MAX
         sent: Mapping[int, list[SentBefore]] = {}
         for block in body.blocks:
             start = 0  # of the rows before which all is dealt with
@@ -214,12 +142,13 @@ def _take_out(
                 left = _left(opened, first.n, one, sent.get(asked - 1, ()))
                 if left is not one:
                     _add(packer, block.part(slice(start, row)), left)
+                    _add(out, out_of(opened.catalog.table(one.table), one, left))
                     start = row + 1
                     taken.note(one, left)
                     _remember(opened, one, left)
             _add(packer, block.part(slice(start, None)))
-    if taken.packer is not None:
-        taken.packer.flush()
+    for each in filter(None, (taken.packer, taken.out)):
+        each.flush()
 
 
 def _add(packer: Packer, *blocks: ChangeBlock | None) -> None:
@@ -285,7 +214,31 @@ def left_of(
     old = _not_sent(table, one, kept, sent, steps or {})
     if old is None or (len(kept) == len(one.columns) and old == one.old):
         return one
-    return _only(replace(one, op=Op.UPDATE, old=old), kept)
+    return only(replace(one, op=Op.UPDATE, old=old), kept)
+
+
+def out_of(table: Table, one: ChangeBlock, left: ChangeBlock | None) -> ChangeBlock:
+    """Return a row without what is left of it: so it had been sent.
+
+    A row that was made is made with all that does not count twice.
+    """
+    if left is None:
+        return one
+    rest = dict(zip(left.columns, left.old, strict=True))
+    new, kept = list(one.new), []
+    for place, name in enumerate(one.columns):
+        counts = table.column(name).policy in COUNTED
+        if (
+            name in rest
+            and counts
+            and rest[name] != [None]
+            and rest[name] not in one.old[place : place + 1]
+        ):
+            new[place] = rest[name]
+            kept.append(place)
+        elif name not in rest or (one.op is Op.INSERT and not counts):
+            kept.append(place)
+    return only(replace(one, new=new), kept)
 
 
 def _not_sent(
@@ -326,8 +279,8 @@ def _covers(sent: SentBefore, at_ms: int, *, counts: bool) -> bool:
     return at_ms <= sent.at_ms
 
 
-def _only(one: ChangeBlock, kept: Sequence[int]) -> ChangeBlock:
-    """Return an update of some of its columns."""
+def only(one: ChangeBlock, kept: Sequence[int]) -> ChangeBlock:
+    """Return a row with some of its columns."""
     times = [
         (sum(1 << at for at, place in enumerate(kept) if mask >> place & 1), at_ms)
         for mask, at_ms in (one.times[0] if one.times else None) or ()
@@ -337,7 +290,7 @@ def _only(one: ChangeBlock, kept: Sequence[int]) -> ChangeBlock:
         one,
         columns=tuple(one.columns[place] for place in kept),
         new=[one.new[place] for place in kept],
-        old=[one.old[place] for place in kept],
+        old=[one.old[place] for place in kept] if one.old else [],
         times=[left] if left else [],
     )
 

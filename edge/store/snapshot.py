@@ -15,7 +15,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from edge.store import again, aside, cursor, knock_on, position
+from edge.store import again, aside, cursor, knock_on, position, taken
 from edge.store.ack import settle_own
 from edge.store.again import Brought
 from edge.store.applying import Applying
@@ -204,6 +204,7 @@ def finish(opened: Opened, *, now_ms: int, drained: DrainedFirst) -> None:
             cursor.start_trail(connection, scope, link)
         cursor.save(connection, at)
         again.forget_done(connection, Brought())
+        taken.forget(connection)
         _note_asides(connection, now_ms)
 
 

@@ -10,18 +10,19 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
 from edge.sql_text import quoted
-from edge.store import aside
+from edge.store import aside, taken
 from edge.store.open import lenient
 from shared.changes import ChangeBlock, Fate, HeadBlock, Op
 from sync import codec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from edge.store.apply import DrainedFirst
@@ -64,8 +65,10 @@ class _Tip:
     order: int
     fate: Fate
     values: Mapping[str, Value]
-    #: Own writes that the values show and nobody has decided, the latest first.
+    #: Own writes that the values show and nobody has decided.
     undecided: tuple[int, ...] = ()
+    #: The values are those that programs see.
+    is_shown: bool = False
 
 
 def tips(opened: Opened, lost: Lost, drained: DrainedFirst) -> Iterator[list[HeadBlock]]:
@@ -161,7 +164,8 @@ def _with_values(opened: Opened, table: Table, page: Sequence[tuple[Any, ...]]) 
             yield _Tip(row_id, version, order, Fate.GONE, {})
         elif row_id in live:
             values = live[row_id] | extras.get(row_id, {})
-            yield _Tip(row_id, version, order, Fate.PUT, values, undecided.get(row_id, ()))
+            own_writes = undecided.get(row_id, ())
+            yield _Tip(row_id, version, order, Fate.PUT, values, own_writes, is_shown=True)
 
 
 def _travels(table: Table, tip: _Tip) -> bool:
@@ -237,15 +241,25 @@ def _undecided(opened: Opened, table: Table, ids: Sequence[str]) -> dict[str, tu
     return found
 
 
+#: Own writes that are undone: their place in time, in which rows, and what they wrote.
+_Writes = tuple[tuple[int, int], "AbstractSet[str]", "Iterable[ChangeBlock]"]
+
+
 def _undone(opened: Opened, table: Table, found: Sequence[_Tip]) -> Iterator[_Tip]:
     """Give tips without the site's own writes that are not decided; none where no row was there.
 
-    What they replaced travels with them, in the outbox. Each is read once for all rows.
+    What they replaced travels with them, in the outbox. Each is read once for all rows. Nor is
+    there in a tip what was taken out as sent before: the centre is asked whether it has that.
     """
     rows: dict[str, dict[str, Value] | None] = {tip.id: dict(tip.values) for tip in found}
-    for n in sorted({n for tip in found for n in tip.undecided}, reverse=True):
-        wanted = {tip.id for tip in found if n in tip.undecided}
-        for row_id, replaced in _replaced(opened, table, n, wanted):
+    shown = {tip.id for tip in found if tip.is_shown}
+    writes: list[_Writes] = [
+        ((n, 1), {tip.id for tip in found if n in tip.undecided}, blocks_of(opened, n))
+        for n in {n for tip in found for n in tip.undecided}
+    ]
+    writes += _taken(opened, shown) if shown else []
+    for _, wanted, blocks in sorted(writes, key=itemgetter(0), reverse=True):
+        for row_id, replaced in _replaced(table, blocks, wanted):
             row = rows[row_id]
             rows[row_id] = None if row is None or replaced is None else row | replaced
     for tip in found:
@@ -254,11 +268,15 @@ def _undone(opened: Opened, table: Table, found: Sequence[_Tip]) -> Iterator[_Ti
             yield replace(tip, values=row)
 
 
+def _taken(opened: Opened, shown: AbstractSet[str]) -> list[_Writes]:
+    return [((n, 0), shown - brought, [one]) for n, one, brought in taken.blocks(opened)]
+
+
 def _replaced(
-    opened: Opened, table: Table, n: int, wanted: AbstractSet[str]
+    table: Table, blocks: Iterable[ChangeBlock], wanted: AbstractSet[str]
 ) -> Iterator[tuple[str, dict[str, Value] | None]]:
-    """Give what an own transaction replaced in rows of a table; None where it made or took one."""
-    for block in blocks_of(opened, n):
+    """Give what own writes replaced in rows of a table; None where they made or took one."""
+    for block in blocks:
         for place, row_id in enumerate(block.ids):
             if block.table == table.name and row_id in wanted:
                 old = zip(block.columns, block.old, strict=True) if block.op is Op.UPDATE else None

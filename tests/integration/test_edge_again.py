@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from edge.store.tips import Lost
+from sync.handshake import Closed, Closure
 from tests.integration.edge_loads import begin, chunk, finish, order
 from tests.integration.edge_world import Plant, uid
 
 LOST = Lost(0, 0, whole=True)
+NOW_MS = 1_800_000_000_000
 
 
 @pytest.fixture
@@ -26,7 +26,12 @@ def plant(tmp_path):
 
 
 def begin_anew(plant, *again):
-    plant.store.begin_anew(LOST, again, "a restore", time.time_ns() // 10**6)
+    plant.store.begin_anew(LOST, again, "a restore", NOW_MS)
+
+
+def new_epoch(plant, known_n=0):
+    closed = Closed(Closure(plant.epoch, 0, 0), uid(1 << 20 | plant.last_n), 0)
+    plant.store.begin_epoch(closed, NOW_MS, None, known_n)
 
 
 def again(plant, lost=LOST):
@@ -48,6 +53,20 @@ def test_what_was_told_is_told_again_until_a_snapshot_says_what_became_of_it(pla
     chunk(plant, 0, order(1, at=7, order_no="WO-1"))  # the other one was not taken
     finish(plant)
     assert again(plant) == []
+    assert plant.value("SELECT count(*) FROM _sync_again") == 0
+
+
+def test_what_an_ack_has_passed_is_not_told_again_in_the_next_epoch(plant):
+    first, second = written(plant, 1), written(plant, 2)
+    new_epoch(plant, known_n=2)
+    begin_anew(plant, first, second)
+    begin(plant)
+    finish(plant)
+    assert again(plant) == [first, second]  # the snapshot ends before both
+    plant.take(ack=plant.ack(1))
+    assert again(plant) == [second]
+    new_epoch(plant)
+    assert again(plant) == [second]
 
 
 def test_of_a_snapshot_under_way_only_what_it_has_not_brought_is_told_again(plant):

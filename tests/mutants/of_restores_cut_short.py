@@ -6,10 +6,14 @@ from typing import Final
 
 from tests.mutants.mutant import Mutant, of
 
+TAKEN: Final = "edge/store/taken.py"
 DONE: Final = "edge/store/again.py"
 TIPS: Final = "edge/store/tips.py"
 CUT: Final = "tests/sim/test_restores_cut_short.py"
 WORK: Final = "tests/integration/test_edge_restore_work.py"
+_LOST: Final = (
+    f"{CUT}::test_what_both_lives_of_a_store_wrote_is_sent_again_where_the_centre_lost_the_first"
+)
 
 OF_RESTORES_CUT_SHORT: Final[tuple[Mutant, ...]] = (
     of(
@@ -40,5 +44,45 @@ OF_RESTORES_CUT_SHORT: Final[tuple[Mutant, ...]] = (
         DONE, "0 if void else at.acked_n", "at.acked_n",
         "tests/integration/test_edge_again.py"
         "::test_what_was_told_is_told_again_until_a_snapshot_says_what_became_of_it",
+    ),
+    of(
+        "new epoch: what was done again is told again under its new number",
+        "edge/store/epochs.py", "again.forget_done(connection, snapshot.brought(connection))",
+        "pass",
+        "tests/integration/test_edge_again.py"
+        "::test_what_an_ack_has_passed_is_not_told_again_in_the_next_epoch",
+    ),
+    of(
+        "new epoch: what is taken out as sent before is forgotten at once",
+        "edge/store/epochs.py", "keep(connection, closed.closure, taken)", "pass", _LOST,
+    ),
+    of(
+        "snapshot: what it shows is kept to be sent again",
+        "edge/store/snapshot.py", "taken.forget(connection)", "pass", _LOST,
+    ),
+    of(
+        "home: what was taken out is told with the tips, as if the centre could not have it",
+        "edge/store/tips.py", "_taken(opened, shown) if shown", "_taken(opened, shown) if 0",
+        f"{CUT}::test_a_row_that_both_lives_made_is_sent_again_only_where_the_centre_lost_it",
+    ),
+    of(
+        "sent again: the centre is not asked whether it has it",
+        TAKEN, "left = left_of(table, one, sent)", "left = left_of(table, one, ())",
+        f"{CUT}::test_what_both_lives_wrote_counts_once_where_the_centre_went_back_and_has_it",
+    ),
+    of(
+        "sent again: what a half loaded snapshot brought comes twice",
+        TAKEN, "        if _brought(opened, kept, one):", "        if False:",
+        f"{CUT}::test_what_a_half_loaded_snapshot_brought_of_it_counts_once",
+    ),
+    of(
+        "sent again: an older write goes over a later one of the site's own",
+        TAKEN, "or not over >> table.bit(name) & 1", "or True",
+        f"{CUT}::test_what_the_store_wrote_over_what_had_been_sent_before_stands",
+    ),
+    of(
+        "sent again: it is out of sight until it is decided",
+        TAKEN, "_show(opened, record(opened, at, packer, now_ms).n, lost)",
+        "record(opened, at, packer, now_ms)", _LOST,
     ),
 )  # fmt: skip

@@ -75,3 +75,151 @@ def test_what_is_parked_on_a_row_that_a_half_loaded_snapshot_brought_is_parked_a
         assert await s.count("mes.sync_parked", "state = 'parked'") == 1
 
     play(story)
+
+
+# --- what was taken out as sent before -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(("column", "value"), [("made", 10), ("note", "mine")])
+@pytest.mark.parametrize("loaded", [False, True])
+def test_what_both_lives_of_a_store_wrote_is_sent_again_where_the_centre_lost_the_first(
+    play, column, value, loaded
+):
+    async def story(s: Story) -> None:
+        s.order(1)
+        await s.back_up()
+        s.change(1, **{column: value})  # in the log of the copy
+        s.copy()
+        await s.rest()  # the lost life drains and sends it
+        s.put_back()
+        await s.step("hello")
+        assert s.site().read("SELECT count(*) FROM _sync_taken") == [(1,)]
+        if loaded:
+            await s.step("load")
+            assert s.site().read("SELECT count(*) FROM _sync_taken") == [(0,)]
+        await s.restore()
+        await s.step("hello")
+        await s.step("load")  # what is sent again is not decided, and shown over what came
+        assert s.shown(1, column) == (value,)
+        await s.rest()
+        assert await s.both(1, column) == (value,)
+        assert await s.conflicts() == []
+
+    play(story)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_what_both_lives_wrote_counts_once_where_the_centre_went_back_and_has_it(play, times):
+    async def story(s: Story) -> None:
+        s.order(1)
+        await s.rest()
+        s.change(1, made=10)
+        s.copy()
+        await s.rest()
+        await s.plan(1, note="planned")
+        await s.back_up()
+        s.change(1, due="of the lost life")
+        await s.rest()
+        s.put_back()
+        await s.step("hello")
+        for _ in range(times):
+            await s.restore()
+            await s.step("hello")
+        s.world._check_own_writes = lambda *_: None  # type: ignore[method-assign]
+        await s.rest()
+        assert await s.both(1, "made", "note") == (10, "planned")
+
+    play(story)
+
+
+def test_what_the_store_wrote_over_what_had_been_sent_before_stands(play):
+    async def story(s: Story) -> None:
+        s.order(1)
+        await s.back_up()
+        s.change(1, made=10, note="first", due="first")
+        s.copy()
+        await s.rest()
+        s.put_back()
+        await s.step("hello")
+        s.change(1, made=15, note="second")
+        await s.restore()
+        await s.step("hello")
+        assert s.shown(1, "made", "note", "due") == (15, "second", "first")
+        await s.rest()
+        assert await s.both(1, "made", "note", "due") == (15, "second", "first")
+        # The later write had seen what the centre lost, and comes before it.
+        assert {group for group, *_ in await s.conflicts()} == {"made", "note"}
+
+    play(story)
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_row_that_both_lives_made_is_sent_again_only_where_the_centre_lost_it(play, held):
+    async def story(s: Story) -> None:
+        s.order(2)
+        await s.back_up()
+        s.order(1, note="made")
+        s.copy()
+        await s.rest()
+        if held:
+            await s.plan(1, due="planned")
+            await s.back_up()
+            s.world.backups = s.world.backups[-1:]
+            s.change(2, note="of the lost life")
+            await s.rest()
+        s.put_back()
+        await s.step("hello")
+        await s.restore()
+        s.world._check_own_writes = lambda *_: None  # type: ignore[method-assign]
+        await s.rest()
+        assert await s.both(1, "note", "due") == ("made", "planned" if held else None)
+        assert await s.conflicts() == []
+
+    play(story)
+
+
+def test_what_a_half_loaded_snapshot_brought_of_it_counts_once(play, monkeypatch):
+    async def story(s: Story) -> None:
+        s.order(1)
+        await s.back_up()
+        s.change(1, made=10)
+        s.copy()
+        await s.rest()
+        s.put_back()
+        await s.step("hello")
+        with killed_before(monkeypatch, "finish_snapshot"):
+            await s.step("load")
+        await s.restore()
+        await s.rest()
+        assert await s.both(1, "made") == (10,)
+
+    play(story)
+
+
+@pytest.mark.parametrize("parked", [False, True])
+def test_a_transaction_that_came_home_in_part_is_whole_where_the_centre_goes_back_behind_it(
+    play, parked
+):
+    async def story(s: Story) -> None:
+        s.order(1, code="C1")
+        s.order(2)
+        await s.back_up()
+        await s.plan(1, code="C2")
+        s.change(2, made=10)
+        if parked:
+            s.order(3, code="C2")
+        await s.step("drain")
+        s.copy()  # which holds the transaction
+        s.change(1, note="of the lost life")
+        await s.rest(owed=True)
+        await s.restore()
+        await s.step("hello")
+        s.put_back()
+        await s.step("hello")
+        await s.restore()
+        await s.rest(owed=True)
+        assert await s.both(2, "made") == (10,)
+        found = await s.count("mes.orders", f"id = '{id_of(3)}'")
+        assert found + await s.count("mes.sync_parked", "state = 'parked'") == int(parked)
+
+    play(story)
