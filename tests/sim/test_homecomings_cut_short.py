@@ -210,25 +210,37 @@ def test_an_older_copy_undoes_nothing_that_came_home_before_it(play, by_site, lo
     play(story)
 
 
-def test_what_a_site_wrote_after_its_homecoming_comes_home_from_a_backup_amid_that(play):
-    """Its orders are void until its snapshot is loaded, so it tells of both histories as of one."""
+def test_what_a_site_wrote_after_its_homecoming_comes_home_from_a_backup_amid_that(
+    play, monkeypatch
+):
+    """Its orders are void until its snapshot is loaded, so it tells of both histories as of one.
+
+    What it had brought home before is taken for written beside it, and one of both is on record.
+    """
 
     async def story(s: Story) -> None:
         s.order(1)
         await s.rest()
         await s.world.centre_is_backed_up()
         await s.plan(1, note="of the lost time")
+        s.change(1, seat=1)
         await s.rest()
         await s.restore()
         await s.step("hello")
         await s.world.centre_is_backed_up()
         s.world.backups = s.world.backups[-1:]
         s.change(1, note="after it", made=3)
-        for step in ("drain", "send", "ingest", "sequence", "publish", "fetch"):
+        for step in ("drain", "send", "ingest", "sequence"):
             await s.step(step)
+        with killed_before(monkeypatch, "finish_snapshot"):
+            await s.step("load")  # which tells that it was decided
         await s.restore()
         await s.rest()
-        assert await s.both(1, "note", "made") == ("after it", 3)
-        assert await s.conflicts() == []
+        note, *others = await s.both(1, "note", "seat", "made")
+        assert others == [1, 3]
+        assert note == "of the lost time"
+        assert await s.conflicts() == [
+            ("note", '{"note":"after it"}', '{"note":"of the lost time"}')
+        ]
 
     play(story)
