@@ -202,8 +202,13 @@ _SHAPES: Final[Mapping[str, Mapping[str, tuple[Fits, bool]]]] = {
         "held_order": (_number, False),
         "history": (_or_none(_uuid), False),
     },
-    "included": {"epoch": _EPOCH, "links": (_list_of(_link), True)},
-    "again": {"rows": (_list_of(_row), True)},
+    "included": {
+        "epoch": _EPOCH,
+        "links": (_list_of(_link), True),
+        "rows": (_list_of(_row), False),
+        "home": (_or_none(_uuid), False),
+    },
+    "again": {"rows": (_list_of(_row), True), "home": (_or_none(_uuid), False)},
     "take_up": {
         "epoch": _EPOCH,
         "included": (_position, True),

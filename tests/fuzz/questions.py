@@ -28,12 +28,14 @@ RIGHT: Final[dict[str, dict[str, Any]]] = {
     "sent": {"epoch": ID, "n": 2, "after_hlc": 0, "rows": [["work_orders", "SITE_001", ID]]},
     "life": {"lives": [ID]},
     "home": {"chunk": b"x", "life": ID, "history": None},
-    "included": {"epoch": ID, "links": [[2, ID, HASH]]},
+    "included": {
+        "epoch": ID, "links": [[2, ID, HASH]], "rows": [[ID, "work_orders", ID]], "home": ID,
+    },
     "take_up": {
         "epoch": ID, "included": [2, HASH], "before_first": [0, HASH], "lineage": [], "why": "lost",
         "rows": 0,
     },
-    "again": {"rows": [[ID, "work_orders", ID]]},
+    "again": {"rows": [[ID, "work_orders", ID]], "home": ID},
     "feed": {"scope": "SITE_001", "after": 0, "offset": 0},
     "snapshot": {"id": None},
     "chunk": {"id": ID, "k": 0, "offset": 0},
