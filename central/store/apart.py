@@ -26,26 +26,30 @@ if TYPE_CHECKING:
     from central.store.changeset import Rows
     from shared.changes import Value
 
-# The first tip that nobody has any more and that the write came before: a tip has no clock. A row
-# that is to be applied again was in no tip.
+# The first tip that nobody has any more and that the write came before: a tip has no clock. The
+# write may have been a tip as well, of the copy that its store went back to: it takes the place of
+# that. A row that is to be applied again was in no tip.
 _TIPS: Final = b"""
-SELECT k.id::text, t.ord, CASE t.op WHEN 'U' THEN t.mask ELSE -1 END, p.ord + 1
+SELECT k.id::text, t.ord, CASE t.op WHEN 'U' THEN t.mask ELSE -1 END,
+       coalesce(b.known_ord, p.ord + 1)
 FROM unnest(%(ids)s::uuid[], %(versions)s::uuid[], %(bases)s::uuid[], %(afters)s::uuid[])
     AS k (id, version, base, after)
 CROSS JOIN LATERAL (
     SELECT coalesce(max(v.ord) FILTER (WHERE v.version IN (k.base, k.after)), 0) AS ord,
-           coalesce(bool_or(v.version = k.version), false) AS is_known
+           max(v.ord) FILTER (WHERE v.version = k.version) AS known_ord,
+           bool_and(v.lost AND v.hlc = 0) FILTER (WHERE v.version = k.version) AS is_tip
     FROM sync.version AS v
     WHERE v.site_id = %(site)s AND v.table_no = %(table_no)s AND v.id = k.id) AS b
 CROSS JOIN LATERAL (
     SELECT v.ord, v.mask, v.op FROM sync.version AS v
-    WHERE v.site_id = %(site)s AND v.table_no = %(table_no)s AND v.id = k.id AND v.ord > b.ord
+    WHERE v.site_id = %(site)s AND v.table_no = %(table_no)s AND v.id = k.id
+      AND v.ord > greatest(b.ord, coalesce(b.known_ord, 0))
       AND v.origin = %(site)s AND v.lost AND v.hlc = 0 ORDER BY v.ord LIMIT 1) AS t
 CROSS JOIN LATERAL (
     SELECT coalesce(max(v.ord), 0) AS ord FROM sync.version AS v
     WHERE v.site_id = %(site)s AND v.table_no = %(table_no)s AND v.id = k.id
       AND v.ord < t.ord) AS p
-WHERE NOT b.is_known AND t.op <> 'D' AND p.ord + 1 < t.ord AND NOT EXISTS (
+WHERE coalesce(b.is_tip, p.ord + 1 < t.ord) AND t.op <> 'D' AND NOT EXISTS (
     SELECT FROM sync.again AS a WHERE a.site = %(site)s AND a.tx_id = k.version
     AND a.table_name = %(table)s AND a.row_id = k.id::text)"""
 
@@ -61,7 +65,10 @@ WITH apart AS (
 INSERT INTO sync.version
     (site_id, table_no, id, ord, version, op, mask, origin, at_ms, hlc, clamped, times)
 SELECT %(site)s, %(table_no)s, id, ord, version, %(op)s::"char", mask, %(site)s, at_ms, hlc,
-       clamped, times::jsonb FROM apart"""
+       clamped, times::jsonb FROM apart
+ON CONFLICT (site_id, table_no, id, ord) DO UPDATE SET op = excluded.op, mask = excluded.mask,
+    lost = false, at_ms = excluded.at_ms, hlc = excluded.hlc, clamped = excluded.clamped,
+    times = excluded.times"""
 
 
 async def tell_apart(applying: Applying, pieces: Iterable[Rows]) -> None:

@@ -46,11 +46,11 @@ OF_FORKS: Final[tuple[Mutant, ...]] = (
         f"{FORKS}::test_a_row_that_came_home_and_was_made_in_the_copy_may_be_changed_there",
     ),
     of(
-        "fork: what stands by itself is told apart again",
+        "fork: what the copy itself told as a tip is not told apart",
         APART,
-        "WHERE NOT b.is_known AND t.op",
-        "WHERE t.op",
-        f"{FORKS}::test_a_copy_that_is_put_back_twice_has_its_writes_told_apart_once",
+        "coalesce(b.is_tip, p.ord + 1 < t.ord)",
+        "b.known_ord IS NULL AND p.ord + 1 < t.ord",
+        f"{FORKS}::test_a_write_on_an_own_one_that_came_home_stands_though_the_store_went_back",
     ),
     of(
         "home: an own write with an order is somebody else's",
