@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edge.store.tips import Lost
+from shared.changes import START
 from sync.handshake import Closed, Closure
 from tests.integration.edge_loads import begin, chunk, finish, order
 from tests.integration.edge_world import Plant, uid
@@ -29,8 +30,8 @@ def begin_anew(plant, *again):
     plant.store.begin_anew(LOST, again, "a restore", NOW_MS)
 
 
-def new_epoch(plant, known_n=0):
-    closed = Closed(Closure(plant.epoch, 0, 0), uid(1 << 20 | plant.last_n), 0)
+def new_epoch(plant, number, known_n=0):
+    closed = Closed(Closure(plant.epoch, 0, 0), uid(number), 0)
     plant.store.begin_epoch(closed, NOW_MS, None, known_n)
 
 
@@ -58,15 +59,21 @@ def test_what_was_told_is_told_again_until_a_snapshot_says_what_became_of_it(pla
 
 def test_what_an_ack_has_passed_is_not_told_again_in_the_next_epoch(plant):
     first, second = written(plant, 1), written(plant, 2)
-    new_epoch(plant, known_n=2)
+    new_epoch(plant, 101, known_n=2)
     begin_anew(plant, first, second)
     begin(plant)
     finish(plant)
     assert again(plant) == [first, second]  # the snapshot ends before both
     plant.take(ack=plant.ack(1))
     assert again(plant) == [second]
-    new_epoch(plant)
+    new_epoch(plant, 102)
     assert again(plant) == [second]
+
+
+def test_a_store_that_follows_the_centre_anew_stands_at_the_beginning_of_both_feeds(plant):
+    assert plant.store.hello().own != START
+    begin_anew(plant)
+    assert plant.store.hello().own == plant.store.hello().shared == START
 
 
 def test_of_a_snapshot_under_way_only_what_it_has_not_brought_is_told_again(plant):

@@ -100,7 +100,7 @@ def test_a_large_table_is_looked_through_in_pieces_between_which_programs_may_wr
     plant, monkeypatch
 ):
     """None of the rows is a tip: how long the store is held must not depend on that."""
-    monkeypatch.setattr(tips, "LOOKED_AT_MAX", 50)
+    monkeypatch.setattr(tips, "LOOKED_AT_MAX", 10)
     held = []
 
     @contextmanager
@@ -109,4 +109,4 @@ def test_a_large_table_is_looked_through_in_pieces_between_which_programs_may_wr
         yield
 
     assert list(tips.tips(plant.store.opened, LOST, drained)) == []
-    assert len(held) > ROWS // 50
+    assert len(held) > ROWS // 10
