@@ -46,9 +46,13 @@ def _way_to(connection: sqlite3.Connection, no: int | None) -> tuple[Met, ...]:
 
 
 def meet(connection: sqlite3.Connection, life: Met, after: str | None) -> None:
-    """Remember a life in which both ends agreed, and which one it follows. In a transaction."""
+    """Remember a life in which both ends agreed, and which one it follows. In a transaction.
+
+    One that was met before, as of servers that take turns, is the last one from now on.
+    """
+    connection.execute("DELETE FROM _sync_life WHERE life = ?", (life.life,))
     connection.execute(
-        "INSERT OR IGNORE INTO _sync_life (life, after_no, parted_order)"
+        "INSERT INTO _sync_life (life, after_no, parted_order)"
         " VALUES (?, (SELECT no FROM _sync_life WHERE life = ?), ?)",
         (life.life, after, life.parted_order),
     )

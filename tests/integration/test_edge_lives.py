@@ -30,6 +30,14 @@ def test_a_life_that_the_server_knows_nothing_of_leads_nowhere(plant):
     assert plant.store.hello().lives == (FIRST, THIRD)
 
 
+def test_a_life_that_is_met_again_is_the_last_one(plant):
+    plant.store.meet(THIRD, "first")
+    plant.store.meet(SECOND, "first")
+    assert plant.store.hello().lives == (FIRST, SECOND)
+    plant.store.meet(THIRD, "first")
+    assert plant.store.hello().lives == (FIRST, THIRD)
+
+
 def test_while_orders_are_void_heads_are_of_the_life_before(plant):
     plant.store.opened.connection.execute("UPDATE _sync_site SET void_since = 2")
     plant.store.meet(THIRD, "first")

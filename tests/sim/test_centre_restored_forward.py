@@ -27,6 +27,23 @@ async def go_to(s: Story, place: int) -> None:
     s.world.backups = kept
 
 
+async def go_on(s: Story, life: str) -> None:
+    """Have the server that was gone to be one that never stopped, in the life that it had."""
+    await s.world.database.rows(
+        "UPDATE sync.life_now SET life = %s, started_at = pg_postmaster_start_time() RETURNING 1",
+        life,
+    )
+    await s.world.database.rows(
+        "DELETE FROM sync.life WHERE no > (SELECT no FROM sync.life WHERE id = %s) RETURNING 1",
+        life,
+    )
+
+
+async def life_of(s: Story) -> str:
+    ((life,),) = await s.world.database.rows("SELECT life FROM sync.life_now")
+    return str(life)
+
+
 @pytest.mark.parametrize("busy", [0, 12])
 def test_what_was_written_between_comes_home(play, busy):
     async def story(s: Story) -> None:
@@ -118,29 +135,54 @@ def test_it_goes_forward_once_more_before_or_after_the_sites_have_loaded_its_sta
 
 
 def test_a_server_that_another_took_the_place_of_for_a_while_gets_what_that_one_decided(play):
-    """Failing back to a primary that was never stopped: it goes on in the life that it had."""
+    """Failing back to a primary that was never stopped."""
 
     async def story(s: Story) -> None:
         s.order(1)
         await s.rest()
         await s.plan(1, note="of both")
         await s.back_up()
-        ((life,),) = await s.world.database.rows("SELECT life FROM sync.life_now")
+        life = await life_of(s)
         await go_to(s, 0)
         await s.rest()
         await s.plan(1, note="of the other server")
         await s.rest()
         await go_to(s, 0)
-        await s.world.database.rows(
-            "UPDATE sync.life_now SET life = %s, started_at = pg_postmaster_start_time()"
-            " RETURNING 1", life,
-        )  # fmt: skip
-        await s.world.database.rows(
-            "DELETE FROM sync.life WHERE no > (SELECT no FROM sync.life WHERE id = %s) RETURNING 1",
-            life,
-        )
+        await go_on(s, life)
         await s.rest()
         assert await s.both(1, "note") == ("of the other server",)
         assert await s.conflicts() == []
+
+    play(story)
+
+
+@pytest.mark.parametrize("between", [False, True])
+def test_two_servers_may_take_turns_though_none_of_them_is_stopped(play, between):
+    async def story(s: Story) -> None:
+        s.order(1)
+        await s.rest()
+        await s.plan(1, note="of both")
+        await s.back_up()
+        first = await life_of(s)
+        await go_to(s, 0)
+        await s.rest()
+        await s.plan(1, note="of the second")
+        await s.back_up()
+        second = await life_of(s)
+        kept = [*s.world.backups, *s.world.newer]
+        await go_to(s, 0)
+        await go_on(s, first)
+        await s.rest()
+        if between:
+            await s.plan(1, note="of the first again")
+            await s.rest()
+        stood = await s.both(1, "note")
+        s.world.backups, s.world.newer, s.world.centre_restores = kept, [], 0
+        await go_to(s, 1)
+        await go_on(s, second)
+        await s.rest()
+        assert await s.welcome() == "ok"
+        told = str(await s.conflicts())
+        assert await s.both(1, "note") == stood or stood[0] in told
 
     play(story)
