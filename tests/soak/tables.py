@@ -154,6 +154,7 @@ EDGE_RULES: Final[Mapping[str, Rule]] = {
     "shadow": Empty(),
     "in": Empty(),
     "again": Empty(),
+    "taken": Empty(),
     "logs": Empty(),
     "extra": Empty(),
     "import": _NONE,
