@@ -66,26 +66,27 @@ async def _is_held_by_another(system, site: str, pid: int) -> bool:
     return (await holders(system)).get(site, pid) != pid
 
 
-async def test_a_worker_frozen_within_a_transaction_gives_its_site_up_to_another(system):
-    programs = system.programs
+async def test_a_worker_frozen_within_a_transaction_gives_its_site_up_to_another(system, seed):
+    chance, programs = random.Random(seed), system.programs
     pids = {programs.running[f"ingest {n}"].pid: f"ingest {n}" for n in (1, 2, 3)}
     async with system.sessions() as sessions:
         site, pid = next(iter((await system.world.eventually(lambda: holders(system))).items()))
         sleeper = pids[pid]
-        await _frozen_within_a_transaction(system, sleeper)
+        await _frozen_within_a_transaction(system, sleeper, chance)
         await system.world.eventually(lambda: _is_held_by_another(system, site, pid), timeout_s=60)
         assert await _holds_a_lock(system, sleeper), "the window was not hit"
         await system.all_crosses(sessions)
         programs.go_on(sleeper)
 
 
-async def _frozen_within_a_transaction(system, name: str) -> None:
+async def _frozen_within_a_transaction(system, name: str, chance: random.Random) -> None:
     while True:
         system.programs.pause(name)
         if await _holds_a_lock(system, name):
             return
         system.programs.go_on(name)
-        await asyncio.sleep(0.005)
+        # Long enough to get on where the machine is busy, and never in step with what it does.
+        await asyncio.sleep(chance.uniform(0.005, 0.1))
 
 
 async def _holds_a_lock(system, name: str) -> bool:
