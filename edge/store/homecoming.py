@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from edge.store import again, cursor, position, snapshot
 from edge.store.open import silent
-from edge.store.tips import PARKED_AGAIN, blocks_of
+from edge.store.tips import PARKED_AGAIN
+from edge.store.undone import blocks_of
 from shared.changes import GENESIS, Position
 
 if TYPE_CHECKING:

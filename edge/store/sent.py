@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge.store import position
 from edge.store.asked import ASKED_MAX, First, body_of
+from edge.store.neighbours import Neighbours
 from edge.store.packing import Packer
 from edge.store.puts import look_again
 from edge.store.touches import COUNTED
@@ -51,17 +52,26 @@ class TakenOut:
     #: The first of them with what was taken out, for people.
     samples: list[str] = field(default_factory=list)
     _closing: ExitStack = field(default_factory=ExitStack)
+    _rows: tuple[Neighbours, Neighbours] | None = None
 
     def close(self) -> None:
         """Drop the bodies."""
         self._closing.close()
 
-    def pack(self, like: PartBody) -> tuple[Packer, Packer]:
+    def pack(self, like: PartBody) -> tuple[Neighbours, Neighbours]:
         """Return what takes the blocks that are left, and those that are taken out."""
-        if self.packer is None or self.out is None:
+        if self._rows is None:
             packers = [Packer(like.schema, like.hlc, like.offset_ms) for _ in range(2)]
             self.packer, self.out = map(self._closing.enter_context, packers)
-        return self.packer, self.out
+            self._rows = Neighbours(self.packer.add), Neighbours(self.out.add)
+        return self._rows
+
+    def flush(self) -> None:
+        """Make parts of what waits."""
+        for rows, packer in zip(self._rows or (), (self.packer, self.out), strict=False):
+            rows.flush()
+            if packer is not None:
+                packer.flush()
 
     def note(self, one: ChangeBlock, left: ChangeBlock | None) -> None:
         """Keep for people what is taken out."""
@@ -131,7 +141,7 @@ def _take_out(
     epoch = position.read(connection).epoch
     for part in range(first.parts):
         body = body_of(connection, epoch, first.n, part)
-        (packer, out), asked = taken.pack(body), ASKED_MAX
+        (kept, out), asked = taken.pack(body), ASKED_MAX
         sent: Mapping[int, list[SentBefore]] = {}
         for block in body.blocks:
             start = 0  # of the rows before which all is dealt with
@@ -141,20 +151,14 @@ def _take_out(
                 one, asked = block.part(slice(row, row + 1)), asked + 1
                 left = _left(opened, first.n, one, sent.get(asked - 1, ()))
                 if left is not one:
-                    _add(packer, block.part(slice(start, row)), left)
-                    _add(out, out_of(opened.catalog.table(one.table), one, left))
+                    kept.add(block.part(slice(start, row)))
+                    kept.add(left)
+                    out.add(out_of(opened.catalog.table(one.table), one, left))
                     start = row + 1
                     taken.note(one, left)
                     _remember(opened, one, left)
-            _add(packer, block.part(slice(start, None)))
-    for each in filter(None, (taken.packer, taken.out)):
-        each.flush()
-
-
-def _add(packer: Packer, *blocks: ChangeBlock | None) -> None:
-    for block in blocks:
-        if block is not None and len(block):
-            packer.add(block)
+            kept.add(block.part(slice(start, None)))
+    taken.flush()
 
 
 def _left(

@@ -10,20 +10,18 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
 from edge.sql_text import quoted
-from edge.store import aside, taken
+from edge.store import aside
 from edge.store.open import lenient
-from shared.changes import ChangeBlock, Fate, HeadBlock, Op
-from sync import codec
+from edge.store.undone import Undone
+from shared.changes import Fate, HeadBlock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from collections.abc import Set as AbstractSet
+    from collections.abc import Iterator, Mapping, Sequence
 
     from edge.store.apply import DrainedFirst
     from edge.store.open import Opened
@@ -73,6 +71,7 @@ class _Tip:
 
 def tips(opened: Opened, lost: Lost, drained: DrainedFirst) -> Iterator[list[HeadBlock]]:
     """Give the tips in blocks, a page at a time; programs may write between two pages."""
+    undone = Undone(opened)
     for table in opened.catalog.parents_first():
         if table.fact:  # its facts are sent again by the outbox
             continue
@@ -83,11 +82,14 @@ def tips(opened: Opened, lost: Lost, drained: DrainedFirst) -> Iterator[list[Hea
                 with drained():  # what is not drained yet would be taken for what was decided
                     page, after = read(opened, table, lost, after)
                     found = list(with_values(opened, table, page))
-                # Bodies are frozen: programs need not wait until they are read.
-                found = list(_undone(opened, table, found))
-                known = [t for t in found if t.id not in again and _travels(table, t)]
+                known = [
+                    tip
+                    for tip in _without_own(undone, table, found)
+                    if tip.id not in again and _travels(table, tip)
+                ]
                 if known:
                     yield _blocks(table, known)
+    undone.forget()
 
 
 #: Tips as they are read, and the last row that was looked at; None at the end of the table.
@@ -241,57 +243,23 @@ def _undecided(opened: Opened, table: Table, ids: Sequence[str]) -> dict[str, tu
     return found
 
 
-#: Own writes that are undone: their place in time, in which rows, and what they wrote.
-_Writes = tuple[tuple[int, int], "AbstractSet[str]", "Iterable[ChangeBlock]"]
-
-
-def _undone(opened: Opened, table: Table, found: Sequence[_Tip]) -> Iterator[_Tip]:
+def _without_own(undone: Undone, table: Table, found: Sequence[_Tip]) -> Iterator[_Tip]:
     """Give tips without the site's own writes that are not decided; none where no row was there.
 
-    What they replaced travels with them, in the outbox. Each is read once for all rows. Nor is
-    there in a tip what was taken out as sent before: the centre is asked whether it has that.
+    Nor is there in a tip what was taken out as sent before: the centre is asked whether it has
+    that. The store is not held: bodies are frozen.
     """
-    rows: dict[str, dict[str, Value] | None] = {tip.id: dict(tip.values) for tip in found}
-    shown = {tip.id for tip in found if tip.is_shown}
-    writes: list[_Writes] = [
-        ((n, 1), {tip.id for tip in found if n in tip.undecided}, blocks_of(opened, n))
-        for n in {n for tip in found for n in tip.undecided}
-    ]
-    writes += _taken(opened, shown) if shown else []
-    for _, wanted, blocks in sorted(writes, key=itemgetter(0), reverse=True):
-        for row_id, replaced in _replaced(table, blocks, wanted):
-            row = rows[row_id]
-            rows[row_id] = None if row is None or replaced is None else row | replaced
+    undone.read({n for tip in found for n in tip.undecided})
+    undecided = {tip.id: {None, *tip.undecided} for tip in found if tip.is_shown}
+    rows: dict[str, Mapping[str, Value] | None] = {tip.id: tip.values for tip in found}
+    for row_id, n, replaced in undone.latest_first(table, list(undecided)):
+        row = rows[row_id]
+        if n in undecided[row_id]:
+            rows[row_id] = None if row is None or replaced is None else {**row, **replaced}
     for tip in found:
         row = rows[tip.id]
         if row is not None:
             yield replace(tip, values=row)
-
-
-def _taken(opened: Opened, shown: AbstractSet[str]) -> list[_Writes]:
-    return [((n, 0), shown - brought, [one]) for n, one, brought in taken.blocks(opened)]
-
-
-def _replaced(
-    table: Table, blocks: Iterable[ChangeBlock], wanted: AbstractSet[str]
-) -> Iterator[tuple[str, dict[str, Value] | None]]:
-    """Give what own writes replaced in rows of a table; None where they made or took one."""
-    for block in blocks:
-        for place, row_id in enumerate(block.ids):
-            if block.table == table.name and row_id in wanted:
-                old = zip(block.columns, block.old, strict=True) if block.op is Op.UPDATE else None
-                yield row_id, None if old is None else {name: each[place] for name, each in old}
-
-
-def blocks_of(opened: Opened, n: int) -> Iterator[ChangeBlock]:
-    """Give the blocks of an own transaction."""
-    rows = opened.connection.execute(
-        "SELECT body FROM _sync_out WHERE epoch = (SELECT epoch FROM _sync_site) AND n = ?"
-        " ORDER BY part",
-        (n,),
-    )
-    for (body,) in rows:
-        yield from codec.decode_body(codec.decompress(body)).blocks
 
 
 def _blocks(table: Table, known: Sequence[_Tip]) -> list[HeadBlock]:

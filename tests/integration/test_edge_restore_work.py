@@ -7,9 +7,10 @@ from uuid import UUID
 
 import pytest
 
-from edge.store import tips
+from edge.store import taken, tips
 from edge.store.tips import Lost
-from tests.integration.edge_world import Plant, uid
+from sync import codec
+from tests.integration.edge_world import CREATED, Plant, uid
 
 ROWS, SENT = 300, 3_000
 #: The backup holds all rows by their orders, and none of the transactions.
@@ -110,3 +111,143 @@ def test_a_large_table_is_looked_through_in_pieces_between_which_programs_may_wr
 
     assert list(tips.tips(plant.store.opened, LOST, drained)) == []
     assert len(held) > ROWS // 10
+
+
+# --- with rows that were taken out as sent before ------------------------------------------------
+
+TAKEN = 200
+
+
+@pytest.fixture
+def taken_out(tmp_path):
+    """A site that has rows of which the first half shows what was taken out as sent before.
+
+    In all of the second half something is not decided.
+    """
+    plant = Plant(tmp_path / "store.db")
+    plant.program.execute("CREATE TABLE sync_parked (id, state, tx_id, table_name, row_id)")
+    made = "INSERT INTO orders (id, site_id, created_at, order_no, notes, made)"
+    for ids, notes in ((_half(0), "taken"), (_half(1), "undecided")):
+        for k in ids:
+            plant.write(
+                f"{made} VALUES (?, 'SITE_001', ?, ?, 'first', 5)", uid(k), CREATED, f"N{k}"
+            )
+        plant.receive(plant.own.entry(ack=plant.ack(plant.drain())))
+        plant.program.execute("BEGIN")
+        for k in ids:
+            plant.write("UPDATE orders SET notes = ?, made = made + 1 WHERE id = ?", notes, uid(k))
+        plant.program.execute("COMMIT")
+        if plant.drain() == 2:
+            _take_out(plant, 2)
+    yield plant
+    plant.close()
+
+
+def _half(which):
+    return range(1 + which * TAKEN, 1 + (which + 1) * TAKEN)
+
+
+def _take_out(plant, n):
+    """Have what a transaction holds as taken out, and not as its own any more."""
+    plant.program.execute(
+        "INSERT INTO _sync_taken (epoch, part, fork_n, after_hlc, before_n, snapshots, body)"
+        " SELECT 'ended', part, 1, 0, n + 1, 99, body FROM _sync_out WHERE n = ?",
+        (n,),
+    )
+    plant.program.execute("DELETE FROM _sync_pending WHERE n = ?", (n,))
+
+
+def _told(plant):
+    """Return what is told of each row."""
+    return {
+        row_id: dict(zip(block.columns, values, strict=True))
+        for blocks in plant.store.tips(LOST, NOW_MS)
+        for block in blocks
+        for row_id, *values in zip(block.ids, *block.new, strict=True)
+    }
+
+
+def test_each_body_is_read_once_however_many_pages_of_tips_there_are(taken_out, monkeypatch):
+    read, decompress = [], codec.decompress
+    monkeypatch.setattr(codec, "decompress", lambda body: read.append(1) or decompress(body))
+    monkeypatch.setattr(tips, "ROWS_MAX", 10)
+    told = _told(taken_out)
+    assert len(told) == 2 * TAKEN
+    assert {(row["notes"], row["made"]) for row in told.values()} == {("first", 5)}
+    assert len(read) == 2  # what was taken out, and the transaction that is not decided
+
+
+def test_what_was_taken_out_takes_steps_by_its_rows_and_not_by_the_pages(taken_out, monkeypatch):
+    monkeypatch.setattr(tips, "ROWS_MAX", 10)
+    with counted(taken_out.store.opened.connection) as steps:
+        _told(taken_out)
+    taken_out.program.execute("DELETE FROM _sync_taken")
+    with counted(taken_out.store.opened.connection) as without:
+        _told(taken_out)
+    assert steps.taken - without.taken < 200 * TAKEN
+
+
+def test_of_a_row_that_shows_several_own_writes_the_last_is_undone_first(taken_out):
+    for notes in ("second", "third"):
+        taken_out.write("UPDATE orders SET notes = ? WHERE id = ?", notes, uid(2))
+        taken_out.drain()
+    assert _told(taken_out)[uid(2)]["notes"] == "first"
+
+
+def test_what_a_snapshot_brought_of_it_is_told_as_it_is(taken_out):
+    brought = uid(7)
+    taken_out.program.execute("UPDATE _sync_row SET seen = 100 WHERE id = ?", (brought,))
+    told = _told(taken_out)
+    assert [row_id for row_id, row in told.items() if row["notes"] == "taken"] == [brought]
+
+
+def _held(plant, connection):
+    """Return what holds the store, the statements that run within, and their steps."""
+    statements, steps = [], Steps()
+
+    @contextmanager
+    def drained():
+        with plant.store._drained(NOW_MS)():
+            connection.set_trace_callback(statements.append)
+            connection.set_progress_handler(steps.count, 10)
+            yield
+            connection.set_progress_handler(None, 0)
+            connection.set_trace_callback(None)
+
+    return drained, statements, steps
+
+
+def test_nothing_is_looked_up_row_by_row_while_programs_wait_for_what_is_sent_again(taken_out):
+    opened = taken_out.store.opened
+    (kept,) = taken_out.store.kept()
+    drained, statements, _ = _held(taken_out, opened.connection)
+    assert taken.send_again(opened, kept, [], 0, now_ms=NOW_MS, drained=drained) == TAKEN
+    assert len([each for each in statements if each.lstrip().startswith("SELECT")]) < 10
+    assert taken_out.value("SELECT count(*) FROM _sync_pending WHERE n = 5") == TAKEN
+
+
+def test_what_programs_wait_for_does_not_grow_with_what_they_wrote_since(taken_out):
+    number = taken_out.store.opened.numbers["orders"]
+    taken_out.program.executemany(
+        "INSERT INTO _sync_pending (table_no, id, n, op, mask) VALUES (?, ?, 4, 'U', 1)",
+        [(number, uid(k)) for k in range(1_000, 1_000 + SENT)],
+    )
+    opened = taken_out.store.opened
+    (kept,) = taken_out.store.kept()
+    drained, _, steps = _held(taken_out, opened.connection)
+    taken.send_again(opened, kept, [], 0, now_ms=NOW_MS, drained=drained)
+    assert 0 < steps.taken < 60 * TAKEN
+
+
+def test_what_was_written_over_it_until_it_is_in_the_outbox_stands(taken_out):
+    taken_out.write("UPDATE orders SET notes = 'drained' WHERE id = ?", uid(2))
+    taken_out.drain()
+    taken_out.write("UPDATE orders SET notes = 'later' WHERE id = ?", uid(3))
+    taken_out.write("DELETE FROM orders WHERE id = ?", uid(4))
+    (kept,) = taken_out.store.kept()
+    assert taken_out.store.send_again(kept, [], 0, NOW_MS) == TAKEN - 1
+    columns = {row_id: set(block.columns) for block in taken_out.sent(7) for row_id in block.ids}
+    whole = columns[uid(1)]
+    assert "notes" in whole
+    assert columns[uid(2)] == columns[uid(3)] == whole - {"notes"}
+    assert uid(4) not in columns

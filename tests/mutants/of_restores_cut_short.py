@@ -9,6 +9,7 @@ from tests.mutants.mutant import Mutant, of
 TAKEN: Final = "edge/store/taken.py"
 DONE: Final = "edge/store/again.py"
 TIPS: Final = "edge/store/tips.py"
+UNDONE: Final = "edge/store/undone.py"
 CUT: Final = "tests/sim/test_restores_cut_short.py"
 WORK: Final = "tests/integration/test_edge_restore_work.py"
 _LOST: Final = (
@@ -62,7 +63,7 @@ OF_RESTORES_CUT_SHORT: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "home: what was taken out is told with the tips, as if the centre could not have it",
-        "edge/store/tips.py", "_taken(opened, shown) if shown", "_taken(opened, shown) if 0",
+        UNDONE, "enumerate(taken.blocks(opened))", "enumerate(())",
         f"{CUT}::test_a_row_that_both_lives_made_is_sent_again_only_where_the_centre_lost_it",
     ),
     of(
@@ -72,7 +73,7 @@ OF_RESTORES_CUT_SHORT: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "sent again: what a half loaded snapshot brought comes twice",
-        TAKEN, "        if _brought(opened, kept, one):", "        if False:",
+        TAKEN, "if (one.table, one.ids[0]) in brought:", "if False:",
         f"{CUT}::test_what_a_half_loaded_snapshot_brought_of_it_counts_once",
     ),
     of(
@@ -84,5 +85,35 @@ OF_RESTORES_CUT_SHORT: Final[tuple[Mutant, ...]] = (
         "sent again: it is out of sight until it is decided",
         TAKEN, "_show(opened, record(opened, at, packer, now_ms).n, lost)",
         "record(opened, at, packer, now_ms)", _LOST,
+    ),
+    of(
+        "home: what is not decided is read again for each page of tips",
+        UNDONE, "set(numbers) - self._read", "set(numbers)",
+        f"{WORK}::test_each_body_is_read_once_however_many_pages_of_tips_there_are",
+    ),
+    of(
+        "home: the first own write on a row is undone before the later ones",
+        UNDONE, "ORDER BY id, n DESC, turn DESC", "ORDER BY id, n, turn",
+        f"{WORK}::test_of_a_row_that_shows_several_own_writes_the_last_is_undone_first",
+    ),
+    of(
+        "home: what a snapshot brought of what was taken out is told without it",
+        UNDONE, "if (block.table, row_id) not in brought", "if True",
+        f"{WORK}::test_what_a_snapshot_brought_of_it_is_told_as_it_is",
+    ),
+    of(
+        "sent again: it goes over what was drained while it was prepared",
+        TAKEN, "_later(opened, before, known_n + 1)", "{}",
+        f"{WORK}::test_what_was_written_over_it_until_it_is_in_the_outbox_stands",
+    ),
+    of(
+        "sent again: all own writes that wait are looked through while programs wait",
+        TAKEN, "_later(opened, before, known_n + 1)", "_later(opened, before, kept.before_n)",
+        f"{WORK}::test_what_programs_wait_for_does_not_grow_with_what_they_wrote_since",
+    ),
+    of(
+        "sent again: each row is packed by itself",
+        "edge/store/neighbours.py", "self._rows + len(block) > ROWS_MAX", "True",
+        "tests/unit/test_neighbours.py::test_neighbouring_rows_of_one_shape_make_one_block",
     ),
 )  # fmt: skip
