@@ -9,8 +9,10 @@ tip has just what it wrote, and stands before it as a version of its own.
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
+from central.store.batch import merged
 from central.store.fixed import fixed
 from central.store.held import values_of
 from central.store.literals import array
@@ -20,11 +22,20 @@ from shared.changes import Op
 from sync.policies import same
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from central.store.applying import Applying
     from central.store.changeset import Rows
     from shared.changes import Value
+
+# Row by row by the key of the history, of whatever size both are.
+_IN_TIPS: Final = b"""
+SELECT k.table_no, k.id::text FROM unnest(%(table_nos)s::smallint[], %(ids)s::uuid[])
+    AS k (table_no, id)
+CROSS JOIN LATERAL (
+    SELECT FROM sync.version AS v
+    WHERE v.site_id = %(site)s AND v.table_no = k.table_no AND v.id = k.id
+      AND v.origin = %(site)s AND v.lost AND v.hlc = 0 LIMIT 1) AS t"""
 
 # The first tip that nobody has any more and that the write came before: a tip has no clock. The
 # write may have been a tip as well, of the copy that its store went back to: it takes the place of
@@ -72,13 +83,45 @@ ON CONFLICT (site_id, table_no, id, ord) DO UPDATE SET op = excluded.op, mask = 
 
 
 async def tell_apart(applying: Applying, pieces: Iterable[Rows]) -> None:
-    """Have what a transaction wrote that came home stand by itself, before the tip that it is in.
+    """Have what was written that came home stand by itself, before the tip that it is in.
 
-    Of what its store has lost since, or has never seen, the tip keeps the columns.
+    Of what its store has lost since, or has never seen, the tip keeps the columns. ``pieces`` are
+    of any number of transactions, in their order. Of most rows no tip stands, or none any more.
     """
-    for rows in pieces:
-        if rows.op is not Op.DELETE:
+    written = [rows for rows in pieces if rows.op is not Op.DELETE]
+    in_tips = await _in_tips(applying, written) if written else set()
+    for some in _turns(written, in_tips):
+        for rows in merged(some):
             await _tell_apart(applying, rows)
+
+
+async def _in_tips(applying: Applying, pieces: Sequence[Rows]) -> set[tuple[str, str]]:
+    """Return table and id of the rows of which a tip stands that nobody has any more."""
+    names = {applying.no(rows.table): rows.table.name for rows in pieces}
+    asked = sorted({(applying.no(rows.table), each) for rows in pieces for each in rows.ids})
+    given = {
+        "site": applying.site,
+        "table_nos": array(Kind.INTEGER, [no for no, _ in asked]),
+        "ids": array(Kind.UUID, [each for _, each in asked]),
+    }
+    found = await (await applying.connection.execute(_IN_TIPS, given)).fetchall()
+    return {(names[no], each) for no, each in found}
+
+
+def _turns(pieces: Iterable[Rows], in_tips: Container[tuple[str, str]]) -> list[list[Rows]]:
+    """Return what can be told apart at once: a write of each row, then the ones upon those."""
+    turns: dict[int, list[Rows]] = defaultdict(list)
+    writes: Counter[tuple[str, str]] = Counter()
+    for rows in pieces:
+        places: dict[int, list[int]] = defaultdict(list)
+        for place, each in enumerate(rows.ids):
+            row = rows.table.name, each
+            if row in in_tips:
+                places[writes[row]].append(place)
+                writes[row] += 1
+        for turn, some in places.items():
+            turns[turn].append(rows.take(some))
+    return [turns[turn] for turn in sorted(turns)]
 
 
 async def _tell_apart(applying: Applying, rows: Rows) -> None:

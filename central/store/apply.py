@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
 from central.store import spool
@@ -20,7 +20,7 @@ from central.store.transaction import in_one_transaction
 from sync.protocol import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
     from psycopg import AsyncConnection
 
@@ -91,11 +91,14 @@ async def _apply_fresh(
         for sent in todo.accepted
         if sent.tx_id not in gate.applied and first[sent.tx_id] == sent.hash
     ]
-    for sent in todo.accepted:
-        if sent.tx_id in gate.included:
-            await tell_apart(applying, by_hash[sent.hash].batch.two_way)
-        if sent.tx_id in gate.applied | gate.included:
-            await _tell_again(applying, sent.blocks, by_hash[sent.hash].origin)
+    again = [
+        by_hash[sent.hash]
+        for sent in todo.accepted
+        if sent.tx_id in gate.applied or sent.tx_id in gate.included
+    ]
+    included = [each.batch.two_way for each in again if each.sent.tx_id in gate.included]
+    await tell_apart(applying, chain.from_iterable(included))
+    await _tell_again(applying, [(each.sent.blocks, each.origin) for each in again])
     await apply_transactions(applying, fresh, gate.included)
     return replace(todo, skipped=todo.skipped + len(todo.accepted) - len(fresh))
 
@@ -110,18 +113,25 @@ async def _apply_whole(applying: Applying, gate: Gate, whole: Whole, todo: Judge
             if is_included:
                 some = sorted_batch(blocks, whole.origin, applying.catalog)
                 await tell_apart(applying, some.two_way)
-            await _tell_again(applying, blocks, whole.origin)
+            await _tell_again(applying, [(blocks, whole.origin)])
     return replace(todo, skipped=1) if is_known else todo
 
 
-async def _tell_again(applying: Applying, blocks: Sequence[ChangeBlock], origin: Origin) -> None:
-    """Send the heads of the rows of a transaction that had its effect before, or came home.
+async def _tell_again(
+    applying: Applying, known: Iterable[tuple[Sequence[ChangeBlock], Origin]]
+) -> None:
+    """Send the heads of the rows of transactions that had their effect before, or came home.
 
-    Its store may have been put back to a copy and can't know what became of it: an ack without
+    Their store may have been put back to a copy and can't know what became of them: an ack without
     heads would say that all was taken as it was written. And of what a site holds for decided, an
     ack says nothing.
     """
-    sources = (Source(block, row, origin) for block in blocks for row in range(len(block)))
+    sources = (
+        Source(block, row, origin)
+        for blocks, origin in known
+        for block in blocks
+        for row in range(len(block))
+    )
     await send_heads(applying, sources)
 
 

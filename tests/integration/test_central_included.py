@@ -10,6 +10,7 @@ import pytest
 
 from central.store import homecoming
 from sync import codec
+from sync.protocol import Verdict
 from tests.integration.apply_world import NOON_MS, Row, World, an_order, open_world
 from tests.integration.test_central_facts_large import parts_of
 
@@ -74,6 +75,52 @@ async def test_one_in_parts_brings_the_heads_of_its_rows(world):
         await world.store.apply_spooled(part, world.leases[SITE])
     assert await row.holds("notes") == ("what came home",)
     assert sorted(await told(world)) == sorted([(row.id, [SITE]), (new.ids[0], [SITE])])
+
+
+async def tip_of(world: World, row: Row, *columns: str) -> str:
+    """Note that what stands in these columns came home, in one version that nobody has any more."""
+    tip = str(uuid.uuid4())
+    await world.admin.execute(
+        "INSERT INTO sync.version (site_id, table_no, id, ord, version, op, mask, origin, at_ms,"
+        " lost) SELECT site_id, table_no, id, ord + 1000, %s, 'U', %s, site_id, 0, true"
+        " FROM sync.head WHERE id = %s",
+        [tip, world.catalog.table(row.table).mask(columns), row.id],
+    )
+    return tip
+
+
+async def test_writes_of_one_run_on_two_rows_are_told_apart_each_after_the_one_before(world):
+    first = await an_order(world, notes="x", priority=7)
+    site, table, told = first.site, world.catalog.table("work_orders"), []
+    order = site.order(notes="x", priority=7)
+    base = await site.writes(site.insert(table.name, order))
+    rows = [first, Row(world, site, table.name, str(order["id"]), base)]
+    tips = [await tip_of(world, row, "notes", "priority", "uom") for row in rows]
+    for changes in ({"notes": (None, "x")}, {"priority": (50, 7)}):
+        for row in rows:
+            sent = site.sends(site.update(row.table, row.id, base=row.base, **changes))
+            row.base = sent.tx_id
+            await came_home(world, sent.epoch, sent.n, sent.tx_id, sent.hash)
+            told.append(sent)
+    assert (await site.apply(*told)).skipped == 0
+    masks = [table.mask([name]) for name in ("notes", "priority", "uom")]
+    for row, tip, noted, moved in zip(rows, tips, told[:2], told[2:], strict=True):
+        found = await world.rows(
+            "SELECT version::text, mask FROM sync.version WHERE id = %s ORDER BY ord OFFSET 1",
+            row.id,
+        )
+        versions = (noted.tx_id, moved.tx_id, tip)
+        assert found == list(zip(versions, masks, strict=True))
+
+
+async def test_what_comes_again_holds_no_row_of_which_no_tip_stands(world):
+    """Nor asks for each of them: a site may have kept ninety thousand transactions."""
+    row = await an_order(world)
+    sent = row.site.sends(noted(row, "as it was written"))
+    await came_home(world, sent.epoch, sent.n, sent.tx_id, sent.hash)
+    async with world.admin.transaction():
+        await world.admin.execute("SELECT FROM sync.head FOR UPDATE")
+        assert (await row.site.apply(sent)).verdict is Verdict.APPLY
 
 
 EPOCH, SENT = str(uuid.uuid4()), str(uuid.uuid4())
