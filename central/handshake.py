@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 from central.feed import feed_position
 from central.store import CentralStore, epochs, homecoming
 from central.store.finish import stop
-from central.store.lives import life_now, life_of, parting
+from central.store.lives import begun_beside, life_now, life_of, parting
 from central.store.sent import Beyond, sent_before
 from shared.changes import GENESIS, SHARED, Position
 from shared.errors import ForkedHistory, SyncError
@@ -67,9 +67,8 @@ class Handshake:
         waiting = await self.waiting(site)
         said = Hello.read(asked)
         async with self.pool.connection() as connection:
+            known, safe_n, parted = await _judged_by(connection, site, said)
             now = await life_now(connection)
-            parted = await parting(connection, said.lives)
-            known, safe_n = await _known(connection, site, said, parted)
             welcome, why = judge(site, said, known)
             if welcome in (Welcome.OK, Welcome.BEHIND):
                 # Of one that is behind, what is under way is applied before its epoch is closed.
@@ -205,10 +204,24 @@ def _position(given: Sequence[Any]) -> Position:
 # --- what the centre knows -----------------------------------------------------------------------
 
 
+async def _judged_by(
+    connection: AsyncConnection[Any], site: str, said: Hello
+) -> tuple[Known, int, Parting]:
+    """Return what a hello is judged by, up to where the site may prune, and where we part."""
+    await life_now(connection)
+    parted = await parting(connection, said.lives)
+    known, safe_n = await _known(connection, site, said, parted)
+    if parted.is_beside and judge(site, said, known)[0] is not Welcome.STOP:
+        # Not for a store that is sent away: all other sites would have to tell, too.
+        parted = await begun_beside(connection, parted)
+        known, safe_n = await _known(connection, site, said, parted)
+    return known, safe_n, parted
+
+
 async def _known(
     connection: AsyncConnection[Any], site: str, said: Hello, parted: Parting
 ) -> tuple[Known, int]:
-    """Return what a hello is judged by, and up to where the site may prune."""
+    """Return what we know of a site, and up to where it may prune."""
     row = await _one(
         connection, "SELECT instance, stopped_because FROM sync.site WHERE site = %s", [site]
     )

@@ -94,6 +94,11 @@ class Parting:
     other: Met | None
 
     @property
+    def is_beside(self) -> bool:
+        """Return whether the site has met, after all of ours, another one."""
+        return self.other is not None and self.unmet is None
+
+    @property
     def since(self) -> Life | None:
         """Return the life since which, and the order beyond which, we may not know what it knows.
 
@@ -124,9 +129,7 @@ async def parting(connection: AsyncConnection[Any], met: Sequence[Met]) -> Parti
     """Return where the history of a site's heads leaves ours: ``met`` leads to it.
 
     Where an older backup was restored before this one, the site has met lives that we never had,
-    and the histories parted at that older backup, not where our own next life began. Where the
-    server was not started since, as one that another took the place of for a while, a life of it
-    begins now: what it decided meanwhile, the site has not seen.
+    and the histories parted at that older backup, not where our own next life began.
     """
     cursor = await connection.execute(
         b"SELECT id::text, no FROM sync.life WHERE id = ANY(%s::uuid[])",
@@ -137,10 +140,16 @@ async def parting(connection: AsyncConnection[Any], met: Sequence[Met]) -> Parti
     last = known[-1] if known else -1
     after = met[last].life if known else None
     other = met[last + 1] if last + 1 < len(met) else None
-    unmet = await _read(connection, _AFTER, [ours[after] if after else 0])
-    if other is not None and unmet is None:
-        unmet = await _begin(connection, beside=after)
-    return Parting(after, unmet, other)
+    return Parting(after, await _read(connection, _AFTER, [ours[after] if after else 0]), other)
+
+
+async def begun_beside(connection: AsyncConnection[Any], parted: Parting) -> Parting:
+    """Return where a site's history leaves ours that goes on beside the other life it has met.
+
+    So it is with a server that was not started since, as one that another took the place of for a
+    while: a life of it begins now, since the site has not seen what it decided meanwhile.
+    """
+    return replace(parted, unmet=await _begin(connection, beside=parted.after))
 
 
 async def life_of(connection: AsyncConnection[Any], life: str) -> Life:

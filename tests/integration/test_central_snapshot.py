@@ -276,6 +276,26 @@ async def test_a_second_store_of_a_site_is_sent_away_until_a_person_says_that_it
     assert (await ask(control, "SITE_001", "hello", **hello()))["verdict"] == "stop"
 
 
+async def test_only_a_store_that_is_not_sent_away_begins_a_life_of_the_server(control, centre):
+    """It has met another server, which took this one's place for a while."""
+    known = await ask(control, "SITE_001", "hello", **hello())
+    other = "018f4b7e-0000-7000-8000-0000000000ff"
+    met = {"lives": [known["life"], other], "parted": [None, None], "max_order": 0}
+
+    async def lives() -> int:
+        return (await fetch(centre, "SELECT count(*) FROM sync.life"))[0][0]
+
+    for away in (met | {"instance": "other:/b"}, met | {"acked_n": -1}):
+        await ask(control, "SITE_001", "life", **away)
+    away = await ask(control, "SITE_001", "hello", **hello(instance="other:/b", **met))
+    assert (away["verdict"], away["life"], await lives()) == ("stop", known["life"], 1)
+    begun = await ask(control, "SITE_001", "hello", **hello(**met))
+    assert (begun["after"], await lives()) == (known["life"], 2)
+    assert begun["life"] != known["life"]
+    assert (await ask(control, "SITE_001", "hello", **hello(**met)))["life"] == begun["life"]
+    assert await lives() == 2
+
+
 async def test_an_unknown_site_is_told_what_to_do(control):
     with pytest.raises(SyncError, match="sites add SITE_009"):
         await ask(control, "SITE_009", "hello", **hello())

@@ -15,6 +15,8 @@ SALVAGE: Final = "central/store/salvage.py"
 CENTRE: Final = "central/handshake.py"
 STATUS: Final = "central/status.py"
 FORKS: Final = "tests/sim/test_forks_after_homecomings.py"
+INCLUDED: Final = "tests/integration/test_central_included.py"
+HELLOS: Final = "tests/integration/test_central_snapshot.py"
 
 OF_FORKS: Final[tuple[Mutant, ...]] = (
     of(
@@ -27,9 +29,23 @@ OF_FORKS: Final[tuple[Mutant, ...]] = (
     of(
         "fork: an own write that came home stays in the tip",
         APPLY,
-        "await tell_apart(applying, by_hash[sent.hash].batch.two_way)",
+        "await tell_apart(applying, chain.from_iterable(included))",
         "pass",
         f"{FORKS}::test_a_write_on_an_own_one_that_came_home_stands_though_the_store_went_back",
+    ),
+    of(
+        "fork: all that comes again is held and asked for, whether a tip stands or not",
+        APART,
+        "if row in in_tips:",
+        "if in_tips or row:",
+        f"{INCLUDED}::test_what_comes_again_holds_no_row_of_which_no_tip_stands",
+    ),
+    of(
+        "fork: writes of one row are told apart at once",
+        APART,
+        "places[writes[row]].append(place)",
+        "places[0].append(place)",
+        f"{INCLUDED}::test_writes_of_one_run_on_two_rows_are_told_apart_each_after_the_one_before",
     ),
     of(
         "fork: what the lost life wrote over an own write that came home is taken for that",
@@ -67,12 +83,18 @@ OF_FORKS: Final[tuple[Mutant, ...]] = (
         f"{FORKS}::test_the_centre_names_two_lives_of_a_store_until_the_right_one_says_hello",
     ),
     of(
+        "lives: a store that is sent away has all sites tell what they know",
+        CENTRE,
+        "if parted.is_beside and judge(site, said, known)[0] is not Welcome.STOP:",
+        "if parted.is_beside:",
+        f"{HELLOS}::test_only_a_store_that_is_not_sent_away_begins_a_life_of_the_server",
+    ),
+    of(
         "lives: any other store is called another life of the site's",
         CENTRE,
         "why if is_own else None",
         "why",
-        "tests/integration/test_central_snapshot.py"
-        "::test_a_second_store_of_a_site_is_sent_away_until_a_person_says_that_it_moved",
+        f"{HELLOS}::test_a_second_store_of_a_site_is_sent_away_until_a_person_says_that_it_moved",
     ),
     of(
         "lives: another life is named for ever",

@@ -122,7 +122,7 @@ OF_RESTORES_IN_A_ROW: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "life: a server that was never stopped goes on in a life that others left",
-        "central/store/lives.py", "if other is not None and unmet is None:", "if False:",
+        "central/handshake.py", "if parted.is_beside and", "if False and",
         f"{_FORWARD}"
         "::test_a_server_that_another_took_the_place_of_for_a_while_gets_what_that_one_decided",
     ),
