@@ -106,18 +106,32 @@ DELETE FROM sync.applied AS a USING (
 WHERE a.tx_id = o.tx_id AND a.epoch = o.epoch"""
 
 # What came home after a restore of the centre, and what of it was to be applied again: as long, and
-# until it came again, in whatever epoch. What then has not may be of a store that is no more, or of
-# a site that is away: people are told when that is forgotten, too.
-_INCLUDED: Final = """
+# until it came again, in whatever epoch.
+_CAME_AGAIN: Final = """
+    SELECT coalesce(i.n <= e.last_n, false) OR EXISTS (
+        SELECT FROM sync.applied AS a WHERE a.tx_id = i.tx_id AND a.site = i.site) AS again"""
+
+_INCLUDED: Final = f"""
 WITH old AS MATERIALIZED (
-    SELECT i.site, i.tx_id, i.epoch, came.again FROM sync.included AS i
-    LEFT JOIN sync.epoch AS e USING (site, epoch)
-    CROSS JOIN LATERAL (SELECT coalesce(i.n <= e.last_n, false) OR EXISTS (
-        SELECT FROM sync.applied AS a WHERE a.tx_id = i.tx_id AND a.site = i.site) AS again
-    ) AS came
-    WHERE i.at < now() - 2 * %(days)s * interval '1 day'
-      AND (came.again OR i.at < now() - make_interval(days => %(home_days)s))
-    LIMIT 20 * %(slice)s
+    SELECT i.site, i.tx_id, i.epoch FROM sync.included AS i
+    LEFT JOIN sync.epoch AS e USING (site, epoch) CROSS JOIN LATERAL ({_CAME_AGAIN}) AS came
+    WHERE i.at < now() - 2 * %(days)s * interval '1 day' AND came.again LIMIT 20 * %(slice)s
+)
+DELETE FROM sync.included AS i USING old AS o
+WHERE (i.site, i.tx_id, i.epoch) = (o.site, o.tx_id, o.epoch)"""
+
+# What has not may be of a store that is no more, or of a site that is away: people are told when
+# that is forgotten, too; at once, so that a site is told of in one line. Of what lies beyond the
+# fork of a closed epoch nobody can send anything. One that moved on is forgotten in all its epochs.
+_NEVER_AGAIN: Final = f"""
+WITH old AS MATERIALIZED (
+    SELECT i.site, i.tx_id, i.epoch, i.n > coalesce(e.fork_n, i.n) AS is_beyond
+    FROM sync.included AS i
+    LEFT JOIN sync.epoch AS e USING (site, epoch) CROSS JOIN LATERAL ({_CAME_AGAIN}) AS came
+    WHERE i.at < now() - 2 * %(days)s * interval '1 day' AND NOT came.again
+      AND i.at < now() - make_interval(days => %(home_days)s) AND NOT EXISTS (
+        SELECT FROM sync.included AS l WHERE l.site = i.site AND l.tx_id = i.tx_id
+        AND l.at >= now() - make_interval(days => %(home_days)s))
 ), told AS (
     INSERT INTO sync.restore (site, who, why, found)
     SELECT site, 'centre', format(
@@ -125,7 +139,7 @@ WITH old AS MATERIALIZED (
                ' in them count twice if they do (docs/restores.md)',
                count(DISTINCT tx_id), site, %(home_days)s::int),
            jsonb_build_object('forgotten', count(DISTINCT tx_id))
-    FROM old WHERE NOT again GROUP BY site
+    FROM old WHERE NOT is_beyond GROUP BY site
 )
 DELETE FROM sync.included AS i USING old AS o
 WHERE (i.site, i.tx_id, i.epoch) = (o.site, o.tx_id, o.epoch)"""
@@ -163,11 +177,12 @@ DELETE FROM sync.refused WHERE id IN (
 _SNAPSHOTS: Final = """
 DELETE FROM sync.snapshot WHERE made_at < now() - make_interval(hours => %(snapshot_hours)s)"""
 
-_PRUNED: Final = {
-    "feed": _FEED, "snapshots": _SNAPSHOTS, "parts": _PARTS, "refused": _REFUSED,
+_PRUNED: Final = (
+    ("feed", _FEED), ("snapshots", _SNAPSHOTS), ("parts", _PARTS), ("refused", _REFUSED),
     # What was applied tells what has come again: so that goes after it.
-    "included": _INCLUDED, "again": _AGAIN, "applied": _APPLIED, "tips": _TIPS,
-}  # fmt: skip
+    ("included", _INCLUDED), ("included", _NEVER_AGAIN), ("again", _AGAIN), ("applied", _APPLIED),
+    ("tips", _TIPS),
+)  # fmt: skip
 
 
 async def prune(connection: AsyncConnection[Any], feed_days: float) -> dict[str, int]:
@@ -184,8 +199,8 @@ async def prune(connection: AsyncConnection[Any], feed_days: float) -> dict[str,
         "home_days": HOME_DAYS,
         "snapshot_hours": SNAPSHOT_HOURS,
     }
-    pruned = dict.fromkeys(_PRUNED, 0)
-    for what, statement in _PRUNED.items():
+    pruned = {what: 0 for what, _ in _PRUNED}
+    for what, statement in _PRUNED:
         while gone := (await connection.execute(statement, given)).rowcount:
             pruned[what] += gone
     return pruned

@@ -41,6 +41,12 @@ async def left(world: World, table: str) -> int:
     return await world.value(f"SELECT count(*) FROM sync.{table}")
 
 
+async def forgotten(world: World) -> list[int]:
+    """Return of how many transactions each line tells that they never came again."""
+    lines = await world.rows("SELECT (found ->> 'forgotten')::int FROM sync.restore")
+    return [count for (count,) in lines]
+
+
 async def test_what_came_home_is_forgotten_once_it_came_again_and_no_copy_may(world):
     await epoch(world, EPOCH, 20 * SLICE_ROWS)
     await epoch(world, GONE, 5, closed_n=5)
@@ -77,6 +83,41 @@ async def test_people_are_told_of_what_came_home_and_is_forgotten_though_it_neve
     site, who, why, found = await world.one("SELECT site, who, why, found FROM sync.restore")
     assert (site, who, found) == (SITE, "centre", {"forgotten": 4})
     assert "4 transactions of SITE_001 whose rows came home 400 days ago" in why
+
+
+async def test_of_what_never_came_again_one_line_tells_however_much_it_is(world):
+    await epoch(world, GONE, 0, closed_n=0)
+    await came_home(world, GONE, f"1, {20 * SLICE_ROWS + 3}", days_ago=401)
+    assert (await prune(world.admin, 14))["included"] == 20 * SLICE_ROWS + 3
+    assert await forgotten(world) == [20 * SLICE_ROWS + 3]
+
+
+async def test_what_moved_on_and_never_came_again_is_forgotten_and_told_of_once(world):
+    await epoch(world, GONE, 0, closed_n=0)
+    await epoch(world, EPOCH, 0)
+    await came_home(world, GONE, "1, 4", days_ago=401)
+    for after, days in ((2, 401), (3, 399)):
+        await world.admin.execute(
+            f"""INSERT INTO sync.included (site, tx_id, epoch, n, hash, at)
+                SELECT site, tx_id, '{EPOCH}', n, '', now() - interval '{days} days'
+                FROM sync.included WHERE epoch = '{GONE}' AND n = {after}"""
+        )
+    assert (await prune(world.admin, 14))["included"] == 4
+    assert await forgotten(world) == [3]
+    await world.admin.execute("UPDATE sync.included SET at = at - interval '2 days'")
+    assert (await prune(world.admin, 14))["included"] == 2
+    assert sorted(await forgotten(world)) == [1, 3]
+
+
+async def test_nobody_is_told_of_what_lies_beyond_a_fork_and_never_came_again(world):
+    await epoch(world, GONE, 5, closed_n=5)
+    await came_home(world, GONE, "6, 9", days_ago=401)
+    await world.admin.execute("UPDATE sync.epoch SET fork_n = 7")
+    assert (await prune(world.admin, 14))["included"] == 4
+    assert await forgotten(world) == [2]
+    await came_home(world, GONE, "8, 9", days_ago=401)
+    assert (await prune(world.admin, 14))["included"] == 2
+    assert await forgotten(world) == [2]
 
 
 async def test_what_moved_on_from_a_copy_that_is_put_back_twice_is_not_lost(world):

@@ -17,6 +17,9 @@ ASKED: Final = "tests/unit/test_homecoming_questions.py"
 INCLUDED: Final = "tests/integration/test_central_included.py"
 PRUNED: Final = "tests/integration/test_upkeep_restores.py"
 UNDOES: Final = f"{STORIES}::test_an_older_copy_undoes_nothing_that_came_home_before_it"
+_TOLD_ONCE: Final = (
+    f"{PRUNED}::test_what_moved_on_and_never_came_again_is_forgotten_and_told_of_once"
+)
 
 OF_HOMECOMINGS: Final[tuple[Mutant, ...]] = (
     of(
@@ -63,9 +66,22 @@ OF_HOMECOMINGS: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "upkeep: what never came again is forgotten, and nobody is told",
-        UPKEEP, "FROM old WHERE NOT again GROUP BY site", "FROM old WHERE false GROUP BY site",
+        UPKEEP, "FROM old WHERE NOT is_beyond GROUP", "FROM old WHERE false GROUP",
         f"{PRUNED}"
         "::test_people_are_told_of_what_came_home_and_is_forgotten_though_it_never_came_again",
+    ),
+    of(
+        "upkeep: people are told of what nobody can send any more",
+        UPKEEP, "FROM old WHERE NOT is_beyond GROUP", "FROM old WHERE true GROUP",
+        f"{PRUNED}::test_nobody_is_told_of_what_lies_beyond_a_fork_and_never_came_again",
+    ),
+    of(
+        "upkeep: what moved on and never came again is told of once an epoch",
+        UPKEEP, "'forgotten', count(DISTINCT tx_id)", "'forgotten', count(*)", _TOLD_ONCE,
+    ),
+    of(
+        "upkeep: what moved on is told of while it is still remembered",
+        UPKEEP, "AND l.at >= now()", "AND false AND l.at >= now()", _TOLD_ONCE,
     ),
     of(
         "included: a transaction has a link in its first epoch only",
