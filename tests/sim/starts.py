@@ -100,6 +100,12 @@ class Starts:
     def _places(self) -> set[str]:
         return {each.schema for each in (*self.backups, *self.newer)}
 
+    async def centre_goes_back(self) -> None:
+        """The centre is restored; whoever does it may keep what there is, to be safe."""
+        if len(self.backups) == 1 and self.chance.random() < 0.5:
+            await self.centre_is_backed_up()
+        await self.centre_is_restored()
+
     async def centre_is_restored(self) -> None:
         """The centre goes back to a backup, or forward to one of the history that it left."""
         if not self.backups or self.centre_restores == CENTRE_RESTORES_MAX:

@@ -56,7 +56,7 @@ FAULTS: Final = {
 #: A store goes back to an older copy, or somebody starts a copy of it elsewhere (rule 19).
 RESTORES: Final = {"store_is_copied": 4, "store_is_restored": 4, "store_is_cloned": 1}
 #: The centre goes back (rule 20): from then on the oracle does not foretell rows, see ``Blind``.
-CENTRE_RESTORES: Final = {"centre_is_backed_up": 2, "centre_is_restored": 2}
+CENTRE_RESTORES: Final = {"centre_is_backed_up": 2, "centre_goes_back": 2}
 #: The clock of the centre and of PostgreSQL is set.
 CENTRE_CLOCK: Final = {"centre_clock_jumps": 3}
 SETTLE_ROUNDS: Final = 60
