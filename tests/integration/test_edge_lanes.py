@@ -123,6 +123,17 @@ async def test_a_step_of_which_the_line_brought_one_half_is_completed_by_the_cen
     assert (seen[0], orders(plant), plant.events()) == ([], ["WO-1"], [])
 
 
+async def test_what_waited_when_the_agent_was_started_and_can_not_be_completed_is_shown(
+    plant, thread, down, centre
+):
+    centre.feeds = {SITE: [made(plant.own, 1, beside=1)], SHARED: []}
+    await down.take([Message(centre.feeds[SITE][0], 1)])
+    started = DownLane(plant.store, thread, centre, SITE)
+    started.agreed.set()
+    await started.ask_again()
+    assert (orders(plant), plant.events()) == (["WO-1"], ["MES-FEED-UNORDERED"])
+
+
 @pytest.mark.parametrize("breaks", [SHARED, SITE])
 async def test_a_feed_that_can_not_be_read_holds_up_the_other_no_longer_than_a_question(
     plant, down, centre, breaks

@@ -108,9 +108,17 @@ OF_EDGE: Final[tuple[Mutant, ...]] = (
     of(
         "what waits for the other feed is shown before the centre was asked for it",
         LANES,
+        "while refused is None and await self._fetch(other):",
+        "while False:",
+        f"{OF_LANES}::test_asking_ends_though_somebody_writes_each_time_that_the_centre_is_asked",
+    ),
+    of(
+        "what waited when the agent was started is not heard of",
+        LANES,
         "await self.apply(())  # to hear what waits here already",
-        "await self._end_wait(None)",
-        f"{OF_LANES}::test_a_step_of_which_the_line_brought_one_half_is_completed_by_the_centre",
+        "pass",
+        f"{OF_LANES}"
+        "::test_what_waited_when_the_agent_was_started_and_can_not_be_completed_is_shown",
     ),
     of(
         "asking goes on for as long as the centre writes",
