@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from central.store import homecoming
+from central.store import epochs, homecoming
 from sync import codec
 from sync.protocol import Verdict
 from tests.integration.apply_world import NOON_MS, Row, World, an_order, open_world
@@ -62,6 +62,17 @@ async def test_rows_of_it_that_had_not_taken_effect_bring_theirs_as_well(world):
     await row.site.apply(sent)
     assert await row.holds("notes") == ("applied now",)
     assert await told(world) == [(row.id, [SITE])]
+
+
+async def test_one_is_known_by_its_id_unless_rows_of_it_are_to_be_done_again(world):
+    row = await an_order(world)
+    sent = row.site.sends(noted(row, "as it was written"))
+    asked = [sent.tx_id, str(uuid.uuid4())]
+    assert await epochs.applied_of(world.admin, SITE, asked) == []
+    await came_home(world, sent.epoch, sent.n, sent.tx_id, sent.hash)
+    assert await epochs.applied_of(world.admin, SITE, asked) == [sent.tx_id]
+    await homecoming.try_again(world.admin, TOLD, [(sent.tx_id, row.table, row.id)])
+    assert await epochs.applied_of(world.admin, SITE, asked) == []
 
 
 async def test_one_in_parts_brings_the_heads_of_its_rows(world):

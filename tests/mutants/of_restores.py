@@ -324,7 +324,9 @@ OF_RESTORES: Final[tuple[Mutant, ...]] = (
     of(
         "new epoch: undecided writes do not follow their transactions",
         MOVE, '"UPDATE _sync_pending SET n = -n"',
-        '"UPDATE _sync_pending SET n = -n + 1000"', _UNDECIDED,
+        '"UPDATE _sync_pending SET n = -n + 1000"',
+        f"{STORES}"
+        "::test_undecided_writes_that_no_lost_life_has_sent_are_decided_in_the_new_epoch",
     ),
     of(
         "new epoch: the store tells nobody which one it has left",

@@ -81,8 +81,8 @@ OF_RESTORES_IN_A_ROW: Final[tuple[Mutant, ...]] = (
         "known: what came home does not count",
         EPOCHS, "SELECT FROM sync.again AS a WHERE a.site = i.site AND a.tx_id = i.tx_id)",
         "SELECT 1)",
-        f"{IN_A_ROW}"
-        "::test_a_copy_that_is_put_back_before_what_came_home_is_sent_again_counts_it_once",
+        "tests/integration/test_central_included.py"
+        "::test_one_is_known_by_its_id_unless_rows_of_it_are_to_be_done_again",
     ),
     of(
         "included: what a backup was still to do again is done again",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from tests.sim.catalogue import GOOD_MAX
-from tests.sim.story import Story, id_of, lab, play
+from tests.sim.story import NORTH, Story, id_of, lab, play
 
 __all__ = ["lab", "play"]
 
@@ -95,6 +97,33 @@ def test_undecided_writes_of_a_copy_go_on_in_the_new_epoch_and_stay_in_sight(pla
         assert await s.both(1, "shelf") == ("in the copy",)
         assert await s.both(2, "note") == ("of the lost life",)
         assert await s.conflicts() == []
+        assert s.site().read("SELECT count(*) FROM _sync_pending") == [(0,)]
+
+    play(story)
+
+
+def test_undecided_writes_that_no_lost_life_has_sent_are_decided_in_the_new_epoch(play):
+    async def story(s: Story) -> None:
+        s.order(1)
+        s.order(2)
+        await s.rest()
+        older, newer = s.world.folder / "older", s.world.folder / "newer"
+        shutil.copytree(s.site().files.copy(), older)
+        s.change(1, shelf="in the newer copy")
+        await s.step("drain")
+        shutil.copytree(s.site().files.copy(), newer)
+        s.world.copies[NORTH] = older
+        s.put_back()
+        s.change(2, note="of the life between")
+        await s.rest()
+        s.world.copies[NORTH] = newer
+        s.put_back()
+        await s.step("hello")
+        last_n = s.site().store.position().last_n
+        assert s.site().read("SELECT n FROM _sync_pending") == [(last_n,)]
+        await s.rest()
+        assert await s.both(1, "shelf") == ("in the newer copy",)
+        assert await s.both(2, "note") == ("of the life between",)
         assert s.site().read("SELECT count(*) FROM _sync_pending") == [(0,)]
 
     play(story)
