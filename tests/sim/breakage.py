@@ -91,6 +91,8 @@ class Breakage:
 
     async def centre_restarts(self) -> None:
         """All processes of the centre are killed and started again."""
+        if await self.is_put_right():  # type: ignore[attr-defined]
+            return
         await self.centre.restart()
         self.reach["centre restarted"] += 1
 

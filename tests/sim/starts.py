@@ -52,8 +52,7 @@ class Starts:
 
     async def database_starts(self) -> None:
         """The server is started again, and holds what it held, or else what it should have held."""
-        if self.newer and self.centre_restores < CENTRE_RESTORES_MAX and self.chance.random() < 0.5:
-            await self.centre_is_restored()
+        if await self.is_put_right():
             return
         await self._start()
         self.reach["database started"] += 1
@@ -99,6 +98,14 @@ class Starts:
 
     def _places(self) -> set[str]:
         return {each.schema for each in (*self.backups, *self.newer)}
+
+    async def is_put_right(self) -> bool:
+        """Restore the right one, where the wrong backup was; tell whether that was done."""
+        is_wrong = self.newer and self.centre_restores < CENTRE_RESTORES_MAX
+        if not is_wrong or self.chance.random() < 0.3:
+            return False
+        await self.centre_is_restored()
+        return True
 
     async def centre_goes_back(self) -> None:
         """The centre is restored; whoever does it may keep what there is, to be safe."""
