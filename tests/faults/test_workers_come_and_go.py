@@ -86,7 +86,7 @@ async def _frozen_within_a_transaction(system, name: str, chance: random.Random)
             return
         system.programs.go_on(name)
         # Long enough to get on where the machine is busy, and never in step with what it does.
-        await asyncio.sleep(chance.uniform(0.005, 0.1))
+        await asyncio.sleep(chance.uniform(0.002, 0.03))
 
 
 async def _holds_a_lock(system, name: str) -> bool:
