@@ -94,6 +94,6 @@ async def _holds_a_lock(system, name: str) -> bool:
     process = psutil.Process(system.programs.running[name].pid)
     ports = [each.laddr.port for each in process.net_connections("tcp") if each.laddr]
     holding = """SELECT 1 FROM pg_stat_activity AS a JOIN pg_locks AS l USING (pid)
-                 WHERE a.client_port = ANY(%s) AND a.state = 'idle in transaction'
+                 WHERE a.client_port = ANY(%s) AND a.state <> 'idle'
                    AND l.relation = 'sync.epoch'::regclass AND l.mode = 'RowShareLock'"""
     return bool(await system.world.central(holding, ports))
