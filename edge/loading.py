@@ -59,6 +59,7 @@ async def load_snapshot(
         for fetch in fetches.values():
             fetch.cancel()
         await asyncio.gather(*fetches.values(), return_exceptions=True)
+    await agreed.wait()  # what a homecoming tells must not change under it
     await thread.run(store.finish_snapshot, now_ms())
     note(_log, "snapshot loaded", id=state.id, chunks=k, rows=rows)
 
