@@ -152,9 +152,7 @@ def send_again(
     Programs wait only for what is drained meanwhile, and until it is in the outbox.
     """
     connection = opened.connection
-    like = next(_bodies(connection, kept), None)
-    if like is None:  # a snapshot was loaded meanwhile: what became of it has come
-        return 0
+    like = next(_bodies(connection, kept))
     with Packer(like.schema, like.hlc, like.offset_ms) as rest:
         judged = _judge(opened, kept, told(answers, hlc), rest)
         known_n = position.read(connection).last_n

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +14,9 @@ from sync import codec
 from tests.integration.edge_loads import manifest, order, plant  # noqa: F401
 from tests.integration.edge_world import SITE, Plant
 from tests.integration.transport_world import broker, link
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["broker", "link"]
 
@@ -28,6 +32,8 @@ class Centre:
         self._whole = whole
         #: Questions for a chunk that are answered by asking to wait, before it is there.
         self.waits = 0
+        #: Whether it may be said that there are no more chunks.
+        self.before_end: Callable[[], bool] | None = None
 
     async def answer(self, subject: str, question: bytes) -> bytes:
         asked = codec.decode_control(question)
@@ -40,16 +46,25 @@ class Centre:
             self.waits -= 1
             return {"wait": True}
         if asked["k"] >= len(self._chunks):
+            if self.before_end is not None and not self.before_end():
+                return {"wait": True}
             return {"end": True} if self._whole else {"wait": True}
         body = self._chunks[asked["k"]]
         return {"piece": body[asked["offset"] :], "size": len(body)}
 
 
 @pytest.fixture
-async def load(link, plant):
-    """Load from a centre that the test makes."""
-    thread, serving, agreed = StoreThread(), [], asyncio.Event()
+def agreed():
+    """Set while both ends agree."""
+    agreed = asyncio.Event()
     agreed.set()
+    return agreed
+
+
+@pytest.fixture
+async def load(link, plant, agreed):
+    """Load from a centre that the test makes."""
+    thread, serving = StoreThread(), []
 
     async def load(centre: Centre) -> None:
         while serving:
@@ -95,3 +110,24 @@ async def test_a_chunk_that_does_not_come_is_given_up_and_the_load_goes_on_later
     await load(Centre(plant, 4, whole=True))
     assert plant.value("SELECT count(*) FROM orders") == 4
     assert plant.store.snapshot_state() is None
+
+
+async def test_a_load_does_not_end_while_the_two_ends_do_not_agree(load, plant, agreed):
+    centre, parted = Centre(plant, 1, whole=True), asyncio.Event()
+
+    def part_once_it_is_applied() -> bool:
+        if plant.value("SELECT count(*) FROM orders") == 0:
+            return False
+        agreed.clear()
+        parted.set()
+        return True
+
+    centre.before_end = part_once_it_is_applied
+    loading = asyncio.create_task(load(centre))
+    await parted.wait()
+    done, _ = await asyncio.wait({loading}, timeout=0.3)
+    assert not done
+    assert plant.value("SELECT count(*) FROM _sync_snapshot") == 1
+    agreed.set()
+    await loading
+    assert plant.value("SELECT count(*) FROM _sync_snapshot") == 0

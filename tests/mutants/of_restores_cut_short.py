@@ -77,6 +77,15 @@ OF_RESTORES_CUT_SHORT: Final[tuple[Mutant, ...]] = (
         f"{CUT}::test_what_a_half_loaded_snapshot_brought_of_it_counts_once",
     ),
     of(
+        "snapshot: it ends amid a homecoming, and what that asks after is gone",
+        "edge/loading.py",
+        "await agreed.wait()  # what a homecoming tells must not change under it", "pass",
+        f"{CUT}"
+        "::test_a_snapshot_that_ends_amid_a_homecoming_takes_nothing_of_what_is_asked_after",
+        "tests/integration/test_edge_loading.py"
+        "::test_a_load_does_not_end_while_the_two_ends_do_not_agree",
+    ),
+    of(
         "sent again: an older write goes over a later one of the site's own",
         TAKEN, "or not over >> table.bit(name) & 1", "or True",
         f"{CUT}::test_what_the_store_wrote_over_what_had_been_sent_before_stands",

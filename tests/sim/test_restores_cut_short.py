@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from shared.errors import StaleSnapshot
+from sync import codec
 from tests.sim.story import Story, id_of, lab, play
 from tests.sim.test_restores_in_a_row import killed_before
 
@@ -192,6 +196,44 @@ def test_what_a_half_loaded_snapshot_brought_of_it_counts_once(play, monkeypatch
         await s.restore()
         await s.rest()
         assert await s.both(1, "made") == (10,)
+
+    play(story)
+
+
+def test_a_snapshot_that_ends_amid_a_homecoming_takes_nothing_of_what_is_asked_after(
+    play, monkeypatch
+):
+    async def story(s: Story) -> None:
+        s.order(1)
+        await s.back_up()
+        s.change(1, note="mine")
+        s.copy()
+        await s.rest()
+        s.put_back()
+        await s.step("hello")
+        ended, asked_after = asyncio.Event(), asyncio.Event()
+        request = s.world.broker.request
+
+        async def slow(subject: str, payload: bytes, timeout_s: float = 10.0) -> bytes:
+            answer = await request(subject, payload, timeout_s)
+            if subject.endswith(".chunk") and codec.decode_control(answer).get("end"):
+                ended.set()
+                await asked_after.wait()
+            if subject.endswith(".sent"):
+                asked_after.set()
+                await asyncio.wait({loading}, timeout=0.5)
+            return answer
+
+        monkeypatch.setattr(s.world.broker, "request", slow)
+        loading = asyncio.create_task(s.site().load())
+        await ended.wait()
+        await s.restore()
+        await s.step("hello")
+        assert asked_after.is_set()
+        with pytest.raises(StaleSnapshot):
+            await loading
+        await s.rest()
+        assert await s.both(1, "note") == ("mine",)
 
     play(story)
 
