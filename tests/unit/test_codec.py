@@ -287,6 +287,18 @@ def test_a_bomb_is_refused_before_it_is_unpacked():
         codec.decompress(bomb)
 
 
+def test_an_extension_type_is_refused_before_the_next_one_is_made():
+    message = frame("C", ({"many": [msgpack.ExtType(5, b"x"), msgpack.ExtType(6, b"x")]},))
+    with pytest.raises(MalformedMessage, match="extension type 5"):
+        codec.decode_control(message)
+
+
+def test_a_time_of_msgpacks_own_is_a_number():
+    message = frame("C", ({"at": msgpack.Timestamp(5)},))
+    (at,) = codec.decode_control(message).values()
+    assert type(at) is float
+
+
 def test_a_body_that_does_not_tell_its_size_is_refused():
     stream = zstandard.ZstdCompressor(write_content_size=False).compressobj()
     packed = stream.compress(b"x" * 100) + stream.flush()
