@@ -134,12 +134,17 @@ OF_WIRE: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "millions of values of an extension type are made of few bytes",
-        FRAMES, "ext_hook=_not_ours, ", "",
+        FRAMES,
+        "ext_hook=_not_ours, ",
+        "",
         f"{OF_CODEC}::test_an_extension_type_is_refused_before_the_next_one_is_made",
     ),
     of(
         "millions of times of msgpack's own are made of few bytes",
-        FRAMES, "timestamp=1, ", "", f"{OF_CODEC}::test_a_time_of_msgpacks_own_is_a_number",
+        FRAMES,
+        "timestamp=1, ",
+        "",
+        f"{OF_CODEC}::test_a_time_of_msgpacks_own_is_a_number",
     ),
     of(
         "a stream that lost its tail is not sent again",
