@@ -11,6 +11,7 @@ only a process without threads may safely run Python between fork and exec.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -54,6 +55,35 @@ def start(order: dict[str, Any]) -> subprocess.Popen[bytes]:
         )
 
 
+def end_at_once(program: subprocess.Popen[bytes]) -> None:
+    """Kill a program with the processes that it has started, so that none sees another one die.
+
+    The sessions of a PostgreSQL whose main process alone is killed live on for some milliseconds,
+    and show what they have committed but no standby has: no power cut does that.
+    """
+    program.send_signal(signal.SIGSTOP)  # from now on it starts no more of them
+    while program.poll() is None and _stat(program.pid)[0] not in "TZ":
+        time.sleep(0.001)
+    for pid in _children(program.pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    program.kill()
+
+
+def _children(parent: int) -> list[int]:
+    found = (int(name) for name in os.listdir("/proc") if name.isdigit())
+    return [pid for pid in found if _stat(pid)[1] == str(parent)]
+
+
+def _stat(pid: int) -> list[str]:
+    """Return state and parent of a process, and what the kernel says of it then; Z of none."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()
+    except OSError:  # it has ended meanwhile
+        return ["Z", ""]
+
+
 class Asked:
     """What the starter has asked for, or what its absence means."""
 
@@ -87,7 +117,7 @@ def keep(program: subprocess.Popen[bytes], order: dict[str, Any], asked: Asked) 
         left_s = STARTER_POLL_S if deadline_s is None else deadline_s - time.monotonic()
         wish = asked.next(min(STARTER_POLL_S, max(0.0, left_s)))
         if wish == "kill" or (deadline_s is not None and time.monotonic() >= deadline_s):
-            program.kill()
+            end_at_once(program)
         elif wish == "stop" and deadline_s is None:
             program.send_signal(order["stop_signal"])
             deadline_s = time.monotonic() + order["grace_s"]

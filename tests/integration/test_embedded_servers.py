@@ -126,8 +126,10 @@ def test_a_database_keeps_its_rows_and_its_port_between_runs(tmp_path):
 def test_a_killed_database_recovers_what_it_has_committed(tmp_path):
     server = PostgresServer(tmp_path, parameters={**FAST, "fsync": "on"}).start()
     write_a_row(server.url())
-    server.kill()
+    with psycopg.connect(server.url(), autocommit=True):
+        server.kill()
     assert not server.alive
+    assert "unexpected postmaster exit" not in server.log.read_text(), "a session outlived it"
     with server:
         assert write_a_row(server.url()) == 2
 
