@@ -60,10 +60,14 @@ class Begun:
     samples: list[str] = field(default_factory=list)
 
 
-#: Where orders are void, any head may be a later one than the centre has.
-_HIGHEST_ORDER = """SELECT CASE WHEN void_since IS NULL
+#: Where orders are void, any head may be a later one than the centre has; and so may what was taken
+#: out as sent before: the centre is to be asked once more whether it has that, until it is known.
+_HIGHEST_ORDER = """SELECT CASE
+    WHEN void_since IS NULL AND NOT EXISTS (SELECT 1 FROM _sync_taken)
     THEN max(coalesce((SELECT max(ord) FROM _sync_row), 0),
              coalesce((SELECT max(ord) FROM _sync_aside), 0)) ELSE 1 << 62 END FROM _sync_site"""
+_VOID_ORDERS = """UPDATE _sync_row SET ord = 0
+    WHERE ord > 0 AND (SELECT void_since IS NOT NULL FROM _sync_site)"""
 
 
 def hello(connection: sqlite3.Connection, *, with_order: bool = False) -> Hello:
@@ -111,6 +115,8 @@ def begin(
             look_again(connection, "p.n <= ?", kept.known_n)
             with silent(connection):
                 settle_own(Applying(opened, at.epoch, kept.known_n, now_ms))
+            # What came out of the shadow may have its order from a history that the centre lost.
+            connection.execute(_VOID_ORDERS)
             if (taken := kept.taken) is not None:
                 put_in_place(connection, at.epoch, taken)
                 keep(connection, closed.closure, taken)

@@ -58,6 +58,20 @@ OF_RESTORES_CUT_SHORT: Final[tuple[Mutant, ...]] = (
         "edge/store/epochs.py", "keep(connection, closed.closure, taken)", "pass", _LOST,
     ),
     of(
+        "hello: after an answer was lost nobody asks for what was taken out",
+        "edge/store/epochs.py",
+        "WHEN void_since IS NULL AND NOT EXISTS (SELECT 1 FROM _sync_taken)",
+        "WHEN void_since IS NULL",
+        f"{CUT}::test_what_was_taken_out_is_asked_after_until_an_answer_comes",
+        f"{CUT}"
+        "::test_what_was_taken_out_is_asked_after_where_the_backup_holds_the_epoch_as_closed",
+    ),
+    of(
+        "new epoch: an order of the lost time comes out of the shadow",
+        "edge/store/epochs.py", "connection.execute(_VOID_ORDERS)", "pass",
+        f"{CUT}::test_a_head_of_the_lost_time_that_lay_in_the_shadow_keeps_no_later_one_away",
+    ),
+    of(
         "snapshot: what it shows is kept to be sent again",
         "edge/store/snapshot.py", "taken.forget(connection)", "pass", _LOST,
     ),

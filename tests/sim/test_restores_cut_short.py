@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shared.errors import StaleSnapshot
+from shared.errors import StaleSnapshot, Transient
 from sync import codec
 from tests.sim.story import Story, id_of, lab, play
 from tests.sim.test_restores_in_a_row import killed_before
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["lab", "play"]
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(120)]
@@ -81,7 +86,65 @@ def test_what_is_parked_on_a_row_that_a_half_loaded_snapshot_brought_is_parked_a
     play(story)
 
 
+# --- what lies in the shadow ---------------------------------------------------------------------
+
+
+def test_a_head_of_the_lost_time_that_lay_in_the_shadow_keeps_no_later_one_away(play):
+    async def story(s: Story) -> None:
+        s.world._check_own_writes = lambda *_: None  # type: ignore[method-assign]
+        s.order(1)
+        await s.back_up()
+        for k in range(12):
+            await s.plan(1, note=f"lost {k}")
+        await s.rest()
+        s.change(1, seat=1)
+        await s.step("drain")
+        await s.plan(1, note="lost 12")
+        for step in ("sequence", "publish", "fetch"):
+            await s.step(step)
+        assert s.site().read("SELECT ord > 0 FROM _sync_shadow") == [(1,)]
+        await s.restore()
+        await s.step("hello")
+        s.copy()  # its snapshot is not loaded
+        s.change(1, due="of the lost life")
+        await s.rest()
+        s.put_back()
+        await s.rest()
+        assert await s.both(1, "note", "due") == ("lost 12", "of the lost life")
+
+    play(story)
+
+
 # --- what was taken out as sent before -----------------------------------------------------------
+
+
+async def sent_before(s: Story, **values: Any) -> None:
+    """Have a write taken out of the outbox that the lost life had sent after the last backup."""
+    s.order(1)
+    await s.back_up()
+    s.change(1, **values)  # in the log of the copy
+    s.copy()
+    await s.rest()  # the lost life drains and sends it
+    s.put_back()
+    await s.step("hello")
+    assert s.site().read("SELECT count(*) FROM _sync_taken") == [(1,)]
+
+
+@contextmanager
+def answers_lost(s: Story, monkeypatch: pytest.MonkeyPatch, verb: str) -> Iterator[list[str]]:
+    """Lose the answers to a question; give which were."""
+    request, lost = s.world.broker.request, list[str]()
+
+    async def asked(subject: str, payload: bytes, timeout_s: float = 10.0) -> bytes:
+        answer = await request(subject, payload, timeout_s)
+        if subject.endswith(verb):
+            lost.append(subject)
+            raise Transient("no answer came")
+        return answer
+
+    with monkeypatch.context() as patched:
+        patched.setattr(s.world.broker, "request", asked)
+        yield lost
 
 
 @pytest.mark.parametrize(("column", "value"), [("made", 10), ("note", "mine")])
@@ -196,6 +259,71 @@ def test_what_a_half_loaded_snapshot_brought_of_it_counts_once(play, monkeypatch
         await s.restore()
         await s.rest()
         assert await s.both(1, "made") == (10,)
+
+    play(story)
+
+
+@pytest.mark.parametrize(("column", "value"), [("made", 10), ("note", "mine")])
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_was_taken_out_is_asked_after_until_an_answer_comes(
+    play, monkeypatch, killed, column, value
+):
+    async def story(s: Story) -> None:
+        s.world._check_own_writes = lambda *_: None  # type: ignore[method-assign]
+        await sent_before(s, **{column: value})
+        await s.restore()
+        with answers_lost(s, monkeypatch, ".sent") as lost:
+            await s.step("hello")
+        assert lost
+        if killed:
+            s.site().restart()
+        await s.step("hello")
+        await s.rest()
+        assert await s.both(1, column) == (value,)
+
+    play(story)
+
+
+def test_what_was_sent_again_by_a_copy_that_is_put_back_counts_once(play, monkeypatch):
+    async def story(s: Story) -> None:
+        s.world._check_own_writes = lambda *_: None  # type: ignore[method-assign]
+        await sent_before(s, made=10)
+        s.copy()
+        await s.restore()
+        with killed_before(monkeypatch, "begin_anew"):
+            await s.step("hello")
+        s.put_back()
+        await s.rest()
+        assert await s.both(1, "made") == (10,)
+
+    play(story)
+
+
+@pytest.mark.parametrize(("column", "value"), [("made", 10), ("note", "mine")])
+def test_what_was_taken_out_is_asked_after_where_the_backup_holds_the_epoch_as_closed(
+    play, column, value
+):
+    async def story(s: Story) -> None:
+        s.world._check_own_writes = lambda *_: None  # type: ignore[method-assign]
+        s.order(1)
+        s.order(2)
+        await s.rest()
+        s.copy()
+        s.report(9, 2)
+        await s.rest()
+        s.put_back()
+        s.change(1, **{column: value})
+        s.copy()
+        await s.step("hello")  # the second epoch
+        await s.world.centre_is_backed_up()
+        s.world.backups = s.world.backups[-1:]
+        await s.rest()
+        s.put_back()
+        await s.step("hello")  # the third one
+        assert s.site().read("SELECT count(*) FROM _sync_taken") == [(1,)]
+        await s.restore()
+        await s.rest()
+        assert await s.both(1, column) == (value,)
 
     play(story)
 
