@@ -86,6 +86,8 @@ class Handshake:
             answer, offset_ms = await self._say(said, about)
             welcome, why = Welcome(answer["verdict"]), str(answer["why"])
             if welcome is Welcome.TELL:
+                # What a lost centre gave must not be written after the store said its order.
+                self.down.agreed.clear()
                 tell = True
             elif welcome in (Welcome.OK, Welcome.SNAPSHOT) and await self._has(answer):
                 await self._meet(said, answer)

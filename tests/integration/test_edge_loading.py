@@ -9,8 +9,9 @@ import pytest
 
 from edge import loading
 from edge.lanes import StoreThread
-from shared.errors import NoResponder
+from shared.errors import NoResponder, StaleSnapshot
 from sync import codec
+from sync.handshake import Met
 from tests.integration.edge_loads import manifest, order, plant  # noqa: F401
 from tests.integration.edge_world import SITE, Plant
 from tests.integration.transport_world import broker, link
@@ -34,6 +35,8 @@ class Centre:
         self.waits = 0
         #: Whether it may be said that there are no more chunks.
         self.before_end: Callable[[], bool] | None = None
+        #: Called before the first chunk is given.
+        self.before_first: Callable[[], None] | None = None
 
     async def answer(self, subject: str, question: bytes) -> bytes:
         asked = codec.decode_control(question)
@@ -49,6 +52,8 @@ class Centre:
             if self.before_end is not None and not self.before_end():
                 return {"wait": True}
             return {"end": True} if self._whole else {"wait": True}
+        if asked["k"] == 0 and self.before_first is not None:
+            self.before_first()
         body = self._chunks[asked["k"]]
         return {"piece": body[asked["offset"] :], "size": len(body)}
 
@@ -131,3 +136,14 @@ async def test_a_load_does_not_end_while_the_two_ends_do_not_agree(load, plant, 
     agreed.set()
     await loading
     assert plant.value("SELECT count(*) FROM _sync_snapshot") == 0
+
+
+async def test_what_was_asked_for_in_an_earlier_life_of_the_centre_is_asked_for_again(load, plant):
+    centre = Centre(plant, 3, whole=True)
+    centre.before_first = lambda: plant.store.meet(Met("two", 0), None)
+    with pytest.raises(StaleSnapshot, match="the centre was started since"):
+        await load(centre)
+    assert plant.value("SELECT count(*) FROM orders") == 0
+    centre.before_first = None
+    await load(centre)
+    assert plant.value("SELECT count(*) FROM orders") == 3

@@ -10,7 +10,9 @@ TAKEN: Final = "edge/store/taken.py"
 DONE: Final = "edge/store/again.py"
 TIPS: Final = "edge/store/tips.py"
 UNDONE: Final = "edge/store/undone.py"
+LOADING: Final = "edge/loading.py"
 CUT: Final = "tests/sim/test_restores_cut_short.py"
+ANSWERS: Final = "tests/sim/test_answers_of_a_lost_centre.py"
 WORK: Final = "tests/integration/test_edge_restore_work.py"
 _LOST: Final = (
     f"{CUT}::test_what_both_lives_of_a_store_wrote_is_sent_again_where_the_centre_lost_the_first"
@@ -92,12 +94,27 @@ OF_RESTORES_CUT_SHORT: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "snapshot: it ends amid a homecoming, and what that asks after is gone",
-        "edge/loading.py",
-        "await agreed.wait()  # what a homecoming tells must not change under it", "pass",
+        LOADING, "await taking.take(store.finish_snapshot, now_ms())",
+        "await thread.run(store.finish_snapshot, now_ms())",
         f"{CUT}"
         "::test_a_snapshot_that_ends_amid_a_homecoming_takes_nothing_of_what_is_asked_after",
         "tests/integration/test_edge_loading.py"
         "::test_a_load_does_not_end_while_the_two_ends_do_not_agree",
+    ),
+    of(
+        "snapshot: what a lost centre gave is written when both have agreed since",
+        LOADING, "if _last_met(self.store) != self.met:", "if False:",
+        f"{ANSWERS}::test_what_the_lost_centre_gave_of_a_snapshot_is_not_written_once_both_agree",
+        "tests/integration/test_edge_loading.py"
+        "::test_what_was_asked_for_in_an_earlier_life_of_the_centre_is_asked_for_again",
+    ),
+    of(
+        "hello: what a lost centre gave is written after the store said its order",
+        "edge/handshake.py",
+        "                self.down.agreed.clear()\n                tell = True\n",
+        "                tell = True\n",
+        f"{ANSWERS}"
+        "::test_what_the_lost_centre_gave_is_not_written_between_the_hello_and_its_answer",
     ),
     of(
         "sent again: an older write goes over a later one of the site's own",
