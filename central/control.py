@@ -113,7 +113,7 @@ class Control:
             messages = await entries_after(connection, scope, after, bytes_max=PIECE_BYTES_MAX)
             end = (await feed_position(connection, scope)).n
         if not messages:
-            return {"entries": []}
+            return {"entries": [], "end": end}
         offset = int(asked.get("offset", 0))
         if offset or len(messages[0]) > PIECE_BYTES_MAX:
             piece = messages[0][offset : offset + PIECE_BYTES_MAX]

@@ -128,6 +128,9 @@ class DownLane:
     _acked_n: int | None = None
     #: What waited for the other feed when something was last applied.
     _waits: Waits | None = None
+    #: Where each feed ended when it was last asked for; an earlier release of the centre does not
+    #: tell it where nothing is missing.
+    _ends: dict[str, int | None] = field(default_factory=dict)
     #: What was last shown without that which goes before: scope and position of the first missing.
     _told: tuple[str, int] | None = None
 
@@ -233,7 +236,8 @@ class DownLane:
         """Fetch what is waited for; show what still waits when the centre has given all it has.
 
         It was written at the centre in one transaction with what it waits for, and must be there:
-        this is for entries that are damaged in PostgreSQL itself.
+        this is for entries that are damaged in PostgreSQL itself. Raises ForkedHistory where the
+        feed ends before: the centre went back, and the next hello decides.
         """
         waits = self._waits
         if waits is None:
@@ -246,6 +250,9 @@ class DownLane:
         if (await self.thread.run(self.store.position)).needs_snapshot:  # it will be newer
             return
         waits = self._waits
+        end = self._ends.get(other)
+        if refused is None and end is not None and end < waits.run.beside:
+            raise ForkedHistory(f"{waits.run} waits for {other}, which ends at {end}")
         missing = (other, waits.reached + 1)
         why = f"entry {missing[1]} of feed {other} can't be had: {refused or 'the centre lacks it'}"
         is_told, self._told = self._told == missing, missing
@@ -262,7 +269,10 @@ class DownLane:
                 return
 
     async def _fetch(self, scope: str) -> bool:
-        """Fetch and apply the entries after our position; return whether there are more."""
+        """Fetch and apply the entries after our position; return whether there are more.
+
+        Raises ForkedHistory where the centre's feed is another one, or ends before our position.
+        """
         position = await self.thread.run(self.store.position)
         after = position.shared if scope == SHARED else position.own
         asked = codec.encode_control({"scope": scope, "after": after.n, "hash": after.hash})
@@ -270,8 +280,9 @@ class DownLane:
         if answer.get("snapshot"):
             await self.thread.run(self.store.want_snapshot, str(answer["snapshot"]), now_ms())
             return False
-        messages = answer["entries"]
+        messages, self._ends[scope] = answer["entries"], answer.get("end")
         if not messages:
+            await self._check_end(scope, after.n)
             return False
         if len(messages) == 1 and answer.get("size", 0) > len(messages[0]):
             messages = [await self._whole(scope, after.n, messages[0], answer["size"])]
@@ -279,6 +290,17 @@ class DownLane:
         verdict = await self.apply(entries)
         is_level = entries[-1][0].pos >= answer.get("end", entries[-1][0].pos + 1)
         return verdict in (Verdict.APPLY, Verdict.SKIP) and not is_level
+
+    async def _check_end(self, scope: str, after: int) -> None:
+        """Raise ForkedHistory where a feed ends before what came of it: the centre went back.
+
+        Where a snapshot is wanted, what was followed counts for nothing, as in a hello.
+        """
+        position = await self.thread.run(self.store.position)
+        at = position.shared if scope == SHARED else position.own
+        end = self._ends[scope]
+        if end is not None and end < after == at.n and not position.needs_snapshot:
+            raise ForkedHistory(f"{scope} was followed to {at.n}, it ends at {end}")
 
     async def _whole(self, scope: str, after: int, first: bytes, size: int) -> bytes:
         """Fetch the rest of an entry that is larger than one answer."""

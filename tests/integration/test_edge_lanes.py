@@ -21,11 +21,15 @@ class Centre:
 
     def __init__(self) -> None:
         self.feeds: dict[str, list[bytes]] = {SITE: [], SHARED: []}
+        #: An earlier release does not tell where a feed ends that brings nothing.
+        self.tells_ends = False
 
     async def request(self, subject: str, payload: bytes) -> bytes:
         asked = codec.decode_control(payload)
         assert subject == f"ctl.{SITE}.feed"
-        return codec.encode_control({"entries": self.feeds[asked["scope"]][asked["after"] :]})
+        feed = self.feeds[asked["scope"]]
+        end = {"end": len(feed)} if self.tells_ends else {}
+        return codec.encode_control({"entries": feed[asked["after"] :], **end})
 
 
 @pytest.fixture
@@ -132,6 +136,28 @@ async def test_what_waited_when_the_agent_was_started_and_can_not_be_completed_i
     started.agreed.set()
     await started.ask_again()
     assert (orders(plant), plant.events()) == (["WO-1"], ["MES-FEED-UNORDERED"])
+
+
+async def test_what_waits_for_an_entry_beyond_the_end_of_its_feed_is_not_shown(plant, down, centre):
+    centre.tells_ends = True
+    centre.feeds = {SITE: [made(plant.own, 1, beside=1)], SHARED: []}
+    with pytest.raises(ForkedHistory, match=r"waits for \*, which ends at 0"):
+        await down.ask_again()
+    assert (orders(plant), plant.events()) == ([], [])
+
+
+async def test_a_feed_that_ends_before_what_came_of_it_is_of_a_centre_that_went_back(
+    plant, down, centre
+):
+    centre.tells_ends = True
+    first, second = made(plant.own, 1), made(plant.own, 2)
+    centre.feeds[SITE] = [first, second]
+    await down.ask_again()
+    centre.feeds[SITE] = [first]
+    with pytest.raises(ForkedHistory, match=f"{SITE} was followed to 2, it ends at 1"):
+        await down.ask_again()
+    plant.store.want_snapshot("a test", 0)  # what was followed counts for nothing
+    await down.ask_again()
 
 
 @pytest.mark.parametrize("breaks", [SHARED, SITE])

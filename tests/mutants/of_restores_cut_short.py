@@ -11,8 +11,10 @@ DONE: Final = "edge/store/again.py"
 TIPS: Final = "edge/store/tips.py"
 UNDONE: Final = "edge/store/undone.py"
 LOADING: Final = "edge/loading.py"
+LANES: Final = "edge/lanes.py"
 CUT: Final = "tests/sim/test_restores_cut_short.py"
 ANSWERS: Final = "tests/sim/test_answers_of_a_lost_centre.py"
+FEEDS: Final = "tests/integration/test_edge_lanes.py"
 WORK: Final = "tests/integration/test_edge_restore_work.py"
 _LOST: Final = (
     f"{CUT}::test_what_both_lives_of_a_store_wrote_is_sent_again_where_the_centre_lost_the_first"
@@ -115,6 +117,31 @@ OF_RESTORES_CUT_SHORT: Final[tuple[Mutant, ...]] = (
         "                tell = True\n",
         f"{ANSWERS}"
         "::test_what_the_lost_centre_gave_is_not_written_between_the_hello_and_its_answer",
+    ),
+    of(
+        "feed: one that ends before what came of it is taken for level",
+        LANES, "await self._check_end(scope, after.n)", "pass",
+        f"{FEEDS}"
+        "::test_a_feed_that_ends_before_what_came_of_it_is_of_a_centre_that_went_back",
+    ),
+    of(
+        "feed: what was followed is held against a centre though a snapshot is wanted",
+        LANES, "end < after == at.n and not position.needs_snapshot", "end < after == at.n",
+        f"{FEEDS}"
+        "::test_a_feed_that_ends_before_what_came_of_it_is_of_a_centre_that_went_back",
+    ),
+    of(
+        "feed: half a step is shown where its other half is beyond the end of its feed",
+        LANES, "end < waits.run.beside", "False",
+        f"{FEEDS}::test_what_waits_for_an_entry_beyond_the_end_of_its_feed_is_not_shown",
+    ),
+    of(
+        "control: nothing tells where a feed ends of which nothing is missing",
+        "central/control.py", 'return {"entries": [], "end": end}', 'return {"entries": []}',
+        "tests/sim/test_found.py"
+        "::test_half_a_step_is_not_shown_where_the_centre_went_back_behind_both_halves",
+        "tests/sim/test_found.py"
+        "::test_steps_that_a_centre_lost_while_half_of_them_was_here_are_not_shown_by_half",
     ),
     of(
         "sent again: an older write goes over a later one of the site's own",

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.integration.edge_world import SITE, away, plant, put, uid, version  # noqa: F401
+from tests.sim.story import NORTH, Story, lab, play
+from tests.sim.test_restores_in_a_row import add_part, retitle
+from tests.sim.world import Plan
 
 if TYPE_CHECKING:
     from shared.changes import HeadBlock
 
+__all__ = ["lab", "play"]
 ORDER = {
     "order_no": "A1", "due": None, "state": "CREATED", "made": 0, "tags": "[]", "line": None,
     "slot": None,
@@ -109,3 +115,37 @@ def test_a_deletion_that_is_parked_leaves_the_row_in_sight(plant):
     plant.delete("orders", uid(1))
     plant.take(head, ack=plant.ack(plant.drain()))
     assert plant.row("orders", uid(1))["notes"] == "first"
+
+
+@pytest.mark.postgres
+def test_half_a_step_is_not_shown_where_the_centre_went_back_behind_both_halves(play):
+    async def story(s: Story) -> None:
+        s.order(1, note="held")
+        await add_part(s, 7, "P-7")
+        await s.back_up()
+        await s.plan(1, note="lost")
+        await retitle(s, "lost")
+        for step in ("sequence", "publish"):
+            await s.step(step)
+        at = s.site().store.position()
+        await s.site().receive(NORTH, 9)
+        assert s.site().store.position().own.n > at.own.n
+        assert s.shown(1, "note") == ("held",), "it waits for the shared feed"
+        await s.restore()
+        await s.step("fetch")
+        assert s.shown(1, "note") == ("held",)
+        assert not s.site().has_met, "a hello is to be said"
+        await s.rest()
+        assert await s.both(1, "note") == ("lost",)  # it came home
+        assert s.site().read("SELECT 1 FROM _sync_event WHERE code = 'MES-FEED-UNORDERED'") == []
+
+    play(story)
+
+
+@pytest.mark.postgres
+def test_steps_that_a_centre_lost_while_half_of_them_was_here_are_not_shown_by_half(lab):
+    steps = (
+        "config:40116 client:60267 client:37676 centre_is_backed_up:11358 sequence:8110"
+        " publish:40937 receive:11705 centre_goes_back:46149 fetch:48328"
+    )
+    assert lab.run(Plan.of_text(steps)).why is None
