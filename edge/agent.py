@@ -70,6 +70,8 @@ class Agent:
         self._met = asyncio.Event()
         #: Why the feed did not go on from where the store stands, until a hello has mended it.
         self._forked = ""
+        #: Why it did not though a hello that was begun since then found nothing to mend.
+        self._unmended = ""
         #: Somebody asks for a hello before its time.
         self._again = asyncio.Event()
         #: Set where the stream alone will not bring the feeds to their ends.
@@ -193,7 +195,7 @@ class Agent:
         try:
             await self._catch_up_and_follow()
         except ForkedHistory as why:
-            if self._forked == str(why):  # a hello found nothing to mend
+            if self._unmended == str(why):
                 raise
             note(_log, "apart", level=logging.WARNING, why=str(why))
             self._forked = str(why)
@@ -257,13 +259,14 @@ class Agent:
 
     async def _hello(self) -> None:
         """Say where we stand until both ends agree, and do what the answer asks for."""
-        sent_n = self._up.sent_n
+        sent_n, forked = self._up.sent_n, self._forked
         agreed = await self._handshake.agree(sent_n)
         answer = agreed.answer
         metrics.OFFSET.labels(self._settings.site).set(agreed.offset_ms / 1000)
         applied_n = int(answer["applied_n"])
+        self._unmended = forked
         if agreed.healed:
-            self._forked = ""
+            self._forked = self._unmended = ""
             self._up.go_back_to(applied_n)
             self._behind.set()
         self._news.set()

@@ -71,6 +71,12 @@ OF_RESTORES_CUT_SHORT: Final[tuple[Mutant, ...]] = (
         "::test_what_was_taken_out_is_asked_after_where_the_backup_holds_the_epoch_as_closed",
     ),
     of(
+        "a hello that was under way before says that there is nothing to mend",
+        "edge/agent.py", "self._unmended = forked", "self._unmended = self._forked",
+        "tests/sim/test_answers_of_a_lost_centre.py"
+        "::test_only_a_hello_that_was_begun_since_says_that_there_is_nothing_to_mend",
+    ),
+    of(
         "new epoch: an order of the lost time comes out of the shadow",
         "edge/store/epochs.py", "connection.execute(_VOID_ORDERS)", "pass",
         f"{CUT}::test_a_head_of_the_lost_time_that_lay_in_the_shadow_keeps_no_later_one_away",

@@ -146,7 +146,7 @@ class Site:
         try:
             return await work
         except ForkedHistory as why:
-            if self.agent._forked == str(why):  # a hello found nothing to mend
+            if self.agent._unmended == str(why):
                 raise
             self.agent._forked = str(why)
             self.agent._met.clear()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from shared.errors import ForkedHistory
 from sync import codec
 from tests.sim.story import Story, lab, play
 
@@ -130,5 +131,30 @@ def test_what_the_lost_centre_gave_and_was_written_before_the_hello_comes_home(p
         await s.step("hello")
         assert await s.stands(1, "note") == ("lost 11",)
         await the_row_goes_on(s)
+
+    play(story)
+
+
+def test_only_a_hello_that_was_begun_since_says_that_there_is_nothing_to_mend(play, monkeypatch):
+    async def story(s: Story) -> None:
+        await s.rest()
+        agent, request = s.site().agent, s.world.broker.request
+
+        async def of_another_history() -> None:
+            raise ForkedHistory("another history")
+
+        async def amid(subject: str, payload: bytes, timeout_s: float = 10.0) -> bytes:
+            answer = await request(subject, payload, timeout_s)
+            await agent._receive()  # a centre answers that went back since
+            return answer
+
+        monkeypatch.setattr(agent, "_catch_up_and_follow", of_another_history)
+        with monkeypatch.context() as patched:
+            patched.setattr(s.world.broker, "request", amid)
+            await s.step("hello")
+        await agent._receive()
+        await s.step("hello")
+        with pytest.raises(ForkedHistory):
+            await agent._receive()
 
     play(story)
