@@ -65,17 +65,23 @@ async def close(connection: AsyncConnection[Any], fork: Fork, why: str) -> Close
     return closed
 
 
+# Of what has moved into a later epoch the store has what it holds in the one that it is in still:
+# applied there, or come home.
+_NOT_KEPT: Final = b"""NOT EXISTS (
+    SELECT FROM (SELECT tx_id, site, epoch, n FROM sync.applied UNION ALL
+                 SELECT tx_id, site, epoch, n FROM sync.included) AS k
+    WHERE k.tx_id = a.tx_id AND k.site = a.site
+    AND k.epoch = %(kept_epoch)s AND k.n <= %(kept_n)s)"""
+
 # The clock of the first transaction beyond a fork, and an order that all versions since are above:
 # it was noted before any of these was applied, or came home, which we note when all has.
-_BOUND: Final = b"""
+_BOUND: Final = (
+    b"""
 WITH drained AS (
     SELECT hlc, applied_at AS at FROM sync.applied AS a
-    WHERE site = %(site)s AND epoch = %(epoch)s AND n > %(n)s AND NOT EXISTS (
-        SELECT FROM (SELECT tx_id, site, epoch, n FROM sync.applied UNION ALL
-                     SELECT tx_id, site, epoch, n FROM sync.included) AS k
-        WHERE k.tx_id = a.tx_id AND k.site = a.site
-        AND k.epoch = %(kept_epoch)s AND k.n <= %(kept_n)s)
-    ORDER BY n LIMIT 1
+    WHERE site = %(site)s AND epoch = %(epoch)s AND n > %(n)s AND """
+    + _NOT_KEPT
+    + b""" ORDER BY n LIMIT 1
 ), first AS (
     SELECT at FROM drained UNION ALL SELECT min(at) - interval '1 day' FROM sync.included
     WHERE site = %(site)s AND epoch = %(epoch)s AND n > %(n)s
@@ -83,16 +89,19 @@ WITH drained AS (
 SELECT (SELECT hlc FROM drained), coalesce((
     SELECT max(m.ord) FROM sync.order_mark AS m
     WHERE m.at < (SELECT min(at) FROM first) - interval '1 minute'), 0)"""
+)
 
 # All that a site drained later than that lies beyond the fork: its clocks never go back.
 _LOSE_DRAINED: Final = b"""UPDATE sync.version SET lost = true
     WHERE origin = %(site)s AND NOT lost AND hlc >= %(hlc)s AND ord >= %(from_order)s"""
-_LOSE_INCLUDED: Final = b"""UPDATE sync.version SET lost = true
+_LOSE_INCLUDED: Final = (
+    b"""UPDATE sync.version SET lost = true
     WHERE origin = %(site)s AND NOT lost AND ord >= %(from_order)s AND version IN (
-        SELECT tx_id FROM sync.included
-        WHERE site = %(site)s AND epoch = %(epoch)s AND n > %(n)s
-        EXCEPT SELECT tx_id FROM sync.included
-        WHERE site = %(site)s AND epoch = %(kept_epoch)s AND n <= %(kept_n)s)"""
+        SELECT tx_id FROM sync.included AS a
+        WHERE site = %(site)s AND epoch = %(epoch)s AND n > %(n)s AND """
+    + _NOT_KEPT
+    + b")"
+)
 
 
 async def close_chain(

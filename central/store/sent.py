@@ -207,7 +207,9 @@ _UNKNOWN: Final = (
     + _EPOCHS
     + b""" AS e ON e.epoch = i.epoch AND i.n > e.n
     WHERE NOT EXISTS (
-        SELECT FROM sync.included AS k WHERE k.site = i.site AND k.tx_id = i.tx_id
+        SELECT FROM (SELECT tx_id, site, epoch, n FROM sync.applied UNION ALL
+                     SELECT tx_id, site, epoch, n FROM sync.included) AS k
+        WHERE k.site = i.site AND k.tx_id = i.tx_id
         AND k.epoch = %(epoch)s::uuid AND k.n <= %(n)s)"""
 )
 

@@ -91,9 +91,7 @@ OF_HOMECOMINGS: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "closing: what moved on from the epoch that is kept is lost",
-        EPOCHS, "        EXCEPT SELECT tx_id FROM sync.included\n"
-        "        WHERE site = %(site)s AND epoch = %(kept_epoch)s AND n <= %(kept_n)s)",
-        "        )",
+        EPOCHS, ' AND """\n    + _NOT_KEPT\n    + b")"', ')"""',
         f"{PRUNED}::test_what_moved_on_from_a_copy_that_is_put_back_twice_is_not_lost",
     ),
     of(

@@ -18,6 +18,9 @@ HOME: Final = "edge/store/homecoming.py"
 AGAIN: Final = "tests/integration/test_edge_again.py"
 _FORWARD: Final = "tests/sim/test_centre_restored_forward.py"
 IN_A_ROW: Final = "tests/sim/test_restores_in_a_row.py"
+SENT: Final = "central/store/sent.py"
+TWICE: Final = "tests/sim/test_copies_put_back_twice.py"
+_APPLIED: Final = "SELECT tx_id, site, epoch, n FROM sync.applied UNION ALL"
 
 OF_RESTORES_IN_A_ROW: Final[tuple[Mutant, ...]] = (
     of(
@@ -132,5 +135,15 @@ OF_RESTORES_IN_A_ROW: Final[tuple[Mutant, ...]] = (
         "(SELECT max(no) FROM _sync_life WHERE ? IS NOT NULL)",
         "tests/integration/test_edge_lives.py"
         "::test_a_life_that_the_server_knows_nothing_of_leads_nowhere",
+    ),
+    of(
+        "closing: what the store has of a later epoch as applied is lost",
+        EPOCHS, _APPLIED, f"{_APPLIED[:-9]}WHERE false UNION ALL",
+        f"{TWICE}::test_the_same_copy_put_back_on_both_sides_of_a_restore_counts_its_log_once",
+    ),
+    of(
+        "sent before: a store is told of what it has as applied for a lost life's",
+        SENT, _APPLIED, f"{_APPLIED[:-9]}WHERE false UNION ALL",
+        f"{TWICE}::test_what_a_copy_holds_is_its_own_though_it_came_home_in_an_epoch_that_ended",
     ),
 )  # fmt: skip

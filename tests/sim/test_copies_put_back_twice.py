@@ -1,0 +1,58 @@
+"""A copy of a store put back once more, or a copy of a copy: what its log held counts once."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sim.story import Story, id_of, lab, play
+
+__all__ = ["lab", "play"]
+pytestmark = [pytest.mark.postgres, pytest.mark.timeout(120)]
+
+
+# --- with a restore of the centre between ---------------------------------------------------------
+
+
+async def back_and_forth(s: Story) -> None:
+    """The store goes back, then the centre behind its lost life; then the same copy is there."""
+    await s.rest()
+    s.put_back()
+    await s.step("hello")
+    await s.restore()
+    for step in ("hello", "send", "ingest"):
+        await s.step(step)
+    s.put_back()
+
+
+@pytest.mark.parametrize("written", [{"made": 10}, {"note": "mine"}])
+def test_the_same_copy_put_back_on_both_sides_of_a_restore_counts_its_log_once(play, written):
+    async def story(s: Story) -> None:
+        s.order(1)
+        await s.back_up()
+        s.change(1, **written)
+        s.copy()
+        await back_and_forth(s)
+        await s.rest()
+        assert await s.both(1, *written) == tuple(written.values())
+        assert await s.conflicts() == []
+
+    play(story)
+
+
+@pytest.mark.parametrize("slow_ms", [0, 3_600_000])
+def test_what_a_copy_holds_is_its_own_though_it_came_home_in_an_epoch_that_ended(play, slow_ms):
+    async def story(s: Story) -> None:
+        s.order(1, note="first")
+        await s.back_up()
+        s.copy()
+        s.change(1, seat=1)
+        await back_and_forth(s)
+        s.world.clock.now_ms -= slow_ms  # the write seems older than the order
+        s.change(1, note="second")
+        await s.step("hello")
+        assert await s.count("sync.version", f"lost AND id = '{id_of(1)}'") == 0
+        await s.rest()
+        assert await s.both(1, "note") == ("second",)
+        assert await s.conflicts() == []
+
+    play(story)
