@@ -141,7 +141,11 @@ class Handshake:
         rows = [(table, owner, row_id) for table, owner, row_id in asked["rows"]]
         async with self.pool.connection() as connection:
             found = await sent_before(connection, self.catalog, beyond, rows)
-        return {"rows": [list(each) for each in found]}
+        # Beside the touches: an earlier release takes these apart as they are.
+        return {
+            "rows": [list(each) for each, _ in found],
+            "epochs": [epoch for _, epoch in found],
+        }
 
     async def life(self, site: str, asked: Fields) -> Fields:
         """Tell a site that knows more than we do which versions we may not know: any later one."""

@@ -116,6 +116,14 @@ def read_sent_before(listed: Any) -> tuple[SentBefore, ...]:
         raise MalformedMessage(f"what was sent before can't be read: {error!r}") from error
 
 
+def read_epochs(listed: Any, count: int) -> tuple[str | None, ...]:
+    """Return of which closed epoch each touch is; None of all where an earlier release tells."""
+    epochs = (None,) * count if listed is None else listed
+    if not isinstance(epochs, list | tuple) or len(epochs) != count:
+        raise MalformedMessage("what was sent before can't be read: not each has an epoch")
+    return tuple(None if each is None else str(each) for each in epochs)
+
+
 class Met(NamedTuple):
     """A life of the centre's server in which both ends agreed."""
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     #: Table, owner and id.
     Named = tuple[str, str, str]
+    #: A touch, and the epoch that was closed with it; None where that is not known or still open.
+    Told = tuple[SentBefore, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +47,11 @@ class Beyond:
 
 async def sent_before(
     connection: AsyncConnection[Any], catalog: Catalog, beyond: Beyond, rows: Sequence[Named]
-) -> list[SentBefore]:
+) -> list[Told]:
     """Return what the lost lives wrote first of these rows, which are told by their places.
 
-    Only what the first of their drains wrote that wrote any of them, and what may be of any.
+    Only what the first drain wrote that wrote any of them, and the first of each epoch that was
+    closed: the copy may be of the life in it. And what may be of any.
     """
     given: dict[str, Any] = {"site": beyond.site, "epoch": beyond.epoch, "n": beyond.n}
     first = await _one(connection, _FIRST, given)
@@ -65,17 +68,27 @@ async def sent_before(
         *await _versions(connection, tables, given, rows),
         *await _waiting(connection, tables, given),
     ]
-    found = [each for each in found if each.hlc > beyond.after_hlc]
-    earliest = min((each.hlc for each in found), default=0)
     return [
-        *(each for each in found if each.hlc == earliest),
-        *await _of_unknown_time(connection, tables, given, rows),
+        *_first_of_each([told for told in found if told[0].hlc > beyond.after_hlc]),
+        *((each, None) for each in await _of_unknown_time(connection, tables, given, rows)),
     ]
+
+
+def _first_of_each(found: Sequence[Told]) -> Iterator[Told]:
+    """Give what the first of all drains told, and the first of each epoch that is known."""
+    first: dict[str | None, int] = {}
+    for each, epoch in found:
+        first[epoch] = min(first.get(epoch, each.hlc), each.hlc)
+    earliest = min(first.values(), default=0)
+    for each, epoch in found:
+        if each.hlc == earliest or (epoch is not None and each.hlc == first[epoch]):
+            yield each, epoch
 
 
 # Epochs beyond the fork, and where they begin to be.
 _EPOCHS: Final = b"""(
-    SELECT e.site, e.epoch, e.opened_at, CASE WHEN e.epoch = o.epoch THEN %(n)s ELSE 0 END AS n
+    SELECT e.site, e.epoch, e.opened_at, e.closed_at_n,
+           CASE WHEN e.epoch = o.epoch THEN %(n)s ELSE 0 END AS n
     FROM sync.epoch AS o JOIN sync.epoch AS e
         ON e.site = o.site AND (e.epoch = o.epoch OR e.opened_at > o.opened_at)
     WHERE o.site = %(site)s AND o.epoch = %(epoch)s::uuid)"""
@@ -91,39 +104,36 @@ _FIRST: Final = (
 _ASKED: Final = b"""unnest(%(places)s::int[], %(tables)s::text[], %(owners)s::text[],
     %(ids)s::uuid[]) AS k (place, table_name, owner, id)"""
 
+# Of each epoch the first. What has moved on with its store is of the epoch that it was sent in
+# first; a version may have an id of its own, and the clock is its drain's.
 _VERSIONS: Final = (
-    b"""SELECT DISTINCT ON (k.place) k.place, v.hlc, v.op::text, v.mask, v.at_ms, v.clamped, v.times
+    b"""WITH drain AS MATERIALIZED (
+        SELECT DISTINCT ON (a.hlc) a.hlc, a.epoch, a.offset_ms FROM """
+    + _EPOCHS
+    + b""" AS e JOIN sync.applied AS a ON a.site = e.site AND a.epoch = e.epoch AND a.n > e.n
+        ORDER BY a.hlc, e.opened_at, a.n)
+    SELECT DISTINCT ON (k.place, d.epoch) k.place, d.epoch::text, d.offset_ms,
+        v.hlc, v.op::text, v.mask, v.at_ms, v.clamped, v.times
     FROM """
     + _ASKED
     + b""" JOIN sync.table_no AS t ON t.name = k.table_name
     JOIN sync.version AS v ON v.site_id = k.owner AND v.table_no = t.no AND v.id = k.id
-    WHERE v.origin = %(site)s AND v.lost AND v.hlc >= %(first)s ORDER BY k.place, v.hlc"""
-)
-
-# The first that has this clock is near the fork.
-_OFFSET: Final = (
-    b"SELECT a.offset_ms FROM "
-    + _EPOCHS
-    + b""" AS e JOIN sync.applied AS a ON a.site = e.site AND a.epoch = e.epoch AND a.n > e.n
-    WHERE a.hlc = %(hlc)s ORDER BY e.opened_at, a.n LIMIT 1"""
+    LEFT JOIN drain AS d ON d.hlc = v.hlc
+    WHERE v.origin = %(site)s AND v.lost AND v.hlc >= %(first)s
+    ORDER BY k.place, d.epoch, v.hlc"""
 )
 
 
 async def _versions(
     connection: AsyncConnection[Any], tables: Mapping[str, Table], given: Mapping[str, Any],
     rows: Sequence[Named],
-) -> list[SentBefore]:  # fmt: skip
+) -> list[Told]:  # fmt: skip
     cursor = await connection.execute(_VERSIONS, given)
-    found = await cursor.fetchall()
-    earliest = min((hlc for _, hlc, *_ in found), default=0)
-    offset = await _one(connection, _OFFSET, {**given, "hlc": earliest})
-    offset_ms = offset[0] if offset else None
-    told: list[SentBefore] = []
-    for place, hlc, op, mask, *times in found:
-        if hlc == earliest:
-            every = _every(tables[rows[place][0]]) if rows[place][0] in tables else mask
-            touched = mask if op == Op.UPDATE else every
-            told += _touches(place, hlc, touched, times, offset_ms)
+    told: list[Told] = []
+    for place, epoch, offset_ms, hlc, op, mask, *times in await cursor.fetchall():
+        every = _every(tables[rows[place][0]]) if rows[place][0] in tables else mask
+        touched = mask if op == Op.UPDATE else every
+        told += ((each, epoch) for each in _touches(place, hlc, touched, times, offset_ms))
     return told
 
 
@@ -150,7 +160,8 @@ def _every(table: Table) -> int:
 # --- what became no version ----------------------------------------------------------------------
 
 _WAITING: Final = (
-    b"SELECT k.place, w.block FROM "
+    b"""SELECT k.place, w.block, CASE WHEN e.closed_at_n IS NOT NULL THEN e.epoch::text END
+    FROM """
     + _ASKED
     + b""" JOIN sync.waiting AS w
         ON w.site_id = %(site)s AND w.table_name = k.table_name AND w.row_id = k.id::text
@@ -162,15 +173,16 @@ _WAITING: Final = (
 
 async def _waiting(
     connection: AsyncConnection[Any], tables: Mapping[str, Table], given: Mapping[str, Any]
-) -> list[SentBefore]:
+) -> list[Told]:
     """Return what is parked, as it was sent."""
     cursor = await connection.execute(_WAITING, given)
-    told: list[SentBefore] = []
-    for place, packed in await cursor.fetchall():
+    told: list[Told] = []
+    for place, packed, epoch in await cursor.fetchall():
         body = codec.decode_body(bytes(packed))
         for block in body.blocks:
             if block.table in tables and block.at:
-                told += _as_sent(place, body.hlc, tables[block.table], block)
+                sent = _as_sent(place, body.hlc, tables[block.table], block)
+                told += ((each, epoch) for each in sent)
     return told
 
 

@@ -22,7 +22,7 @@ from edge.store.puts import look_again
 from edge.store.touches import COUNTED
 from shared.changes import GENESIS, Op
 from sync import codec
-from sync.handshake import ANY_DRAIN, SentBefore, read_sent_before
+from sync.handshake import ANY_DRAIN, SentBefore, read_epochs, read_sent_before
 
 if TYPE_CHECKING:
     import sqlite3
@@ -91,12 +91,24 @@ class TakenOut:
 
 def earliest(known: int, answer: bytes) -> int:
     """Return the earliest drain of those known and those that an answer tells of; 0 for none."""
-    told = {each.hlc for each in _read(answer)} - {ANY_DRAIN}
+    told = {each.hlc for each, _ in _read(answer)} - {ANY_DRAIN}
     return min({known, *told} - {ANY_DRAIN}, default=ANY_DRAIN)
 
 
-def _read(answer: bytes) -> tuple[SentBefore, ...]:
-    return read_sent_before(codec.decode_control(answer).get("rows"))
+def _first_of_each(answers: Iterable[bytes]) -> set[int]:
+    """Return the earliest drain of each closed epoch of which all these answers tell."""
+    first: dict[str, int] = {}
+    for answer in answers:
+        for each, epoch in _read(answer):
+            if epoch is not None:
+                first[epoch] = min(first.get(epoch, each.hlc), each.hlc)
+    return set(first.values())
+
+
+def _read(answer: bytes) -> Iterator[tuple[SentBefore, str | None]]:
+    said = codec.decode_control(answer)
+    touches = read_sent_before(said.get("rows"))
+    return zip(touches, read_epochs(said.get("epochs"), len(touches)), strict=True)
 
 
 # --- what is taken out ---------------------------------------------------------------------------
@@ -106,7 +118,8 @@ def take_out(opened: Opened, first: First, answers: Iterable[bytes], hlc: int) -
     """Return the transaction without what had been sent before.
 
     ``answers`` are those to the questions in their order. Of what they tell only the drain ``hlc``
-    counts, which was the lost life's first: nothing of any later one was in the logs of the copy.
+    counts, which was the first of any lost life, and the first of each epoch: nothing of any later
+    one was in the logs of a copy of the life in it.
     """
     taken = TakenOut(first)
     try:
@@ -121,10 +134,12 @@ def take_out(opened: Opened, first: First, answers: Iterable[bytes], hlc: int) -
 
 def told(answers: Iterable[bytes], hlc: int) -> Iterator[Mapping[int, list[SentBefore]]]:
     """Give what each answer tells, by the place of the row in its question."""
+    answers = tuple(answers)
+    drains = {ANY_DRAIN, hlc, *_first_of_each(answers)}
     for answer in answers:
         by_place: dict[int, list[SentBefore]] = {}
-        for each in _read(answer):
-            if each.hlc in (ANY_DRAIN, hlc):
+        for each, _ in _read(answer):
+            if each.hlc in drains:
                 by_place.setdefault(each.place, []).append(each)
         yield by_place
 

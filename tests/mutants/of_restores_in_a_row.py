@@ -20,6 +20,9 @@ _FORWARD: Final = "tests/sim/test_centre_restored_forward.py"
 IN_A_ROW: Final = "tests/sim/test_restores_in_a_row.py"
 SENT: Final = "central/store/sent.py"
 TWICE: Final = "tests/sim/test_copies_put_back_twice.py"
+_COPY_OF_A_COPY: Final = (
+    f"{TWICE}::test_a_copy_of_a_copy_from_before_its_first_hello_counts_its_log_once"
+)
 _APPLIED: Final = "SELECT tx_id, site, epoch, n FROM sync.applied UNION ALL"
 
 OF_RESTORES_IN_A_ROW: Final[tuple[Mutant, ...]] = (
@@ -145,5 +148,19 @@ OF_RESTORES_IN_A_ROW: Final[tuple[Mutant, ...]] = (
         "sent before: a store is told of what it has as applied for a lost life's",
         SENT, _APPLIED, f"{_APPLIED[:-9]}WHERE false UNION ALL",
         f"{TWICE}::test_what_a_copy_holds_is_its_own_though_it_came_home_in_an_epoch_that_ended",
+    ),
+    of(
+        "sent before: of all lives only the first is told of",
+        SENT, "or (epoch is not None and each.hlc == first[epoch])", "", _COPY_OF_A_COPY,
+    ),
+    of(
+        "sent before: the first life hides what a later one sent of a row",
+        SENT, "DISTINCT ON (k.place, d.epoch)", "DISTINCT ON (k.place)", _COPY_OF_A_COPY,
+    ),
+    of(
+        "sent before: later drains of a life count that the log of no copy of it held",
+        "edge/store/sent.py", "if each.hlc in drains:", "if True:",
+        "tests/unit/test_sent_before.py"
+        "::test_the_first_drain_of_each_closed_epoch_counts_over_all_answers",
     ),
 )  # fmt: skip

@@ -56,3 +56,47 @@ def test_what_a_copy_holds_is_its_own_though_it_came_home_in_an_epoch_that_ended
         assert await s.conflicts() == []
 
     play(story)
+
+
+# --- of a life between ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row", [1, 2])
+@pytest.mark.parametrize("written", [{"made": 10}, {"note": "mine"}])
+def test_a_copy_of_a_copy_from_before_its_first_hello_counts_its_log_once(play, row, written):
+    async def story(s: Story) -> None:
+        s.order(1)
+        s.order(2)
+        await s.rest()
+        s.copy()
+        s.change(row, due="x")  # the first life
+        await s.rest()
+        s.put_back()
+        s.change(1, **written)
+        s.copy()
+        await s.rest()  # the second one sends it
+        s.put_back()
+        await s.rest()
+        assert await s.both(1, *written) == tuple(written.values())
+        assert await s.conflicts() == []
+
+    play(story)
+
+
+def test_what_a_life_between_added_to_the_sum_of_a_copy_before_it_sent_it_stands(play):
+    async def story(s: Story) -> None:
+        s.order(1)
+        await s.rest()
+        s.copy()
+        s.change(1, due="x")
+        await s.rest()
+        s.put_back()
+        s.change(1, made=10)
+        s.copy()
+        s.change(1, made=15)
+        await s.rest()
+        s.put_back()
+        await s.rest()
+        assert await s.both(1, "made") == (15,)
+
+    play(story)

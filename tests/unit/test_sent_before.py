@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from edge.store.sent import left_of
+from edge.store.sent import earliest, left_of, told
 from shared.catalog_file import load_catalog
 from shared.changes import ChangeBlock, Op
 from shared.errors import MalformedMessage
-from sync.handshake import SentBefore, read_sent_before
+from sync import codec
+from sync.handshake import ANY_DRAIN, SentBefore, read_epochs, read_sent_before
 
 MACHINE = load_catalog().table("equipment")
 EVERY = (1 << len(MACHINE.names)) - 1
@@ -108,3 +109,26 @@ def test_of_a_row_that_both_made_a_sum_is_left_from_where_it_was_sent() -> None:
     assert found is not None
     assert (found.op, found.columns, found.old) == (Op.UPDATE, ("cycle_count",), [[5]])
     assert left_of(MACHINE, made, [sent(10)]) is made  # nobody can tell any more
+
+
+def answer(*drains: tuple[int, str | None], with_epochs: bool = True) -> bytes:
+    said: dict[str, Any] = {"rows": [[0, hlc, EVERY, 10, True] for hlc, _ in drains]}
+    return codec.encode_control(said | ({"epochs": [e for _, e in drains]} if with_epochs else {}))
+
+
+def counted(*answers: bytes) -> list[list[int]]:
+    hlc = ANY_DRAIN
+    for each in answers:
+        hlc = earliest(hlc, each)
+    return [[each.hlc for each in of.get(0, ())] for of in told(answers, hlc)]
+
+
+def test_the_first_drain_of_each_closed_epoch_counts_over_all_answers() -> None:
+    several = answer((9, "B"), (5, "A"), (ANY_DRAIN, None)), answer((8, "B"), (6, "A"), (7, None))
+    assert counted(*several) == [[5, ANY_DRAIN], [8]]
+
+
+def test_of_what_a_centre_of_an_earlier_release_tells_only_the_first_drain_counts() -> None:
+    assert counted(answer((9, None), (5, None), with_epochs=False)) == [[5]]
+    with pytest.raises(MalformedMessage, match="not each has an epoch"):
+        read_epochs(["A"], 2)
