@@ -105,12 +105,15 @@ _ASKED: Final = b"""unnest(%(places)s::int[], %(tables)s::text[], %(owners)s::te
     %(ids)s::uuid[]) AS k (place, table_name, owner, id)"""
 
 # Of each epoch the first. What has moved on with its store is of the epoch that it was sent in
-# first; a version may have an id of its own, and the clock is its drain's.
+# first; a version may have an id of its own, and the clock is its drain's. OFFSET 0 has the index
+# used: before the fork lie the drains of a year.
 _VERSIONS: Final = (
     b"""WITH drain AS MATERIALIZED (
         SELECT DISTINCT ON (a.hlc) a.hlc, a.epoch, a.offset_ms FROM """
     + _EPOCHS
-    + b""" AS e JOIN sync.applied AS a ON a.site = e.site AND a.epoch = e.epoch AND a.n > e.n
+    + b""" AS e CROSS JOIN LATERAL (
+            SELECT * FROM sync.applied AS a
+            WHERE a.site = e.site AND a.epoch = e.epoch AND a.n > e.n OFFSET 0) AS a
         ORDER BY a.hlc, e.opened_at, a.n)
     SELECT DISTINCT ON (k.place, d.epoch) k.place, d.epoch::text, d.offset_ms,
         v.hlc, v.op::text, v.mask, v.at_ms, v.clamped, v.times
