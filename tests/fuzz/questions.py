@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from central.questions import check_question
 from shared.errors import MalformedMessage
-from sync.handshake import Closed, Hello, read_lineage, read_sent_before
+from sync.handshake import Closed, Hello, read_epochs, read_lineage, read_sent_before
 from tests.fuzz.bounds import bounded
 from tests.fuzz.plain import ID, anything, changed
 from tests.fuzz.target import Target
@@ -77,6 +77,7 @@ def check_read(said: Any) -> None:
             (Closed.read, fields),
             (read_lineage, said),
             (read_sent_before, said),
+            (lambda listed: read_epochs(listed, 2), said),
         ):
             try:
                 read(what)
