@@ -63,7 +63,7 @@ def end_at_once(program: subprocess.Popen[bytes]) -> None:
     """
     program.send_signal(signal.SIGSTOP)  # from now on it starts no more of them
     while program.poll() is None and _stat(program.pid)[0] not in "TZ":
-        time.sleep(0.001)
+        time.sleep(0.001)  # a stop comes a moment after its signal, and is only seen by looking
     for pid in _children(program.pid):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
