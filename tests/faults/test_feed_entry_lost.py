@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import contextmanager
 
 import pytest
@@ -79,18 +80,25 @@ async def test_a_busy_site_asks_for_a_shared_entry_that_its_own_feed_waits_for(
 
     monkeypatch.setattr(DownLane, "take", lose_one)
     edge = world.edges[SITE]
-    await execute(world.url, MATERIAL)
-    await world.eventually(lambda: lost)
     written = 0
+    is_mended = False
 
-    async def is_there() -> bool:
+    async def keep_busy() -> None:
         nonlocal written
-        written += 1
-        await execute(world.url, planned_orders(f"P{written}"))
-        return edge.read("SELECT count(*) FROM material_definitions") == [(1,)]
+        while not is_mended:
+            await execute(world.url, planned_orders(f"P{written + 1}"))
+            written += 1
 
-    await world.eventually(is_there, timeout_s=20)
+    def is_there() -> bool:
+        return bool(edge.read("SELECT id FROM material_definitions"))
+
+    async with asyncio.TaskGroup() as busy:
+        busy.create_task(keep_busy())
+        await world.eventually(lambda: written > 3)  # busy before the loss, until after the mend
+        await execute(world.url, MATERIAL)
+        await world.eventually(lambda: lost)
+        await world.eventually(is_there, timeout_s=20)
+        is_mended = True
     await world.settle()
-    assert written > 3, "the site was not busy"
     assert edge.read("SELECT count(*) FROM work_orders") == [(written,)]
     assert edge.read("SELECT code FROM _sync_event WHERE code = 'MES-FEED-UNORDERED'") == []
