@@ -10,28 +10,57 @@ gone back to an older copy since.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
 import msgpack
 from psycopg import sql
 
+from central.canonical import column_expressions, expression
 from central.schema import SCHEMA, type_name
+from central.store.changeset import name_of
+from central.store.records import conflict_values, record_conflicts
+from central.store.session import Session
 from shared.catalog import SITE_ID, Kind
+from shared.changes import SHARED
+from shared.clock import wall_ms
 from shared.errors import InvalidValue
 from shared.values import canonical, rule_broken
+from sync.decisions import CENTRE, Author, Conflict, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
     from datetime import datetime
 
     from psycopg import AsyncConnection
 
-    from shared.catalog import Catalog, Column, Table
+    from central.store.applying import Applying
+    from central.store.records import Item
+    from shared.catalog import Catalog, Column, Group, Table
     from shared.changes import Value
 
 #: Values that are moved by one statement.
 TOGETHER_MAX: Final = 5_000
+
+
+# The last that the centre wrote into a column of which a value of the site waits, and what stands
+# there now; nobody at the centre can have seen the value.
+_DISPLACED: Final = """
+SELECT v.place - 1, {value}, o.version::text, w.writer, w.at_ms, w.clamped
+FROM unnest(%(sites)s::text[], %(ids)s::uuid[], %(orders)s::bigint[])
+     WITH ORDINALITY AS v (site_id, id, ord, place)
+JOIN sync.table_no AS n ON n.name = %(table)s
+JOIN sync.head AS h ON h.table_no = n.no AND h.site_id = v.site_id AND h.id = v.id
+JOIN {table} AS t ON t.site_id = v.site_id AND t.created_at = h.created_at AND t.id = v.id
+JOIN sync.version AS o
+     ON o.table_no = n.no AND o.site_id = v.site_id AND o.id = v.id AND o.ord = v.ord
+JOIN LATERAL (
+    SELECT l.origin, l.writer, l.at_ms, l.clamped FROM sync.version AS l
+    WHERE l.table_no = n.no AND l.site_id = v.site_id AND l.id = v.id AND l.ord > v.ord
+      AND (l.op <> 'U' OR l.mask & %(bit)s <> 0)
+    ORDER BY l.ord DESC LIMIT 1) AS w ON w.origin <> v.site_id"""
 
 
 class _Extra(NamedTuple):
@@ -48,15 +77,19 @@ async def materialise(connection: AsyncConnection[Any], catalog: Catalog) -> lis
     """Move values whose column is there now into their rows; return what was done, in words.
 
     A value that breaks the rule of its column stays where it is, and is counted with an example.
-    One whose row is gone, or was given another value since, goes with it.
+    One whose row is gone, or was given another value since, goes with it; what the centre gave it,
+    which can't have seen the value, is in conflict with it, on record.
     """
     done: list[str] = []
+    applying = await _applying(connection, catalog)
     for table, column, name in await _columns(connection, catalog):
         moved, refused = 0, 0
         example = ""
         async for batch in _batches(connection, table, name):
             standing = batch if table.fact else await _standing(connection, table, column, batch)
             good, mistakes = _checked(column, standing)
+            if not table.fact:
+                await _record(applying, table, column, _without(batch, standing))
             await _put(connection, table, column, good)
             if not table.fact:
                 await _note(connection, table, column, [item for item, _ in good])
@@ -68,6 +101,14 @@ async def materialise(connection: AsyncConnection[Any], catalog: Catalog) -> lis
         if refused:
             done.append(f"{table.name}.{column.name} not filled in for {refused} rows: {example}")
     return done
+
+
+async def _applying(connection: AsyncConnection[Any], catalog: Catalog) -> Applying:
+    cursor = await connection.execute(f"SELECT {expression(Kind.TIMESTAMP, 'now()')}".encode())
+    row = await cursor.fetchone()
+    assert row is not None
+    session = Session(connection, catalog, None)
+    return await session.applying(connection, SHARED, now=row[0], waiting=False)
 
 
 async def _columns(
@@ -132,6 +173,50 @@ async def _standing(
         given,
     )
     return [batch[place] for (place,) in await cursor.fetchall()]
+
+
+def _without(batch: list[_Extra], some: list[_Extra]) -> list[_Extra]:
+    left = set(batch) - set(some)
+    return [item for item in batch if item in left]
+
+
+async def _record(applying: Applying, table: Table, column: Column, items: list[_Extra]) -> None:
+    """Keep values that the centre's own writes displaced, unseen, in the history of conflicts."""
+    if not items:
+        return
+    statement = sql.SQL(_DISPLACED).format(
+        table=sql.Identifier(SCHEMA, table.name), value=sql.SQL(column_expressions([column]))
+    )
+    cursor = await applying.connection.execute(statement, _given(items, table, column))
+    conflicts: dict[str, list[Item]] = defaultdict(list)
+    for place, value, version, *wrote in await cursor.fetchall():
+        item = items[place]
+        conflict = _displaced(
+            item, table.group_of(column.name), {column.name: value}, Author(CENTRE, *wrote)
+        )
+        row_id = str(item.id)
+        row = {"table_name": table.name, "row_id": row_id, "decided_at": applying.now}
+        own = name_of(version, table.name, row_id, column.name, "waited")
+        values = {**conflict_values(conflict), **row, "tx_id": version}
+        conflicts[item.site_id].append((own, applying.now, values))
+    for site, found in conflicts.items():
+        await record_conflicts(replace(applying, site=site), found)
+
+
+def _displaced(item: _Extra, group: Group, stands: Mapping[str, Value], wrote: Author) -> Conflict:
+    (name,) = stands
+    return Conflict(
+        columns=(name,),
+        group=group.name,
+        policy=group.policy,
+        outcome=Outcome.CENTRAL,
+        base=None,
+        here={name: msgpack.unpackb(item.value)},
+        central=stands,
+        result=stands,
+        central_author=wrote,
+        here_author=Author(item.site_id, None, wall_ms(item.hlc), clamped=False),
+    )
 
 
 def _given(items: list[_Extra], table: Table, column: Column) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""Values of columns that a site's newer schema has and the centre's has not yet."""
+"""Values of columns that a site's newer schema has and the centre's has not yet.
+
+They wait until a migration brings the column (``central.extra``). One that gives way to another
+whose writer had not seen it is kept in the conflict history, as a value of the row would be.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,18 @@ import msgpack
 from central.store.fixed import fixed
 from central.store.literals import array
 from central.store.parking import plain
-from shared.catalog import Kind
+from central.store.records import Item, conflict_row, record_conflicts
+from shared.catalog import Kind, Policy
 from shared.changes import Op
+from shared.clock import touch_ms, wall_ms
+from sync.decisions import Author, Conflict, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from central.store.applying import Applying
-    from central.store.changeset import Extra, Refusal, Rows
+    from central.store.changeset import Extra, Refusal, Rows, Source
+    from shared.changes import Value
 
 
 async def keep_extras(
@@ -32,23 +40,34 @@ async def keep_extras(
     }
     if not last:
         return
-    kept, numbers = list(last.values()), applying.table_nos
+    kept = list(last.values())
+    given = _lists(applying, kept)
+    if applying.has_extras:
+        await applying.plan(indexed=True)
+        cursor = await applying.connection.execute(fixed("read_displaced"), given)
+        records = [
+            _record(applying, kept[at].source, kept[at].column, kept[at].value, waited, stays=stays)
+            for at, *waited, stays in await cursor.fetchall()
+        ]
+        await record_conflicts(applying, records)
+    await applying.plan(indexed=True)
+    await applying.connection.execute(fixed("insert_extra"), given)
+
+
+def _lists(applying: Applying, kept: Sequence[Extra]) -> dict[str, str]:
+    sources, numbers = [each.source for each in kept], applying.table_nos
     lists: dict[str, tuple[Kind, list[Any]]] = {
-        "table_name": (Kind.TEXT, [each.source.block.table for each in kept]),
-        "table_no": (Kind.INTEGER, [numbers[each.source.block.table] for each in kept]),
-        "id": (Kind.UUID, [each.source.id for each in kept]),
-        "created_at": (
-            Kind.TIMESTAMP,
-            [each.source.block.created[each.source.place] for each in kept],
-        ),
+        "table_name": (Kind.TEXT, [each.block.table for each in sources]),
+        "table_no": (Kind.INTEGER, [numbers[each.block.table] for each in sources]),
+        "id": (Kind.UUID, [each.id for each in sources]),
+        "created_at": (Kind.TIMESTAMP, [each.block.created[each.place] for each in sources]),
         "column_name": (Kind.TEXT, [plain(each.column, 63) for each in kept]),
         "value": (Kind.BYTES, [msgpack.packb(each.value) for each in kept]),
-        "schema": (Kind.INTEGER, [each.source.origin.schema for each in kept]),
-        "hlc": (Kind.INTEGER, [each.source.origin.hlc for each in kept]),
+        "schema": (Kind.INTEGER, [each.origin.schema for each in sources]),
+        "hlc": (Kind.INTEGER, [each.origin.hlc for each in sources]),
     }
     given = {name: array(kind, values) for name, (kind, values) in lists.items()}
-    await applying.plan(indexed=True)
-    await applying.connection.execute(fixed("insert_extra"), given | {"site": applying.site})
+    return given | {"site": applying.site}
 
 
 async def forget_extras(applying: Applying, pieces: Iterable[Rows]) -> None:
@@ -61,13 +80,50 @@ async def forget_extras(applying: Applying, pieces: Iterable[Rows]) -> None:
     for rows in pieces:
         if rows.op is Op.DELETE:
             continue  # with the row goes what waits for it
-        names = [name for column in rows.columns for name in (column.name, *column.renamed_from)]
+        ours = {
+            name: place
+            for place, c in enumerate(rows.columns)
+            for name in (c.name, *c.renamed_from)
+        }
         given = {
             "site": applying.site,
             "table_name": rows.table.name,
-            "names": array(Kind.TEXT, names),
+            "table_no": applying.no(rows.table),
+            "names": array(Kind.TEXT, list(ours)),
             "id": array(Kind.UUID, rows.ids),
             "hlc": array(Kind.INTEGER, rows.hlc),
         }
         await applying.plan(indexed=True)
-        await applying.connection.execute(fixed("delete_extra"), given)
+        cursor = await applying.connection.execute(fixed("delete_extra"), given)
+        records = [
+            _record(applying, rows.source(row), name, rows.new[ours[name]][row], waited)
+            for row, name, *waited in await cursor.fetchall()
+        ]
+        await record_conflicts(applying, records)
+
+
+def _record(
+    applying: Applying, source: Source, column: str, new: Value, waited: Sequence[Any],
+    *, stays: bool = False,
+) -> Item:  # fmt: skip
+    """Return the record of a value that waited, and its clock, and of one that it met unseen."""
+    packed, hlc = waited
+    origin, name = source.origin, plain(column, 63)
+    here, central = {name: new}, {name: msgpack.unpackb(packed)}
+    touched = source.block.at[source.place] if source.block.at else wall_ms(origin.hlc)
+    conflict = Conflict(
+        columns=(name,),
+        group=plain(column, 40),
+        policy=Policy.LAST_WRITE,  # that of the column is not known here yet
+        outcome=Outcome.CENTRAL if stays else Outcome.HERE,
+        base=None,
+        here=here,
+        central=central,
+        result=central if stays else here,
+        central_author=Author(origin.site, None, wall_ms(hlc), clamped=False),
+        here_author=Author(
+            origin.site, None, *touch_ms(touched, origin.offset_ms, origin.stored_at_ms)
+        ),
+    )
+    base = source.block.base[source.place] if source.block.base else None
+    return conflict_row(applying, source, conflict, tx_id=origin.tx_id, base=base)

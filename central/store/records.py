@@ -15,7 +15,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from central.store import statements
-from central.store.changeset import Rows, name_of
+from central.store.changeset import Rows, Source, name_of
 from central.store.fixed import fixed
 from central.store.literals import array
 from central.store.rows import parameters
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from sync.decisions import Author, Conflict
 
 Told = tuple[Table, str, str, Collection[str]]
+#: A row of the centre's: id, created_at and values.
+Item = tuple[str, str, "Mapping[str, Value]"]
 
 
 def instant(at_ms: int) -> str:
@@ -59,30 +61,51 @@ def as_json(values: Mapping[str, Value] | None) -> str | None:
 
 async def keep_conflicts(applying: Applying, rows: Rows, decisions: Sequence[Decision]) -> None:
     """Write the history of each conflict, and an item where a person has to decide."""
-    conflicts, reviews = [], []
+    conflicts: list[Item] = []
+    reviews: list[Item] = []
     for decision in decisions:
-        origin = rows.source(decision.row).origin
-        made = instant(origin.stored_at_ms)
+        source, write = rows.source(decision.row), decision.write
         for conflict in decision.resolution.conflicts:
-            row_id = rows.ids[decision.row]
-            own = name_of(origin.tx_id, rows.table.name, row_id, conflict.group, *conflict.columns)
-            values = _conflict_values(applying, rows, decision, conflict)
+            own, made, values = conflict_row(
+                applying, source, conflict, tx_id=write.tx_id, base=write.base
+            )
             if conflict.outcome is Outcome.REVIEW:
-                values["review_id"] = name_of(own, "review")
-                reviews.append((values["review_id"], made, _review_values(own, values)))
+                values["review_id"] = review = name_of(own, "review")
+                reviews.append((review, made, _review_values(own, values)))
             conflicts.append((own, made, values))
-            applying.tally.conflicts[str(conflict.policy)] += 1
-    await record(applying, "sync_conflicts", conflicts)
+    await record_conflicts(applying, conflicts)
     await record(applying, "sync_reviews", reviews)
 
 
-def _conflict_values(
-    applying: Applying, rows: Rows, decision: Decision, conflict: Conflict
-) -> dict[str, Any]:
+async def record_conflicts(applying: Applying, conflicts: Sequence[Item]) -> None:
+    """Write rows of the conflict history, and count them by policy."""
+    applying.tally.conflicts.update(str(values["policy"]) for _, _, values in conflicts)
+    await record(applying, "sync_conflicts", conflicts)
+
+
+def conflict_row(
+    applying: Applying, source: Source, conflict: Conflict, *, tx_id: str, base: str | None
+) -> tuple[str, str, dict[str, Value]]:
+    """Return the row of the history of a conflict that a row met as it was applied.
+
+    ``tx_id`` and ``base`` are the write's version and the one that it was made on.
+    """
+    table_name, origin = source.block.table, source.origin
+    own = name_of(origin.tx_id, table_name, source.id, conflict.group, *conflict.columns)
+    values = conflict_values(conflict) | {
+        "table_name": table_name,
+        "row_id": source.id,
+        "tx_id": tx_id,
+        "base_version": base,
+        "decided_at": applying.now,
+    }
+    return own, instant(origin.stored_at_ms), values
+
+
+def conflict_values(conflict: Conflict) -> dict[str, Value]:
+    """Return a conflict as values of its row of the history."""
     here, central = conflict.here_author, conflict.central_author
     return {
-        "table_name": rows.table.name,
-        "row_id": rows.ids[decision.row],
         "column_group": conflict.group,
         "policy": str(conflict.policy),
         "verdict": str(conflict.outcome),
@@ -97,9 +120,6 @@ def _conflict_values(
         "here_at": instant(here.at_ms),
         "central_at": instant(central.at_ms) if central else None,
         "clock_clamped": int(_clamped(here) or _clamped(central)),
-        "tx_id": decision.write.tx_id,
-        "base_version": decision.write.base,
-        "decided_at": applying.now,
         "review_id": None,
     }
 
@@ -124,7 +144,7 @@ def _review_values(conflict_id: str, conflict: Mapping[str, Any]) -> dict[str, A
 async def record(
     applying: Applying,
     table_name: str,
-    items: Sequence[tuple[str, str, Mapping[str, Value]]],
+    items: Sequence[Item],
 ) -> None:
     """Insert rows, given by id, created_at and values, that go to the site.
 

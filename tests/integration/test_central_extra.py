@@ -12,6 +12,7 @@ from central.migrate import migrate
 from central.store import epochs
 from shared.catalog import Catalog, Column, ColumnType, Kind, Policy
 from shared.catalog_file import load_catalog
+from shared.changes import Op
 from sync.handshake import Closure
 from tests.integration.apply_world import Site, World, open_world
 from tests.integration.central_world import SITES
@@ -47,7 +48,7 @@ def with_x(block: ChangeBlock, new: Value, old: Value = None) -> ChangeBlock:
         block,
         columns=(*block.columns, "x"),
         new=[*block.new, [new] * len(block)],
-        old=[*block.old, [old] * len(block)] if block.old else [],
+        old=[*block.old, [old] * len(block)] if block.op is Op.UPDATE else [],
     )
 
 
@@ -90,12 +91,74 @@ async def test_a_value_that_waited_never_overwrites_what_the_centre_wrote_later(
     centre: str,
 ) -> None:
     async with open_world(centre, FIRST) as world:
-        site, row_id, _ = await an_order(world, TOO_LONG)
+        site, row_id, base = await an_order(world, TOO_LONG)
     async with centre_of(centre, site, SHORT) as world:
         await world.client("UPDATE mes.work_orders SET x = 'planned' WHERE id = %s", row_id)
     async with centre_of(centre, site, LONG) as world:
         assert await world.value("SELECT x FROM mes.work_orders") == "planned"
         assert await waiting(world) == []
+        assert await world.conflicts() == [("x", "last_write", "central", {"x": "planned"})]
+        told = await world.one(
+            "SELECT here_value::jsonb, central_value::jsonb, here_site, central_site,"
+            " central_writer, tx_id::text FROM mes.sync_conflicts"
+        )
+        assert told == ({"x": TOO_LONG}, {"x": "planned"}, "SITE_001", "*", "planner", base)
+        assert await world.rows(
+            "SELECT scopes FROM sync.touched JOIN sync.table_no AS t ON t.no = table_no"
+            " WHERE t.name = 'sync_conflicts'"
+        ) == [(["SITE_001"],)]
+
+
+async def gone_back(world: World, site: Site, n: int) -> Site:
+    """Return the site after its store went back to before its transaction ``n``."""
+    await epochs.close_chain(world.admin, site.name, Closure(site.epoch, n - 1, n))
+    later = world.site(schema=NEWEST, at_ms=site.at_ms)
+    await world.admin.execute(
+        b"INSERT INTO sync.epoch (site, epoch, opened_at) VALUES (%s, %s, now())",
+        [later.name, later.epoch],
+    )
+    return later
+
+
+@pytest.mark.parametrize(("lost", "kept"), [("lost", "new"), ("new", "new")])
+async def test_a_value_of_a_lost_life_that_waited_is_on_record_when_another_takes_its_place(
+    centre: str, lost: str, kept: str
+) -> None:
+    async with open_world(centre, FIRST) as world:
+        site, row_id, base = await an_order(world, "first")
+        await site.writes(with_x(site.update("work_orders", row_id, base=base), lost, "first"))
+        site = await gone_back(world, site, 2)
+        # What came down since says that the row was written, and cannot say what.
+        head = await world.head(row_id)
+        change = site.update("work_orders", row_id, base=head, notes=(None, "n"))
+        await site.apply(site.sends(with_x(change, kept, "first")))
+        change = site.update("work_orders", row_id, base=head, notes=("n", "m"))
+        await site.writes(with_x(change, "newest", kept))
+        record = ("x", "last_write", "here", {"x": "new"})
+        assert await world.conflicts() == ([record] if lost != kept else [])
+        if lost != kept:
+            found = "SELECT here_value::jsonb, central_value::jsonb FROM mes.sync_conflicts"
+            assert await world.one(found) == ({"x": "new"}, {"x": "lost"})
+    async with centre_of(centre, site, LONG) as world:
+        assert await world.value("SELECT x FROM mes.work_orders") == "newest"
+
+
+async def test_a_value_of_a_lost_life_that_broke_a_rule_is_on_record_when_the_column_is_written(
+    centre: str,
+) -> None:
+    async with open_world(centre, FIRST) as world:
+        site, row_id, base = await an_order(world, "first")
+        await site.writes(with_x(site.update("work_orders", row_id, base=base), TOO_LONG, "first"))
+        site = await gone_back(world, site, 2)
+    async with centre_of(centre, site, SHORT) as world:
+        head = await world.head(row_id)
+        await site.apply(
+            site.sends(site.update("work_orders", row_id, base=head, x=("first", "new")))
+        )
+        assert await waiting(world) == []
+        assert await world.conflicts() == [("x", "last_write", "here", {"x": "new"})]
+        found = "SELECT central_value::jsonb FROM mes.sync_conflicts"
+        assert await world.one(found) == ({"x": TOO_LONG},)
 
 
 async def test_a_write_of_other_columns_leaves_a_value_that_waits_alone(centre: str) -> None:
@@ -133,6 +196,9 @@ async def test_a_retry_leaves_the_value_that_its_site_wrote_later(centre: str) -
     others = tuple(t for t in mended.tables if t.name != "work_orders")
     async with open_world(centre, Catalog(FIRST.version, (*others, without))) as world:
         assert await world.store.retry(ticket)
+        record = ("x", "last_write", "central", {"x": "newer"})
+        assert await world.conflicts() == [record]
+        assert await world.value("SELECT here_value::jsonb FROM mes.sync_conflicts") == {"x": "old"}
     async with centre_of(centre, site, SHORT) as world:
         assert await world.one("SELECT x, priority FROM mes.work_orders") == ("newer", 1000)
 

@@ -9,6 +9,7 @@ from tests.mutants.of_backups import OF_BACKUPS
 from tests.mutants.of_capture import OF_CAPTURE
 from tests.mutants.of_compare import OF_COMPARE
 from tests.mutants.of_edge import OF_EDGE
+from tests.mutants.of_extras import OF_EXTRAS
 from tests.mutants.of_feed import OF_FEED
 from tests.mutants.of_forks import OF_FORKS
 from tests.mutants.of_homecomings import OF_HOMECOMINGS
@@ -28,5 +29,5 @@ if TYPE_CHECKING:
 MUTANTS: Final[tuple[Mutant, ...]] = (
     *OF_RULES, *OF_WIRE, *OF_CAPTURE, *OF_EDGE, *OF_APPLY, *OF_FEED, *OF_TIMES,
     *OF_BACKUPS, *OF_RESTORES, *OF_RESTORES_IN_A_ROW, *OF_RESTORES_CUT_SHORT, *OF_HOMECOMINGS,
-    *OF_RETENTION, *OF_SHARES, *OF_COMPARE, *OF_REVIEWS, *OF_FORKS,
+    *OF_RETENTION, *OF_SHARES, *OF_COMPARE, *OF_REVIEWS, *OF_FORKS, *OF_EXTRAS,
 )  # fmt: skip
