@@ -6,7 +6,7 @@ whose writer had not seen it is kept in the conflict history, as a value of the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
 
@@ -20,11 +20,27 @@ from shared.clock import touch_ms, wall_ms
 from sync.decisions import Author, Conflict, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from central.store.applying import Applying
     from central.store.changeset import Extra, Refusal, Rows, Source
     from shared.changes import Value
+
+
+class Waited(NamedTuple):
+    """A value that waits for its column already."""
+
+    packed: bytes
+    #: Clock of the drain that it came in.
+    hlc: int
+    #: The store that wrote it has gone back since. It came down to no one, so nobody has seen it.
+    is_lost: bool
+
+
+#: A row and a column of it.
+Place = tuple[tuple[str, str], str]
+#: A new value, what it met, and whether that stays.
+Met = tuple["Extra", Waited, bool]
 
 
 async def keep_extras(
@@ -32,26 +48,58 @@ async def keep_extras(
 ) -> None:
     """Keep the values of applied rows aside; the migration that brings the column moves them in."""
     gone = {(id(each.source.block), each.source.place) for each in refused}
-    # The last one of a row and column counts, as it would in the row.
-    last = {
-        (each.source.key, each.column): each
+    came = [
+        each
         for each in extras
         if not gone or (id(each.source.block), each.source.place) not in gone
-    }
-    if not last:
+    ]
+    if not came:
         return
-    kept = list(last.values())
-    given = _lists(applying, kept)
-    if applying.has_extras:
-        await applying.plan(indexed=True)
-        cursor = await applying.connection.execute(fixed("read_displaced"), given)
-        records = [
-            _record(applying, kept[at].source, kept[at].column, kept[at].value, waited, stays=stays)
-            for at, *waited, stays in await cursor.fetchall()
-        ]
-        await record_conflicts(applying, records)
+    first = {_place(each): each for each in reversed(came)}
+    kept, met = settled(came, await _waiting(applying, list(first.values())))
+    await record_conflicts(
+        applying,
+        [
+            _record(applying, each.source, each.column, each.value, waited, stays=stays)
+            for each, waited, stays in met
+        ],
+    )
     await applying.plan(indexed=True)
-    await applying.connection.execute(fixed("insert_extra"), given)
+    await applying.connection.execute(fixed("insert_extra"), _lists(applying, kept))
+
+
+def _place(extra: Extra) -> Place:
+    return extra.source.key, extra.column
+
+
+async def _waiting(applying: Applying, extras: Sequence[Extra]) -> dict[Place, Waited]:
+    if not applying.has_extras:
+        return {}
+    await applying.plan(indexed=True)
+    cursor = await applying.connection.execute(fixed("read_extra"), _lists(applying, extras))
+    return {_place(extras[at]): Waited(*found) for at, *found in await cursor.fetchall()}
+
+
+def settled(
+    extras: Iterable[Extra], waiting: Mapping[Place, Waited]
+) -> tuple[list[Extra], list[Met]]:
+    """Return the values that are to wait, and what met unseen what waited. Pure.
+
+    The later one by the clock of its drain waits on, as it would stand in the row; a row that was
+    parked meanwhile does not bring back what was before.
+    """
+    waits = dict(waiting)
+    kept: dict[Place, Extra] = {}
+    met: list[Met] = []
+    for each in extras:
+        place, hlc, packed = _place(each), each.source.origin.hlc, msgpack.packb(each.value)
+        old = waits.get(place)
+        stays = old is not None and old.hlc > hlc
+        if old is not None and old.packed != packed and (stays or old.is_lost):
+            met.append((each, old, stays))
+        if not stays:
+            waits[place], kept[place] = Waited(packed, hlc, is_lost=False), each
+    return list(kept.values()), met
 
 
 def _lists(applying: Applying, kept: Sequence[Extra]) -> dict[str, str]:
@@ -96,20 +144,21 @@ async def forget_extras(applying: Applying, pieces: Iterable[Rows]) -> None:
         await applying.plan(indexed=True)
         cursor = await applying.connection.execute(fixed("delete_extra"), given)
         records = [
-            _record(applying, rows.source(row), name, rows.new[ours[name]][row], waited)
+            _record(applying, rows.source(row), name, rows.new[ours[name]][row], Waited(*waited))
             for row, name, *waited in await cursor.fetchall()
         ]
         await record_conflicts(applying, records)
 
 
 def _record(
-    applying: Applying, source: Source, column: str, new: Value, waited: Sequence[Any],
+    applying: Applying, source: Source, column: str, new: Value, waited: Waited,
     *, stays: bool = False,
 ) -> Item:  # fmt: skip
-    """Return the record of a value that waited, and its clock, and of one that it met unseen."""
-    packed, hlc = waited
+    """Return the record of a value that came and of one that waited, which had not seen another."""
     origin, name = source.origin, plain(column, 63)
-    here, central = {name: new}, {name: msgpack.unpackb(packed)}
+    writer = applying.catalog.table(source.block.table).writer_column
+    person = source.new().get(writer.name) if writer else None
+    here, central = {name: new}, {name: msgpack.unpackb(waited.packed)}
     touched = source.block.at[source.place] if source.block.at else wall_ms(origin.hlc)
     conflict = Conflict(
         columns=(name,),
@@ -120,9 +169,11 @@ def _record(
         here=here,
         central=central,
         result=central if stays else here,
-        central_author=Author(origin.site, None, wall_ms(hlc), clamped=False),
+        central_author=Author(origin.site, None, wall_ms(waited.hlc), clamped=False),
         here_author=Author(
-            origin.site, None, *touch_ms(touched, origin.offset_ms, origin.stored_at_ms)
+            origin.site,
+            None if person is None else str(person),
+            *touch_ms(touched, origin.offset_ms, origin.stored_at_ms),
         ),
     )
     base = source.block.base[source.place] if source.block.base else None

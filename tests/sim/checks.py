@@ -90,6 +90,7 @@ class Checks:
     async def _all_is_as_foretold(self) -> None:
         await self._centre_holds_the_rows()
         await self._history_is_as_foretold()
+        await self.oracle.all_that_waits_is_kept()
         await self._sites_hold_their_share()
         await self._nothing_is_owed()
         await self._every_mark_is_accounted_for()

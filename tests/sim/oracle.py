@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from shared.changes import GENESIS
 from shared.clock import DRIFT_MAX_MS
 from tests.sim import verdicts
+from tests.sim.aside import Aside, Waiting
 from tests.sim.blind import Blind
 from tests.sim.parked import Parking
 from tests.sim.releases import Releases
@@ -35,7 +36,7 @@ __all__ = ["Change", "Key", "Oracle", "Row", "Sent", "Violation", "fail"]
 _ORDER: Final = {"D": 0, "U": 1, "I": 2}
 
 
-class Oracle(Parking, Releases, Blind):
+class Oracle(Parking, Releases, Aside, Blind):
     """Knows what must be."""
 
     def __init__(self, database: Database, reach: Counter[str]) -> None:
@@ -55,6 +56,7 @@ class Oracle(Parking, Releases, Blind):
         self._closed: dict[str, int] = {}
         self.last_n: Counter[tuple[str, str]] = Counter()
         self.tickets: dict[str, Ticket] = {}
+        self.aside: dict[tuple[Key, str], Waiting] = {}
         self.notes: list[tuple[Change, Sent, Note]] = []
         self.spent: set[str] = set()
         #: When the broker stored each, as it came when it was applied.
@@ -259,6 +261,7 @@ class Oracle(Parking, Releases, Blind):
             self.reach[f"verdict {note.verdict}"] += 1
         if change.op != "U" and not (verdict.changed or verdict.notes or verdict.overruled):
             self.reach["nothing to do"] += 1
+            self._set_aside(sent, change, wish.by)
             return
         self.reach["clean" if is_clean else "decided"] += 1
         self._spend(table, row, verdict, wish)
@@ -274,6 +277,7 @@ class Oracle(Parking, Releases, Blind):
                 verdict.contested, sent.hlc, wish.times,
             )
         )  # fmt: skip
+        self._set_aside(sent, change, wish.by)
 
     def _decide(
         self, table: Table, row: Row, since: Sequence[Past] | None, asked: tuple[Change, Wish],

@@ -149,3 +149,11 @@ def test_steps_that_a_centre_lost_while_half_of_them_was_here_are_not_shown_by_h
         " publish:40937 receive:11705 centre_goes_back:46149 fetch:48328"
     )
     assert lab.run(Plan.of_text(steps)).why is None
+
+
+def test_a_value_for_a_column_to_come_that_a_lost_life_sent_is_on_record(lab):
+    steps = (
+        "config:22165 write:8022 store_is_copied:37134 clock_jumps:55655 store_is_restored:47977"
+    )
+    found = lab.run(Plan.of_text(steps))
+    assert (found.why, found.reach["a value aside gave way unseen"]) == (None, 1)
