@@ -32,6 +32,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
+from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.catalog import Column, Kind, Policy
@@ -39,7 +40,7 @@ from shared.errors import InvalidValue
 from sync.decisions import CENTRE, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from shared.changes import Value
     from sync.decisions import Author, Clock
@@ -252,21 +253,49 @@ def _number_value(column: Column, number: Decimal) -> Value:
 
 
 def _review(clash: Clash) -> Ruling:
-    result = {c.name: clash.head.get(c.name) for c in clash.columns}
-    for column in clash.columns:
-        if column.name in clash.new and _is_safer(column, clash):
-            result[column.name] = clash.new[column.name]
+    """Run on the safer value of each column; on one side's group where no mixture makes sense."""
+    head = {c.name: clash.head.get(c.name) for c in clash.columns}
+    here = head | {name: clash.new[name] for name in head if name in clash.new}
+    result = {c.name: (here if _is_safer(c, clash) else head)[c.name] for c in clash.columns}
+    is_mixed = result not in (head, here)
+    if is_mixed and (_units_differ(clash.columns, head, here) or _cross(clash.columns, result)):
+        result = here if _is_the_sites(clash) else head
     return Ruling(Outcome.REVIEW, result)
 
 
 def _is_safer(column: Column, clash: Clash) -> bool:
     """Return whether the written value is the one to run on meanwhile."""
+    if column.name not in clash.new:
+        return False
     if column.safe in ("smaller", "larger"):
         sign = 1 if column.safe == "larger" else -1
         new, head = clash.new[column.name], clash.head.get(column.name)
         return sign * _compare(column, new, head, sign) > 0
+    return _is_the_sites(clash)
+
+
+def _is_the_sites(clash: Clash) -> bool:
+    """Return whether a site wrote, and what stands is the centre's."""
     there = clash.there.site if clash.there else CENTRE
     return clash.here.site != CENTRE and there == CENTRE
+
+
+def _units_differ(
+    columns: Sequence[Column], one: Mapping[str, Value], other: Mapping[str, Value]
+) -> bool:
+    """Return whether the two sides count in different units: a number of each can't be compared."""
+    units = {column.unit for column in columns} & one.keys()
+    return any(not same(one[unit], other[unit]) for unit in units if unit)
+
+
+def _cross(columns: Sequence[Column], values: Mapping[str, Value]) -> bool:
+    """Return whether a lower limit lies above an upper one of the same unit: nothing is between."""
+    return any(
+        _compare(low, values[low.name], values[high.name], 1) > 0
+        for low, high in product(columns, columns)
+        if (low.safe, high.safe) == ("larger", "smaller") and low.unit == high.unit is not None
+        if values[low.name] is not None and values[high.name] is not None
+    )
 
 
 _RULES: Final[Mapping[Policy, Callable[[Clash], Ruling]]] = {

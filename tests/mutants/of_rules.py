@@ -8,6 +8,7 @@ from tests.mutants.mutant import Mutant, of
 
 RESOLVE: Final = "sync/resolve.py"
 POLICIES: Final = "sync/policies.py"
+GROUPS: Final = "tests/unit/test_resolve_groups.py"
 BY_POLICY: Final = "tests/unit/test_resolve_policies.py"
 BY_ROW: Final = "tests/unit/test_resolve_rows.py"
 BY_GROUP: Final = "tests/unit/test_resolve_groups.py"
@@ -237,8 +238,24 @@ OF_RULES: Final[tuple[Mutant, ...]] = (
     of(
         "a review runs on the site's value whatever is safer",
         POLICIES,
-        "if column.name in clash.new and _is_safer(column, clash):",
-        "if column.name in clash.new:",
+        "(here if _is_safer(c, clash) else head)[c.name]",
+        "here[c.name]",
         BY_POLICY,
+    ),
+    of(
+        "a review compares a number with one of another unit",
+        POLICIES,
+        "_units_differ(clash.columns, head, here) or",
+        "not is_mixed or",
+        GROUPS,
+        "tests/sim/test_verdicts.py",
+    ),
+    of(
+        "a review leaves no room between two limits",
+        POLICIES,
+        "or _cross(clash.columns, result)",
+        "or not result",
+        GROUPS,
+        "tests/sim/test_verdicts.py",
     ),
 )

@@ -76,6 +76,8 @@ class Wish:
     old: Values
     relaxed: frozenset[str] = frozenset()
     times: dict[str, Moment] = field(default_factory=dict)
+    #: Its own site's that it has not seen all the same: it was parked while they were made.
+    unseen: frozenset[Past] = frozenset()
 
     @property
     def site(self) -> str:
@@ -216,16 +218,34 @@ class Case:
         return self.own_stands or first
 
     def safest(self) -> Values:
-        result = self.head
+        result, is_site = self.head, self.wish.site != CENTRE
+        takes_all = is_site and (not self.there or self.there.site == CENTRE)
         for name in self.touched:
             column, here, head = self.table.column(name), self.wish.new[name], self.row.get(name)
             if column.safe in ("smaller", "larger"):
                 sign = 1 if column.safe == "larger" else -1
                 if here is not None and (head is None or sign * (here - head) > 0):
                     result[name] = here
-            elif self.wish.site != CENTRE and (not self.there or self.there.site == CENTRE):
+            elif takes_all:
                 result[name] = here
+        whole = self.head | {name: self.wish.new[name] for name in self.touched}
+        if result not in (self.head, whole) and not self.can_be(result, whole):
+            return whole if takes_all else self.head
         return result
+
+    def can_be(self, result: Values, whole: Values) -> bool:
+        """Tell whether limits of both sides may stand together: of one unit, and some room left."""
+        limits = [self.table.column(name) for name in result]
+        for unit in {c.unit for c in limits if c.unit in result}:
+            if not same(self.row.get(unit), whole[unit]):
+                return False
+        lower = [(c.unit, result[c.name]) for c in limits if c.safe == "larger" and c.unit]
+        upper = [(c.unit, result[c.name]) for c in limits if c.safe == "smaller" and c.unit]
+        return all(
+            unit != other or low is None or high is None or low <= high
+            for unit, low in lower
+            for other, high in upper
+        )
 
     def added(self) -> Values:
         result = self.head
@@ -265,7 +285,8 @@ def by_others(table: Table, since: Sequence[Past] | None, wish: Wish) -> set[str
 
 
 def is_own(version: Past, wish: Wish) -> bool:
-    return version.site == wish.site and wish.site != CENTRE and not version.is_lost
+    is_seen = not version.is_lost and version not in wish.unseen
+    return version.site == wish.site and wish.site != CENTRE and is_seen
 
 
 def last_of(some: Sequence[Past] | None, wish: Wish) -> By | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.catalog import Group, Policy
 from shared.changes import Op
 from shared.errors import InvalidValue
 from sync.decisions import Author, Moment, Version, Write
@@ -17,7 +19,26 @@ from tests.sim.verdicts import By, CannotHold, Past, Wish
 
 AUTHORS = ("*", "NORTH", "SOUTH")
 TIMES = st.integers(1, 4)
-TABLES = st.sampled_from((ORDERS, STEPS, PEOPLE))
+LIMITS = replace(
+    STEPS,
+    name="limits",
+    columns=(
+        *STEPS.columns,
+        *(
+            replace(STEPS.column("limit_low"), name=name, safe=safe, unit=unit)
+            for name, safe, unit in (
+                ("target", "keep_site", "uom"), ("least", "larger", "uom"),
+                ("most", "smaller", "uom"), ("samples", "larger", None), ("every", "smaller", None),
+                ("uom", "keep_site", None),
+            )
+        ),
+    ),
+    groups=(
+        *STEPS.groups,
+        Group("range", ("target", "least", "most", "samples", "every", "uom"), Policy.REVIEW),
+    ),
+)  # fmt: skip
+TABLES = st.sampled_from((ORDERS, STEPS, PEOPLE, LIMITS))
 
 
 def values(column):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from shared.catalog_file import load_catalog
 from sync.resolve import CENTRE, Outcome, resolve
-from tests.unit.resolve_cases import TABLE, after, author, contest, head, update, wrote
+from tests.unit.resolve_cases import TABLE, Row, after, author, contest, head, update, wrote
 
 AT = "2026-01-01T07:00:00.000Z"
+CHARACTERISTICS = load_catalog().table("inspection_characteristics")
+IN_MM, IN_INCHES = ("5", "4", "6", "mm"), ("0.16", "0.15", "0.17", "in")
 
 
 def test_two_columns_of_one_group_are_never_torn_apart():
@@ -59,3 +62,20 @@ def test_a_write_that_leaves_out_what_is_compared_gives_way_as_a_whole():
     row = after([update(CENTRE, acked_at=AT, acked_by="Bo"), update("S1", acked_by="Ann")])
     assert (row.head["acked_at"], row.head["acked_by"]) == (AT, "Bo")
     assert row.conflicts[0].outcome is Outcome.CENTRAL
+
+
+@pytest.mark.parametrize("centre", [IN_INCHES, ("9", "8.9", "9.1", "mm")])
+@pytest.mark.parametrize("site_first", [True, False])
+def test_limits_of_two_units_or_with_no_room_between_them_are_the_sites_as_a_whole(
+    centre, site_first
+):
+    limits = CHARACTERISTICS.group_of("lsl").columns
+    writes = [
+        update("S1", **dict(zip(limits, IN_MM, strict=True))),
+        update(CENTRE, **dict(zip(limits, centre, strict=True))),
+    ]
+    row = Row(CHARACTERISTICS, head=dict.fromkeys(CHARACTERISTICS.names))
+    for write in writes if site_first else writes[::-1]:
+        row.take(write)
+    assert tuple(row.head[name] for name in limits) == IN_MM
+    assert [c.outcome for c in row.conflicts] == [Outcome.REVIEW]
