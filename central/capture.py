@@ -38,6 +38,14 @@ def capture_statements(table: Table) -> list[str]:
     ]
 
 
+def decided_setting(table: Table) -> str:
+    """Return the setting by which a client says what it writes though the values stay as they are.
+
+    It holds the mask of these columns, and is of the rows that an UPDATE of the transaction names.
+    """
+    return f"app.decided_{table.name}"
+
+
 def capture_text(table: Table) -> str:
     """Return all of a table's capture as one file for a reader."""
     head = f"-- Capture of mes.{table.name} at the centre, made by central/capture.py.\n"
@@ -161,7 +169,8 @@ _UPDATE: Final = """\
                 coalesce({writer}) AS writer,
                 {scopes} AS scopes,
                 sync.replaced({old}, {new}) AS replaced,
-                {mask} AS mask
+                ({mask})
+                | coalesce(nullif(current_setting('{decided}', true), '')::bigint, 0) AS mask
             FROM old_rows AS o JOIN new_rows AS n USING (site_id, created_at, id)
         ) AS c WHERE c.mask <> 0
     ), heads AS (
@@ -228,6 +237,7 @@ def _update(table: Table) -> str:
         move_head=_MOVE_HEAD.format(rows="changed", deleted="false", where=""),
         writer=f"{_PERSON}, {named}session_user",
         scopes=_scopes(table, "o", "n"),
+        decided=decided_setting(table),
         old=as_jsonb(table, "o"),
         new=as_jsonb(table, "n"),
         mask="\n                + ".join(_bit(table, column) for column in table.columns),

@@ -1,7 +1,8 @@
 """A person decides: what the decision writes, and the one transaction that writes it.
 
 The decision is a normal write of a client of the centre: it is made as mes_app, shows the versions
-that were seen, and is captured like any other, so it reaches the sites by the feed. Whoever decides
+that were seen, and is captured like any other, so it reaches the sites by the feed. What is decided
+to stay as it is makes a version of the row as well: the capture is told of it. Whoever decides
 on a row that was written meanwhile is refused and told what stands now.
 """
 
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from psycopg import sql
 
+from central import capture
 from central.conflicts import Conflict, Standing, find_conflict, read_standing
 from central.roles import APP
 from shared import reviews
@@ -153,12 +155,14 @@ async def _write(
     name = sql.Identifier("mes", table.name)
     if decision.delete:
         await connection.execute(sql.SQL("DELETE FROM {} {}").format(name, where), key)
-    elif changes:
-        sets = sql.SQL(", ").join(
-            sql.SQL("{} = %s").format(sql.Identifier(column)) for column in changes
-        )
+    elif decision.columns:
+        given = [capture.decided_setting(table), str(table.mask(decision.columns))]
+        await connection.execute("SELECT set_config(%s, %s, true)", given)
+        sets = [sql.SQL("{} = %s").format(sql.Identifier(column)) for column in changes]
+        stay = [sql.Identifier(c) for c in decision.columns if c not in changes]
+        sets += [sql.SQL("{0} = {0}").format(column) for column in stay]
         values = [_stored(table, column, value) for column, value in changes.items()]
-        statement = sql.SQL("UPDATE {} SET {} {}").format(name, sets, where)
+        statement = sql.SQL("UPDATE {} SET {} {}").format(name, sql.SQL(", ").join(sets), where)
         await connection.execute(statement, [*values, *key])
 
 

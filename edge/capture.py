@@ -89,8 +89,9 @@ def has_log(table: Table, form: Form) -> bool:
 def log_statement(table: Table) -> str:
     """Return the statement that makes a table's log.
 
-    ``op`` is I (inserted), U (updated), D (deleted), or X (may have been displaced by a REPLACE;
-    the drain compares). ``mask`` says which old values the row holds.
+    ``op`` is I (inserted), U (updated), D (deleted), X (may have been displaced by a REPLACE;
+    the drain compares), or S (a person decided that these columns stand, changed or not). ``mask``
+    says which old values the row holds.
     """
     old = "".join(f",\n  {quoted('o_' + name)} ANY" for name in table.names)
     return (
@@ -254,6 +255,14 @@ def _log(table: Table, op: str, row: str, there: str = "") -> str:
 def _log_inserted(table: Table, row_id: str, mask: str = "0") -> str:
     """Return the statement that logs a new row; its values are read when it is drained."""
     return _insert(table, {"op": "'I'", "id": row_id, "mask": mask, "at_ms": NOW_MS})
+
+
+def log_decided(table: Table, columns: Iterable[str]) -> str:
+    """Return the statement that logs columns of the row ``?`` as decided by a person."""
+    decided = tuple(columns)
+    values = {"op": "'S'", "id": 'd."id"', "mask": str(table.mask(decided)), "at_ms": NOW_MS}
+    values |= {f"o_{name}": f"d.{quoted(name)}" for name in decided}
+    return _insert(table, values, f'FROM {quoted(table.name)} d WHERE d."id" = ?')
 
 
 def _refusals(table: Table, form: Form) -> str:

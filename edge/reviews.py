@@ -1,7 +1,8 @@
 """A person decides: what the decision writes, and the one transaction that writes it.
 
 The decision is a normal write of the site: the row and the review together, captured and sent like
-any other. Whoever decides on a row that was written meanwhile is refused and told what stands.
+any other. Triggers see only what changes, so that what is decided to stay as it is, is logged here.
+Whoever decides on a row that was written meanwhile is refused and told what stands.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edge import capture
 from edge.conflicts import Conflict, find_conflict
 from edge.sql_text import quoted
 from edge.store.open import writing
@@ -94,6 +96,9 @@ def _write_row(
             f"UPDATE {quoted(table.name)} SET {sets} WHERE id = ?",
             (*changes.values(), conflict.row_id),
         )
+    if decision.columns:
+        statement = capture.log_decided(table, decision.columns)
+        connection.execute(statement, (conflict.row_id,))
 
 
 def _close(

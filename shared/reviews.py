@@ -2,6 +2,10 @@
 
 Each end writes the decision into its own store: the row and the review together, or neither.
 Whoever decides on a row that was written meanwhile is refused and told what stands.
+
+A decision is a write of the columns that it decides, also where they hold that value already. So
+where the other end decided otherwise before it heard of it, the two meet as any two writes do, and
+a new review asks which of them is to stand.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
+from shared.catalog import Policy
 from shared.conflicts import group_columns
 from shared.errors import InvalidValue, SyncError, UnknownColumn
 from shared.values import canonical, rule_broken
@@ -19,7 +24,7 @@ if TYPE_CHECKING:
 
     from shared.catalog import Table
     from shared.changes import Value
-    from shared.conflicts import Record
+    from shared.conflicts import Record, Side
 
 Take = Literal["here", "central", "value"]
 TAKES: Final[tuple[Take, ...]] = get_args(Take)
@@ -72,6 +77,8 @@ class Decision:
 
     #: Values that the row gets, by column; only those that it does not have already.
     changes: Mapping[str, Value]
+    #: Columns that it writes, whatever stands in them; none where the row goes, or is gone.
+    columns: tuple[str, ...] = ()
     delete: bool
     #: What was taken, for the record: all columns of the side; empty for a deletion, None where the
     #: row stays as it is.
@@ -164,14 +171,17 @@ def decide(
     ``stands`` is the row, all its columns; None where there is none.
     """
     if conflict.policy == _DELETE:
-        return _decide_on_row(conflict, choice, is_there=stands is not None)
+        return _decide_on_row(table, conflict, choice, is_there=stands is not None)
     taken = _taken(table, conflict, choice)
-    # Of a row that has been deleted since there is nothing to change; the record stays.
-    changes = {} if stands is None else {c: v for c, v in taken.items() if stands[c] != v}
-    return Decision(changes=changes, delete=False, taken=taken)
+    if stands is None:  # it has been deleted since: there is nothing to write, the record stays
+        return Decision(changes={}, delete=False, taken=taken)
+    changes = {c: v for c, v in taken.items() if stands[c] != v}
+    return Decision(changes=changes, columns=tuple(taken), delete=False, taken=taken)
 
 
-def _decide_on_row(conflict: Record[Any], choice: Choice, *, is_there: bool) -> Decision:
+def _decide_on_row(
+    table: Table, conflict: Record[Any], choice: Choice, *, is_there: bool
+) -> Decision:
     """One side deleted the row, the other changed it: it goes, or it stays as it is now."""
     if choice.take == "value":
         raise BadDecision(
@@ -182,7 +192,18 @@ def _decide_on_row(conflict: Record[Any], choice: Choice, *, is_there: bool) -> 
         return Decision(changes={}, delete=is_there, taken={})
     if not is_there:
         raise BadDecision("the row is deleted: take the side that deleted it, or insert it anew")
-    return Decision(changes={}, delete=False, taken=None)
+    stays = conflict.central if site_deleted else conflict.here
+    return Decision(changes={}, columns=_for_people(table, stays), delete=False, taken=None)
+
+
+def _for_people(table: Table, side: Side[Any]) -> tuple[str, ...]:
+    """Return the columns of a side that people decide on: on their account the row stays."""
+    return tuple(
+        column.name
+        for column in table.columns
+        if table.group_of(column.name).policy is Policy.REVIEW
+        and not {column.name, *column.renamed_from}.isdisjoint(side.value or {})
+    )
 
 
 def _taken(table: Table, conflict: Record[Any], choice: Choice) -> Mapping[str, Value]:
@@ -227,9 +248,9 @@ def _canonical(table: Table, name: str, value: object) -> Value:
 
 
 def changed_by(table: Table, decision: Decision, by: str) -> dict[str, Value]:
-    """Return what the row gets: the changes, and who made them where the table has a place."""
+    """Return what the row gets: the changes, and who decided where the table has a place."""
     changes = dict(decision.changes)
-    if changes and table.writer_column is not None:
+    if decision.columns and table.writer_column is not None:
         changes[table.writer_column.name] = by
     return changes
 

@@ -2,7 +2,8 @@
 
 Pure. The live row decides: it stands, so it was inserted or updated, or it does not, so it was
 deleted. The log only says which columns may have changed and what stood in them before; a touch
-that changed nothing in the end (a REPLACE that failed, a value set and set back) is no change.
+that changed nothing in the end (a REPLACE that failed, a value set and set back) is no change,
+unless a person decided that the value stands.
 Each column is as old as the last touch that changed it.
 """
 
@@ -37,6 +38,8 @@ class Touched(NamedTuple):
     key: tuple[Value, Value] | None
     #: All touches in order, where they were made at more than one time.
     touches: Sequence[Touch] = ()
+    #: Columns that a person decided on: they are written also where nothing changed.
+    kept: int = 0
 
 
 #: Of a column, when it was touched and what stood there before, in order.
@@ -58,16 +61,19 @@ def fold(touches: Sequence[Touch]) -> Touched:
     first = touches[0]
     if len(touches) == 1:
         key = (first[_SITE], first[_CREATED]) if first[OP] in "DX" else None
-        return Touched(first[_ID], first[_AT], first[_MASK], first[OLD:], key)
-    mask, old = 0, list(first[OLD:])
+        kept = first[_MASK] if first[OP] == "S" else 0
+        return Touched(first[_ID], first[_AT], first[_MASK], first[OLD:], key, kept=kept)
+    mask, kept, old = 0, 0, list(first[OLD:])
     key = None
     # Where a row was inserted first, nothing stood there that a later touch could tell of; it may
     # have been out of sight, and what is inserted is another one. A trigger of the plant's may
     # have changed it at once, and been before ours.
-    tells = next((touch[OP] for touch in touches if touch[OP] != "U"), "U") != "I"
+    tells = next((touch[OP] for touch in touches if touch[OP] not in "US"), "U") != "I"
     for touch in touches:
         if key is None and touch[OP] in "DX":
             key = (touch[_SITE], touch[_CREATED])
+        if touch[OP] == "S":
+            kept |= touch[_MASK]
         fresh = touch[_MASK] & ~mask if tells else 0
         mask |= fresh
         while fresh:
@@ -75,7 +81,7 @@ def fold(touches: Sequence[Touch]) -> Touched:
             old[bit] = touch[OLD + bit]
             fresh &= fresh - 1
     at_once = len({touch[_AT] for touch in touches}) == 1
-    return Touched(first[_ID], touches[-1][_AT], mask, old, key, () if at_once else touches)
+    return Touched(first[_ID], touches[-1][_AT], mask, old, key, () if at_once else touches, kept)
 
 
 def steps(touched: Touched, mask: int) -> dict[int, Steps] | None:
@@ -108,7 +114,7 @@ def decide(
     mask, left = 0, touched.mask
     while left:
         bit = (left & -left).bit_length() - 1
-        if differs(touched.old[bit], live[bit]):
+        if touched.kept >> bit & 1 or differs(touched.old[bit], live[bit]):
             mask |= 1 << bit
         left &= left - 1
     if not mask:
@@ -124,7 +130,7 @@ def dated(touched: Touched, live: Sequence[Value], changed: Iterable[int]) -> tu
     ``changed`` are masks of the columns that changed, those that are edited as one thing together:
     the last change of any of them is that of all.
     """
-    row_id, _, mask, old, key, touches = touched
+    row_id, _, mask, old, key, touches, _ = touched
     last = [(columns, _last_change(touches, columns, live)) for columns in changed]
     newest = max([place for _, place in last], default=-1)
     if newest < 0:
@@ -150,7 +156,7 @@ def _last_change(touches: Sequence[Touch], columns: int, live: Sequence[Value]) 
         touch = touches[place]
         if touch[OP] == "I":
             inserted = place
-        elif touch[OP] == "U":
+        elif touch[OP] in "US":
             if touch[_MASK] & columns:
                 return max(inserted, place)
         elif _differ(touch, columns, live):

@@ -108,7 +108,7 @@ BEGIN
                     session_user) AS writer,
                 sync.scopes(o.home_site_id::text, o.assigned_sites::text, n.home_site_id::text, n.assigned_sites::text) AS scopes,
                 sync.replaced(to_jsonb(o), to_jsonb(n)) AS replaced,
-                CASE WHEN o.person_no IS DISTINCT FROM n.person_no THEN 1 ELSE 0 END
+                (CASE WHEN o.person_no IS DISTINCT FROM n.person_no THEN 1 ELSE 0 END
                 + CASE WHEN o.name IS DISTINCT FROM n.name THEN 2 ELSE 0 END
                 + CASE WHEN o.badge_hash IS DISTINCT FROM n.badge_hash THEN 4 ELSE 0 END
                 + CASE WHEN o.personnel_class IS DISTINCT FROM n.personnel_class THEN 8 ELSE 0 END
@@ -117,7 +117,8 @@ BEGIN
                 + CASE WHEN o.valid_from IS DISTINCT FROM n.valid_from THEN 64 ELSE 0 END
                 + CASE WHEN o.valid_to IS DISTINCT FROM n.valid_to THEN 128 ELSE 0 END
                 + CASE WHEN o.status IS DISTINCT FROM n.status THEN 256 ELSE 0 END
-                + CASE WHEN o.changed_by IS DISTINCT FROM n.changed_by THEN 512 ELSE 0 END AS mask
+                + CASE WHEN o.changed_by IS DISTINCT FROM n.changed_by THEN 512 ELSE 0 END)
+                | coalesce(nullif(current_setting('app.decided_persons', true), '')::bigint, 0) AS mask
             FROM old_rows AS o JOIN new_rows AS n USING (site_id, created_at, id)
         ) AS c WHERE c.mask <> 0
     ), heads AS (

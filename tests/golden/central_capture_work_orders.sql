@@ -108,7 +108,7 @@ BEGIN
                     session_user) AS writer,
                 ARRAY[o.site_id::text] AS scopes,
                 sync.replaced((SELECT to_jsonb(r) FROM (SELECT o.id, o.site_id, o.created_at, o.order_no, o.source, o.material_id, o.material_code, o.material_version, o.definition_id, o.routing::text, o.qty_ordered, o.uom, o.priority, o.due_at, o.customer_ref, o.planned_start, o.planned_end, o.assigned_line, o.exec_state, o.cancel_requested, o.actual_start, o.actual_end, o.notes, o.customer_comment, o.changed_by) AS r (id, site_id, created_at, order_no, source, material_id, material_code, material_version, definition_id, routing, qty_ordered, uom, priority, due_at, customer_ref, planned_start, planned_end, assigned_line, exec_state, cancel_requested, actual_start, actual_end, notes, customer_comment, changed_by)), (SELECT to_jsonb(r) FROM (SELECT n.id, n.site_id, n.created_at, n.order_no, n.source, n.material_id, n.material_code, n.material_version, n.definition_id, n.routing::text, n.qty_ordered, n.uom, n.priority, n.due_at, n.customer_ref, n.planned_start, n.planned_end, n.assigned_line, n.exec_state, n.cancel_requested, n.actual_start, n.actual_end, n.notes, n.customer_comment, n.changed_by) AS r (id, site_id, created_at, order_no, source, material_id, material_code, material_version, definition_id, routing, qty_ordered, uom, priority, due_at, customer_ref, planned_start, planned_end, assigned_line, exec_state, cancel_requested, actual_start, actual_end, notes, customer_comment, changed_by))) AS replaced,
-                CASE WHEN o.order_no IS DISTINCT FROM n.order_no THEN 1 ELSE 0 END
+                (CASE WHEN o.order_no IS DISTINCT FROM n.order_no THEN 1 ELSE 0 END
                 + CASE WHEN o.source IS DISTINCT FROM n.source THEN 2 ELSE 0 END
                 + CASE WHEN o.material_id IS DISTINCT FROM n.material_id THEN 4 ELSE 0 END
                 + CASE WHEN o.material_code IS DISTINCT FROM n.material_code THEN 8 ELSE 0 END
@@ -129,7 +129,8 @@ BEGIN
                 + CASE WHEN o.actual_end IS DISTINCT FROM n.actual_end THEN 262144 ELSE 0 END
                 + CASE WHEN o.notes IS DISTINCT FROM n.notes THEN 524288 ELSE 0 END
                 + CASE WHEN o.customer_comment IS DISTINCT FROM n.customer_comment THEN 1048576 ELSE 0 END
-                + CASE WHEN o.changed_by IS DISTINCT FROM n.changed_by THEN 2097152 ELSE 0 END AS mask
+                + CASE WHEN o.changed_by IS DISTINCT FROM n.changed_by THEN 2097152 ELSE 0 END)
+                | coalesce(nullif(current_setting('app.decided_work_orders', true), '')::bigint, 0) AS mask
             FROM old_rows AS o JOIN new_rows AS n USING (site_id, created_at, id)
         ) AS c WHERE c.mask <> 0
     ), heads AS (

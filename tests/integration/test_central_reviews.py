@@ -104,13 +104,29 @@ async def test_a_decision_is_captured_as_the_write_of_a_person_at_the_centre(wor
     assert sorted(told) == sorted([(found.row_id, ["SITE_001"]), (found.review_id, ["SITE_001"])])
 
 
-async def test_a_value_that_stands_already_leaves_the_row_as_it_is(world):
+async def test_a_value_that_stands_already_is_written_as_decided(world):
     found = await quarrel(world, world.site())
     before = await world.head(found.row_id)
     done = await decide(world, found, "here")
     assert done.decision.changes == {}
-    assert await world.head(found.row_id) == before
     assert (await review(world, found))[0] == "RESOLVED"
+    writer, mask, version = await world.one(
+        "SELECT writer, mask, version::text FROM sync.version WHERE id = %s"
+        " ORDER BY ord DESC LIMIT 1",
+        found.row_id,
+    )
+    assert world.catalog.table(TABLE).names_of(mask) == ("disposition", "changed_by")
+    assert (writer, version == await world.head(found.row_id)) == ("q.chief", True)
+    assert version != before
+
+
+async def test_a_row_that_is_to_stay_is_written_as_decided(world):
+    found = await quarrel(world, world.site(), here=None)
+    await decide(world, found, "central")
+    (mask,) = await world.one(
+        "SELECT mask FROM sync.version WHERE id = %s ORDER BY ord DESC LIMIT 1", found.row_id
+    )
+    assert "disposition" in world.catalog.table(TABLE).names_of(mask)
 
 
 async def test_a_dry_run_tells_what_it_would_write_and_writes_nothing(world):

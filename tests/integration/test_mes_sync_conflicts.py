@@ -124,15 +124,17 @@ def test_a_decision_writes_the_row_and_the_review_and_both_are_captured(site: Si
     assert "sample_size 9 -> 7" in done.out
     assert sample_size(site) == (7, "j.kiss")
     assert review(site) == ("RESOLVED", "here", '{"sample_size": 7}', "j.kiss", "re-measured")
-    assert site.rows("SELECT op, o_sample_size FROM _sync_log_inspection_plans") == [("U", 9)]
+    logged = site.rows("SELECT op, o_sample_size FROM _sync_log_inspection_plans")
+    assert logged == [("U", 9), ("S", 7)]
     assert site.rows("SELECT op, o_state FROM _sync_log_sync_reviews") == [("U", "OPEN")]
 
 
-def test_taking_what_stands_already_writes_the_review_alone(site: Site):
+def test_what_stands_already_is_logged_as_decided_and_by_whom(site: Site):
     assert "it stands already" in resolve(site, "--take", "central").out
-    assert sample_size(site) == (9, None)
+    assert sample_size(site) == (9, "j.kiss")
     assert review(site)[:2] == ("RESOLVED", "central")
-    assert site.rows("SELECT count(*) FROM _sync_log_inspection_plans") == [(0,)]
+    logged = site.rows("SELECT op, o_sample_size FROM _sync_log_inspection_plans")
+    assert logged == [("U", None), ("S", 9)]
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ OF_CAPTURE: Final[tuple[Mutant, ...]] = (
     of(
         "a value set and set back is a change",
         FOLD,
-        "if differs(touched.old[bit], live[bit]):",
+        "if touched.kept >> bit & 1 or differs(touched.old[bit], live[bit]):",
         "if live:",
         FOLDS,
     ),
@@ -276,7 +276,7 @@ OF_CAPTURE: Final[tuple[Mutant, ...]] = (
     of(
         "a row made anew over one out of sight is sent as what was changed of it",
         FOLD,
-        'tells = next((touch[OP] for touch in touches if touch[OP] != "U"), "U") != "I"',
+        'tells = next((touch[OP] for touch in touches if touch[OP] not in "US"), "U") != "I"',
         "tells = True",
         "tests/integration/test_edge_apply_clashes.py"
         "::test_a_row_made_anew_over_one_that_made_way_is_sent_whole_however_it_is_changed_then",

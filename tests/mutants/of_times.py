@@ -25,8 +25,8 @@ OF_TIMES: Final[tuple[Mutant, ...]] = (
     of(
         "times: touches of several times are told as those of one",
         FOLD,
-        "() if at_once else touches)",
-        "())",
+        "() if at_once else touches, kept)",
+        "(), kept)",
         f"{FOLDS}::test_each_column_is_as_old_as_its_own_last_touch",
     ),
     of(

@@ -186,13 +186,17 @@ class Sight(Steps):
         wanted = {
             key: (before.get(key), after.get(key))
             for key in before.keys() | after.keys()
-            if before.get(key) != after.get(key)
+            if before.get(key) != after.get(key) or site.decided.get(key)
         }
         found = {change.key: change for sent in drained for change in sent.changes}
         if sum(len(sent.changes) for sent in drained) != len(found):
             fail(f"{site.name} drained a row twice at once")
         for key, (old, new) in wanted.items():
             self._check_change(site, key, (old, new), found.pop(key, None))
+        for key in site.decided:
+            if key[0] == "sync_reviews" and found.pop(key, None) is None:
+                fail(f"{site.name}: {key} was decided, and nothing was drained")
+        site.decided.clear()
         if found:
             fail(f"{site.name} drained {list(found.values())}, which nobody wrote")
 
@@ -200,10 +204,11 @@ class Sight(Steps):
         self, site: Site, key: Key, rows: tuple[Any, Any], change: Change | None
     ) -> None:
         table, (old, new) = site.catalog.table(key[0]), rows
+        decided = site.decided.get(key, set())
         # What a migration has added stood in no row before.
         old, new = (row and dict.fromkeys(table.names) | row for row in (old, new))
         if change is None:
-            if not (old and new and not _touched(table, old, new)):
+            if not (old and new and not _touched(table, old, new, decided)):
                 fail(f"{site.name}: {key} was {old}, is {new}, and nothing was drained")
             return
         op = "U" if old and new else "I" if new else "D"
@@ -211,7 +216,7 @@ class Sight(Steps):
             fail(f"{site.name}: {key} was {old}, is {new}, and was drained as {change}")
         told = {c: new[c] for c in table.names} if new else {}
         if op == "U":
-            told = {c: told[c] for c in _touched(table, old, new)}
+            told = {c: told[c] for c in _touched(table, old, new, decided)}
             if any(change.old[c] != old[c] for c in told if c in change.old):
                 fail(f"{site.name}: {key} was {old}, and is drained as {change.old} before")
         added = told.keys() - change.new.keys()  # by a migration, in whose course it was drained
@@ -335,12 +340,14 @@ class Sight(Steps):
     def _check_own_writes(self, site: Site, acked_n: int) -> None:
         """Whatever the site wrote is seen until the centre has decided on it."""
         wanted: dict[Key, dict[str, Any] | None] = {}
-        for sent in self.undecided[site.name]:
-            for change in sent.changes if sent.n > acked_n else ():
-                if change.op == "D":
-                    wanted[change.key] = None
-                else:
-                    wanted[change.key] = {**(wanted.get(change.key) or {}), **change.new}
+        own = [
+            each for sent in self.undecided[site.name] if sent.n > acked_n for each in sent.changes
+        ]
+        for change in own:
+            if change.op == "D":
+                wanted[change.key] = None
+            elif change.table != "sync_reviews":  # which are no part of the images
+                wanted[change.key] = {**(wanted.get(change.key) or {}), **change.new}
         for key, values in wanted.items():
             row = self.images[site.name].get(key)
             if values is None and row is not None:
@@ -375,9 +382,12 @@ def _decided_by_load(site: Site) -> int:
     return ack.n if ack is not None and ack.epoch == site.store.position().epoch else 0
 
 
-def _touched(table: Table, old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+def _touched(
+    table: Table, old: dict[str, Any], new: dict[str, Any], decided: set[str]
+) -> list[str]:
     """Return the columns that a change of a row has to carry."""
     changed = {c for c in table.names if old[c] != new[c] or type(old[c]) is not type(new[c])}
+    changed |= decided
     changed = {c for name in changed for c in table.group_of(name).columns}
     writer = table.writer_column
     if changed and writer is not None and new[writer.name] is not None:

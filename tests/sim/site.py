@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from edge import agent as agents
 from edge.agent import Agent
 from edge.loading import load_snapshot
+from edge.reviews import Choice, resolve
 from edge.settings import EdgeSettings
 from edge.store import EdgeStore
 from shared.changes import SHARED
@@ -73,6 +75,8 @@ class Site:
     #: Programs wrote since the agent's last transaction.
     is_dirty: bool = False
     is_open: bool = False
+    #: Columns that a person decided on since, by row; none named for the review itself.
+    decided: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     files: Files = field(init=False)
 
     def __post_init__(self) -> None:
@@ -212,6 +216,17 @@ class Site:
         self.program.execute("COMMIT")
         self.is_dirty = True
         return ""
+
+    def decide(self, name: str, choice: Choice) -> None:
+        """Let a person decide on a review, in a transaction of its own."""
+        now = datetime.fromtimestamp(self.clock.of(self.name) // 1000, UTC)
+        told = f"{now:%Y-%m-%dT%H:%M:%S}.000Z"
+        done = resolve(self.program, self.catalog, name, choice, now=told)
+        assert done.conflict.review is not None
+        self.decided.setdefault(("sync_reviews", done.conflict.review.id), set())
+        row = self.decided.setdefault((done.conflict.table, done.conflict.row_id), set())
+        row.update(done.decision.columns)
+        self.is_dirty = True
 
     def read(self, query: str, *given: Any) -> list[tuple[Any, ...]]:
         """Return what any program sees."""

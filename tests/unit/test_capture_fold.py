@@ -82,6 +82,31 @@ def test_a_row_that_is_gone_was_deleted_if_anyone_knew_it():
     assert decided(gone, None, existed=False) is None
 
 
+@pytest.mark.parametrize(
+    "touches",
+    [
+        [touch("S", 0b001, "a", None, None)],
+        [touch("S", 0b001, "a", None, None), touch("S", 0b001, "a", None, None, at=2)],
+        [touch("U", 0b001, "a", None, None), touch("S", 0b001, "a", None, None, at=2)],
+        [touch("U", 0b001, "a", None, None), touch("U", 0b001, "x", None, None),
+         touch("S", 0b001, "a", None, None)],
+        [touch("S", 0b001, "a", None, None), touch("X", ALL, "a", "b", "c"), touch("I", 0)],
+    ],
+    ids=["alone", "twice", "changed", "set back", "replaced"],
+)  # fmt: skip
+def test_what_a_person_decided_is_written_though_nothing_changed(touches):
+    assert decided(touches, ["a", "b", "c"]) == (Op.UPDATE, 0b001)
+    assert decided(touches, ["a", "b", "anna"], writer_bit=2) == (Op.UPDATE, 0b101)
+    assert decided(touches, ["A", "b", "c"]) == (Op.UPDATE, 0b001)
+    assert decided(touches, None) == (Op.DELETE, 0)
+    assert fold(touches).old[0] == "a"
+
+
+def test_columns_that_changed_go_with_those_that_a_person_decided():
+    touches = [touch("U", 0b110, None, "b", "c"), touch("S", 0b001, "a", None, None)]
+    assert decided(touches, ["a", "B", "c"]) == (Op.UPDATE, 0b011)
+
+
 def test_who_wrote_goes_along_only_with_a_change_and_only_where_it_is_known():
     touches = [touch("U", 0b001, "a", None, None)]
     assert decided(touches, ["b", 1, "anna"], writer_bit=2) == (Op.UPDATE, 0b101)
@@ -123,6 +148,16 @@ def test_each_column_is_as_old_as_its_own_last_touch():
         13,
         {"b": 12},
     )
+
+
+def test_a_column_is_as_old_as_the_decision_that_it_stands():
+    touches = [
+        touch("S", 0b001, "a", None, None, at=10),
+        touch("U", 0b010, None, "b0", None, at=12),
+        touch("S", 0b001, "a", None, None, at=13),
+    ]
+    assert times(touches, ["a", "b1", "c"]) == (13, {"b": 12})
+    assert times(touches[:2], ["a", "b1", "c"]) == (12, {"a": 10})
 
 
 def test_the_order_of_touches_counts_where_the_clock_goes_back():

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.catalog import Column, ColumnType, Direction, Kind, Table
+from shared.catalog import Column, ColumnType, Direction, Kind, Policy, Table
 from shared.conflicts import Record, Review, Side
 from shared.reviews import (
     BadDecision,
@@ -32,7 +32,13 @@ TABLE = Table(
     "plans",
     Direction.BOTH,
     (
-        Column("size", ColumnType(Kind.INTEGER, low=Decimal(0)), renamed_from=("sample",)),
+        Column(
+            "size",
+            ColumnType(Kind.INTEGER, low=Decimal(0)),
+            policy=Policy.REVIEW,
+            safe="larger",
+            renamed_from=("sample",),
+        ),
         Column("mode", TEXT, values=("FULL", "SKIP")),
         Column("changed_by", TEXT, writer=True),
     ),
@@ -86,15 +92,43 @@ def test_a_decision_changes_what_does_not_stand_already(take, value, changes, ta
     assert (made.changes, made.delete, made.taken) == (changes, False, taken)
 
 
-def test_of_a_row_that_is_gone_there_is_nothing_to_change():
+@pytest.mark.parametrize(
+    ("take", "value"), [("here", None), ("central", None), ("value", {"size": 9})]
+)
+def test_a_decision_writes_its_columns_also_where_they_hold_the_value_already(take, value):
+    assert decide(TABLE, CONFLICT, STANDS, choice(take, value=value)).columns == ("size",)
+
+
+def test_of_a_row_that_is_gone_there_is_nothing_to_write():
     made = decide(TABLE, CONFLICT, None, choice("here"))
-    assert (made.changes, made.delete, made.taken) == ({}, False, {"size": 7})
+    assert (made.changes, made.columns, made.delete) == ({}, (), False)
+    assert made.taken == {"size": 7}
 
 
-def test_the_person_stands_in_a_row_only_where_the_row_changes():
+def test_the_person_stands_in_a_row_wherever_the_row_is_written():
     here, central = (decide(TABLE, CONFLICT, STANDS, choice(each)) for each in ("here", "central"))
     assert changed_by(TABLE, here, "j.kiss") == {"size": 7, "changed_by": "j.kiss"}
-    assert changed_by(TABLE, central, "j.kiss") == {}
+    assert changed_by(TABLE, central, "j.kiss") == {"changed_by": "j.kiss"}
+    gone = decide(TABLE, CONFLICT, None, choice("here"))
+    assert changed_by(TABLE, gone, "j.kiss") == {}
+
+
+@pytest.mark.parametrize(
+    ("side_left", "columns"),
+    [
+        (side(size=7, mode="SKIP"), ("size",)),
+        (side(sample=7, mode="SKIP", colour="red"), ("size",)),
+        (side(mode="SKIP"), ()),
+    ],
+)
+@pytest.mark.parametrize("here_deleted", [True, False])
+def test_a_row_that_is_to_stay_is_written_in_the_columns_on_whose_account_it_stays(
+    side_left, columns, here_deleted
+):
+    sides = (side(), side_left) if here_deleted else (side_left, side())
+    conflict = replace(DELETED, here=sides[0], central=sides[1])
+    made = decide(TABLE, conflict, STANDS, choice("central" if here_deleted else "here"))
+    assert (made.columns, made.changes, made.delete) == (columns, {}, False)
 
 
 @given(st.sampled_from(("here", "central")), st.booleans(), st.booleans())
@@ -105,6 +139,7 @@ def test_a_row_goes_exactly_where_the_side_that_deleted_it_is_taken(take, here_d
     if here_deleted == (take == "here"):
         made = decide(TABLE, conflict, stands, choice(take))
         assert (made.delete, made.taken, made.changes) == (is_there, {}, {})
+        assert made.columns == ()
     elif is_there:
         made = decide(TABLE, conflict, stands, choice(take))
         assert (made.delete, made.taken, made.changes) == (False, None, {})
