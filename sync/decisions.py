@@ -91,7 +91,8 @@ class Version:
     #: ``Resolution.contested`` of its write.
     contested: frozenset[str] = frozenset()
     times: ColumnTimes = ()
-    #: Made by a store of which its site went back to an older copy: nobody there has seen it.
+    #: Made by a store of which its site went back to an older copy: nobody there has seen it. Or
+    #: made after the write that is decided on, which was parked: then that has not seen it.
     lost: bool = False
 
     def author_of(self, columns: Collection[str]) -> Author:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from central.store import releases
 from central.store.changeset import Reason, Refusal, Rows
 from central.store.decision import Decision
-from central.store.later import later_of_site, yielded
+from central.store.later import later_of_site, unseen, yielded
 from central.store.overwrite import overwrite
 from central.store.standing import Parked, Standing, read_standing
 from central.store.times import by_columns
@@ -23,7 +23,10 @@ from sync.decisions import Author, Conflict, Resolution, Write
 from sync.resolve import resolve
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from central.store.applying import Applying
+    from sync.decisions import Version
 
 #: Rows that are decided on at a time; bounds the memory of what is read for them.
 ROWS_MAX: Final = 1_000
@@ -99,12 +102,14 @@ def decide(
     write = write_of(rows, row, relaxed)
     left: Write | None = write
     records: tuple[Conflict, ...] = ()
+    since: Sequence[Version] | None = standing.since
     if again:
         later = later_of_site(standing.since, standing.clocks, write, rows.hlc[row])
         left, records = yielded(table, standing.values, later, write)
+        since = unseen(since, later)
     resolution = _NOTHING
     if left is not None:
-        resolution = resolve(table, standing.values, standing.last_values, standing.since, left)
+        resolution = resolve(table, standing.values, standing.last_values, since, left)
     dropped = frozenset(write.new) - frozenset(left.new if left else ())
     resolution = replace(
         resolution,

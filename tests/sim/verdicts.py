@@ -166,7 +166,11 @@ def displaced(table: Table, row: Values, since: Sequence[Past] | None, wish: Wis
 def give_way(
     table: Table, row: Values | None, later: Sequence[Past], wish: Wish
 ) -> tuple[Wish | None, list[Note]]:
-    """Take out of a write that was parked what its own site wrote since."""
+    """Take out of a write that was parked what its own site wrote since.
+
+    Not what both sides' writes add to: what each of them counted, put in and took out counts, and a
+    state is as far along as either made it. There the two are strangers, as neither saw the other.
+    """
     if not later:
         return wish, []
     author = later[-1].by
@@ -176,14 +180,18 @@ def give_way(
             Note("*", "delete", "central", tuple(wish.new), wish.old or None, wish.new, stands,
                  stands, author, wish.by)
         ]  # fmt: skip
+    # Who deleted the row, or made another of its id, wrote all of it: none of it is added to.
+    made_anew = {"I", "D"} & {version.op for version in later}
     left: dict[str, Any] = {}
     notes: list[Note] = []
     for group in table.groups:
         part = {c: wish.new[c] for c in group.columns if c in wish.new}
         wrote = [version for version in later if version.columns & set(group.columns)]
-        if not wrote:
+        policy = str(group.policy)
+        both_stand = policy in ("sum", "add_remove_set", "lattice") and not made_anew
+        if not wrote or both_stand:
             left |= part
-        elif any(row.get(c) != v for c, v in part.items()):
+        elif any(row.get(c) != v or policy == "sum" for c, v in part.items()):
             stands = {c: row.get(c) for c in group.columns}
             base = {c: wish.old[c] for c in part if c in wish.old} or None
             there = as_of(wrote[-1], wrote[-1].columns & set(group.columns))
@@ -193,4 +201,4 @@ def give_way(
             )  # fmt: skip
     if not left:
         return None, notes
-    return replace(wish, new=left), notes
+    return replace(wish, new=left, unseen=frozenset(later)), notes

@@ -13,7 +13,7 @@ from central.store.batch import Batch, merged, sorted_batch
 from central.store.changeset import Origin, Reason, Refusal
 from central.store.gate import Gate, judged
 from central.store.groups import in_order
-from central.store.later import later_of_site, yielded
+from central.store.later import later_of_site, unseen, yielded
 from central.store.ties import tied
 from shared.catalog_file import load_catalog
 from shared.changes import GENESIS, ChangeBlock, Op, Position, Value
@@ -264,6 +264,42 @@ def test_equal_values_need_no_record_and_nothing_later_nothing_at_all() -> None:
     same = write(notes="n")
     assert yielded(ORDERS, {"notes": "n"}, [version("notes")], same) == (None, ())
     assert yielded(ORDERS, {"notes": "x"}, [], same) == (same, ())
+
+
+EQUIPMENT = CATALOG.table("equipment")
+
+
+@pytest.mark.parametrize("head", [{"cycle_count": 5, "tags": '["a"]'}, {"cycle_count": 3}])
+def test_a_count_and_a_set_stay_in_a_write_though_its_site_wrote_them_since(head: Any) -> None:
+    counted = write(cycle_count=5, tags='["a"]')
+    later = [version("cycle_count", "tags", "name")]
+    assert yielded(EQUIPMENT, head, later, counted) == (counted, ())
+
+
+def test_a_state_stays_in_a_write_though_its_site_wrote_it_since() -> None:
+    changed = write(exec_state="COMPLETED", notes="old")
+    head: dict[str, Value] = {"exec_state": "RELEASED", "notes": "n"}
+    left, records = yielded(ORDERS, head, [version("exec_state", "notes")], changed)
+    assert left is not None
+    assert left.new == {"exec_state": "COMPLETED"}
+    assert [record.group for record in records] == ["notes"]
+
+
+@pytest.mark.parametrize("op", [Op.INSERT, Op.DELETE])
+def test_of_a_row_that_its_site_made_anew_an_equal_count_is_on_record(op: Op) -> None:
+    counted = write(cycle_count=5, tags='["a"]', name="n")
+    head: dict[str, Value] = {"cycle_count": 5, "tags": '["a"]', "name": "n"}
+    left, (record,) = yielded(EQUIPMENT, head, [version(*EQUIPMENT.names, op=op)], counted)
+    assert left is None
+    assert (record.group, record.here, record.result) == (
+        "cycle_count", {"cycle_count": 5}, {"cycle_count": 5},
+    )  # fmt: skip
+
+
+def test_to_what_is_left_the_later_versions_of_its_site_are_unseen_and_no_others() -> None:
+    before, after = version("name"), version("cycle_count")
+    assert unseen([before, after], [after]) == [before, replace(after, lost=True)]
+    assert unseen(None, []) is None
 
 
 def test_a_deletion_gives_way_to_any_later_write_of_its_site() -> None:
