@@ -328,7 +328,7 @@ class Checks:
 
     def _counters_add_up(self, world: World) -> None:
         book = world.centre.book
-        apart = {item.change.key for item in book.parked.values()}
+        apart = {item.change.key for item in book.parked.values() if item.state == "parked"}
         lost = {w.key for w in self.written if w.destroyed}
         if self.went_back:  # what is gone may have come home with a head all the same
             lost |= {key for key, commit, _ in self.counted if commit in self.gone}

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from shared.catalog import Policy
 from shared.changes import Op
 from shared.errors import InvalidValue
 from sync.decisions import Author, ColumnTimes, Moment, Resolution, Version, Write
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from sync.decisions import Conflict
 
     Names = Callable[[str], str]
+
+#: What is made of two writes of theirs is the same whichever came first.
+_JOINED = (Policy.SUM, Policy.ADD_REMOVE_SET, Policy.LATTICE)
 
 
 class Decisions:
@@ -186,6 +190,7 @@ class Decisions:
             for each in self.book.versions.get(change.key, [])
             if each.version.author.site == link.site and not self.is_own(each.epoch, each.n, link)
             for column in each.version.columns
+            if TABLES[change.key[0]].group_of(column).policy not in _JOINED
         }
         if not later or change.op is Op.DELETE:
             return change
