@@ -15,6 +15,7 @@ LARGE: Final = "tests/integration/test_central_facts_large.py"
 PARKING: Final = "tests/integration/test_central_parking.py"
 RETRY: Final = "tests/integration/test_central_parking_retry.py"
 BATCH: Final = "tests/unit/test_store_batch.py"
+COUNTED: Final = "tests/sim/test_parked_and_counted_on.py"
 INTAKE: Final = "tests/unit/test_store_intake.py"
 PARTS: Final = "tests/integration/test_ingest_parts.py"
 
@@ -232,6 +233,34 @@ OF_APPLY: Final[tuple[Mutant, ...]] = (
         f"{STORE}/later.py",
         "and at > clock",
         "and at < clock",
+        BATCH,
+    ),
+    of(
+        "a retry's count gives way to a later one of its own site",
+        f"{STORE}/later.py",
+        "if not wrote or (group.policy in _JOINED and not is_anew):",
+        "if not wrote:",
+        f"{COUNTED}::test_a_parked_count_and_a_later_one_of_its_site_both_count",
+    ),
+    of(
+        "a retry is held to have seen what its site wrote later",
+        f"{STORE}/conflicts.py",
+        "since = unseen(since, later)",
+        "assert unseen(since, later) is not later",
+        f"{COUNTED}::test_a_parked_count_and_a_later_one_of_its_site_both_count",
+    ),
+    of(
+        "a retry counts on a row that its site made anew",
+        f"{STORE}/later.py",
+        "any(version.op is not Op.UPDATE for version in later)",
+        "not later",
+        f"{COUNTED}::test_a_count_on_a_row_that_its_site_made_anew_is_on_record_and_does_not_count",
+    ),
+    of(
+        "a retry's count that equals what stands is dropped without a record",
+        f"{STORE}/later.py",
+        "(bool(values) and group.policy is Policy.SUM)",
+        "(not values and group.policy is Policy.SUM)",
         BATCH,
     ),
     of(

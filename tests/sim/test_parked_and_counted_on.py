@@ -45,10 +45,10 @@ async def try_again(s: Story) -> bool:
 
 
 async def of_counts(s: Story) -> list[tuple[Any, ...]]:
-    """Return what the history says of the counter: verdict, and the values of both and the sum."""
+    """Return what the history says of the counter: verdict, values of both, the sum, and who."""
     return await s.world.database.rows(
-        "SELECT verdict, here_value->>'made', central_value->>'made', result_value->>'made'"
-        " FROM mes.sync_conflicts WHERE column_group = 'made' ORDER BY id"
+        "SELECT verdict, here_value->>'made', central_value->>'made', result_value->>'made',"
+        " here_site, central_site FROM mes.sync_conflicts WHERE column_group = 'made' ORDER BY id"
     )
 
 
@@ -63,7 +63,7 @@ def test_a_parked_count_and_a_later_one_of_its_site_both_count(play, later):
         assert await try_again(s)
         await s.rest()
         assert await s.both(2, "made", "code") == (5 + later, "C9")
-        assert await of_counts(s) == [("merged", "5", str(later), str(5 + later))]
+        assert await of_counts(s) == [("merged", "5", str(later), str(5 + later), NORTH, NORTH)]
 
     play(story)
 
@@ -192,7 +192,7 @@ def test_a_count_on_a_row_that_its_site_made_anew_is_on_record_and_does_not_coun
         assert await try_again(s)
         await s.rest()
         assert await s.both(2, "made", "code") == (5, "C2")
-        assert await of_counts(s) == [("central", "5", "5", "5")]
+        assert await of_counts(s) == [("central", "5", "5", "5", NORTH, NORTH)]
 
     play(story)
 
