@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tests.model.vocabulary import (
     GENESIS,
@@ -20,7 +20,7 @@ from tests.model.vocabulary import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sync.decisions import Version
+    from sync.decisions import Author, Version
 
     Names = Callable[[str], str]
 
@@ -49,6 +49,14 @@ class Known:
     n: int = 0
     #: It came home from a site after the centre went back.
     lost: bool = False
+
+
+class AsideBy(NamedTuple):
+    """Who wrote a value whose column is to come: it stays the site's own when that is there."""
+
+    author: Author
+    epoch: str
+    n: int
 
 
 @dataclass(slots=True)
@@ -140,8 +148,8 @@ class Book:
     number: int = 0
     passed: int = 0
     aside: dict[Key, Values] = field(default_factory=dict)
-    #: When they were written.
-    aside_at: dict[Key, int] = field(default_factory=dict)
+    #: By whom they were written, and in which transaction.
+    aside_by: dict[Key, AsideBy] = field(default_factory=dict)
     #: Every start of PostgreSQL: after it another history of ours may have begun.
     starts: list[Start] = field(default_factory=list)
     #: Deletions were forgotten.

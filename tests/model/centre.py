@@ -188,10 +188,11 @@ class Centre(Restores):
             if row is None or row.values is None:
                 self.tell_late(key, values)
                 continue
-            author = Author(CENTRE, None, book.aside_at.get(key, 0), False)
-            write = Write(Op.UPDATE, "", row.version, values, {}, author)
+            by = book.aside_by[key]
+            write = Write(Op.UPDATE, "", row.version, values, {}, by.author)
             done = Resolution(values)
-            self._put(key, done, Known(0, made(key, self._name("version"), write, done)))
+            version = made(key, self._name("version"), write, done)
+            self._put(key, done, Known(0, version, by.epoch, by.n))
         book.aside.clear()
 
     def prune_feed(self, site: str) -> None:

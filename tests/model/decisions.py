@@ -11,7 +11,7 @@ from shared.changes import Op
 from shared.errors import InvalidValue
 from sync.decisions import Author, ColumnTimes, Moment, Resolution, Version, Write
 from sync.resolve import resolve
-from tests.model.book import Book, Feed, Known, Row, Touched
+from tests.model.book import AsideBy, Book, Feed, Known, Row, Touched
 from tests.model.rules import Rule
 from tests.model.vocabulary import ADDED, DRIFT_MAX, TABLES, Change, Key, Link, Record, Sent, Values
 
@@ -103,7 +103,9 @@ class Decisions:
         at, clamped = self._moment(link, change.at, now)
         if len(new) < len(change.new):
             late = [t for c, t in change.times.items() if c in ADDED]
-            self.book.aside_at[change.key] = max(self._moment(link, t, now).at_ms for t in late)
+            at = max(self._moment(link, t, now).at_ms for t in late)
+            author = Author(link.site, None, at, False)
+            self.book.aside_by[change.key] = AsideBy(author, link.epoch, link.n)
         times: ColumnTimes = ()
         if self.on(Rule.TIME_OF_COLUMN) and change.op is not Op.DELETE:
             # Also of columns that we do not have yet: an insert counts as a write of all of them.

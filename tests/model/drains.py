@@ -152,9 +152,9 @@ class Drains:
             known = base is not None or bool(own)
             done = fold(some, first_old=self.on(Rule.FOLD_FIRST_OLD), known=known)
             if done is not None:
-                at = tuple(touch.at for touch in some)
-                after = own[-1] if own else None
-                yield Change(key, done.op, done.new, done.old, at[-1], base, after, done.times, at)
+                when = tuple(touch.trace for touch in some)
+                at, after = some[-1].at, own[-1] if own else None
+                yield Change(key, done.op, done.new, done.old, at, base, after, done.times, when)
 
     def _own_undecided(self, key: Key) -> list[str]:
         return [

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tests.model.file import File, Touch
-    from tests.model.vocabulary import Closed
+    from tests.model.vocabulary import Closed, Trace
 
 
 class Edge(Landing):
@@ -75,11 +75,11 @@ class Edge(Landing):
                 file.includes.setdefault(change.key, {})[link.epoch] = link.n
         file.undecided = [link for link in file.undecided if link.tx_id not in known]
 
-    def _drop_sent(self, sent: Mapping[Key, list[tuple[int, ...]]]) -> list[Touch]:
+    def _drop_sent(self, sent: Mapping[Key, list[tuple[Trace, ...]]]) -> list[Touch]:
         """Drop the touches of the log that the lost life drained before any that we don't have."""
         log = self.file.log
         common = {
-            key: _covered([touch.at for touch in log if touch.key == key], some)
+            key: _covered([touch.trace for touch in log if touch.key == key], some)
             for key, some in sent.items()
         }
         dropped: list[Touch] = []
@@ -126,7 +126,7 @@ class Edge(Landing):
         return copy.deepcopy(self.file)
 
 
-def _covered(log: Sequence[int], sent: Sequence[tuple[int, ...]]) -> int:
+def _covered(log: Sequence[Trace], sent: Sequence[tuple[Trace, ...]]) -> int:
     """Return how many touches at the beginning of a log were sent, by one lost life or several."""
     done = 0
     while step := max(_common(log[done:], each) for each in sent):
@@ -134,8 +134,8 @@ def _covered(log: Sequence[int], sent: Sequence[tuple[int, ...]]) -> int:
     return done
 
 
-def _common(some: Sequence[int], others: Sequence[int]) -> int:
-    """Return how many of two rows of numbers are the same at their beginning."""
+def _common(some: Sequence[Trace], others: Sequence[Trace]) -> int:
+    """Return how many of two rows of touches are the same at their beginning."""
     return next(
         (k for k, (one, other) in enumerate(zip(some, others, strict=False)) if one != other),
         min(len(some), len(others)),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from shared.changes import Op, Value
-    from tests.model.vocabulary import Snapshot
+    from tests.model.vocabulary import Snapshot, Trace
 
     Names = Callable[[str], str]
 
@@ -37,6 +37,11 @@ class Touch:
     at: int
     #: How wrong the clock was; for the checks alone.
     skew: int
+
+    @property
+    def trace(self) -> Trace:
+        """Return what the touch is known by once it is drained."""
+        return self.at, tuple(sorted(self.new))
 
 
 @dataclass(slots=True)

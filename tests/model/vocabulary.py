@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Values = dict[str, "Value"]
 #: Table and id.
 Key = tuple[str, str]
+#: What is left of a touch once it is drained: when it was, and of which columns.
+Trace = tuple[int, tuple[str, ...]]
 #: By epoch the last n that is decided, and the last that is safe.
 Ack = tuple[tuple[str, int, int], ...]
 #: Position and hash of a feed.
@@ -101,8 +103,8 @@ class Change:
     after: str | None = None
     #: When each column was touched last, by the site's clock.
     times: Mapping[str, int] = field(default_factory=dict)
-    #: When it was touched at all, in order: by this a store knows its touches again.
-    touches: tuple[int, ...] = ()
+    #: When it was touched at all, and in which columns: by this a store knows its touches again.
+    touches: tuple[Trace, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +224,7 @@ class Sent:
     epoch: str
     n: int
     tx_id: str
-    touches: tuple[int, ...]
+    touches: tuple[Trace, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +234,7 @@ class Closed:
     fork: int
     closed: int
     #: The touches of each change that it has sent.
-    sent: Mapping[Key, list[tuple[int, ...]]]
+    sent: Mapping[Key, list[tuple[Trace, ...]]]
     heads: tuple[Head, ...]
     facts: Mapping[str, Values]
     records: tuple[Record, ...]
