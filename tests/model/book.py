@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from sync.decisions import CENTRE, Author
 from tests.model.vocabulary import (
     GENESIS,
     Ack,
@@ -20,7 +21,7 @@ from tests.model.vocabulary import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sync.decisions import Author, Version
+    from sync.decisions import Version
 
     Names = Callable[[str], str]
 
@@ -57,6 +58,10 @@ class AsideBy(NamedTuple):
     author: Author
     epoch: str
     n: int
+
+
+#: Of what came home after we went back nobody knows.
+CAME_HOME: Final = AsideBy(Author(CENTRE, None, 0, clamped=False), "", 0)
 
 
 @dataclass(slots=True)

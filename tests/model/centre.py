@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from shared.changes import Op
 from sync.decisions import CENTRE, Author, Resolution, Write
 from sync.resolve import resolve
-from tests.model.book import Known, Row
+from tests.model.book import CAME_HOME, Known, Row
 from tests.model.decisions import made
 from tests.model.restores import Restores
 from tests.model.rules import Rule
@@ -188,7 +188,7 @@ class Centre(Restores):
             if row is None or row.values is None:
                 self.tell_late(key, values)
                 continue
-            by = book.aside_by[key]
+            by = book.aside_by.get(key, CAME_HOME)
             write = Write(Op.UPDATE, "", row.version, values, {}, by.author)
             done = Resolution(values)
             version = made(key, self._name("version"), write, done)
