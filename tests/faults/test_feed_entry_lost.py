@@ -89,15 +89,13 @@ async def test_a_busy_site_asks_for_a_shared_entry_that_its_own_feed_waits_for(
             await execute(world.url, planned_orders(f"P{written + 1}"))
             written += 1
 
-    def is_there() -> bool:
-        return bool(edge.read("SELECT id FROM material_definitions"))
-
     async with asyncio.TaskGroup() as busy:
         busy.create_task(keep_busy())
         await world.eventually(lambda: written > 3)  # busy before the loss, until after the mend
         await execute(world.url, MATERIAL)
         await world.eventually(lambda: lost)
-        await world.eventually(is_there, timeout_s=20)
+        there = "SELECT id FROM material_definitions"
+        await world.eventually(lambda: edge.read(there), timeout_s=20)
         is_mended = True
     await world.settle()
     assert edge.read("SELECT count(*) FROM work_orders") == [(written,)]
