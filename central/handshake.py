@@ -79,8 +79,11 @@ class Handshake:
                 welcome = Welcome.SNAPSHOT if why else welcome
             elif welcome is Welcome.STOP and not known.stopped_because:
                 await _claim(connection, site, said, known, why)
-        if welcome in (Welcome.BEHIND, Welcome.LOST):
-            note(_log, "restored", level=logging.WARNING, site=site, welcome=welcome, why=why)
+        if welcome is Welcome.LOST:
+            note(_log, "centre went back", level=logging.WARNING, site=site, why=why)
+        elif welcome is Welcome.BEHIND:
+            # Or what it sent since it said so was faster: then it does not ask for a new epoch.
+            note(_log, "behind", site=site, why=why)
         chain = known.chains.get(said.epoch, KnownChain(Position(0, GENESIS)))
         return {
             "now_ms": now_ms(),
@@ -124,8 +127,8 @@ class Handshake:
             await _verify(connection, site)
         closure = closed.closure
         note(
-            _log, "epoch closed", site=site, epoch=closure.epoch, fork_n=closure.fork_n,
-            closed_n=closure.closed_n, next=closed.next_epoch,
+            _log, "epoch closed", level=logging.WARNING, site=site, why=why, epoch=closure.epoch,
+            fork_n=closure.fork_n, closed_n=closure.closed_n, next=closed.next_epoch,
         )  # fmt: skip
         return closed.fields()
 

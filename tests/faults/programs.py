@@ -35,6 +35,8 @@ class Programs:
     #: Where a site finds the broker; else where the centre does.
     nats_urls: dict[str, str] = field(default_factory=dict)
     replicas: int = 1
+    #: How often an agent says hello; after so long without news a site asks for what it misses.
+    beat_s: float = BEAT_S
     running: dict[str, Running] = field(default_factory=dict)
     #: Words that a program is started by, before its own; for a clock of its own, say.
     before: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -116,7 +118,7 @@ class Programs:
             "MES_SITE": site,
             "MES_STORE": str(self.world.edges[site].path),
             "MES_NATS_SERVERS": self.nats_urls.get(site, self.world.nats_url),
-            "MES_BEAT_S": str(BEAT_S),
+            "MES_BEAT_S": str(self.beat_s),
             "MES_DRAIN_PAUSE_MS": "50",
         }
 

@@ -19,6 +19,9 @@ BYTES_PER_S = 256_000 / 8
 LOSS = 0.01
 #: Some 300 KB on the line: they are random, so nothing packs them.
 BACKLOG = 8_000
+#: The default. A site that hears nothing for so long asks, and a question waits behind what goes
+#: up: at a beat of a second, each loss would let the backlog hold up what comes down.
+BEAT_S = 15.0
 
 
 @pytest.fixture
@@ -27,7 +30,9 @@ async def system(centre, nats_server, tmp_path, seed):
     async with AsyncExitStack() as stack:
         wire = await stack.enter_async_context(Wire(nats_server.url))
         system = await stack.enter_async_context(
-            running_system(centre, nats_server.url, tmp_path, nats_urls={SITE: wire.url})
+            running_system(
+                centre, nats_server.url, tmp_path, nats_urls={SITE: wire.url}, beat_s=BEAT_S
+            )
         )
         for number, way in enumerate((wire.up, wire.down)):
             way.delay_s, way.bytes_per_s, way.loss = RTT_S / 2, BYTES_PER_S, LOSS
@@ -45,7 +50,7 @@ async def test_a_backlog_crosses_a_slow_and_lossy_line_while_changes_come_down(s
         while await arrived(world) < BACKLOG:
             # What planners write comes down all the while, however much still goes up.
             planned = {f"planner of {SITE}": sessions.written[f"planner of {SITE}"] + 1}
-            await world.eventually(lambda planned=planned: here.shows(planned), timeout_s=15)
+            await world.eventually(lambda planned=planned: here.shows(planned), timeout_s=60)
             seen += await arrived(world) < BACKLOG
         assert seen > 1, "the window was not hit: the backlog was there at once"
     lost = [line for line in system.programs.log(SITE).splitlines() if "lost " in line]
