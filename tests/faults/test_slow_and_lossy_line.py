@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 from contextlib import AsyncExitStack
 
+import nats
 import pytest
 
+from sync.streams import DOWN, site_durable
 from tests.faults.cases import sign_ons
 from tests.faults.system import SITES, running_system
 from tests.faults.wire import Wire
@@ -37,13 +39,14 @@ async def system(centre, nats_server, tmp_path, seed):
         for number, way in enumerate((wire.up, wire.down)):
             way.delay_s, way.bytes_per_s, way.loss = RTT_S / 2, BYTES_PER_S, LOSS
             way.chance = random.Random(seed + number)
-        yield system, wire
+        yield system
 
 
 async def test_a_backlog_crosses_a_slow_and_lossy_line_while_changes_come_down(system):
-    system, _ = system
     world = system.world
     async with system.sessions(pause_s=0.4) as sessions:
+        # What came so far may have been asked for.
+        await world.eventually(lambda: follows(world.nats_url))
         world.edges[SITE].write(sign_ons(BACKLOG))
         here = next(each for each in sessions.all if each.name == f"{SITE} 1")
         seen = 0
@@ -55,6 +58,13 @@ async def test_a_backlog_crosses_a_slow_and_lossy_line_while_changes_come_down(s
         assert seen > 1, "the window was not hit: the backlog was there at once"
     lost = [line for line in system.programs.log(SITE).splitlines() if "lost " in line]
     assert not lost, "a slow line was taken for a dead one"
+
+
+async def follows(url: str) -> bool:
+    """Tell whether the site's questions for what comes down stand with the broker."""
+    async with await nats.connect(url) as client:
+        durable = await client.jetstream().consumer_info(DOWN, site_durable(SITE))
+        return bool(durable.num_waiting)
 
 
 async def arrived(world) -> int:
