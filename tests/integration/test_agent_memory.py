@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import tracemalloc
 
 import pytest
@@ -27,6 +28,7 @@ async def test_agent_and_centre_hold_no_more_after_more_transactions(centre, nat
         edge = world.edges[SITE]
         edge.write(local_orders("A1"))
         held = []
+        logging.disable(logging.CRITICAL)  # pytest keeps all that is logged
         tracemalloc.start()
         try:
             for turn in range(4):
@@ -38,6 +40,7 @@ async def test_agent_and_centre_hold_no_more_after_more_transactions(centre, nat
                 held.append((tracemalloc.get_traced_memory()[0], len(gc.get_objects())))
         finally:
             tracemalloc.stop()
+            logging.disable(logging.NOTSET)
         assert edge.read("SELECT last_n FROM _sync_site")[0][0] > 2 * TRANSACTIONS
         (_, (size, objects), *later) = held
         assert min(each for each, _ in later) - size < BYTES_MAX, held
