@@ -231,7 +231,7 @@ class SiteInbox:
             await self.refuse(message, why)
 
     async def refuse(self, message: Message, why: Poison) -> None:
-        """Keep the message in quarantine, where ``mes-central parked`` lists it."""
+        """Keep the message in quarantine, where ``mes-central refused list`` shows it."""
         note(_log, "refused", level=logging.ERROR, site=self.site, why=str(why))
         metrics.REFUSED.labels(self.site, type(why).__name__).inc()
         async with self.stores.lend() as store:

@@ -26,9 +26,11 @@ _PAGES: Final = (
     Page(
         "MES-STOPPED",
         "the agent has stopped for good: a person has to look",
-        "This store's history is not the one that the centre knows: the file was restored from a"
-        " copy, copied to a second machine, or the centre was. Going on could lose writes or send"
-        " them twice, so the agent does not. Programs at the site go on writing.",
+        "This store's history and the centre's can't both be right, and nothing tells which is: the"
+        " file was copied and both run, two lives of it were both decided on, it is older than all"
+        " that the centre remembers, or it went back again and again. A plain restore of either end"
+        " does not stop the agent. Going on could lose writes or send them twice, so it does not."
+        " Programs at the site go on writing.",
         "Read the reason in `mes-sync status`. A file that was moved to another folder or host:"
         " `mes-edge moved`, on one machine only. A file that was restored or copied: keep it, find"
         " the original, and ask whoever runs the centre.",
@@ -257,8 +259,9 @@ _PAGES: Final = (
     Page(
         "MES-FEED-FORK",
         "the centre's feed has another history than the one followed",
-        "The centre knows this place in the feed under another hash: one side was restored.",
-        "See MES-STOPPED.",
+        "The centre knows this place in the feed under another hash: one side was restored. The"
+        " next hello mends it.",
+        "Nothing, where MES-RESTORED follows; else see MES-STOPPED.",
     ),
     Page(
         "MES-FEED-DAMAGED",

@@ -62,10 +62,11 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
     ),
     "MES-STOPPED": (
         "critical: at once",
-        "The site's history and ours can't both be right: its store was restored from an older"
-        " copy, or copied and both run. Nothing of the site is applied until a person has found"
-        " out which store is the right one, stopped the other, and run `mes-central sites"
-        " release SITE`.",
+        "The site's history and ours can't both be right, and nothing tells which is: its store"
+        " was copied and both run, two lives of one store were both decided on, it is older than"
+        " all that we remember, or it went back again and again. A plain restore does not stop a"
+        " site. Nothing of it is applied until a person has found out which store is the right"
+        " one, stopped the other, and run `mes-central sites release SITE`.",
     ),
     "MES-NEVER-SEEN": (
         "degraded: at once",

@@ -96,7 +96,7 @@ def replay(order: Order, seed: int) -> str:
     off = "".join(f" --off {rule.name}" for rule in sorted(order.off, key=lambda r: r.name))
     restores = " --restores" if order.restores else ""
     bias = f" --bias '{order.bias}'" if order.bias != "usual" else ""
-    return f"python -m tests.model --seed {seed}{restores}{bias}{off} --trace"
+    return f".venv/bin/python -m tests.model --seed {seed}{restores}{bias}{off} --trace"
 
 
 def campaign(order: Order, jobs: int) -> Iterator[Report]:
