@@ -1,4 +1,4 @@
-"""Roles of the centre's database, what each may do, and the row-level security of each table.
+"""Roles of the centre's database, and what each may do.
 
 | role | logs in | may |
 |---|---|---|
@@ -7,9 +7,13 @@
 | mes_app | yes | read; write two-way and central tables; rows of the site it names |
 | mes_reader | yes | read rows of the site it names |
 | mes_analyst | yes | read rows of all sites |
+| mes_api | yes | read rows of the sites it names: those of its user |
+| mes_bi | no | read rows of the sites that its member was given: logins for plain SQL |
 
-A session names its site in each transaction by ``set_config('app.current_site_id', …, true)``. With
-none it sees no site's rows. The shared rows it reads anyway, but changes only when it names ``*``.
+A session of mes_app or mes_reader names its site in each transaction by
+``set_config('app.current_site_id', …, true)``. With none it sees no site's rows. The shared rows it
+reads anyway, but changes only when it names ``*``. mes_api names sites by ``app.sites``, parted by
+commas; without any it is refused. ``central.row_security`` has the policies.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from central.capture import INGEST
-from shared.changes import SHARED
+from central.row_security import policy_statements
 from shared.errors import NotAuthorised
 
 if TYPE_CHECKING:
@@ -35,7 +39,9 @@ OWNER: Final = "mes_owner"
 APP: Final = "mes_app"
 READER: Final = "mes_reader"
 ANALYST: Final = "mes_analyst"
-CLIENTS: Final = (APP, READER, ANALYST)
+API: Final = "mes_api"
+BI: Final = "mes_bi"
+CLIENTS: Final = (APP, READER, ANALYST, API, BI)
 
 #: Each role with what it is; roles belong to the whole server, so others may have made them.
 ROLES: Final[Mapping[str, str]] = {
@@ -44,12 +50,9 @@ ROLES: Final[Mapping[str, str]] = {
     APP: "LOGIN NOBYPASSRLS",
     READER: "LOGIN NOBYPASSRLS",
     ANALYST: "LOGIN BYPASSRLS",
+    API: "LOGIN NOBYPASSRLS",
+    BI: "NOLOGIN NOBYPASSRLS",
 }
-
-#: Plain, not a sub-select: on tables split by site the planner then drops the partitions of all
-#: others before it starts. A setting that was once set in a session is '' afterwards, not null.
-SITE: Final = "nullif(current_setting('app.current_site_id', true), '')"
-
 
 #: What the whole server is asked for: whether it is there, and what to grant where it is not.
 _GRANTS: Final = (
@@ -99,14 +102,19 @@ async def _grant(connection: AsyncConnection[Any], asked: str, granted: str) -> 
 async def set_passwords(connection: AsyncConnection[Any], passwords: Mapping[str, str]) -> None:
     """Give roles their passwords; only SCRAM verifiers reach the server and its logs."""
     for name, password in passwords.items():
-        if name not in ROLES or name == OWNER:
+        if name not in ROLES or "NOLOGIN" in ROLES[name]:
             raise ValueError(f"{name} is not a role that logs in")
-        verifier = connection.pgconn.encrypt_password(
-            password.encode(), name.encode(), b"scram-sha-256"
-        ).decode()
         await connection.execute(
-            sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(name), sql.Literal(verifier))
+            sql.SQL("ALTER ROLE {} PASSWORD {}").format(
+                sql.Identifier(name), sql.Literal(verifier(connection, name, password))
+            )
         )
+
+
+def verifier(connection: AsyncConnection[Any], name: str, password: str) -> str:
+    """Return what the server keeps of a password, so that it never hears the password itself."""
+    made = connection.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256")
+    return made.decode()
 
 
 def database_statement(database: str) -> sql.Composed:
@@ -132,49 +140,22 @@ SCHEMA_GRANTS: Final = (
     "REVOKE ALL ON FUNCTION mes.seen FROM PUBLIC",
     f"GRANT EXECUTE ON FUNCTION mes.seen TO {APP}",
     f"GRANT SELECT ON mes.row_versions TO {APP}, {READER}",
+    "REVOKE ALL ON FUNCTION mes.asked_sites, mes.reader_sites FROM PUBLIC",
+    f"GRANT EXECUTE ON FUNCTION mes.asked_sites TO {API}",
+    f"GRANT EXECUTE ON FUNCTION mes.reader_sites TO {BI}",
 )
 
 
 def table_statements(table: Table) -> list[str]:
     """Return the policies and grants of a business table, to be run any number of times."""
     name = f"mes.{table.name}"
-    own = f"site_id = {SITE}"
-    policies = {
-        "read": f"FOR SELECT USING ({_readable(table)})",
-        "insert": f"FOR INSERT WITH CHECK ({own})",
-        "update": f"FOR UPDATE USING ({own}) WITH CHECK ({own})",
-        "delete": f"FOR DELETE USING ({own})",
-    }
     return [
-        f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY",
-        f"ALTER TABLE {name} FORCE ROW LEVEL SECURITY",
-        *(
-            statement
-            for policy, rule in policies.items()
-            for statement in (
-                f"DROP POLICY IF EXISTS {policy}_by_site ON {name}",
-                f"CREATE POLICY {policy}_by_site ON {name} {rule}",
-            )
-        ),
+        *policy_statements(table, of_one=(APP, READER), of_asked=API, of_reader=BI),
         f"REVOKE ALL ON {name} FROM {', '.join(CLIENTS)}",
         f"GRANT SELECT ON {name} TO {', '.join(CLIENTS)}",
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO {INGEST}",
         *([f"GRANT {rights} ON {name} TO {APP}"] if (rights := _writes(table)) else []),
     ]
-
-
-def _readable(table: Table) -> str:
-    """Return the condition under which a site may read a row: it is its own, or in its share."""
-    rules = [f"site_id = {SITE}"]
-    sets = {column.name for column in table.columns if column.type.kind.value == "set"}
-    for column in table.share:
-        if column in sets:
-            rules.append(f"strpos({column}, to_json({SITE})::text) > 0")
-            rules.append(f"strpos({column}, '\"{SHARED}\"') > 0")
-        else:
-            rules += [f"{column} = {SITE}"] if column != "site_id" else []
-            rules.append(f"{column} = '{SHARED}'")
-    return " OR ".join(rules)
 
 
 def _writes(table: Table) -> str | None:

@@ -43,6 +43,7 @@ class MesCentral:
         self.works_on(url)
 
     def works_on(self, url: str) -> None:
+        self.url = url
         self._monkeypatch.setenv("MES_DATABASE_URL", as_role(url, "mes_ingest"))
         self._monkeypatch.setenv("MES_ADMIN_URL", url)
         self._monkeypatch.setenv("MES_NATS_SERVERS", NOBODY)

@@ -121,6 +121,7 @@ CENTRAL_RULES: Final[Mapping[str, Rule]] = {
     "spent_release": _NONE,
     "backup": _NONE,
     "backup_position": _NONE,
+    "reader": _NONE,
     # What has a number.
     "site": _A_LINE_A_SITE,
     "settled": _A_LINE_A_SITE,

@@ -1,0 +1,95 @@
+"""Row-level security of the business tables: who sees and changes which rows, as policies.
+
+There are three ways to say for whom one works. A program of the centre names its one site, whose
+rows it also writes. The API names the sites that its user may see, and only reads. A login for
+plain SQL names nothing: its sites stand in a table, since it could set any setting.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from shared.catalog import Kind
+from shared.changes import SHARED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shared.catalog import Table
+
+#: Plain, not a sub-select: on tables split by site the planner then drops the partitions of all
+#: others before it starts. A setting that was once set in a session is '' afterwards, not null.
+SITE: Final = "nullif(current_setting('app.current_site_id', true), '')"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """How a reader's sites are told: as SQL conditions on a column."""
+
+    #: The column is one of the sites.
+    holds: str
+    #: The column is a set, and one of the sites is in it.
+    meets: str
+
+
+#: Of whoever works for one site.
+OF_ONE: Final = Scope(
+    holds=f"{{column}} = {SITE}", meets=f"strpos({{column}}, to_json({SITE})::text) > 0"
+)
+
+
+def _of_some(sites: str) -> Scope:
+    """Return the scope of several sites; the sub-select has them asked for once a query.
+
+    It can't leave out partitions before the query starts: so the queries name their sites, too.
+    """
+    among = f"(SELECT {sites})"
+    return Scope(
+        holds=f"{{column}} = ANY ({among}::text[])",
+        meets=(
+            f"EXISTS (SELECT FROM unnest({among}) AS s(site)"
+            " WHERE strpos({column}, to_json(s.site)::text) > 0)"
+        ),
+    )
+
+
+#: Of the API, which names the sites of its user in each transaction.
+OF_ASKED: Final = _of_some("mes.asked_sites()")
+#: Of a login for plain SQL.
+OF_READER: Final = _of_some("mes.reader_sites()")
+
+
+def policy_statements(
+    table: Table, *, of_one: tuple[str, ...], of_asked: str, of_reader: str
+) -> Iterator[str]:
+    """Give the statements that enforce it on a table, to be run any number of times."""
+    name = f"mes.{table.name}"
+    one, own = ", ".join(of_one), f"site_id = {SITE}"
+    policies = {
+        "read_by_site": f"FOR SELECT TO {one} USING ({readable(table, OF_ONE)})",
+        "insert_by_site": f"FOR INSERT TO {one} WITH CHECK ({own})",
+        "update_by_site": f"FOR UPDATE TO {one} USING ({own}) WITH CHECK ({own})",
+        "delete_by_site": f"FOR DELETE TO {one} USING ({own})",
+        "read_by_asked": f"FOR SELECT TO {of_asked} USING ({readable(table, OF_ASKED)})",
+        "read_by_reader": f"FOR SELECT TO {of_reader} USING ({readable(table, OF_READER)})",
+    }
+    yield f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY"
+    yield f"ALTER TABLE {name} FORCE ROW LEVEL SECURITY"
+    for policy, rule in policies.items():
+        yield f"DROP POLICY IF EXISTS {policy} ON {name}"
+        yield f"CREATE POLICY {policy} ON {name} {rule}"
+
+
+def readable(table: Table, scope: Scope) -> str:
+    """Return the condition under which a row is read: of one of the sites, or in its share."""
+    rules = [scope.holds.format(column="site_id")]
+    sets = {column.name for column in table.columns if column.type.kind is Kind.SET}
+    for column in table.share:
+        if column in sets:
+            rules.append(scope.meets.format(column=column))
+            rules.append(f"strpos({column}, '\"{SHARED}\"') > 0")
+        else:
+            rules += [scope.holds.format(column=column)] if column != "site_id" else []
+            rules.append(f"{column} = '{SHARED}'")
+    return " OR ".join(rules)

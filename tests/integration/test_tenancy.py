@@ -1,0 +1,329 @@
+"""Who reads for which sites: the API in the name of its user, and logins for plain SQL."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, LiteralString
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+from psycopg.errors import InsufficientPrivilege
+from psycopg.rows import dict_row
+
+from central.roles import API, APP, BI, INGEST, OWNER, READER, as_role
+from tests.integration.central_world import CATALOG
+from tests.integration.centre import client as program
+from tests.integration.centre import insert, rows
+from tests.integration.command_world import mes_central
+from tests.integration.rowed import rowed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.integration.command_world import MesCentral
+
+    Client = psycopg.Connection[dict[str, Any]]
+    #: Opens a connection that reads the rows of these sites.
+    Opened = Callable[..., Any]
+
+__all__ = ["mes_central", "rowed"]
+
+#: What a program may look for: everything but what PostgreSQL shows to everybody.
+_EVERYTHING = """
+    SELECT c.oid, n.nspname AS schema, c.relname AS name
+    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'v', 'm') AND n.nspname NOT LIKE 'pg\\_%'
+      AND n.nspname <> 'information_schema'"""
+
+
+@contextmanager
+def api(url: str, *sites: str) -> Iterator[Client]:
+    """The API in the middle of a transaction for a user of these sites."""
+    address = as_role(url, API)
+    with psycopg.connect(address, autocommit=True, row_factory=dict_row) as connection:
+        connection.execute("SELECT set_config('app.sites', %s, false)", [",".join(sites)])
+        yield connection
+
+
+@pytest.fixture
+def logins(mes_central, tmp_path) -> Iterator[Callable[..., str]]:
+    """Makes logins for plain SQL; gives the address of each."""
+    made: list[str] = []
+
+    def make(*sites: str, name: str = "") -> str:
+        name = name or f"reader_{secrets.token_hex(6)}"
+        made.append(name)
+        path = tmp_path / name
+        of = [word for site in sites for word in ("--site", site)] or ["--all-sites"]
+        ran = mes_central("readers", "add", name, *of, "--password-file", path)
+        assert ran.code == 0, ran.err
+        return make_conninfo(
+            mes_central.url, user=name, password=path.read_text().strip(), options=""
+        )
+
+    yield make
+    for name in made:
+        mes_central("readers", "remove", name)
+
+
+@pytest.fixture(params=["the API", "a login for plain SQL"])
+def opened(request, rowed, logins) -> Opened:
+    """Opens a connection in either of the two ways."""
+
+    @contextmanager
+    def open_one(*sites: str) -> Iterator[Client]:
+        if request.param == "the API":
+            with api(rowed, *sites) as connection:
+                yield connection
+        else:
+            with psycopg.connect(
+                logins(*sites), autocommit=True, row_factory=dict_row
+            ) as connection:
+                yield connection
+
+    return open_one
+
+
+def run(connection: Client, statement: LiteralString, table: dict[str, str] | str) -> Any:
+    names = ("mes", table) if isinstance(table, str) else (table["schema"], table["name"])
+    return connection.execute(sql.SQL(statement).format(sql.Identifier(*names)))
+
+
+def copied(connection: Client, statement: str) -> list[str]:
+    with connection.cursor().copy(statement.encode()) as out:
+        return b"".join(bytes(block) for block in out).decode().splitlines()
+
+
+# --- what is read, and that nothing is written ---------------------------------------------------
+
+
+def test_of_all_tables_and_partitions_there_are_it_reads_no_row_of_another_site(rowed, opened):
+    found, readable = rows(rowed, _EVERYTHING), set()
+    with opened("SITE_001") as north:
+        for each in found:
+            try:
+                seen = run(north, "SELECT DISTINCT site_id FROM {}", each).fetchall()
+            except InsufficientPrivilege:
+                continue
+            readable.add(each["name"])
+            shared = set() if CATALOG.table(each["name"]).partitioned else {"*"}
+            assert {row["site_id"] for row in seen} == {"SITE_001"} | shared, each
+    assert len(found) > 200
+    assert readable == {table.name for table in CATALOG.tables}
+
+
+def test_it_exports_no_row_of_another_site(opened):
+    with opened("SITE_001") as north:
+        for table in CATALOG.tables:
+            lines = copied(north, f"COPY (SELECT site_id FROM mes.{table.name}) TO STDOUT")
+            assert set(lines) - {"*"} == {"SITE_001"}, table.name
+
+
+def test_of_all_tables_and_partitions_there_are_it_may_write_none(opened):
+    with opened("SITE_001") as north:
+        found = north.execute(
+            f"""SELECT * FROM ({_EVERYTHING}) AS e
+            WHERE has_table_privilege(oid, 'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
+               OR has_any_column_privilege(oid, 'INSERT, UPDATE, REFERENCES')""".encode()
+        ).fetchall()
+        assert found == []
+        north.execute("SET default_transaction_read_only = off")
+        for table in CATALOG.tables:
+            with pytest.raises(InsufficientPrivilege):
+                run(north, "DELETE FROM {}", table.name)
+
+
+def test_it_reads_all_of_its_sites_and_no_other(rowed, opened):
+    with program(rowed, "SITE_003") as third:
+        insert(third, "work_orders", order_no="3", qty_ordered=1)
+    query = "SELECT DISTINCT site_id FROM mes.work_orders ORDER BY 1"
+    with opened("SITE_001", "SITE_003") as two:
+        assert [row["site_id"] for row in two.execute(query)] == ["SITE_001", "SITE_003"]
+
+
+def test_it_reads_a_person_that_one_of_its_sites_shares(rowed, opened):
+    with program(rowed, "SITE_001") as north:
+        for number, home, assigned in (
+            ("a", "SITE_003", "[]"),
+            ("b", "SITE_001", '["SITE_002"]'),
+            ("c", "SITE_001", '["SITE_0023"]'),
+            ("d", "*", None),
+        ):
+            insert(north, "persons", person_no=number, home_site_id=home, assigned_sites=assigned)
+    query = "SELECT person_no FROM mes.persons WHERE site_id = 'SITE_001' ORDER BY 1"
+    with opened("SITE_002", "SITE_003") as two:
+        assert [row["person_no"] for row in two.execute(query)] == ["a", "b", "d"]
+
+
+def test_it_calls_no_function_that_works_with_the_rights_of_another(rowed, opened):
+    with opened("SITE_001") as north:
+        found = north.execute(
+            """SELECT p.proname FROM pg_proc AS p
+               WHERE p.prosecdef AND has_function_privilege(p.oid, 'EXECUTE')
+                 AND p.pronamespace IN ('mes'::regnamespace, 'public'::regnamespace)"""
+        ).fetchall()
+    assert {row["proname"] for row in found} <= {"reader_sites"}
+
+
+def test_statistics_of_columns_tell_nothing_of_other_sites(rowed, opened):
+    with psycopg.connect(rowed, autocommit=True) as owner:
+        owner.execute("ANALYZE mes.work_orders")
+        assert owner.execute(
+            "SELECT count(*) FROM pg_stats WHERE schemaname = 'mes'"
+        ).fetchone() != (0,)
+    with opened("SITE_001") as north:
+        assert north.execute("SELECT * FROM pg_stats WHERE schemaname = 'mes'").fetchall() == []
+
+
+def test_a_query_that_names_its_site_as_well_is_planned_on_its_partitions_alone(rowed, opened):
+    with opened("SITE_001") as north:
+        lines = north.execute("EXPLAIN SELECT * FROM mes.job_responses WHERE site_id = 'SITE_001'")
+        plan = "\n".join(line["QUERY PLAN"] for line in lines)
+    assert "job_responses__site_001" in plan
+    assert "site_002" not in plan
+    assert "Subplans Removed" not in plan, "left out only when the query starts"
+
+
+# --- the API -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("named", [None, ""])
+def test_the_api_is_refused_where_it_names_no_site(rowed, named):
+    with psycopg.connect(as_role(rowed, API), autocommit=True) as connection:
+        if named is not None:
+            connection.execute("SELECT set_config('app.sites', %s, false)", [named])
+        for table in CATALOG.tables:
+            with pytest.raises(InsufficientPrivilege, match="no sites are named"):
+                connection.execute(f"SELECT * FROM mes.{table.name}".encode())
+
+
+def test_sites_named_for_one_transaction_are_not_those_of_the_next(rowed):
+    with psycopg.connect(as_role(rowed, API), autocommit=True) as connection:
+        with connection.transaction():
+            connection.execute("SELECT set_config('app.sites', 'SITE_001', true)")
+            assert connection.execute("SELECT count(*) FROM mes.work_orders").fetchone() == (1,)
+        with pytest.raises(InsufficientPrivilege, match="no sites are named"):
+            connection.execute("SELECT count(*) FROM mes.work_orders")
+
+
+def test_the_role_of_the_api_owns_nothing_and_can_not_bypass(rowed):
+    (found,) = rows(
+        rowed,
+        """SELECT r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolcreatedb AS may,
+                  (SELECT count(*) FROM pg_class WHERE relowner = r.oid) AS owns,
+                  (SELECT count(*) FROM pg_auth_members WHERE member = r.oid) AS belongs_to
+           FROM pg_roles AS r WHERE r.rolname = %s""",
+        API,
+    )
+    assert found == {"may": False, "owns": 0, "belongs_to": 0}
+
+
+# --- logins for plain SQL ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("setting", ["app.sites", "app.current_site_id", "app.person"])
+def test_a_login_sees_no_more_by_any_setting(rowed, logins, setting):
+    with psycopg.connect(logins("SITE_001"), autocommit=True) as north:
+        north.execute("SELECT set_config(%s, 'SITE_002', false)", [setting])
+        found = north.execute("SELECT DISTINCT site_id FROM mes.work_orders").fetchall()
+        assert found == [("SITE_001",)]
+
+
+@pytest.mark.parametrize("role", [API, APP, READER, INGEST, OWNER])
+def test_a_login_takes_no_other_role(rowed, logins, role):
+    with psycopg.connect(logins("SITE_001"), autocommit=True) as north:
+        for statement in (f"SET ROLE {role}", f"SET SESSION AUTHORIZATION {role}"):
+            with pytest.raises(InsufficientPrivilege):
+                north.execute(statement.encode())
+
+
+def test_a_login_that_acts_as_the_group_keeps_its_own_sites(rowed, logins):
+    with psycopg.connect(logins("SITE_001"), autocommit=True) as north:
+        north.execute(f"SET ROLE {BI}".encode())
+        found = north.execute("SELECT DISTINCT site_id FROM mes.work_orders").fetchall()
+        assert found == [("SITE_001",)]
+
+
+def test_a_login_of_all_sites_reads_those_that_come_later_too(rowed, logins):
+    address = logins()
+    with psycopg.connect(rowed, autocommit=True) as owner:
+        owner.execute("INSERT INTO sync.site (site) VALUES ('SITE_009')")
+        owner.execute("SELECT sync.make_partition('work_orders', 'SITE_009', now()::date)")
+    with program(rowed, "SITE_009") as later:
+        insert(later, "work_orders", order_no="9", qty_ordered=1)
+    with psycopg.connect(address, autocommit=True) as reader:
+        found = reader.execute("SELECT DISTINCT site_id FROM mes.work_orders ORDER BY 1").fetchall()
+    assert found == [("SITE_001",), ("SITE_002",), ("SITE_009",)]
+
+
+def test_a_login_that_was_given_no_sites_is_refused(rowed, logins):
+    address = logins("SITE_001")
+    with psycopg.connect(rowed, autocommit=True) as owner:
+        owner.execute("DELETE FROM sync.reader")
+    with (
+        psycopg.connect(address, autocommit=True) as reader,
+        pytest.raises(InsufficientPrivilege, match="has no sites"),
+    ):
+        reader.execute("SELECT * FROM mes.work_orders")
+
+
+def test_a_session_of_a_login_begins_read_only_and_with_its_time_bounded(rowed, logins):
+    with psycopg.connect(logins("SITE_001"), autocommit=True) as north:
+        shown = [
+            north.execute(f"SHOW {name}".encode()).fetchone()
+            for name in ("default_transaction_read_only", "statement_timeout", "search_path")
+        ]
+    assert shown == [("on",), ("30s",), ("mes",)]
+
+
+# --- mes-central readers -------------------------------------------------------------------------
+
+
+def test_readers_are_listed_changed_and_taken_away_with_their_sessions(mes_central, rowed, logins):
+    address = logins("SITE_001", name=(name := f"grafana_{secrets.token_hex(4)}"))
+    with psycopg.connect(address, autocommit=True) as session:
+        (listed,) = mes_central("readers", "list", "--json").document["readers"]
+        assert (listed["name"], listed["sites"], listed["connected"]) == (name, ["SITE_001"], 1)
+        logins("SITE_002", name=name)
+        found = session.execute("SELECT DISTINCT site_id FROM mes.work_orders").fetchall()
+        assert found == [("SITE_002",)], "at once, also for sessions that stand"
+        ran = mes_central("readers", "remove", name)
+        assert (ran.code, "1 sessions ended" in ran.out) == (0, True)
+        with pytest.raises(psycopg.OperationalError):
+            session.execute("SELECT 1")
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(address)
+    ran = mes_central("readers", "remove", name)
+    assert (ran.code, f"{name} is no reader" in ran.err) == (1, True)
+
+
+@pytest.mark.parametrize("name", ["postgres", "mes_app", "pg_monitor", "Grafana", "a-b", "x" * 41])
+def test_no_reader_is_made_of_a_name_that_is_taken_or_can_be_none(
+    mes_central: MesCentral, tmp_path: Path, name: str
+):
+    path = tmp_path / "password"
+    ran = mes_central("readers", "add", name, "--all-sites", "--password-file", path)
+    assert (ran.code, name in ran.err) == (64, True)
+    assert mes_central("readers", "list", "--json").document["readers"] == []
+
+
+def test_a_reader_of_a_site_that_is_not_registered_is_not_made(mes_central, tmp_path):
+    name = f"reader_{secrets.token_hex(6)}"
+    ran = mes_central(
+        "readers", "add", name, "--site", "SITE_099", "--password-file", tmp_path / "password"
+    )
+    assert (ran.code, "SITE_099: not registered" in ran.err) == (1, True)
+    assert rows(mes_central.url, "SELECT FROM pg_roles WHERE rolname = %s", name) == []
+
+
+def test_a_password_stands_in_a_file_that_nobody_else_reads(mes_central, logins, tmp_path):
+    logins("SITE_001", name=(name := f"reader_{secrets.token_hex(6)}"))
+    path = tmp_path / name
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o644)
+    ran = mes_central("readers", "add", name, "--all-sites", "--password-file", path)
+    assert (ran.code, "chmod 600" in ran.err) == (64, True)
