@@ -35,7 +35,7 @@ from central.feed import Sequencer
 from central.handshake import now_ms
 from central.ingest import Stores, Worker
 from central.layout import keep_refusals, layout
-from central.partitions import make_ahead
+from central.partitions import make_ahead, site_names
 from central.relay import Relay
 from central.retention import Kept
 from central.store import CentralStore
@@ -216,12 +216,6 @@ async def _make_partitions(settings: CentralSettings, catalog: Catalog, link: Li
     if made:
         note(_log, "partitions made ahead", count=len(made))
     await asyncio.sleep(_PARTITIONS_EVERY_S)
-
-
-async def site_names(connection: psycopg.AsyncConnection[Any]) -> list[str]:
-    """Return the registered sites."""
-    cursor = await connection.execute("SELECT site FROM sync.site ORDER BY site")
-    return [row[0] for row in await cursor.fetchall()]
 
 
 @asynccontextmanager

@@ -133,7 +133,7 @@ async def _partitions_ahead(
     cursor = await connection.execute("SELECT sync.now_ms()")
     row = await cursor.fetchone()
     assert row is not None
-    registered = await _registered(connection)
+    registered = await partitions.site_names(connection)
     return await partitions.make_ahead(connection, catalog, registered, row[0])
 
 
@@ -159,7 +159,7 @@ async def plan(
     if renewed or len(steps) > 0:
         steps.append(Step("grants on the schemas renewed", roles.SCHEMA_GRANTS))
     steps += renewed
-    registered = await _registered(connection) if applied else frozenset[str]()
+    registered = set(await partitions.site_names(connection)) if applied else set[str]()
     steps += [_site_step(site) for site in sorted(set(sites) - registered)]
     return steps
 
@@ -283,8 +283,3 @@ async def _last_catalogue(connection: AsyncConnection[Any]) -> Catalog | None:
 async def _generated(connection: AsyncConnection[Any]) -> dict[str, str]:
     cursor = await connection.execute("SELECT table_name, sha256 FROM sync.generated")
     return dict(await cursor.fetchall())
-
-
-async def _registered(connection: AsyncConnection[Any]) -> frozenset[str]:
-    cursor = await connection.execute("SELECT site FROM sync.site")
-    return frozenset(site for (site,) in await cursor.fetchall())

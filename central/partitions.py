@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from central.schema import partition_name
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from shared.catalog import Catalog
 
+_READ: Final = (Path(__file__).parent / "sql" / "read_partitions.sql").read_bytes()
 MONTHS_AHEAD: Final = 3
 #: A month further ahead is the work of a broken clock, or of somebody who wants a million tables.
 MONTHS_TO_COME_MAX: Final = 24
@@ -119,6 +121,38 @@ async def missing(
         for site in sorted(sites)
         for month in months(now_ms, months_ahead)
         if (partition := Partition(table.name, site, month)).name not in present
+    ]
+
+
+async def site_names(connection: AsyncConnection[Any]) -> list[str]:
+    """Return the registered sites."""
+    cursor = await connection.execute("SELECT site FROM sync.site ORDER BY site")
+    return [site for (site,) in await cursor.fetchall()]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a partition holds."""
+
+    partition: Partition
+    #: With its indexes.
+    bytes: int
+    #: As it was last analysed; None where it never was.
+    rows: int | None
+
+
+async def held(
+    connection: AsyncConnection[Any], tables: Collection[str] | None = None
+) -> list[Held]:
+    """Return all partitions of these tables, or of all, by table, site and month."""
+    async with connection.transaction():
+        await connection.execute("SET LOCAL timezone = 'UTC'")  # bounds are shown in it
+        cursor = await connection.execute(
+            _READ, {"tables": None if tables is None else list(tables)}
+        )
+        found = await cursor.fetchall()
+    return [
+        Held(Partition(table, site, month), size, rows) for table, site, month, size, rows in found
     ]
 
 

@@ -57,8 +57,9 @@ def _verdict(found: list[Difference], *, stays: bool, dry_run: bool) -> str:
 async def _provision(read: CentralSettings, *, dry_run: bool) -> list[Difference]:
     import psycopg
 
-    from central.agent import link_of, site_names
+    from central.agent import link_of
     from central.layout import layout
+    from central.partitions import site_names
     from sync.streams import provision
 
     async with await psycopg.AsyncConnection.connect(read.database_url) as connection:
