@@ -70,9 +70,9 @@ OF_TENANCY: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "tenancy: a login of all sites has those of the day it was made",
-        READERS,
-        "None if sites is None else sorted(set(sites))",
-        "['SITE_001', 'SITE_002'] if sites is None else sorted(set(sites))",
+        NAMED,
+        "array_agg(s.site) FROM sync.site AS s",
+        "array_agg(s.site) FROM sync.site AS s WHERE s.registered_at < r.added_at",
         f"{TESTS}::test_a_login_of_all_sites_reads_those_that_come_later_too",
     ),
 )
