@@ -270,11 +270,15 @@ def _take_missing(applying: Applying, target: Target, max_order: int) -> None:
 
 
 def _settle_written(applying: Applying, target: Target, given: Mapping[str, object]) -> None:
-    """Treat the missing rows that the site wrote on as gone, as a head would tell it."""
+    """Treat the missing rows that the site wrote on as gone, as a head would tell it.
+
+    The version that stood stays the base, at its own order: the deletion has another, and is news
+    when the feed brings it. Of a version that the site itself wrote, the order is not known.
+    """
     rows = applying.connection.execute(
         f"""SELECT r.id, (SELECT s.fate FROM _sync_shadow s
                           WHERE s.table_no = r.table_no AND s.id = r.id AND s.fate = '{Fate.LEFT}'),
-               r.version, max(r.ord, :max_order) {_MISSING} AND EXISTS
+               r.version, max(r.ord, 1) {_MISSING} AND EXISTS
             (SELECT 1 FROM _sync_pending p WHERE p.table_no = r.table_no AND p.id = r.id)
         UNION ALL
         SELECT DISTINCT p.id, NULL, '', 0 FROM _sync_pending p

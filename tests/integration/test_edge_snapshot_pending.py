@@ -16,7 +16,7 @@ from tests.integration.edge_loads import (  # noqa: F401, the fixtures among the
     plant,
     running,
 )
-from tests.integration.edge_world import uid, version
+from tests.integration.edge_world import away, uid, version
 
 
 def test_a_snapshot_is_taken_with_own_writes_pending(running):
@@ -124,6 +124,22 @@ def test_an_own_row_that_was_accepted_and_is_gone_since_is_told_from_a_parked_on
     load(running, order(2, at=2), ack=running.ack(n))
     assert running.row("orders", uid(1)) is None
     assert running.asides() == [("orders", uid(1), "gone")]
+
+
+@pytest.mark.parametrize("decided", [False, True])
+def test_a_row_made_anew_is_based_on_its_deletion_once_the_feed_tells_which_that_is(
+    running, decided
+):
+    running.take(order(1, at=3, notes="a"))
+    running.delete("orders", uid(1))
+    n = running.drain()
+    load(running, order(2, at=5), ack=running.ack(n) if decided else None)
+    assert running.base("orders", uid(1)) == (version(3), 3)
+    running.take(away("orders", uid(1), order=4))
+    assert running.base("orders", uid(1)) == (version(4), 4)
+    running.insert("orders", id=uid(1), notes="anew")
+    (made,) = running.sent(running.drain())
+    assert made.base == [version(4)]
 
 
 def test_an_own_update_of_a_row_that_is_gone_stays_in_sight_until_it_is_decided(running):

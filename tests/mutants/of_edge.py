@@ -340,6 +340,13 @@ OF_EDGE: Final[tuple[Mutant, ...]] = (
         f"{PENDING}::test_the_ack_of_the_manifest_is_taken_at_the_end",
     ),
     of(
+        "a deletion that a snapshot left out is no news when the feed brings it",
+        SNAPSHOT,
+        "max(r.ord, 1)",
+        "max(r.ord, :max_order)",
+        f"{PENDING}::test_a_row_made_anew_is_based_on_its_deletion_once_the_feed_tells_which_that_is",
+    ),
+    of(
         "a snapshot takes away what came after it",
         SNAPSHOT,
         "AND r.ord <= :max_order",

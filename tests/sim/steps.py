@@ -71,7 +71,10 @@ class Steps:
         there = _orders(site)
         fresh = there - self._loaded[site.name]
         heads = self._heads[site.name] + self._heads[SHARED]
-        last = max((step for step, head, _ in heads if head in fresh), default=0)
+        first: dict[_Head, int] = {}
+        for step, head, _ in heads:  # one that stands is sent again with a later step
+            first[head] = min(step, first.get(head, step))
+        last = max((step for head, step in first.items() if head in fresh), default=0)
         reached: dict[Key, int] = {}
         for table, row_id, order in there:
             reached[table, row_id] = max(order, reached.get((table, row_id), 0))

@@ -157,3 +157,21 @@ def test_a_value_for_a_column_to_come_that_a_lost_life_sent_is_on_record(lab):
     )
     found = lab.run(Plan.of_text(steps))
     assert (found.why, found.reach["a value aside gave way unseen"]) == (None, 1)
+
+
+def test_a_write_after_a_deletion_that_a_snapshot_left_out_is_based_on_it_once_it_has_come(lab):
+    steps = (
+        "config:31818 client:7155 write:57841 send:3073 write:14559 sequence:40973 client:8187"
+        " fetch:29538 write:50550 drain:35612 snapshot_is_wanted:25982 load:31929 write:10390"
+        " sequence:5092 fetch:50287 write:26466"
+    )
+    assert lab.run(Plan.of_text(steps)).why is None
+
+
+def test_a_head_that_is_sent_once_more_shows_nothing_of_the_later_step(lab):
+    steps = (
+        "config:29678 send:3864 send:33574 ingest:44512 ingest:58738 client:6769 write:5789"
+        " sequence:27614 write:31422 send:50520 client:39097 ingest:36099 sequence:44017"
+        " publish:43974 receive:11923"
+    )
+    assert lab.run(Plan.of_text(steps)).why is None
