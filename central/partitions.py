@@ -146,7 +146,9 @@ async def held(
 ) -> list[Held]:
     """Return all partitions of these tables, or of all, by table, site and month."""
     async with connection.transaction():
-        await connection.execute("SET LOCAL timezone = 'UTC'")  # bounds are shown in it
+        # Bounds are shown in them.
+        await connection.execute("SET LOCAL timezone = 'UTC'")
+        await connection.execute("SET LOCAL datestyle = 'ISO'")
         cursor = await connection.execute(
             _READ, {"tables": None if tables is None else list(tables)}
         )

@@ -43,7 +43,7 @@ def status(table_name: str | None, site: str | None, *, json_wanted: bool) -> in
     """Show how many parts there are, from which month to which, their rows and sizes."""
     if site is not None and table_name is None:
         raise click.UsageError("--site needs a --table")
-    seen = asyncio.run(_seen(settings(), table_name))
+    seen = asyncio.run(_seen(settings(), table_name, site))
     shown = [each for each in seen.held if site in (None, each.partition.site)]
     if site is not None and not shown:
         raise click.BadParameter(f"{table_name} has no part of a site {site}", param_hint="--site")
@@ -77,7 +77,7 @@ def ahead(months: int | None, *, json_wanted: bool) -> int:
 # --- what is asked ----------------------------------------------------------------------------
 
 
-async def _seen(read: CentralSettings, table_name: str | None) -> Seen:
+async def _seen(read: CentralSettings, table_name: str | None, site: str | None) -> Seen:
     import psycopg
 
     from central.partitions import MONTHS_AHEAD, held, missing, site_names
@@ -92,7 +92,9 @@ async def _seen(read: CentralSettings, table_name: str | None) -> Seen:
         found = await held(connection, None if table_name is None else [table_name])
         sites = await site_names(connection)
         absent = await missing(connection, catalog, sites, int(time.time() * 1000))
-    wanted = [each for each in absent if table_name in (None, each.table)]
+    wanted = [
+        each for each in absent if table_name in (None, each.table) and site in (None, each.site)
+    ]
     return Seen(found, wanted, MONTHS_AHEAD)
 
 

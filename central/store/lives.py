@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sync.handshake import Met
 
-_LOCK: Final = 0x6D65_7302
+_LOCK: Final = 0x6D65_7303
 _LIFE: Final = b"SELECT l.id::text, l.started_ms, l.held_order, l.order_here, l.noted_ms"
 _NOW: Final = (
     b"""%b FROM sync.life AS l JOIN sync.life_now AS n ON n.life = l.id

@@ -27,10 +27,9 @@ def filled(centre):
         )
         owner.execute("RESET ROLE")
         owner.execute("ANALYZE mes.work_orders")
-        # Whatever zone the server lives in, months are those of UTC.
-        owner.execute(
-            f"ALTER DATABASE {owner.info.dbname} SET timezone = 'America/New_York'".encode()
-        )
+        # Whatever zone and country the server lives in, months are those of UTC, the year first.
+        for setting in ("timezone = 'America/New_York'", "datestyle = 'German'"):
+            owner.execute(f"ALTER DATABASE {owner.info.dbname} SET {setting}".encode())
     return centre
 
 
@@ -65,6 +64,8 @@ def test_what_is_missing_ahead_is_told_and_made(mes_central, filled):
         owner.execute("INSERT INTO sync.site (site) VALUES ('SITE_009')")
     status = mes_central("partitions", "status")
     assert f"{len(SPLIT) * (MONTHS_AHEAD + 1)} of this month and 3 ahead are missing" in status.out
+    of_another = ("--table", "work_orders", "--site", "SITE_001", "--json")
+    assert mes_central("partitions", "status", *of_another).document["missing"] == []
     made = mes_central("partitions", "ahead", "--json").document["made"]
     assert {each["site"] for each in made} == {"SITE_009"}
     assert len(made) == len(SPLIT) * (MONTHS_AHEAD + 1)
