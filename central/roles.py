@@ -13,7 +13,9 @@
 A session of mes_app or mes_reader names its site in each transaction by
 ``set_config('app.current_site_id', …, true)``. With none it sees no site's rows. The shared rows it
 reads anyway, but changes only when it names ``*``. mes_api names sites by ``app.sites``, parted by
-commas; without any it is refused. ``central.row_security`` has the policies.
+commas; a query that forgot is refused as soon as a row would be judged, and none is where no row
+is: so whoever opens a transaction for a user calls ``mes.asked_sites()`` itself.
+``central.row_security`` has the policies.
 """
 
 from __future__ import annotations
@@ -70,12 +72,18 @@ async def create_roles(connection: AsyncConnection[Any]) -> list[str]:
     made = [name for name in ROLES if name not in present]
     for name in made:
         await _shared_statement(connection, f"CREATE ROLE {name} {ROLES[name]}")
-    if made:
-        # Whoever is no superuser has to belong to the roles that it works for.
-        for name in (OWNER, INGEST):
-            member = f"GRANT {name} TO {sql.Identifier(connection.info.user).as_string()}"
-            await _shared_statement(connection, member)
-    for asked, granted in _GRANTS:
+    # Whoever is no superuser has to belong to the roles that it works for. Who makes a role may
+    # grant it, and neither acts as it nor has its rights by that alone.
+    user = connection.info.user
+    of, to = sql.Literal(user).as_string(connection), sql.Identifier(user).as_string(connection)
+    belongs = [
+        (
+            f"pg_has_role({of}, '{name}', 'SET') AND pg_has_role({of}, '{name}', 'USAGE')",
+            f"{name} TO {to} WITH INHERIT TRUE, SET TRUE",
+        )
+        for name in (OWNER, INGEST)
+    ]
+    for asked, granted in (*belongs, *_GRANTS):
         await _grant(connection, asked, granted)
     return made
 

@@ -30,15 +30,23 @@ BEGIN
 END $$;
 
 -- Sites that the transaction named. Without one it fails: a query that forgot to name them must
--- look neither like a site without rows nor like one that may see all.
+-- look neither like a site without rows nor like one that may see all. A policy asks only once it
+-- judges a row, so whoever opens a transaction for a user calls this itself.
 CREATE FUNCTION mes.asked_sites() RETURNS text[]
 LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    _named CONSTANT text := coalesce(current_setting('app.sites', true), '');
 BEGIN
-    IF coalesce(current_setting('app.sites', true), '') = '' THEN
+    IF _named = '' THEN
         RAISE EXCEPTION 'no sites are named'
             USING ERRCODE = 'insufficient_privilege',
                   HINT = 'Call set_config(''app.sites'', ''SITE_001,SITE_002'', true) in the same transaction.';
     END IF;
-    RETURN string_to_array(current_setting('app.sites'), ',');
+    IF _named !~ '^([A-Z0-9_-]{1,20}|\*)(,([A-Z0-9_-]{1,20}|\*))*$' THEN
+        RAISE EXCEPTION 'app.sites names no sites: %', _named
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = 'Give names as they are registered, parted by commas and by nothing else.';
+    END IF;
+    RETURN string_to_array(_named, ',');
 END $$;

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import threading
 from shutil import copytree
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from central import migrate as module
+from central import roles
 from central.migrate import FOLDER, migrate
 from central.roles import APP, READER
-from shared.errors import SchemaMismatch, ServerTooOld, StoreBusy
+from shared.errors import NotAuthorised, SchemaMismatch, ServerTooOld, StoreBusy
 from tests.integration.central_world import CATALOG, SITES
 from tests.integration.centre import client, insert, rows
 from tests.integration.tools import (
@@ -201,3 +204,43 @@ async def test_the_ingest_gets_no_right_that_only_a_superuser_can_give(database)
             "SELECT parname FROM pg_parameter_acl WHERE paracl::text LIKE '%mes\\_ingest=%'"
         ).fetchall()
     assert granted == []
+
+
+# --- by an administrator who is no superuser -------------------------------------------------
+
+
+@pytest.fixture
+def administrator(database):
+    """Makes an administrator who belongs to roles that a superuser made; gives the address."""
+    name, password = f"admin_{secrets.token_hex(6)}", secrets.token_hex(8)
+    with psycopg.connect(database, autocommit=True) as superuser:
+        superuser.execute(f"CREATE ROLE {name} LOGIN CREATEROLE PASSWORD '{password}'".encode())
+        superuser.execute(f"ALTER DATABASE {superuser.info.dbname} OWNER TO {name}".encode())
+        yield make_conninfo(database, user=name, password=password, options="")
+        superuser.execute(f"ALTER DATABASE {superuser.info.dbname} OWNER TO CURRENT_USER".encode())
+        superuser.execute(f"DROP OWNED BY {name} CASCADE".encode())
+        superuser.execute(f"DROP ROLE {name}".encode())
+
+
+async def test_who_is_no_superuser_migrates_to_a_release_with_a_new_role(
+    database, administrator, monkeypatch
+):
+    await migrate(database, FIRST, SITES)
+    name = psycopg.conninfo.conninfo_to_dict(administrator)["user"]
+    role = f"role_{secrets.token_hex(6)}"
+    with psycopg.connect(database, autocommit=True) as superuser:
+        superuser.execute(f"GRANT mes_owner, mes_ingest TO {name}".encode())
+        monkeypatch.setattr(roles, "ROLES", roles.ROLES | {role: "NOLOGIN"})
+        try:
+            done = await migrate(administrator, changed(GRADE), SITES)
+        finally:
+            superuser.execute(f"DROP ROLE IF EXISTS {role}".encode())
+    assert {f"role {role} created", "tools.grade added"} <= set(done)
+
+
+async def test_who_does_not_belong_to_the_roles_is_told_what_a_superuser_has_to_run(
+    database, administrator
+):
+    await migrate(database, FIRST, SITES)
+    with pytest.raises(NotAuthorised, match="let a superuser run once: GRANT mes_owner TO"):
+        await migrate(administrator, changed(GRADE), SITES)
