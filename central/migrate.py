@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
-from central import capture, extra, partitions, roles, schema
+from central import capture, extra, partitions, public_rights, roles, schema
 from shared.catalog import Catalog, Table, from_json, to_json
 from shared.catalog_steps import AddColumn, AddTable, Change, RenameColumn, WidenType, differences
 from shared.errors import SchemaMismatch, ServerTooOld, StoreBusy
@@ -39,6 +39,8 @@ class Step:
 
     what: str
     statements: tuple[str, ...]
+    #: It is for whoever migrates to do; all else the owner does.
+    by_admin: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +119,19 @@ async def _steps_done(
     steps = await plan(connection, catalog, sites, folder=folder)
     if steps:
         await connection.execute(roles.database_statement(connection.info.dbname))
+        await _run(connection, [step for step in steps if step.by_admin])
         # What is made belongs to the owner, whoever runs this.
         await connection.execute(f"SET LOCAL ROLE {roles.OWNER}")
-        for step in steps:
-            for statement in step.statements:
-                await connection.execute(statement.encode())
+        await _run(connection, [step for step in steps if not step.by_admin])
     await connection.execute(f"SET LOCAL ROLE {capture.INGEST}")
     moved = await extra.materialise(connection, catalog)
     return [step.what for step in steps] + moved
+
+
+async def _run(connection: AsyncConnection[Any], steps: Sequence[Step]) -> None:
+    for step in steps:
+        for statement in step.statements:
+            await connection.execute(statement.encode())
 
 
 async def _partitions_ahead(
@@ -161,6 +168,10 @@ async def plan(
     steps += renewed
     registered = set(await partitions.site_names(connection)) if applied else set[str]()
     steps += [_site_step(site) for site in sorted(set(sites) - registered)]
+    # What the connection may not do, `mes-central readers add` tells.
+    found = await public_rights.withdrawals(connection)
+    if withdrawn := tuple(each.statement for each in found if each.allowed):
+        steps.append(Step("rights that everybody had withdrawn", withdrawn, by_admin=True))
     return steps
 
 
