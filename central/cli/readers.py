@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,19 +17,35 @@ from central.cli.look import as_json, local, say, say_json, table
 from shared.errors import BadSetting
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from psycopg import AsyncConnection
 
+    from central.readers import Removed
+
 _PASSWORD_MIN = 12
+_OPEN = (
+    "  open      whoever logs in can hold locks that the sync waits for, or fill the disk, until a"
+    " superuser runs `mes-central migrate`, or:"
+)
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What came of letting a login read."""
+
+    is_new: bool
+    password_made: bool
+    #: Statements that take from everybody what no login should have.
+    to_run: list[str]
 
 
 @click.group()
 def readers() -> None:
     """Logins that read by plain SQL: people, Grafana, Metabase, Excel, Power BI.
 
-    Each sees the rows of the sites that it is given, whatever SQL it sends, and writes nothing.
+    Each is given no row of another site than its own, whatever SQL it sends, and writes nothing.
     """
 
 
@@ -47,19 +64,25 @@ def add(
     """Let a login read the rows of some sites; run again, it gets these sites and this password."""
     if all_sites == bool(sites):
         raise click.UsageError("name each site with --site, or say --all-sites")
-    password, is_made = read_or_make_password(password_file)
     chosen = None if all_sites else sites
-    is_new = asyncio.run(_add(name, chosen, password))
+    added = asyncio.run(
+        _connected(lambda connection: _add(connection, name, chosen, password_file))
+    )
     if json_wanted:
         say_json({
-            "schema": "mes-central.readers-add/v1", "name": name, "new": is_new,
+            "schema": "mes-central.readers-add/v1", "name": name, "new": added.is_new,
             "sites": None if chosen is None else sorted(set(chosen)),
-            "password_made": is_made,
+            "password_made": added.password_made, "superuser_to_run": added.to_run,
         })  # fmt: skip
         return exits.OK
-    say(f"{name}  {'may read now' if is_new else 'was a reader already; sites and password set'}")
+    done = "may read now" if added.is_new else "was a reader already; sites and password set"
+    say(f"{name}  {done}")
     say(f"  sites     {'all' if chosen is None else ', '.join(sorted(set(chosen)))}")
-    say(f"  password  {password_file}{'  new' if is_made else ''}")
+    say(f"  password  {password_file}{'  new' if added.password_made else ''}")
+    if added.to_run:
+        say(_OPEN)
+    for statement in added.to_run:
+        say(f"    {statement};")
     return exits.OK
 
 
@@ -95,19 +118,39 @@ def list_readers(*, json_wanted: bool) -> int:
 @click.argument("name")
 @as_json
 def remove(name: str, *, json_wanted: bool) -> int:
-    """Take a login away; its sessions end at once."""
+    """Take a login away; its sessions end at once. Run again where its role stayed."""
     from central.readers import remove as take_away
 
-    ended = asyncio.run(_connected(lambda connection: take_away(connection, name)))
+    removed = asyncio.run(_connected(lambda connection: take_away(connection, name)))
     if json_wanted:
-        say_json({"schema": "mes-central.readers-remove/v1", "name": name, "sessions_ended": ended})
+        say_json({
+            "schema": "mes-central.readers-remove/v1", "name": name,
+            "sessions_ended": removed.ended, "sessions_standing": removed.standing,
+            "role_foreign": removed.foreign, "role_stays_because": removed.stays_because,
+            "role_logs_in": removed.logs_in,
+        })  # fmt: skip
     else:
-        say(f"{name} reads no more; {ended} sessions ended")
-    return exits.OK
+        for line in _removal(name, removed):
+            say(line)
+    return exits.OK if removed.stays_because is None else exits.FAILED
+
+
+def _removal(name: str, removed: Removed) -> Iterator[str]:
+    if removed.foreign:
+        yield f"{name} reads no more; the server's role of this name is not ours, and stays"
+        return
+    yield f"{name} reads no more; {removed.ended} sessions ended"
+    if removed.standing:
+        yield f"  {removed.standing} sessions stand, and are given no row; a superuser can end them"
+    if removed.stays_because is not None:
+        stays = "stays, and may log in," if removed.logs_in else "stays"
+        yield f"  the role {stays} because: {removed.stays_because}"
 
 
 def read_or_make_password(path: Path) -> tuple[str, bool]:
     """Return the password of a file that nobody else can read, and whether it was made just now."""
+    if path.is_symlink() and not path.exists():
+        raise BadSetting(f"{path} is a link to a file that is not there; remove it, or make that")
     if not path.exists():
         password = secrets.token_urlsafe(24)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -115,16 +158,29 @@ def read_or_make_password(path: Path) -> tuple[str, bool]:
         return password, True
     if path.stat().st_mode & 0o077:
         raise BadSetting(f"{path} holds a password and is open to others; run `chmod 600 {path}`")
-    password = path.read_text(encoding="utf-8").strip()
+    try:
+        password = path.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise BadSetting(f"{path}: a password in UTF-8 is expected") from error
     if len(password) < _PASSWORD_MIN or "\n" in password:
         raise BadSetting(f"{path}: one line of at least {_PASSWORD_MIN} characters is expected")
     return password, False
 
 
-async def _add(name: str, sites: tuple[str, ...] | None, password: str) -> bool:
+async def _add(
+    connection: AsyncConnection[Any],
+    name: str,
+    sites: tuple[str, ...] | None,
+    password_file: Path,
+) -> Added:
+    from central.public_rights import withdrawals
     from central.readers import add as let_read
+    from central.readers import check
 
-    return await _connected(lambda connection: let_read(connection, name, sites, password))
+    await check(connection, name, sites)  # before a file is made for nothing
+    password, is_made = read_or_make_password(password_file)
+    is_new = await let_read(connection, name, sites, password)
+    return Added(is_new, is_made, [each.statement for each in await withdrawals(connection)])
 
 
 async def _connected(work: Callable[[AsyncConnection[Any]], Awaitable[Result]]) -> Result:

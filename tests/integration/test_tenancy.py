@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, LiteralString
 
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import InsufficientPrivilege
 from psycopg.rows import dict_row
 
@@ -18,19 +17,17 @@ from tests.integration.central_world import CATALOG
 from tests.integration.centre import client as program
 from tests.integration.centre import insert, rows
 from tests.integration.command_world import mes_central
+from tests.integration.readers_world import logins
 from tests.integration.rowed import rowed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from tests.integration.command_world import MesCentral
 
     Client = psycopg.Connection[dict[str, Any]]
     #: Opens a connection that reads the rows of these sites.
     Opened = Callable[..., Any]
 
-__all__ = ["mes_central", "rowed"]
+__all__ = ["logins", "mes_central", "rowed"]
 
 #: What a program may look for: everything but what PostgreSQL shows to everybody.
 _EVERYTHING = """
@@ -47,27 +44,6 @@ def api(url: str, *sites: str) -> Iterator[Client]:
     with psycopg.connect(address, autocommit=True, row_factory=dict_row) as connection:
         connection.execute("SELECT set_config('app.sites', %s, false)", [",".join(sites)])
         yield connection
-
-
-@pytest.fixture
-def logins(mes_central, tmp_path) -> Iterator[Callable[..., str]]:
-    """Makes logins for plain SQL; gives the address of each."""
-    made: list[str] = []
-
-    def make(*sites: str, name: str = "") -> str:
-        name = name or f"reader_{secrets.token_hex(6)}"
-        made.append(name)
-        path = tmp_path / name
-        of = [word for site in sites for word in ("--site", site)] or ["--all-sites"]
-        ran = mes_central("readers", "add", name, *of, "--password-file", path)
-        assert ran.code == 0, ran.err
-        return make_conninfo(
-            mes_central.url, user=name, password=path.read_text().strip(), options=""
-        )
-
-    yield make
-    for name in made:
-        mes_central("readers", "remove", name)
 
 
 @pytest.fixture(params=["the API", "a login for plain SQL"])
@@ -201,6 +177,24 @@ def test_the_api_is_refused_where_it_names_no_site(rowed, named):
                 connection.execute(f"SELECT * FROM mes.{table.name}".encode())
 
 
+@pytest.mark.parametrize(
+    "named",
+    [" , ", ",", "SITE_001,", ",SITE_001", "SITE_001, SITE_002", "site_001", "S" * 21, "**"],
+)
+def test_the_api_is_refused_where_what_it_names_is_no_list_of_sites(rowed, named):
+    with api(rowed, named) as connection:
+        for query in ("SELECT mes.asked_sites()", "SELECT * FROM mes.work_orders"):
+            with pytest.raises(InsufficientPrivilege, match="names no sites"):
+                connection.execute(query.encode())
+
+
+def test_the_api_that_named_no_site_is_refused_before_there_is_a_row_if_it_asks(centre):
+    with psycopg.connect(as_role(centre, API), autocommit=True) as connection:
+        assert connection.execute("SELECT * FROM mes.work_orders").fetchall() == []
+        with pytest.raises(InsufficientPrivilege, match="no sites are named"):
+            connection.execute("SELECT mes.asked_sites()")
+
+
 def test_sites_named_for_one_transaction_are_not_those_of_the_next(rowed):
     with psycopg.connect(as_role(rowed, API), autocommit=True) as connection:
         with connection.transaction():
@@ -233,7 +227,7 @@ def test_a_login_sees_no_more_by_any_setting(rowed, logins, setting):
         assert found == [("SITE_001",)]
 
 
-@pytest.mark.parametrize("role", [API, APP, READER, INGEST, OWNER])
+@pytest.mark.parametrize("role", [API, APP, READER, INGEST, OWNER, BI])
 def test_a_login_takes_no_other_role(rowed, logins, role):
     with psycopg.connect(logins("SITE_001"), autocommit=True) as north:
         for statement in (f"SET ROLE {role}", f"SET SESSION AUTHORIZATION {role}"):
@@ -242,7 +236,11 @@ def test_a_login_takes_no_other_role(rowed, logins, role):
 
 
 def test_a_login_that_acts_as_the_group_keeps_its_own_sites(rowed, logins):
-    with psycopg.connect(logins("SITE_001"), autocommit=True) as north:
+    address = logins("SITE_001")
+    with psycopg.connect(rowed, autocommit=True) as owner:
+        name = conninfo_to_dict(address)["user"]
+        owner.execute(f"GRANT {BI} TO {name} WITH SET TRUE".encode())
+    with psycopg.connect(address, autocommit=True) as north:
         north.execute(f"SET ROLE {BI}".encode())
         found = north.execute("SELECT DISTINCT site_id FROM mes.work_orders").fetchall()
         assert found == [("SITE_001",)]
@@ -278,52 +276,3 @@ def test_a_session_of_a_login_begins_read_only_and_with_its_time_bounded(rowed, 
             for name in ("default_transaction_read_only", "statement_timeout", "search_path")
         ]
     assert shown == [("on",), ("30s",), ("mes",)]
-
-
-# --- mes-central readers -------------------------------------------------------------------------
-
-
-def test_readers_are_listed_changed_and_taken_away_with_their_sessions(mes_central, rowed, logins):
-    address = logins("SITE_001", name=(name := f"grafana_{secrets.token_hex(4)}"))
-    with psycopg.connect(address, autocommit=True) as session:
-        (listed,) = mes_central("readers", "list", "--json").document["readers"]
-        assert (listed["name"], listed["sites"], listed["connected"]) == (name, ["SITE_001"], 1)
-        logins("SITE_002", name=name)
-        found = session.execute("SELECT DISTINCT site_id FROM mes.work_orders").fetchall()
-        assert found == [("SITE_002",)], "at once, also for sessions that stand"
-        ran = mes_central("readers", "remove", name)
-        assert (ran.code, "1 sessions ended" in ran.out) == (0, True)
-        with pytest.raises(psycopg.OperationalError):
-            session.execute("SELECT 1")
-    with pytest.raises(psycopg.OperationalError):
-        psycopg.connect(address)
-    ran = mes_central("readers", "remove", name)
-    assert (ran.code, f"{name} is no reader" in ran.err) == (1, True)
-
-
-@pytest.mark.parametrize("name", ["postgres", "mes_app", "pg_monitor", "Grafana", "a-b", "x" * 41])
-def test_no_reader_is_made_of_a_name_that_is_taken_or_can_be_none(
-    mes_central: MesCentral, tmp_path: Path, name: str
-):
-    path = tmp_path / "password"
-    ran = mes_central("readers", "add", name, "--all-sites", "--password-file", path)
-    assert (ran.code, name in ran.err) == (64, True)
-    assert mes_central("readers", "list", "--json").document["readers"] == []
-
-
-def test_a_reader_of_a_site_that_is_not_registered_is_not_made(mes_central, tmp_path):
-    name = f"reader_{secrets.token_hex(6)}"
-    ran = mes_central(
-        "readers", "add", name, "--site", "SITE_099", "--password-file", tmp_path / "password"
-    )
-    assert (ran.code, "SITE_099: not registered" in ran.err) == (1, True)
-    assert rows(mes_central.url, "SELECT FROM pg_roles WHERE rolname = %s", name) == []
-
-
-def test_a_password_stands_in_a_file_that_nobody_else_reads(mes_central, logins, tmp_path):
-    logins("SITE_001", name=(name := f"reader_{secrets.token_hex(6)}"))
-    path = tmp_path / name
-    assert path.stat().st_mode & 0o777 == 0o600
-    path.chmod(0o644)
-    ran = mes_central("readers", "add", name, "--all-sites", "--password-file", path)
-    assert (ran.code, "chmod 600" in ran.err) == (64, True)
