@@ -11,6 +11,7 @@ READERS: Final = "central/readers.py"
 RIGHTS: Final = "central/public_rights.py"
 NAMED: Final = "central/migrations/0021_readers.sql"
 TESTS: Final = "tests/integration/test_tenancy.py"
+MIGRATE: Final = "tests/integration/test_central_migrate.py"
 COMMAND: Final = "tests/integration/test_readers_command.py"
 
 OF_TENANCY: Final[tuple[Mutant, ...]] = (
@@ -131,7 +132,7 @@ OF_TENANCY: Final[tuple[Mutant, ...]] = (
         RIGHTS,
         "_LOCKS, (OWNER, INGEST)",
         "_LOCKS, ()",
-        f"{COMMAND}::test_a_migration_withdraws_what_everybody_may_do_once",
+        f"{MIGRATE}::test_an_empty_database_gets_all_tables_of_the_catalogue",
     ),
     of(
         "tenancy: what is no list of sites is taken for one of none",

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from sqlalchemy import BigInteger, Boolean, Numeric, Text, Uuid
 from sqlalchemy.dialects import postgresql
 
-from central import capture, migrate, partitions, roles, schema
+from central import backups, capture, feed, migrate, partitions, roles, schema
+from central.store import lives
 from shared.catalog import COMMON, Catalog, Column, ColumnType, Direction, Kind, Table
 from shared.catalog_file import load_catalog
 from shared.errors import CatalogError, SchemaMismatch
@@ -253,3 +254,7 @@ def test_triggers_are_made_again_only_where_their_text_is_another():
 if __name__ == "__main__":
     for shown in SHOWN:
         golden_file(shown).write_text(capture.capture_text(CATALOG.table(shown)))
+
+
+def test_locks_of_different_things_have_different_numbers():
+    assert len({feed._SEQUENCER_LOCK, backups.MARK_LOCK, lives._LOCK}) == 3
