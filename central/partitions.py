@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from shared.catalog import Catalog
 
-_READ: Final = (Path(__file__).parent / "sql" / "read_partitions.sql").read_bytes()
+_SQL: Final = Path(__file__).parent / "sql"
 MONTHS_AHEAD: Final = 3
 #: A month further ahead is the work of a broken clock, or of somebody who wants a million tables.
 MONTHS_TO_COME_MAX: Final = 24
@@ -150,7 +150,7 @@ async def held(
         await connection.execute("SET LOCAL timezone = 'UTC'")
         await connection.execute("SET LOCAL datestyle = 'ISO'")
         cursor = await connection.execute(
-            _READ, {"tables": None if tables is None else list(tables)}
+            _statement("read_partitions"), {"tables": None if tables is None else list(tables)}
         )
         found = await cursor.fetchall()
     return [
@@ -162,6 +162,10 @@ def months(now_ms: int, ahead: int) -> Iterator[str]:
     """Return this month and as many after it, in UTC."""
     first = _number(now_ms)
     return map(_month, range(first, first + ahead + 1))
+
+
+def _statement(name: str) -> bytes:
+    return (_SQL / f"{name}.sql").read_bytes()
 
 
 def _number(at_ms: int) -> int:
