@@ -15,7 +15,7 @@ from central.cli.given import catalogue, settings
 from central.cli.look import as_json, say, say_json, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from central.partitions import Held, Partition
     from central.settings import CentralSettings
@@ -136,11 +136,8 @@ def _lines(shown: Sequence[Held], *, by_site: bool, by_month: bool) -> list[str]
     if by_month:
         rows = [(each.partition.month, _rows([each]), _size([each])) for each in shown]
         return table(("MONTH", "ROWS", "SIZE"), rows)
-    key: Callable[[Held], str] = lambda each: (  # noqa: E731 - one of two keys
-        each.partition.site if by_site else each.partition.table
-    )
     lines = []
-    for name, group in groupby(shown, key):
+    for name, group in groupby(shown, _site_of if by_site else _table_of):
         some = list(group)
         months = sorted({each.partition.month for each in some})
         sites = len({each.partition.site for each in some})
@@ -149,6 +146,14 @@ def _lines(shown: Sequence[Held], *, by_site: bool, by_month: bool) -> list[str]
     if by_site:
         return table((titles[0], *titles[2:]), [(name, *more) for name, _, *more in lines])
     return table(titles, lines)
+
+
+def _site_of(held: Held) -> str:
+    return held.partition.site
+
+
+def _table_of(held: Held) -> str:
+    return held.partition.table
 
 
 def _rows(some: Sequence[Held]) -> str | None:
