@@ -137,7 +137,8 @@ class Handshake:
             self.apart_because = ""
             raise
         answered_at = now_ms()
-        offset_ms = clock_offset_ms(asked_at, int(answer["now_ms"]), answered_at)
+        known_ms = (await self.thread.run(self.store.position)).offset_ms
+        offset_ms = clock_offset_ms(asked_at, int(answer["now_ms"]), answered_at, known_ms)
         await self.thread.run(self.store.set_offset, offset_ms, answered_at)
         return answer, offset_ms
 

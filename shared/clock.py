@@ -40,13 +40,14 @@ def touch_ms(at_ms: int, offset_ms: int, stored_at_ms: int) -> tuple[int, bool]:
     return (latest, True) if corrected > latest else (corrected, False)
 
 
-def clock_offset_ms(asked_ms: int, theirs_ms: int, answered_ms: int) -> int:
+def clock_offset_ms(asked_ms: int, theirs_ms: int, answered_ms: int, known_ms: int = 0) -> int:
     """Return their clock minus ours, from one question and its answer.
 
     The estimate of Cristian, "Probabilistic clock synchronization" (1989): their reading was taken
-    half way between asking and answer, give or take half the round trip. An offset within that
-    error is none: two clocks that agree must not be parted by a slow answer.
+    half way between asking and answer, give or take half the round trip. Within that error what
+    was known before stands, else none: a slow answer neither spoils what a fast one has measured
+    nor parts two clocks that agree.
     """
     offset = theirs_ms - (asked_ms + answered_ms) // 2
     error = (answered_ms - asked_ms + 1) // 2 + 1  # and a millisecond, the clocks' own grain
-    return 0 if abs(offset) <= error else offset
+    return next((each for each in (known_ms, 0) if abs(offset - each) <= error), offset)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 
 import psutil
+import psycopg
 import pytest
 
 from tests.faults.system import running_system
@@ -62,38 +62,49 @@ async def test_a_worker_that_slept_through_its_lease_changes_nothing_when_it_wak
         await system.world.eventually(lambda: len(programs.log(sleeper)) > said)
 
 
+async def _held(system, site: str) -> dict[str, int]:
+    held = await holders(system)
+    return held if site in held else {}
+
+
 async def _is_held_by_another(system, site: str, pid: int) -> bool:
     return (await holders(system)).get(site, pid) != pid
 
 
-async def test_a_worker_frozen_within_a_transaction_gives_its_site_up_to_another(system, seed):
-    chance, programs = random.Random(seed), system.programs
+async def test_a_worker_frozen_within_a_transaction_gives_its_site_up_to_another(system):
+    programs = system.programs
     pids = {programs.running[f"ingest {n}"].pid: f"ingest {n}" for n in (1, 2, 3)}
     async with system.sessions() as sessions:
-        site, pid = next(iter((await system.world.eventually(lambda: holders(system))).items()))
+        await system.all_crosses(sessions)
+        site = next(iter(system.world.edges))
+        pid = (await system.world.eventually(lambda: _held(system, site)))[site]
         sleeper = pids[pid]
-        await _frozen_within_a_transaction(system, sleeper, chance)
+        await _freeze_within_a_transaction(system, sleeper, site)
         await system.world.eventually(lambda: _is_held_by_another(system, site, pid), timeout_s=60)
-        assert await _holds_a_lock(system, sleeper), "the window was not hit"
+        assert await _holds_a_chain(system, sleeper), "its transaction is over already"
         await system.all_crosses(sessions)
         programs.go_on(sleeper)
 
 
-async def _frozen_within_a_transaction(system, name: str, chance: random.Random) -> None:
-    while True:
+async def _freeze_within_a_transaction(system, name: str, site: str) -> None:
+    """Stop a worker that holds the chain of a site, and has not asked for the commit.
+
+    It waits for what stands in the chain before it decides anything. So it is let wait for a lock
+    of ours, stopped, and given the lock: PostgreSQL answers, and nobody reads the answer.
+    """
+    async with await psycopg.AsyncConnection.connect(system.world.url) as ours:
+        await ours.execute("SELECT FROM sync.epoch WHERE site = %s FOR UPDATE", [site])
+        await system.world.eventually(lambda: _holds_a_chain(system, name, waits=True))
         system.programs.pause(name)
-        if await _holds_a_lock(system, name):
-            return
-        system.programs.go_on(name)
-        # Long enough to get on where the machine is busy, and never in step with what it does.
-        await asyncio.sleep(chance.uniform(0.002, 0.03))
+    await system.world.eventually(lambda: _holds_a_chain(system, name))
 
 
-async def _holds_a_lock(system, name: str) -> bool:
-    """Tell whether a worker is within a transaction that holds the chain of a site."""
+async def _holds_a_chain(system, name: str, *, waits: bool = False) -> bool:
+    """Tell whether a worker is in a transaction with the chain of a site, or waits there for it."""
     process = psutil.Process(system.programs.running[name].pid)
     ports = [each.laddr.port for each in process.net_connections("tcp") if each.laddr]
     holding = """SELECT 1 FROM pg_stat_activity AS a JOIN pg_locks AS l USING (pid)
                  WHERE a.client_port = ANY(%s) AND a.state <> 'idle'
-                   AND l.relation = 'sync.epoch'::regclass AND l.mode = 'RowShareLock'"""
-    return bool(await system.world.central(holding, ports))
+                   AND l.relation = 'sync.epoch'::regclass AND l.mode = 'RowShareLock'
+                   AND (cardinality(pg_blocking_pids(a.pid)) > 0) = %s"""
+    return bool(await system.world.central(holding, ports, waits))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 
 import pytest
@@ -17,8 +18,9 @@ from tests.integration.edge_world import SITE, Plant, thread, uid  # noqa: F401
 class Centre:
     """Gives these verdicts to one hello after the other, and the last for ever; "" is no answer."""
 
-    def __init__(self, *verdicts: str) -> None:
+    def __init__(self, *verdicts: str, ahead_ms: int = 0, slow_s: float = 0.0) -> None:
         self.verdicts, self.hellos = list(verdicts), 0
+        self.ahead_ms, self.slow_s = ahead_ms, slow_s
 
     async def request(self, subject: str, payload: bytes, timeout_s: float) -> bytes:
         if subject.endswith(".life"):
@@ -29,7 +31,8 @@ class Centre:
         verdict = self.verdicts.pop(0) if len(self.verdicts) > 1 else self.verdicts[0]
         if not verdict:
             raise BrokerUnreachable("the line went")
-        now_ms = codec.decode_control(payload)["now_ms"]
+        now_ms = codec.decode_control(payload)["now_ms"] + self.ahead_ms
+        await asyncio.sleep(self.slow_s)  # its clock was read, and then the line was slow
         return codec.encode_control(
             {
                 "verdict": verdict, "why": "no backup is known", "life": uid(1), "now_ms": now_ms,
@@ -76,3 +79,11 @@ async def test_what_was_healed_before_the_line_went_is_told_when_both_agree(plan
         await hands.agree(0)
     assert (await hands.agree(0)).healed
     assert not (await hands.agree(0)).healed
+
+
+async def test_a_slow_hello_does_not_spoil_the_offset_that_a_fast_one_measured(plant, thread):
+    hour_ms = 3_600_000
+    fast = await shaking(plant, thread, Centre("ok", ahead_ms=hour_ms)).agree(0)
+    slow = await shaking(plant, thread, Centre("ok", ahead_ms=hour_ms, slow_s=0.3)).agree(0)
+    assert fast.offset_ms == slow.offset_ms == plant.store.position().offset_ms
+    assert fast.offset_ms != 0

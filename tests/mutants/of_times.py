@@ -148,4 +148,27 @@ OF_TIMES: Final[tuple[Mutant, ...]] = (
         "times=(),",
         f"{CENTRE}::test_a_site_that_had_not_seen_the_verdict_is_not_later_by_its_other_column",
     ),
+    of(
+        "times: a slow hello spoils what a fast one measured",
+        "edge/handshake.py",
+        'int(answer["now_ms"]), answered_at, known_ms)',
+        'int(answer["now_ms"]), answered_at, 0)',
+        "tests/integration/test_edge_handshake.py"
+        "::test_a_slow_hello_does_not_spoil_the_offset_that_a_fast_one_measured",
+    ),
+    of(
+        "times: what was known of the clocks stands whatever is measured",
+        "shared/clock.py",
+        "if abs(offset - each) <= error), offset)",
+        "if True), offset)",
+        "tests/unit/test_clock.py::test_what_was_known_gives_way_where_an_answer_says_otherwise",
+    ),
+    of(
+        "times: clocks that agree are parted by a slow hello",
+        "shared/clock.py",
+        "for each in (known_ms, 0) if",
+        "for each in () if",
+        "tests/unit/test_clock.py"
+        "::test_clocks_that_agree_are_not_parted_by_a_slow_question_or_a_slow_answer",
+    ),
 )

@@ -117,3 +117,19 @@ def test_an_offset_is_measured_to_half_the_round_trip(start, there, back, ahead)
     measured = clock_offset_ms(start, start + there + ahead, start + there + back)
     assert abs(measured - ahead) <= there + back + 2
     assert (measured == 0) or (measured > 0) == (ahead > 0)
+
+
+@given(
+    st.integers(0, 2**41),
+    st.integers(0, 60_000),
+    st.integers(0, 60_000),
+    st.integers(-(10**7), 10**7),
+)
+def test_a_slow_answer_does_not_spoil_what_a_fast_one_measured(start, there, back, ahead):
+    measured = clock_offset_ms(start, start + there + ahead, start + there + back, known_ms=ahead)
+    assert measured == ahead
+
+
+def test_what_was_known_gives_way_where_an_answer_says_otherwise():
+    assert clock_offset_ms(1_000, 1_005, 1_010, known_ms=500) == 0
+    assert clock_offset_ms(1_000, 4_605, 1_010, known_ms=500) == 3_600
