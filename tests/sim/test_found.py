@@ -175,3 +175,13 @@ def test_a_head_that_is_sent_once_more_shows_nothing_of_the_later_step(lab):
         " publish:43974 receive:11923"
     )
     assert lab.run(Plan.of_text(steps)).why is None
+
+
+def test_a_row_that_came_home_without_its_parent_is_on_record_and_not_shown(lab):
+    steps = (
+        "config:1566 write:1187 drain:35433 centre_is_backed_up:51711 store_is_copied:4442"
+        " write:61117 send:14525 ingest:26772 centre_is_backed_up:17916 store_is_restored:56176"
+        " hello:64644 write:43545 centre_goes_back:53638"
+    )
+    found = lab.run(Plan.of_text(steps))
+    assert (found.why, found.reach["aside: parked at home"] > 0) == (None, True)
