@@ -205,7 +205,11 @@ async def _upkeep(settings: CentralSettings, catalog: Catalog, link: Link) -> No
             connection,
             safe_after_s=settings.safe_after_s,
             feed_days=settings.feed_days,
-            kept=Kept(version_days=settings.version_days, history_days=settings.history_days),
+            kept=Kept(
+                version_days=settings.version_days,
+                history_days=settings.history_days,
+                audit_days=settings.audit_days,
+            ),
         )
 
 

@@ -12,7 +12,8 @@ A row that was deleted that long ago is forgotten with its last version: its sit
 deletion (protocol, rule 21), and has forgotten it as well.
 
 What people may want to look up is kept longer, for ``history_days``: conflicts, decided reviews,
-settled parked rows, and what plain SQL replaced. Sites lose their copies by the feed.
+settled parked rows, and what plain SQL replaced. Sites lose their copies by the feed. The audit log
+of the API is kept for ``audit_days``.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 VERSIONS_LOOKED_AT: Final = 20_000
 #: Rows of history that one call forgets of each table and site: each is news for its site.
 HISTORY_ROWS_MAX: Final = 500
+#: Lines of the audit log that one call forgets: 14 million a day at one call a minute.
+AUDIT_ROWS_MAX: Final = 10_000
 #: Times at which the order of versions was noted: 50 in the time that versions are kept.
 _MARKS: Final = 50
 _MARKS_MAX: Final = 5_000
@@ -41,6 +44,7 @@ class Kept:
 
     version_days: float
     history_days: float
+    audit_days: float = 0
 
     @property
     def mark_s(self) -> float:
@@ -58,6 +62,9 @@ async def forget(connection: AsyncConnection[Any], kept: Kept) -> dict[str, int]
         counts |= await _forget_versions(connection, kept)
     if kept.history_days:
         counts |= await _forget_history(connection, kept)
+    if kept.audit_days:
+        given = {"audit_s": kept.audit_days * _DAY_S, "slice": AUDIT_ROWS_MAX}
+        counts["audit"] = (await connection.execute(_AUDIT, given)).rowcount
     return counts
 
 
@@ -283,6 +290,12 @@ async def _forget_history(connection: AsyncConnection[Any], kept: Kept) -> dict[
         counts[table] = (await connection.execute(statement.encode(), given)).rowcount
     counts["overwritten"] = (await connection.execute(_OVERWRITTEN, given)).rowcount
     return counts
+
+
+_AUDIT: Final = """
+DELETE FROM sync.audit WHERE no IN (
+    SELECT no FROM sync.audit WHERE at < now() - %(audit_s)s * interval '1 second'
+    ORDER BY at LIMIT %(slice)s)"""
 
 
 async def _number(connection: AsyncConnection[Any], statement: str, given: Any) -> int:

@@ -27,7 +27,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from central.capture import INGEST
-from central.row_security import policy_statements
+from central.row_security import policy_statements, read_by_asked
 from shared.errors import NotAuthorised
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ ROLES: Final[Mapping[str, str]] = {
 _GRANTS: Final = (
     # A person's decision is written as any client's: captured, and by the rules of its site.
     (f"pg_has_role('{INGEST}', '{APP}', 'SET')", f"{APP} TO {INGEST} WITH INHERIT FALSE, SET TRUE"),
+    # What the API reads for a user, it reads past no row-level security.
+    (f"pg_has_role('{INGEST}', '{API}', 'SET')", f"{API} TO {INGEST} WITH INHERIT FALSE, SET TRUE"),
 )
 
 
@@ -135,6 +137,7 @@ SCHEMA_GRANTS: Final = (
     f"GRANT USAGE ON SCHEMA mes TO {INGEST}, {', '.join(CLIENTS)}",
     f"GRANT USAGE ON SCHEMA sync TO {INGEST}",
     f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA sync TO {INGEST}",
+    f"REVOKE UPDATE ON sync.audit FROM {INGEST}",  # it adds lines, and forgets what is past
     f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA sync TO {INGEST}",
     # Tables made later, partitions among them. Clients get nothing by default: a partition that is
     # read by its own name would be out of reach of its parent's policy.
@@ -151,6 +154,9 @@ SCHEMA_GRANTS: Final = (
     "REVOKE ALL ON FUNCTION mes.asked_sites, mes.reader_sites FROM PUBLIC",
     f"GRANT EXECUTE ON FUNCTION mes.asked_sites TO {API}",
     f"GRANT EXECUTE ON FUNCTION mes.reader_sites TO {BI}",
+    f"GRANT USAGE ON SCHEMA sync TO {API}",
+    f"GRANT SELECT ON sync.table_no TO {API}",
+    *(each for name in ("head", "row_key") for each in read_by_asked(f"sync.{name}", API)),
 )
 
 

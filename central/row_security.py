@@ -81,6 +81,20 @@ def policy_statements(
         yield f"CREATE POLICY {policy} ON {name} {rule}"
 
 
+def read_by_asked(name: str, role: str) -> tuple[str, ...]:
+    """Return the statements that let the API read a table of ours, of the sites that it names.
+
+    They do not bind the owner, whose functions capture and sequence all rows.
+    """
+    shared = OF_ASKED.holds.format(column="site_id") + f" OR site_id = '{SHARED}'"
+    return (
+        f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY",
+        f"DROP POLICY IF EXISTS read_by_asked ON {name}",
+        f"CREATE POLICY read_by_asked ON {name} FOR SELECT TO {role} USING ({shared})",
+        f"GRANT SELECT ON {name} TO {role}",
+    )
+
+
 def readable(table: Table, scope: Scope) -> str:
     """Return the condition under which a row is read: of one of the sites, or in its share."""
     rules = [scope.holds.format(column="site_id")]

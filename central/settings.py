@@ -58,8 +58,20 @@ class CentralSettings:
     )
     api_port: int = field(default=0, metadata={"help": "port of metrics and API; 0 for none"})
     api_host: str = field(default="127.0.0.1", metadata={"help": "address that the API listens on"})
-    api_token_file: Path | None = field(
-        default=None, metadata={"help": "file with the token that the API asks for; mode 0600"}
+    api_database_url: str = field(
+        default="", metadata={"help": "PostgreSQL as mes_api; else MES_DATABASE_URL in its role"}
+    )
+    oidc_issuer: str = field(
+        default="", metadata={"help": "identity provider whose tokens the API takes; an https URL"}
+    )
+    oidc_audience: str = field(
+        default="", metadata={"help": "what its tokens have to be for, as their `aud` says"}
+    )
+    oidc_grants_claim: str = field(
+        default="mes_grants", metadata={"help": "where a token has the grants: realm_access.roles"}
+    )
+    audit_days: float = field(
+        default=400, metadata={"help": "days that the audit log of the API is kept; 0 for ever"}
     )
     log_level: str = field(default="info", metadata={"help": "debug, info, warning or error"})
 
@@ -72,8 +84,9 @@ class CentralSettings:
                 f"MES_FEED_DAYS={self.feed_days:g} is not above 0 and below {TOMBSTONE_DAYS}:"
                 f" sites remember a deletion for {TOMBSTONE_DAYS} days"
             )
-        if min(self.version_days, self.history_days) < 0:
-            raise BadSetting(
-                f"MES_VERSION_DAYS={self.version_days:g} and MES_HISTORY_DAYS="
-                f"{self.history_days:g} must not be negative; 0 keeps for ever"
-            )
+        for name in ("version_days", "history_days", "audit_days"):
+            if getattr(self, name) < 0:
+                raise BadSetting(
+                    f"MES_{name.upper()}={getattr(self, name):g} must not be negative; 0 keeps for"
+                    " ever"
+                )

@@ -49,8 +49,9 @@ class Commands(click.Group):
         if cmd_name not in self.index:
             return None
         module = importlib.import_module(f"{self.package}.{self.index[cmd_name][0]}")
+        name = cmd_name.replace("-", "_")
         # A trailing underscore where the name is a word of Python's.
-        found: click.Command = getattr(module, cmd_name, None) or getattr(module, f"{cmd_name}_")
+        found: click.Command = getattr(module, name, None) or getattr(module, f"{name}_")
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

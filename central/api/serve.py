@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import socket
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import psycopg
 import uvicorn
 from psycopg_pool import AsyncConnectionPool
 
 from central.agent import link_of
-from central.api.app import Reach, build
+from central.api.app import build
+from central.api.asking import Guard
+from central.api.audit import AuditLog
+from central.api.oidc import Provider, Verifier
+from central.api.reach import Reach
+from central.roles import API, as_role
 from shared.errors import BadSetting
 
 if TYPE_CHECKING:
@@ -26,6 +31,8 @@ if TYPE_CHECKING:
     from shared.catalog import Catalog
 
 _CONNECTIONS_MAX = 4
+#: Seconds that a request waits for a connection before it is told to come again.
+_WAIT_S = 5.0
 
 
 class _Server(uvicorn.Server):
@@ -42,15 +49,41 @@ async def serve_api(settings: CentralSettings, catalog: Catalog) -> None:
     with listening(settings.api_host, settings.api_port) as listener:
         async with AsyncExitStack() as stack:
             link = await stack.enter_async_context(link_of(settings, "api"))
-            pool = AsyncConnectionPool[psycopg.AsyncConnection[Any]](
-                settings.database_url, min_size=1, max_size=_CONNECTIONS_MAX, open=False
-            )
-            await stack.enter_async_context(pool)
+            pool = await stack.enter_async_context(_pool(settings.database_url))
+            reading = await stack.enter_async_context(_pool(reading_url(settings)))
+            client = await stack.enter_async_context(httpx.AsyncClient())
+            provider = provider_of(settings)
+            audit = AuditLog(pool)
             reach = Reach(
-                pool=pool, catalog=catalog, link=link, token=read_token(settings),
-                is_local=is_loopback(settings.api_host), backup_hours=settings.backup_hours,
+                pool=pool, reading=reading, audit=audit, catalog=catalog, link=link,
+                guard=Guard(pool, Verifier(provider, client) if provider else None),
+                backup_hours=settings.backup_hours,
             )  # fmt: skip
-            await serve(build(reach), listener)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(audit.keep_writing(), name="audit")
+                tasks.create_task(serve(build(reach), listener), name="api")
+
+
+def _pool(url: str) -> AsyncConnectionPool[psycopg.AsyncConnection[Any]]:
+    return AsyncConnectionPool[psycopg.AsyncConnection[Any]](
+        url, min_size=1, max_size=_CONNECTIONS_MAX, timeout=_WAIT_S, open=False
+    )
+
+
+def reading_url(settings: CentralSettings) -> str:
+    """Return how PostgreSQL is reached as the role that can't pass row-level security."""
+    return settings.api_database_url or as_role(settings.database_url, API)
+
+
+def provider_of(settings: CentralSettings) -> Provider | None:
+    """Return who signs the tokens of people; None where nobody is named. Raise BadSetting."""
+    if not settings.oidc_issuer:
+        return None
+    return Provider(
+        issuer=settings.oidc_issuer,
+        audience=settings.oidc_audience,
+        grants_claim=settings.oidc_grants_claim,
+    )
 
 
 async def serve(app: FastAPI, listener: socket.socket) -> None:
@@ -75,26 +108,3 @@ def listening(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         raise BadSetting(f"MES_API_HOST={host}, MES_API_PORT={port}: {error.strerror}") from error
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only programs of this machine reach the address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def read_token(settings: CentralSettings) -> str:
-    """Return the token that a bearer has to show; empty where no file is named."""
-    path = settings.api_token_file
-    if path is None:
-        return ""
-    if path.stat().st_mode & 0o077:
-        raise BadSetting(
-            f"{path} holds the API's token and is open to others; run `chmod 600 {path}`"
-        )
-    token = path.read_text(encoding="utf-8").strip()
-    if len(token) < 16:
-        raise BadSetting(f"{path}: a token of at least 16 characters is expected")
-    return token

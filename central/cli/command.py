@@ -34,6 +34,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "restores": ("restores", "Who went back to an older copy of itself, and what came of it."),
     "sites": ("sites", "Register sites, list them, let a stopped one go on."),
     "readers": ("readers", "Logins that read by plain SQL, each of its sites only."),
+    "api-keys": ("api_keys", "Keys by which programs ask the API, and what each may."),
+    "audit": ("audit", "Who read and changed what over the API."),
     "partitions": ("partitions", "How the tables are split, and how large the parts are."),
     "keys": ("keys", "Make keys and credentials; print the broker's configuration."),
     "streams": ("streams", "Compare the broker's streams with what they must be, and mend them."),

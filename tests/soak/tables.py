@@ -122,6 +122,8 @@ CENTRAL_RULES: Final[Mapping[str, Rule]] = {
     "backup": _NONE,
     "backup_position": _NONE,
     "reader": _NONE,
+    "api_key": _NONE,
+    "audit": _NONE,
     # What has a number.
     "site": _A_LINE_A_SITE,
     "settled": _A_LINE_A_SITE,

@@ -1,0 +1,142 @@
+"""Who asks, and of which sites: found once at the beginning of each request.
+
+A key is looked up, a token of a person verified; both are then remembered for a while, so that a
+key that was revoked is refused after ``KEY_FRESH_S`` at the latest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from fastapi import Depends, Header, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from central import api_keys
+from central.access import NotYourSite, Scope, Who, reached, who
+from central.api.oidc import BadToken, Verifier
+from central.api.problems import NeedsToken
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from psycopg import AsyncConnection
+    from psycopg_pool import AsyncConnectionPool
+
+    Pool = AsyncConnectionPool[AsyncConnection[Any]]
+
+#: Seconds that a key, and the list of sites, count as they were read.
+KEY_FRESH_S: Final = 5.0
+SITES_FRESH_S: Final = 5.0
+#: Seconds that one statement may take.
+READING_MAX_S: Final = 30
+#: Keys and tokens that are remembered; beyond it all are forgotten.
+REMEMBERED_MAX: Final = 10_000
+#: Characters of a token.
+TOKEN_MAX: Final = 8_192
+
+_BEARER: Final = HTTPBearer(
+    auto_error=False, description="A key of `mes-central api-keys add`, or a token of the provider."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Who asks, and the sites whose rows the answer may hold."""
+
+    who: Who
+    sites: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Guard:
+    """Knows who may ask."""
+
+    #: As mes_ingest: keys and sites are read, and used keys noted.
+    pool: Pool
+    #: None where no identity provider was named.
+    verifier: Verifier | None = None
+    _known: dict[bytes, tuple[Who, float]] = field(default_factory=dict)
+    _sites: frozenset[str] = frozenset()
+    _sites_until: float = float("-inf")
+
+    async def who(self, shown: str) -> Who:
+        """Return whose key or token it is; raise BadToken, ProviderAway."""
+        if len(shown) > TOKEN_MAX:
+            raise BadToken(f"it is longer than {TOKEN_MAX} characters")
+        digest = hashlib.sha256(shown.encode()).digest()
+        found, until = self._known.get(digest, (None, 0.0))
+        now_s = time.time_ns() / 1e9
+        if found is not None and now_s < until:
+            return found
+        found, until = await self._found(shown, now_s)
+        if len(self._known) >= REMEMBERED_MAX:
+            self._known.clear()
+        self._known[digest] = (found, until)
+        return found
+
+    async def _found(self, shown: str, now_s: float) -> tuple[Who, float]:
+        if api_keys.looks_like_one(shown):
+            async with self.pool.connection() as connection:
+                key = await api_keys.find(connection, shown)
+            if key is None:
+                raise BadToken("there is no such key, or it is revoked or past its end")
+            ends = key.expires_at.timestamp() if key.expires_at else float("inf")
+            return who(f"key {key.name}", key.grants, key.scopes), min(now_s + KEY_FRESH_S, ends)
+        if self.verifier is None:
+            raise BadToken("it is no key of this system, and no identity provider is set up")
+        return await self.verifier.verify(shown)
+
+    async def registered(self) -> frozenset[str]:
+        """Return the sites that are registered."""
+        if time.monotonic() > self._sites_until:
+            async with self.pool.connection() as connection:
+                cursor = await connection.execute("SELECT site FROM sync.site")
+                self._sites = frozenset(site for (site,) in await cursor.fetchall())
+            self._sites_until = time.monotonic() + SITES_FRESH_S
+        return self._sites
+
+
+def asks(guard: Guard, scope: Scope) -> Callable[..., Any]:
+    """Return what finds who asks, and refuses who has no such scope or no such site."""
+
+    async def asking(
+        request: Request,
+        shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
+        x_site_id: Annotated[
+            str | None,
+            Header(description="Sites to narrow the answer to, parted by commas; never widens it."),
+        ] = None,
+    ) -> Asking:
+        if shown is None:
+            raise NeedsToken
+        one = await guard.who(shown.credentials)
+        request.state.who = one.name
+        sites = reached(one, scope, await guard.registered(), x_site_id)
+        if not sites:
+            raise NotYourSite("none of the sites of this key or token is registered")
+        request.state.sites = sites
+        return Asking(one, sites)
+
+    return asking
+
+
+@asynccontextmanager
+async def reading(pool: Pool, sites: tuple[str, ...]) -> AsyncIterator[AsyncConnection[Any]]:
+    """Open a transaction that reads rows of these sites and of no other, as mes_api.
+
+    The pool has to be that of mes_api. PostgreSQL refuses the transaction where no site is named.
+    All is set for the transaction alone: between us and the server a pool may share sessions out.
+    """
+    async with pool.connection() as connection, connection.transaction():
+        await connection.execute(_READING, [",".join(sites)])
+        await connection.execute("SELECT mes.asked_sites()")
+        yield connection
+
+
+_READING: Final = f"""
+SELECT set_config('app.sites', %s, true), set_config('transaction_read_only', 'on', true),
+       set_config('statement_timeout', '{READING_MAX_S}s', true)""".encode()

@@ -1,0 +1,127 @@
+"""``/v1/conflicts``: what two sides wrote at once, and a person's decision."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime  # noqa: TC003 - pydantic reads it
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import BaseModel, Field
+
+from central.access import NotYourSite, Scope
+from central.api.asking import Asking, asks, reading
+from central.api.audit import asked_in
+from central.api.reach import V1, Json, Reach
+from central.audit import note_change
+from central.conflicts import (
+    LISTED_MAX,
+    STATES,
+    Wanted,
+    document,
+    find_conflict,
+    read_conflicts,
+    read_standing,
+)
+from central.reviews import Choice, resolve
+from central.reviews import document as resolution
+from shared import reviews
+
+if TYPE_CHECKING:
+    from central.access import Who
+    from central.audit import Asked
+    from central.reviews import Resolved
+
+
+class Decision(BaseModel):
+    """What a person decides."""
+
+    take: reviews.Take
+    value: dict[str, Any] | None = None
+    reason: str = Field(min_length=1, max_length=reviews.REASON_MAX)
+    by: str | None = Field(
+        None, min_length=1, max_length=32,
+        description="Whom a program decides for; a person's own token names them already.",
+    )  # fmt: skip
+    seen: str = Field(
+        min_length=1, description="Version of the row that the person saw: `standing.version`."
+    )
+
+
+class Listed(BaseModel):
+    """Which conflicts to list."""
+
+    site: str | None = None
+    table: str | None = None
+    policy: str | None = None
+    state: Literal[STATES] | None = None  # type: ignore[valid-type]
+    since: datetime | None = None
+    limit: int = Field(100, ge=1, le=LISTED_MAX)
+
+
+def router(reach: Reach) -> APIRouter:
+    """Return the routes."""
+    routes = APIRouter(prefix=V1, tags=["conflicts"])
+    _add_reading(routes, reach)
+    _add_deciding(routes, reach)
+    return routes
+
+
+def _add_reading(routes: APIRouter, reach: Reach) -> None:
+    reads: Any = Depends(asks(reach.guard, Scope.READ))
+
+    @routes.get("/conflicts")
+    async def conflicts(wanted: Annotated[Listed, Query()], asking: Asking = reads) -> Json:
+        """List conflicts, those that wait for a person first."""
+        if wanted.site is not None and wanted.site not in asking.sites:
+            raise NotYourSite(f"no site {wanted.site[:40]} here that this key or token reaches")
+        async with reading(reach.reading, asking.sites) as connection:
+            found = await read_conflicts(connection, Wanted(**wanted.model_dump()))
+        listed = [document(each) for each in found]
+        return Json({"schema": "mes-central.conflicts/v1", "conflicts": listed})
+
+    @routes.get("/conflicts/{name}")
+    async def conflict(name: str, asking: Asking = reads) -> Json:
+        """Give a conflict in full, with what stands now and its version."""
+        async with reading(reach.reading, asking.sites) as connection:
+            found = await find_conflict(connection, name)
+            standing = await read_standing(connection, reach.catalog, found)
+        return Json({
+            "schema": "mes-central.conflict/v1", **document(found),
+            "standing": {"version": standing.version, "values": standing.values},
+        })  # fmt: skip
+
+
+def _add_deciding(routes: APIRouter, reach: Reach) -> None:
+    decides: Any = Depends(asks(reach.guard, Scope.REVIEW))
+
+    @routes.post("/conflicts/{name}/resolve")
+    async def decide(
+        name: str, decision: Decision, request: Request, asking: Asking = decides
+    ) -> Json:
+        """Write a person's decision; 409 with both values where the row was written since."""
+        async with reading(reach.reading, asking.sites) as connection:
+            found = await find_conflict(connection, name)  # of other sites there is none
+        request.state.sites = (found.site,)
+        choice = Choice(**decision.model_dump(exclude={"by"}), by=_person(asking.who, decision.by))
+        done = await _decide(reach, found.id, choice, asked_in(request.scope, 200))
+        request.state.is_noted = True
+        return Json(resolution(done))
+
+
+async def _decide(reach: Reach, conflict_id: str, choice: Choice, asked: Asked) -> Resolved:
+    """Write a decision and a line of the audit log, both or neither."""
+    async with reach.pool.connection() as connection, connection.transaction():
+        done = await resolve(connection, reach.catalog, conflict_id, choice)
+        await connection.execute("RESET ROLE")  # it was written as any client writes
+        await note_change(connection, asked, resolution(done) | {"choice": asdict(choice)})
+    return done
+
+
+def _person(who: Who, named: str | None) -> str:
+    """Return who decides: a person's token tells it; a program may name whom it decides for."""
+    if named is None:
+        return who.name
+    if not who.name.startswith("key "):
+        raise reviews.BadDecision("`by` is for programs: your token tells who you are")
+    return f"{named} by {who.name}"

@@ -1,0 +1,135 @@
+"""What goes wrong, as problem details (RFC 9457): what, why, and what to do.
+
+Nothing of the database's own words is told, but for what a person can mend.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg
+import psycopg_pool
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from central.access import BadSiteName, NotInScope, NotYourSite
+from central.api.oidc import BadToken, ProviderAway
+from central.documents import to_json
+from central.sites import UnknownSite
+from shared import reviews
+from shared.conflicts import UnknownConflict
+from shared.errors import NotAuthorised, SchemaMismatch, SyncError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.requests import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of problem: the end of its type's address, its status, and what it is."""
+
+    name: str
+    status: int
+    title: str
+    #: The error's own words tell what to do; else only the title is told.
+    in_words: bool = True
+
+
+NO_TOKEN: Final = Kind("no-token", 401, "A key or token is needed.")
+INVALID: Final = Kind("invalid", 422, "The request breaks a rule.")
+_AWAY: Final = Kind("unavailable", 503, "The database does not answer; try again.", in_words=False)
+_BROKEN: Final = Kind("internal", 500, "Something went wrong here; it is logged.", in_words=False)
+_KINDS: Final[tuple[tuple[type[Exception], Kind], ...]] = (
+    (BadToken, Kind("bad-token", 401, "The key or token is not accepted.")),
+    (NotInScope, Kind("not-in-scope", 403, "The key or token does not allow this.")),
+    (NotYourSite, Kind("not-your-site", 403, "The key or token reaches no such site.")),
+    (BadSiteName, INVALID),
+    (UnknownSite, Kind("unknown-site", 404, "There is no such site.")),
+    (UnknownConflict, Kind("unknown-conflict", 404, "There is no such conflict.")),
+    (reviews.DecidedAlready, Kind("decided-already", 409, "The conflict is decided.")),
+    (reviews.WrittenSince, Kind("written-since", 409, "The row was written since it was seen.")),
+    (reviews.NothingToDecide, Kind("nothing-to-decide", 409, "No person has to decide this.")),
+    (reviews.BadDecision, Kind("bad-decision", 422, "The decision can't be written.")),
+    (NotAuthorised, Kind("not-authorised", 503, "The database refuses the API.")),
+    (SchemaMismatch, Kind("wrong-release", 503, "The database is of another release.")),
+    (ProviderAway, Kind("provider-away", 503, "The identity provider does not answer.")),
+    (psycopg_pool.PoolTimeout, _AWAY),
+    (psycopg.errors.QueryCanceled, Kind(
+        "too-long", 503, "The answer took too long; ask for less.", in_words=False)),
+    (psycopg.OperationalError, _AWAY),
+    (SyncError, _BROKEN),
+    (Exception, _BROKEN),
+)  # fmt: skip
+
+#: By their names, as ``/problems/NAME`` tells them.
+KINDS: Final = {kind.name: kind for kind in (NO_TOKEN, *(kind for _, kind in _KINDS))}
+
+
+class Problem(Response):
+    """An answer that tells of a problem."""
+
+    media_type = "application/problem+json"
+
+    def __init__(
+        self, kind: Kind, detail: str, request: Request, *,
+        more: dict[str, Any] | None = None, headers: dict[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        said = {
+            "type": f"/problems/{kind.name}", "title": kind.title, "status": kind.status,
+            "detail": detail, "instance": request.url.path,
+        }  # fmt: skip
+        super().__init__(to_json(said | (more or {})), kind.status, headers)
+
+
+class NeedsToken(HTTPException):
+    """A key or token is needed."""
+
+    def __init__(self) -> None:
+        super().__init__(401)
+
+
+def answer_problems(app: FastAPI) -> None:
+    """Have an application answer whatever is raised as a problem."""
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(NeedsToken, _no_token)
+    app.add_exception_handler(HTTPException, _refused)
+    for raised, kind in _KINDS:
+        app.add_exception_handler(
+            raised, lambda request, error, kind=kind: _told(request, error, kind)
+        )
+
+
+def _told(request: Request, error: Exception, kind: Kind) -> Problem:
+    detail = str(error).strip() if kind.in_words else kind.title
+    more = {}
+    if isinstance(error, reviews.WrittenSince):
+        more = {"shown": error.shown, "stands": error.stands, "version": error.version}
+    challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'} if kind.status == 401 else None
+    return Problem(kind, detail, request, more=more, headers=challenge)
+
+
+def _no_token(request: Request, _: Exception) -> Problem:
+    detail = "send it as `Authorization: Bearer …`; `mes-central api-keys add` makes a key"
+    return Problem(NO_TOKEN, detail, request, headers={"WWW-Authenticate": "Bearer"})
+
+
+def _refused(request: Request, error: Exception) -> Problem:
+    """Tell of what the framework refuses itself: no such path, no such method."""
+    assert isinstance(error, HTTPException)
+    phrase = HTTPStatus(error.status_code).phrase
+    kind = Kind(phrase.lower().replace(" ", "-"), error.status_code, f"{phrase}.")
+    return Problem(kind, str(error.detail), request, headers=dict(error.headers or {}))
+
+
+def _invalid(request: Request, error: Exception) -> Problem:
+    """Name each field with the rule that it breaks, and not the value that was sent."""
+    assert isinstance(error, RequestValidationError)
+    broken = [
+        {"field": ".".join(map(str, each["loc"])), "rule": each["msg"]} for each in error.errors()
+    ]
+    detail = "; ".join(f"{each['field']}: {each['rule']}" for each in broken[:3])
+    return Problem(INVALID, detail, request, more={"errors": broken})

@@ -1,0 +1,46 @@
+"""What the API reaches: the database as two roles, the broker, who may ask, the audit log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.responses import Response
+
+from central.backups import LATE_HOURS
+from central.documents import to_json
+
+if TYPE_CHECKING:
+    from central.api.asking import Guard, Pool
+    from central.api.audit import AuditLog
+    from shared.catalog import Catalog
+    from sync.transport import Link
+
+#: All that is below it needs a key or a token, and is noted in the audit log.
+V1: Final = "/v1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """What the API reaches, and who reaches it."""
+
+    #: As mes_ingest: the state of the sync, and decisions, which are then written as mes_app.
+    pool: Pool
+    #: As mes_api: every row that is read for somebody.
+    reading: Pool
+    guard: Guard
+    audit: AuditLog
+    catalog: Catalog
+    link: Link
+    #: How old the newest backup may become.
+    backup_hours: float = LATE_HOURS
+
+
+class Json(Response):
+    """A document in the form that the commands print."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """Return the body."""
+        return to_json(content).encode()

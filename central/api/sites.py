@@ -1,0 +1,49 @@
+"""``/v1/sites``: how the sync of each site is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Depends
+
+from central.access import NotYourSite, Scope
+from central.api.asking import Asking, asks
+from central.api.reach import V1, Json, Reach
+from central.picture import read_picture
+from central.status import document, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from central.status import Verdict
+
+
+def router(reach: Reach) -> APIRouter:
+    """Return the routes."""
+    routes = APIRouter(prefix=V1, tags=["sites"])
+    reads: Any = Depends(asks(reach.guard, Scope.READ))
+
+    @routes.get("/sites")
+    async def sites(asking: Asking = reads) -> Json:
+        """Give the status of the centre and of your sites, worst first."""
+        return Json(document(await read_verdict(reach, asking.sites)))
+
+    @routes.get("/sites/{site}")
+    async def site(site: str, asking: Asking = reads) -> Json:
+        """Give the status of one site."""
+        if site not in asking.sites:
+            raise NotYourSite(f"no site {site[:40]} here that this key or token reaches")
+        found = document(await read_verdict(reach, [site]))
+        about = {"schema": found["schema"], "generated_at": found["generated_at"]}
+        return Json(about | found["sites"][0])
+
+    return routes
+
+
+async def read_verdict(reach: Reach, sites: Sequence[str] | None = None) -> Verdict:
+    """Return the verdict on some sites, or on all that are registered."""
+    async with reach.pool.connection(timeout=5) as connection:
+        picture = await read_picture(
+            connection, reach.catalog, reach.link, sites, late_hours=reach.backup_hours
+        )
+    return judge(picture)
