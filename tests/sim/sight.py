@@ -15,6 +15,7 @@ from edge.store.drain import waiting
 from shared.changes import SHARED, FeedEntry
 from sync import codec
 from tests.sim.oracle import Change, Sent, fail
+from tests.sim.own_writes import OwnWrites
 from tests.sim.steps import Steps
 
 if TYPE_CHECKING:
@@ -28,15 +29,11 @@ if TYPE_CHECKING:
     from tests.sim.oracle import Key, Oracle
     from tests.sim.site import Image, Site
 
-_MERGED = ("sum", "add_remove_set")
-#: A row that came home and could not be applied is decided, though its transaction is sent again.
-_PARKED_AT_HOME = """SELECT 'parked at home' FROM sync_parked WHERE table_name = ? AND row_id = ?
-    AND tx_id = '00000000-0000-0000-0000-000000000000' AND state IN ('waiting', 'parked')"""
 #: Many more than the largest snapshot of a run takes.
 QUESTIONS_MAX = 400
 
 
-class Sight(Steps):
+class Sight(OwnWrites, Steps):
     """Watches the sites."""
 
     chance: Random
@@ -131,7 +128,7 @@ class Sight(Steps):
         self._follow(site, at)
         if not site.is_dirty:
             self.images[site.name] = site.image()
-            self._check_own_writes(site, max(at.acked_n, _decided_by_load(site)))
+            self.check_own_writes(site, max(at.acked_n, _decided_by_load(site)))
 
     # --- a store that went back -------------------------------------------------------------------
 
@@ -281,8 +278,16 @@ class Sight(Steps):
                         seen[block.table, row_id] = max(order, seen.get((block.table, row_id), 0))
                     else:
                         seen.pop((block.table, row_id), None)
+        self._take_acked(site, seen, acked_n)
+
+    def _take_acked(self, site: Site, seen: dict[Key, int], acked_n: int) -> None:
+        """What an ack passes stands at the site's own version; no head comes of it."""
+        # What was parked comes as a head once it is applied, whenever that is.
+        parked = {(each.sent.tx_id, each.change.key) for each in self.oracle.tickets.values()}
         for sent in self.undecided[site.name]:
             for change in sent.changes if sent.n <= acked_n else ():
+                if (sent.tx_id, change.key) in parked:
+                    continue
                 own = self.oracle.orders.get((change.table, change.id, sent.tx_id), 0)
                 if own > seen.get(change.key, 0):
                     seen[change.key] = own
@@ -337,46 +342,6 @@ class Sight(Steps):
                 named = [str(values[k]) for values in shares]
                 if not any(each == entry.scope or f'"{entry.scope}"' in each for each in named):
                     fail(f"{block.table} {row_id} of {named} goes to {entry.scope}")
-
-    # --- own writes ------------------------------------------------------------------------------
-
-    def _check_own_writes(self, site: Site, acked_n: int) -> None:
-        """Whatever the site wrote is seen until the centre has decided on it."""
-        wanted: dict[Key, dict[str, Any] | None] = {}
-        own = [
-            each for sent in self.undecided[site.name] if sent.n > acked_n for each in sent.changes
-        ]
-        for change in own:
-            if change.op == "D":
-                wanted[change.key] = None
-            elif change.table != "sync_reviews":  # which are no part of the images
-                wanted[change.key] = {**(wanted.get(change.key) or {}), **change.new}
-        for key, values in wanted.items():
-            row = self.images[site.name].get(key)
-            if values is None and row is not None:
-                fail(f"{site.name}: {key} was deleted here and is seen")
-            if values is not None and row is None:
-                self._check_hidden(site, key, values)
-            if values is not None and row is not None:
-                self._check_shown(site, key, values, row)
-
-    def _check_shown(
-        self, site: Site, key: Key, values: dict[str, Any], row: dict[str, Any]
-    ) -> None:
-        table = site.catalog.table(key[0])
-        for name in values.keys() & row.keys():
-            merges = str(table.group_of(name).policy) in _MERGED
-            if not merges and row[name] != values[name]:
-                fail(f"{site.name}: {key} {name} is {row[name]}, {values[name]} was written")
-
-    def _check_hidden(self, site: Site, key: Key, values: dict[str, Any]) -> None:
-        asides = site.read(
-            "SELECT code FROM _sync_aside WHERE table_name = ? AND id = ?", key[0], key[1]
-        )
-        asides = asides or site.read(_PARKED_AT_HOME, *key)
-        if not asides:
-            fail(f"{site.name}: {key} with {values} is not seen, and not decided")
-        self.reach[f"aside: {asides[0][0]}"] += 1
 
 
 def _decided_by_load(site: Site) -> int:

@@ -185,3 +185,12 @@ def test_a_row_that_came_home_without_its_parent_is_on_record_and_not_shown(lab)
     )
     found = lab.run(Plan.of_text(steps))
     assert (found.why, found.reach["aside: parked at home"] > 0) == (None, True)
+
+
+def test_a_parked_write_that_is_applied_before_its_ack_is_read_has_not_come_by_that_ack(lab):
+    steps = (
+        "config:58838 client:43587 client:58948 client:42447 write:57480 send:28609 ingest:50096"
+        " write:20538 sequence:47952 client:2948 send:8780 publish:4695 retry:43444 write:39203"
+        " send:63233 write:9977 receive:20775 write:46551 send:22994 write:57632"
+    )
+    assert lab.run(Plan.of_text(steps)).why is None
