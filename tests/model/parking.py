@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from shared.changes import Op
@@ -26,16 +27,29 @@ class Parking(Feeds):
             return self._reason_of_fact(change)
         if change.new.get("due") == POISON and not self.mended:
             return "poison"
-        if change.after is not None and self.on(Rule.PARK_BEHIND):
-            behind = self.book.parked.get(f"{change.after}/{change.key}")
-            if behind is not None and behind.state == "parked":
-                return "behind"
+        if self.on(Rule.PARK_BEHIND) and self._is_behind(link, change):
+            return "behind"
         row = self.book.rows.get(change.key)
         is_gone = row is not None and row.values is None and change.op is Op.UPDATE
         code = change.new.get("code", (row.last or {}).get("code") if row and is_gone else None)
         if self.is_taken(change.key, code):
             return "unique"
         return ""
+
+    def _is_behind(self, link: Link, change: Change) -> bool:
+        """Tell whether a change builds on a parked one; one of a row that never was, on all."""
+        builds_on = self.book.parked.get(f"{change.after}/{change.key}")
+        if builds_on is not None and builds_on.state == "parked":
+            return True
+        if change.op is Op.INSERT or change.key in self.book.rows:
+            return False
+        own = f"{link.tx_id}/{change.key}"
+        before = itertools.takewhile(lambda ticket: ticket != own, self.book.parked)
+        found = (self.book.parked[ticket] for ticket in before)
+        return any(
+            (each.change.key, each.link.site, each.state) == (change.key, link.site, "parked")
+            for each in found
+        )
 
     def _reason_of_fact(self, change: Change) -> str:
         new = dict(change.new)

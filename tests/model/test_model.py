@@ -90,6 +90,10 @@ FOUND = {
     " that went back",
     Order(609108, 1, restores=True): "a copy from before a homecoming laid its insertion over the"
     " row that had come home",
+    Order(
+        5421, 1, restores=True
+    ): "an update of a row whose insertion is parked did not wait behind"
+    " it, sent by a copy that did not know of the insertion",
     Order(710045, 1, restores=True): "a touch was known again by its time alone",
     Order(130, 1, bias="retries"): "a late column was taken for the centre's write",
     **{Order(seed, 1, bias="retries"): "as the one before" for seed in (720017, 720032, 720561)},
