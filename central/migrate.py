@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
-from central import capture, extra, partitions, public_rights, roles, schema
-from shared.catalog import Catalog, Table, from_json, to_json
+from central import capture, extra, partitions, public_rights, roles, rollups, schema
+from shared.catalog import Catalog, from_json, to_json
 from shared.catalog_steps import AddColumn, AddTable, Change, RenameColumn, WidenType, differences
 from shared.errors import SchemaMismatch, ServerTooOld, StoreBusy
 
@@ -31,6 +31,7 @@ SERVER_MIN: Final = 180000
 #: queue of its lock waits as well.
 LOCK_WAIT_S: Final = 3
 LOCK_TRIES: Final = 20
+_ADMIN: Final = "admin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,8 @@ class Step:
 
     what: str
     statements: tuple[str, ...]
-    #: It is for whoever migrates to do; all else the owner does.
-    by_admin: bool = False
+    #: Who does it: the owner, or whoever migrates, or at the end the ingest, which sees all rows.
+    by: str = roles.OWNER
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +120,18 @@ async def _steps_done(
     steps = await plan(connection, catalog, sites, folder=folder)
     if steps:
         await connection.execute(roles.database_statement(connection.info.dbname))
-        await _run(connection, [step for step in steps if step.by_admin])
+        await _run(connection, steps, _ADMIN)
         # What is made belongs to the owner, whoever runs this.
         await connection.execute(f"SET LOCAL ROLE {roles.OWNER}")
-        await _run(connection, [step for step in steps if not step.by_admin])
+        await _run(connection, steps, roles.OWNER)
     await connection.execute(f"SET LOCAL ROLE {capture.INGEST}")
+    await _run(connection, steps, capture.INGEST)
     moved = await extra.materialise(connection, catalog)
     return [step.what for step in steps] + moved
 
 
-async def _run(connection: AsyncConnection[Any], steps: Sequence[Step]) -> None:
-    for step in steps:
+async def _run(connection: AsyncConnection[Any], steps: Sequence[Step], by: str) -> None:
+    for step in (each for each in steps if each.by == by):
         for statement in step.statements:
             await connection.execute(statement.encode())
 
@@ -162,7 +164,7 @@ async def plan(
     if old is None or old.digest != catalog.digest:
         steps += catalogue_steps(old, catalog)
     made = await _generated(connection) if applied else {}
-    renewed = list(generated_steps(catalog, made))
+    renewed = [*generated_steps(catalog, made), *rollup_steps(catalog, made)]
     if renewed or len(steps) > 0:
         steps.append(Step("grants on the schemas renewed", roles.SCHEMA_GRANTS))
     steps += renewed
@@ -171,7 +173,7 @@ async def plan(
     # What the connection may not do, `mes-central readers add` tells.
     found = await public_rights.withdrawals(connection)
     if withdrawn := tuple(each.statement for each in found if each.allowed):
-        steps.append(Step("rights that everybody had withdrawn", withdrawn, by_admin=True))
+        steps.append(Step("rights that everybody had withdrawn", withdrawn, by=_ADMIN))
     return steps
 
 
@@ -253,13 +255,33 @@ def generated_steps(catalog: Catalog, made: Mapping[str, str]) -> Iterator[Step]
         if made.get(table.name) != sha256:
             yield Step(
                 f"capture, policies and grants of {table.name} made",
-                (*statements, _generated_note(table, sha256)),
+                (*statements, _generated_note(table.name, sha256)),
             )
 
 
-def _generated_note(table: Table, sha256: str) -> str:
+def rollup_steps(catalog: Catalog, made: Mapping[str, str]) -> Iterator[Step]:
+    """Give the steps that make rollups anew out of the facts, where their text is not what it was.
+
+    The triggers lock the facts against writers until the commit, so none is missed or added twice.
+    """
+    for table in catalog.tables:
+        found = rollups.rollups_of(table.name)
+        statements = [
+            *(statement for each in found for statement in rollups.table_statements(each)),
+            *(statement for each in found for statement in roles.rollup_statements(each)),
+            *rollups.trigger_statements(table.name),
+        ]
+        sha256 = capture.fingerprint(statements)
+        name = f"rollups of {table.name}"
+        if found and made.get(name) != sha256:
+            yield Step(f"{name} made", (*statements, _generated_note(name, sha256)))
+            sums = tuple(rollups.add_statement(each, ((f"mes.{table.name}", 1),)) for each in found)
+            yield Step(f"{name} filled", sums, by=capture.INGEST)
+
+
+def _generated_note(name: str, sha256: str) -> str:
     return (
-        f"INSERT INTO sync.generated (table_name, sha256) VALUES ('{table.name}', '{sha256}')"
+        f"INSERT INTO sync.generated (table_name, sha256) VALUES ('{name}', '{sha256}')"
         " ON CONFLICT (table_name) DO UPDATE SET sha256 = excluded.sha256"
     )
 

@@ -27,7 +27,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from central.capture import INGEST
-from central.row_security import policy_statements, read_by_asked
+from central.row_security import policy_statements, read_by_asked, reading_statements
 from shared.errors import NotAuthorised
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
+    from central.rollups import Rollup
     from shared.catalog import Table
 
 OWNER: Final = "mes_owner"
@@ -169,6 +170,17 @@ def table_statements(table: Table) -> list[str]:
         f"GRANT SELECT ON {name} TO {', '.join(CLIENTS)}",
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO {INGEST}",
         *([f"GRANT {rights} ON {name} TO {APP}"] if (rights := _writes(table)) else []),
+    ]
+
+
+def rollup_statements(rollup: Rollup) -> list[str]:
+    """Return the policies and grants of a rollup: what feeds it writes it, and nobody else."""
+    name = f"mes.{rollup.name}"
+    return [
+        *reading_statements(name, of_one=(APP, READER), of_asked=API, of_reader=BI),
+        f"REVOKE ALL ON {name} FROM {', '.join(CLIENTS)}",
+        f"GRANT SELECT ON {name} TO {', '.join(CLIENTS)}",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO {INGEST}",
     ]
 
 

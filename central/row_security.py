@@ -14,7 +14,7 @@ from shared.catalog import Kind
 from shared.changes import SHARED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from shared.catalog import Table
 
@@ -64,7 +64,6 @@ def policy_statements(
     table: Table, *, of_one: tuple[str, ...], of_asked: str, of_reader: str
 ) -> Iterator[str]:
     """Give the statements that enforce it on a table, to be run any number of times."""
-    name = f"mes.{table.name}"
     one, own = ", ".join(of_one), f"site_id = {SITE}"
     policies = {
         "read_by_site": f"FOR SELECT TO {one} USING ({readable(table, OF_ONE)})",
@@ -74,6 +73,25 @@ def policy_statements(
         "read_by_asked": f"FOR SELECT TO {of_asked} USING ({readable(table, OF_ASKED)})",
         "read_by_reader": f"FOR SELECT TO {of_reader} USING ({readable(table, OF_READER)})",
     }
+    yield from _enforced(f"mes.{table.name}", policies)
+
+
+def reading_statements(
+    name: str, *, of_one: tuple[str, ...], of_asked: str, of_reader: str
+) -> Iterator[str]:
+    """Give the statements by which everybody reads rows of their sites, and nobody writes any."""
+    told = ((", ".join(of_one), OF_ONE), (of_asked, OF_ASKED), (of_reader, OF_READER))
+    names = ("read_by_site", "read_by_asked", "read_by_reader")
+    yield from _enforced(
+        name,
+        {
+            policy: f"FOR SELECT TO {role} USING ({scope.holds.format(column='site_id')})"
+            for policy, (role, scope) in zip(names, told, strict=True)
+        },
+    )
+
+
+def _enforced(name: str, policies: Mapping[str, str]) -> Iterator[str]:
     yield f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY"
     yield f"ALTER TABLE {name} FORCE ROW LEVEL SECURITY"
     for policy, rule in policies.items():

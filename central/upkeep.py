@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from central import metrics
 from central.backups import MARK_LOCK, read_summary
 from central.retention import Kept, forget
+from central.rolled import follow_days
 from shared.observe import note
 
 if TYPE_CHECKING:
@@ -212,6 +213,7 @@ async def keep_up(
     """Do the upkeep every minute until cancelled; ``connection`` must be in autocommit mode."""
     while True:
         moved = await advance_safe(connection, safe_after_s)
+        await follow_days(connection)
         pruned = await prune(connection, feed_days) | await forget(connection, kept)
         for what, count in pruned.items():
             metrics.PRUNED.labels(what).inc(count)

@@ -37,6 +37,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "api-keys": ("api_keys", "Keys by which programs ask the API, and what each may."),
     "audit": ("audit", "Who read and changed what over the API."),
     "partitions": ("partitions", "How the tables are split, and how large the parts are."),
+    "rollups": ("rollups", "Hold the sums that reports are made of against the facts."),
     "keys": ("keys", "Make keys and credentials; print the broker's configuration."),
     "streams": ("streams", "Compare the broker's streams with what they must be, and mend them."),
     "catalogue": ("catalogue", "Check the catalogue's files, show its tables."),

@@ -19,6 +19,7 @@ from tests.mutants.of_restores_cut_short import OF_RESTORES_CUT_SHORT
 from tests.mutants.of_restores_in_a_row import OF_RESTORES_IN_A_ROW
 from tests.mutants.of_retention import OF_RETENTION
 from tests.mutants.of_reviews import OF_REVIEWS
+from tests.mutants.of_rollups import OF_ROLLUPS
 from tests.mutants.of_rules import OF_RULES
 from tests.mutants.of_shares import OF_SHARES
 from tests.mutants.of_tenancy import OF_TENANCY
@@ -32,5 +33,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *OF_RULES, *OF_WIRE, *OF_CAPTURE, *OF_EDGE, *OF_APPLY, *OF_FEED, *OF_TIMES,
     *OF_BACKUPS, *OF_RESTORES, *OF_RESTORES_IN_A_ROW, *OF_RESTORES_CUT_SHORT, *OF_HOMECOMINGS,
     *OF_RETENTION, *OF_SHARES, *OF_COMPARE, *OF_REVIEWS, *OF_FORKS, *OF_EXTRAS, *OF_TENANCY,
-    *OF_ACCESS,
+    *OF_ACCESS, *OF_ROLLUPS,
 )  # fmt: skip

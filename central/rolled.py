@@ -1,0 +1,91 @@
+"""Rollups held against the facts, made anew, and made to follow the sites' own days."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg
+from psycopg.rows import dict_row
+
+from central.rollups import ROLLUPS, compare_statement, rebuild_statements
+from shared.observe import note
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+
+    from central.rollups import Rollup
+
+_log = logging.getLogger(__name__)
+
+# Whose days are made otherwise than mes.sites has it by now. A site that is not registered has no
+# facts.
+_OTHERWISE: Final = b"""
+SELECT s.code, s.timezone, s.business_day_start FROM mes.sites AS s
+JOIN sync.site AS r ON r.site = s.code LEFT JOIN sync.site_day AS d ON d.site = s.code
+WHERE (coalesce(d.zone, 'UTC'), coalesce(d.day_start, '00:00'))
+      IS DISTINCT FROM (s.timezone, s.business_day_start)
+ORDER BY s.code"""
+
+_FOLLOW: Final = b"""
+INSERT INTO sync.site_day (site, zone, day_start) VALUES (%s, %s, %s)
+ON CONFLICT (site) DO UPDATE SET zone = excluded.zone, day_start = excluded.day_start"""
+
+
+async def differences(
+    connection: AsyncConnection[Any], rollup: Rollup, site: str
+) -> list[dict[str, Any]]:
+    """Return the keys of a site's rollup that differ from its facts, with both sums of each.
+
+    What the facts come to has the name of the sum, what the rollup has ``kept_`` before it.
+    """
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(compare_statement(rollup).encode(), {"site": site})
+        return await cursor.fetchall()
+
+
+async def rebuild(connection: AsyncConnection[Any], site: str) -> None:
+    """Make all rollups of a site anew out of its facts, while it waits.
+
+    ``connection`` must be in autocommit mode, as mes_ingest.
+    """
+    async with connection.transaction():
+        await _hold(connection, site)
+        await _rebuild(connection, site)
+
+
+async def follow_days(connection: AsyncConnection[Any]) -> list[str]:
+    """Have the rollups of each site go by its own zone and day start; return whose changed.
+
+    Until this is committed they are right by what stood before. A zone that PostgreSQL does not
+    know is told in the log, and the site's days stay as they are. ``connection`` must be in
+    autocommit mode, as mes_ingest.
+    """
+    cursor = await connection.execute(_OTHERWISE)
+    followed = []
+    for site, zone, day_start in await cursor.fetchall():
+        try:
+            async with connection.transaction():
+                await _hold(connection, site)
+                await connection.execute("SELECT now() AT TIME ZONE %s", [zone])
+                await connection.execute(_FOLLOW, [site, zone, day_start])
+                await _rebuild(connection, site)
+        except psycopg.errors.InvalidParameterValue:
+            _log.warning("the row of %s in mes.sites names no time zone: %r", site, zone)
+            continue
+        note(_log, "rollups follow the site's day", site=site, zone=zone, day_start=str(day_start))
+        followed.append(site)
+    return followed
+
+
+async def _hold(connection: AsyncConnection[Any], site: str) -> None:
+    """Wait for whoever applies facts of the site, and keep all others waiting until the commit."""
+    await connection.execute(
+        "SELECT FROM sync.epoch WHERE site = %s ORDER BY epoch FOR UPDATE", [site]
+    )
+
+
+async def _rebuild(connection: AsyncConnection[Any], site: str) -> None:
+    for rollup in ROLLUPS:
+        for statement in rebuild_statements(rollup):
+            await connection.execute(statement.encode(), {"site": site})

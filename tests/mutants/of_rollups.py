@@ -1,0 +1,101 @@
+"""Mutants of the rollups: what is added, taken away, and by which day."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant, of
+
+TEXT: Final = "central/rollups.py"
+KEPT: Final = "central/rolled.py"
+STEPS: Final = "central/migrations/0023_rollups.sql"
+TESTS: Final = "tests/integration/test_rollups.py"
+
+OF_ROLLUPS: Final[tuple[Mutant, ...]] = (
+    of(
+        "rollups: what is deleted stays in the sums",
+        TEXT,
+        '"delete": (("stale", -1),),',
+        '"delete": (),',
+        f"{TESTS}::test_a_partition_is_rolled_up_also_where_it_is_written_by_its_own_name",
+    ),
+    of(
+        "rollups: what is changed is added and never taken away",
+        TEXT,
+        '"update": (("fresh", 1), ("stale", -1)),',
+        '"update": (("fresh", 1),),',
+        f"{TESTS}::test_a_partition_is_rolled_up_also_where_it_is_written_by_its_own_name",
+    ),
+    of(
+        "rollups: only the parent's statements are seen",
+        STEPS,
+        "SELECT relation UNION SELECT relid FROM pg_partition_tree(relation) ORDER BY 1",
+        "SELECT relation ORDER BY 1",
+        f"{TESTS}::test_facts_that_were_there_before_are_in_the_rollups_once_they_are_made",
+        f"{TESTS}::test_sums_are_those_of_the_facts_after_any_history",
+        f"{TESTS}::test_a_partition_made_before_the_rollups_is_rolled_up_by_its_own_name",
+    ),
+    of(
+        "rollups: a new partition is not rolled up",
+        STEPS,
+        "PERFORM sync.keep_rollups(format('mes.%I', child)::regclass, _table);",
+        "NULL;",
+        f"{TESTS}::test_sums_are_those_of_the_facts_after_any_history",
+    ),
+    of(
+        "rollups: the second of two sums takes the place of the first",
+        TEXT,
+        'f"{name} = t.{name} + excluded.{name}"',
+        'f"{name} = excluded.{name}"',
+        f"{TESTS}::test_two_that_add_to_the_same_sums_at_once_lose_nothing",
+    ),
+    of(
+        "rollups: keys that are null are rows of their own each time",
+        TEXT,
+        '" NULLS NOT DISTINCT"',
+        '""',
+        f"{TESTS}::test_rows_without_a_machine_are_one_row",
+    ),
+    of(
+        "rollups: a day begins at midnight",
+        TEXT,
+        "(({_AT} AT TIME ZONE z.zone) - z.day_start::interval)::date",
+        "({_AT} AT TIME ZONE z.zone)::date",
+        f"{TESTS}::test_a_report_belongs_to_the_business_day_of_its_site",
+    ),
+    of(
+        "rollups: a day is one of UTC",
+        TEXT,
+        "({_AT} AT TIME ZONE z.zone)",
+        "({_AT} AT TIME ZONE 'UTC')",
+        f"{TESTS}::test_a_report_belongs_to_the_business_day_of_its_site",
+    ),
+    of(
+        "rollups: a zone that was mended counts for new reports only",
+        KEPT,
+        "                await _rebuild(connection, site)\n        except",
+        "                pass\n        except",
+        f"{TESTS}::test_rollups_follow_a_site_whose_zone_was_mended_and_are_right_until_then",
+    ),
+    of(
+        "rollups: a zone that there is not stops the upkeep",
+        KEPT,
+        "except psycopg.errors.InvalidParameterValue:",
+        "except psycopg.errors.DivisionByZero:",
+        f"{TESTS}::test_a_zone_that_there_is_not_stops_nothing",
+    ),
+    of(
+        "rollups: facts that were there are not filled in",
+        "central/migrate.py",
+        'yield Step(f"{name} filled", sums, by=capture.INGEST)',
+        'yield Step(f"{name} filled", (), by=capture.INGEST)',
+        f"{TESTS}::test_facts_that_were_there_before_are_in_the_rollups_once_they_are_made",
+    ),
+    of(
+        "rollups: one of a site is compared with the facts of all",
+        TEXT,
+        "1)} WHERE r.site_id = %(site)s) AS f",
+        "1)}) AS f",
+        f"{TESTS}::test_sums_are_those_of_the_facts_after_any_history",
+    ),
+)

@@ -1,0 +1,33 @@
+"""The text of the rollups, as it was read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from central.rollups import (
+    ROLLUPS,
+    compare_statement,
+    rollups_of,
+    table_statements,
+    trigger_statements,
+)
+from tests.integration.central_world import CATALOG
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "rollups_job_responses.sql"
+
+
+def test_the_rollups_of_production_reports_are_those_that_were_read():
+    found = rollups_of("job_responses")
+    made = [statement for each in found for statement in table_statements(each)]
+    made += [*trigger_statements("job_responses"), *map(compare_statement, found)]
+    assert ";\n\n".join(made) + ";\n" == GOLDEN.read_text()
+
+
+def test_every_rollup_is_of_facts_that_the_catalogue_has():
+    for rollup in ROLLUPS:
+        assert CATALOG.table(rollup.table).fact, rollup.name
+
+
+def test_no_rollup_adds_up_what_drifts():
+    for rollup in ROLLUPS:
+        assert {each.type for each in rollup.sums} <= {"bigint", "numeric"}, rollup.name
