@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +21,7 @@ LISTED_MAX: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question, and how it was answered."""
+    """A question, and how it was answered; its texts are ``cleaned``."""
 
     #: ``key NAME``, ``user NAME``, or ``nobody`` where who asks was not found out.
     who: str
@@ -33,6 +34,27 @@ class Asked:
     #: Whose rows the answer could hold.
     sites: tuple[str, ...]
     status: int
+
+
+def cleaned(text: str, chars: int) -> str:
+    """Return a text as the log keeps it: short, without what is no letter, and without keys.
+
+    It comes from outside: a control character could draw a false line on a terminal, PostgreSQL
+    takes neither NUL nor half a character, and a key in a query string would be kept for a year.
+    """
+    readable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:chars])
+    return _A_KEY.sub(r"\1…", readable)
+
+
+_A_KEY: Final = re.compile(r"(mes_[a-z0-9]{8}_)[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How often something was asked, and when first."""
+
+    times: int
+    first_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +86,8 @@ class Wanted:
 
 
 _INSERT: Final = """
-INSERT INTO sync.audit (who, address, action, target, sites, status, times)
-VALUES (%s, %s, %s, %s, %s, %s, %s)"""
+INSERT INTO sync.audit (at, who, address, action, target, sites, status, times)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"""
 
 _CHANGED: Final = """
 INSERT INTO sync.audit (who, address, action, target, sites, status, changed)
@@ -80,16 +102,19 @@ WHERE (%(who)s::text IS NULL OR who = %(who)s OR split_part(who, ' ', 2) = %(who
 ORDER BY no DESC LIMIT %(limit)s"""
 
 
-async def note(connection: AsyncConnection[Any], counted: Mapping[Asked, int]) -> None:
+async def note(connection: AsyncConnection[Any], counted: Mapping[Asked, Counted]) -> None:
     """Note questions with how often each was asked."""
     async with connection.cursor() as cursor:
         await cursor.executemany(
             _INSERT,
             [
-                (a.who, a.address, a.action, a.target, list(a.sites), a.status, times)
-                for a, times in counted.items()
+                (
+                    each.first_at, a.who, a.address, a.action, a.target, list(a.sites), a.status,
+                    each.times,
+                )
+                for a, each in counted.items()
             ],
-        )
+        )  # fmt: skip
 
 
 async def note_change(

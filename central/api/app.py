@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from central.api import conflicts, sites
 from central.api.audit import Audited
+from central.api.bounds import Bounded
 from central.api.measures import measure
 from central.api.problems import KINDS, answer_problems
 from central.api.reach import V1, Json, Reach
@@ -22,11 +23,14 @@ from shared.errors import SyncError
 
 def build(reach: Reach) -> FastAPI:
     """Return the application."""
-    app = FastAPI(title="mes-sync centre", version="1", docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="mes-sync centre", version="1", docs_url=None, redoc_url=None, redirect_slashes=False
+    )
     _add_health(app, reach)
     for router in (sites.router(reach), conflicts.router(reach)):
         app.include_router(router)
     answer_problems(app)
+    app.add_middleware(Bounded)
     app.add_middleware(Audited, log=reach.audit, below=f"{V1}/")
     return app
 

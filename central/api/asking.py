@@ -19,6 +19,7 @@ from central import api_keys
 from central.access import NotYourSite, Scope, Who, reached, who
 from central.api.oidc import BadToken, Verifier
 from central.api.problems import NeedsToken
+from shared.errors import NotAuthorised
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 #: Seconds that a key, and the list of sites, count as they were read.
 KEY_FRESH_S: Final = 5.0
 SITES_FRESH_S: Final = 5.0
+#: And a token: for so long it counts though the provider may have withdrawn its key.
+TOKEN_FRESH_S: Final = 60.0
 #: Seconds that one statement may take.
 READING_MAX_S: Final = 30
 #: Keys and tokens that are remembered; beyond it all are forgotten.
@@ -88,7 +91,8 @@ class Guard:
             return who(f"key {key.name}", key.grants, key.scopes), min(now_s + KEY_FRESH_S, ends)
         if self.verifier is None:
             raise BadToken("it is no key of this system, and no identity provider is set up")
-        return await self.verifier.verify(shown)
+        found, ends = await self.verifier.verify(shown)
+        return found, min(now_s + TOKEN_FRESH_S, ends)
 
     async def registered(self) -> frozenset[str]:
         """Return the sites that are registered."""
@@ -132,11 +136,17 @@ async def reading(pool: Pool, sites: tuple[str, ...]) -> AsyncIterator[AsyncConn
     All is set for the transaction alone: between us and the server a pool may share sessions out.
     """
     async with pool.connection() as connection, connection.transaction():
-        await connection.execute(_READING, [",".join(sites)])
+        cursor = await connection.execute(_READING, [",".join(sites), f"{READING_MAX_S}s"])
+        if (row := await cursor.fetchone()) is None or row[0]:
+            raise NotAuthorised(
+                "MES_API_DATABASE_URL is of a role that row-level security does not bind: let it"
+                " log in as mes_api"
+            )
         await connection.execute("SELECT mes.asked_sites()")
         yield connection
 
 
-_READING: Final = f"""
-SELECT set_config('app.sites', %s, true), set_config('transaction_read_only', 'on', true),
-       set_config('statement_timeout', '{READING_MAX_S}s', true)""".encode()
+_READING: Final = b"""
+SELECT (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user),
+       set_config('app.sites', %s, true), set_config('transaction_read_only', 'on', true),
+       set_config('statement_timeout', %s, true)"""

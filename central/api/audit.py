@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
+import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-import psycopg
-import psycopg_pool
 from prometheus_client import Gauge
 
-from central.audit import Asked, note
+from central.audit import Asked, Counted, cleaned, note
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -27,10 +26,14 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 EVERY_S: Final = 1.0
-#: Different questions that wait at most; beyond it they are counted by who asked and the action.
+#: Different questions that wait at most; beyond it they are only counted, by how they ended.
 WAITING_MAX: Final = 10_000
 _TARGET_CHARS: Final = 500
-#: In place of a path and a query, where too many different ones were asked.
+_WHO_CHARS: Final = 200
+_METHODS: Final = frozenset(
+    {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
+)
+#: In place of who asked what, where too many different things were asked.
 MANY: Final = "(many)"
 NOBODY: Final = "nobody"
 
@@ -42,23 +45,28 @@ class AuditLog:
     """What was asked and is not written yet."""
 
     pool: AsyncConnectionPool[AsyncConnection[Any]]
-    _waiting: Counter[Asked] = field(default_factory=Counter)
+    _waiting: dict[Asked, Counted] = field(default_factory=dict)
 
     def note(self, asked: Asked) -> None:
         """Have a question written soon."""
         if len(self._waiting) >= WAITING_MAX and asked not in self._waiting:
-            asked = Asked(asked.who, asked.address, asked.action, MANY, (), asked.status)
-        self._waiting[asked] += 1
+            asked = Asked(MANY, "", MANY, MANY, (), asked.status)
+        self._add(asked, Counted(1, datetime.fromtimestamp(time.time_ns() / 1e9, UTC)))
+
+    def _add(self, asked: Asked, more: Counted) -> None:
+        known = self._waiting.get(asked, Counted(0, more.first_at))
+        first_at = min(known.first_at, more.first_at)
+        self._waiting[asked] = Counted(known.times + more.times, first_at)
 
     async def write(self) -> None:
         """Write what waits, all or nothing; what could not be written goes on waiting."""
-        taken, self._waiting = self._waiting, Counter()
+        taken, self._waiting = self._waiting, {}
         try:
             async with self.pool.connection() as connection:
                 await note(connection, taken)
         except BaseException:
-            for asked, times in taken.items():
-                self._waiting[asked] += times
+            for asked, counted in taken.items():
+                self._add(asked, counted)
             raise
 
     async def keep_writing(self) -> None:
@@ -74,7 +82,7 @@ class AuditLog:
         if self._waiting:
             try:
                 await self.write()
-            except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
+            except Exception as error:  # noqa: BLE001 - the API goes on, and the lines wait
                 _log.warning("the audit log waits for the database: %s", error)
         WAITING.set(len(self._waiting))
 
@@ -86,10 +94,11 @@ def asked_in(scope: Scope, status: int) -> Asked:
     query = scope["query_string"].decode("latin-1")
     target = scope["raw_path"].decode("latin-1") + (f"?{query}" if query else "")
     client = scope.get("client")
+    method = scope["method"] if scope["method"] in _METHODS else "(no method)"
     return Asked(
-        who=state.get("who", NOBODY), address=client[0] if client else "",
-        action=f"{scope['method']} {getattr(route, 'path', '(no route)')}",
-        target=target[:_TARGET_CHARS], sites=state.get("sites", ()), status=status,
+        who=cleaned(state.get("who", NOBODY), _WHO_CHARS), address=client[0] if client else "",
+        action=f"{method} {getattr(route, 'path', '(no route)')}",
+        target=cleaned(target, _TARGET_CHARS), sites=state.get("sites", ()), status=status,
     )  # fmt: skip
 
 

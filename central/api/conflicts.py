@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime  # noqa: TC003 - pydantic reads it
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from central.access import NotYourSite, Scope
 from central.api.asking import Asking, asks, reading
@@ -33,17 +33,38 @@ if TYPE_CHECKING:
     from central.reviews import Resolved
 
 
+#: What PostgreSQL stores and a terminal shows: lines, and no other control characters.
+Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$")]
+Prose = Annotated[str, Field(pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$")]
+
+
+_PROSE: Final = TypeAdapter(Prose)
+
+
+def storable(value: Any) -> Any:
+    """Return a value of JSON; raise ValidationError where a text in it can't be stored."""
+    if isinstance(value, str):
+        return _PROSE.validate_python(value)
+    for each in (
+        value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    ):
+        storable(each)
+    return value
+
+
 class Decision(BaseModel):
     """What a person decides."""
 
+    model_config = ConfigDict(extra="forbid")
+
     take: reviews.Take
-    value: dict[str, Any] | None = None
-    reason: str = Field(min_length=1, max_length=reviews.REASON_MAX)
-    by: str | None = Field(
+    value: Annotated[dict[Line, Any], AfterValidator(storable)] | None = None
+    reason: Prose = Field(min_length=1, max_length=reviews.REASON_MAX)
+    by: Line | None = Field(
         None, min_length=1, max_length=32,
         description="Whom a program decides for; a person's own token names them already.",
     )  # fmt: skip
-    seen: str = Field(
+    seen: Line = Field(
         min_length=1, description="Version of the row that the person saw: `standing.version`."
     )
 
@@ -51,9 +72,11 @@ class Decision(BaseModel):
 class Listed(BaseModel):
     """Which conflicts to list."""
 
-    site: str | None = None
-    table: str | None = None
-    policy: str | None = None
+    model_config = ConfigDict(extra="forbid")
+
+    site: Line | None = None
+    table: Line | None = None
+    policy: Line | None = None
     state: Literal[STATES] | None = None  # type: ignore[valid-type]
     since: datetime | None = None
     limit: int = Field(100, ge=1, le=LISTED_MAX)
@@ -81,7 +104,7 @@ def _add_reading(routes: APIRouter, reach: Reach) -> None:
         return Json({"schema": "mes-central.conflicts/v1", "conflicts": listed})
 
     @routes.get("/conflicts/{name}")
-    async def conflict(name: str, asking: Asking = reads) -> Json:
+    async def conflict(name: Line, asking: Asking = reads) -> Json:
         """Give a conflict in full, with what stands now and its version."""
         async with reading(reach.reading, asking.sites) as connection:
             found = await find_conflict(connection, name)
@@ -97,7 +120,7 @@ def _add_deciding(routes: APIRouter, reach: Reach) -> None:
 
     @routes.post("/conflicts/{name}/resolve")
     async def decide(
-        name: str, decision: Decision, request: Request, asking: Asking = decides
+        name: Line, decision: Decision, request: Request, asking: Asking = decides
     ) -> Json:
         """Write a person's decision; 409 with both values where the row was written since."""
         async with reading(reach.reading, asking.sites) as connection:
@@ -105,7 +128,7 @@ def _add_deciding(routes: APIRouter, reach: Reach) -> None:
         request.state.sites = (found.site,)
         choice = Choice(**decision.model_dump(exclude={"by"}), by=_person(asking.who, decision.by))
         done = await _decide(reach, found.id, choice, asked_in(request.scope, 200))
-        request.state.is_noted = True
+        request.state.is_noted = not done.again
         return Json(resolution(done))
 
 
@@ -114,7 +137,8 @@ async def _decide(reach: Reach, conflict_id: str, choice: Choice, asked: Asked) 
     async with reach.pool.connection() as connection, connection.transaction():
         done = await resolve(connection, reach.catalog, conflict_id, choice)
         await connection.execute("RESET ROLE")  # it was written as any client writes
-        await note_change(connection, asked, resolution(done) | {"choice": asdict(choice)})
+        if not done.again:
+            await note_change(connection, asked, resolution(done) | {"choice": asdict(choice)})
     return done
 
 

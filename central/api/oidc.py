@@ -7,7 +7,9 @@ names one that is not known; not more often than every ten seconds, whatever any
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import ipaddress
+import logging
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +19,8 @@ import httpx
 import jwt
 
 from central.access import who
+from central.audit import cleaned
+from shared import reviews
 from shared.errors import BadSetting, SyncError, Transient
 
 if TYPE_CHECKING:
@@ -32,10 +36,16 @@ LEEWAY_S: Final = 30
 FRESH_S: Final = 3600.0
 #: Not more often than this, whatever anybody sends.
 PAUSE_S: Final = 10.0
-#: Characters of a name in logs.
-NAME_MAX: Final = 80
+#: Characters of a person's number at the provider, as logs have it; a longer one they have hashed.
+NAME_MAX: Final = 60
+#: What a grant begins with in a token: roles of the provider's own are called admin, too.
+PREFIX: Final = "mes:"
+#: Types of tokens that are for an API (RFC 9068; many providers say JWT, or nothing).
+_TYPES: Final = ("", "jwt", "at+jwt", "application/at+jwt")
 _TIMEOUT_S: Final = 5.0
 _DOCUMENT_BYTES_MAX: Final = 1 << 20
+_YEAR_MAX_S: Final = 1 << 40
+_log = logging.getLogger(__name__)
 
 
 class BadToken(SyncError):
@@ -81,10 +91,23 @@ def _is_here(host: str | None) -> bool:
         return host == "localhost"
 
 
+def _claim(claims: dict[str, Any], name: str) -> Any:
+    """Return a claim by its whole name, which may be an address, or by its path."""
+    if name in claims:
+        return claims[name]
+    found: Any = claims
+    for part in name.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return found
+
+
 def _name(claims: dict[str, Any]) -> str:
     """Return how a person is named in logs: what never changes, and what people know them by."""
     known_by = claims.get("preferred_username") or claims.get("email") or ""
-    return f"user {claims['sub']} {known_by}".strip()[:NAME_MAX]
+    sub = cleaned(str(claims["sub"]), NAME_MAX)
+    if sub != claims["sub"] or " " in sub:  # two people must never be one in a log
+        sub = hashlib.sha256(str(claims["sub"]).encode("utf-8", "replace")).hexdigest()[:32]
+    return cleaned(f"user {sub} {known_by}".strip(), reviews.BY_MAX)
 
 
 @dataclass(slots=True)
@@ -109,6 +132,8 @@ class Verifier:
             header = jwt.get_unverified_header(token)
         except jwt.InvalidTokenError as error:
             raise BadToken("this is no token") from error
+        if str(header.get("typ") or "").lower() not in _TYPES:
+            raise BadToken("this is no access token")
         key = await self._key(str(header.get("kid", "")))
         if key is None:
             raise BadToken("the token is signed by no key of the identity provider")
@@ -120,21 +145,23 @@ class Verifier:
             )  # fmt: skip
         except jwt.InvalidTokenError as error:
             raise BadToken(f"the token is not accepted: {error}") from error
-        return self._who(claims), float(claims["exp"]) + LEEWAY_S
+        return self._who(claims), min(int(claims["exp"]), _YEAR_MAX_S) + LEEWAY_S
 
     def _who(self, claims: dict[str, Any]) -> Who:
-        found: Any = claims
-        for name in self.provider.grants_claim.split("."):
-            found = found.get(name) if isinstance(found, dict) else None
+        found = _claim(claims, self.provider.grants_claim)
         listed = [found] if isinstance(found, str) else found if isinstance(found, list) else []
-        reach: list[str] = []
+        grants: list[str] = []
         for each in listed:
-            try:  # a provider may give roles there that are none of ours
-                who("", [str(each)])
-            except BadSetting:
+            if not (isinstance(each, str) and each.startswith(PREFIX)):
+                continue  # a provider gives roles there that are none of ours
+            grant = each.removeprefix(PREFIX)
+            try:
+                who("", [grant])
+            except BadSetting as error:
+                _log.warning("a token of the identity provider has what is no grant: %s", error)
                 continue
-            reach.append(str(each))
-        return who(_name(claims), reach)
+            grants.append(grant)
+        return who(_name(claims), grants)
 
     async def _key(self, kid: str) -> jwt.PyJWK | None:
         now = time.monotonic()
@@ -144,19 +171,18 @@ class Verifier:
                 if now - self._asked_at > PAUSE_S:  # nobody asked while we waited
                     await self._ask()
         if kid not in self._keys and self._away_because:
-            raise ProviderAway(
-                f"{self.provider.issuer} does not give its keys, so the token can't be checked:"
-                f" {self._away_because}"
-            )
+            raise ProviderAway
         return self._keys.get(kid)
 
     async def _ask(self) -> None:
         """Ask for the provider's keys; those at hand go on while it is away."""
         self._asked_at = time.monotonic()
         try:
-            self._keys = await self._fetch()
-        except (httpx.HTTPError, ValueError) as error:
+            async with asyncio.timeout(2 * _TIMEOUT_S):
+                self._keys = await self._fetch()
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError) as error:
             self._away_because = str(error) or type(error).__name__
+            _log.warning("%s does not give its keys: %s", self.provider.issuer, self._away_because)
         else:
             self._had_at, self._away_because = self._asked_at, ""
 
@@ -188,7 +214,7 @@ def keys_in(document: dict[str, Any]) -> dict[str, jwt.PyJWK]:
             continue
         try:
             key = jwt.PyJWK(each)
-        except jwt.PyJWTError:
+        except (jwt.PyJWTError, TypeError, ValueError, AttributeError):
             continue  # of a kind that this release does not know
         if key.algorithm_name in ALGORITHMS:
             found[str(each["kid"])] = key

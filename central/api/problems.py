@@ -5,8 +5,8 @@ Nothing of the database's own words is told, but for what a person can mend.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
@@ -26,6 +26,9 @@ from shared.errors import NotAuthorised, SchemaMismatch, SyncError
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.requests import Request
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +57,13 @@ _KINDS: Final[tuple[tuple[type[Exception], Kind], ...]] = (
     (reviews.WrittenSince, Kind("written-since", 409, "The row was written since it was seen.")),
     (reviews.NothingToDecide, Kind("nothing-to-decide", 409, "No person has to decide this.")),
     (reviews.BadDecision, Kind("bad-decision", 422, "The decision can't be written.")),
-    (NotAuthorised, Kind("not-authorised", 503, "The database refuses the API.")),
-    (SchemaMismatch, Kind("wrong-release", 503, "The database is of another release.")),
-    (ProviderAway, Kind("provider-away", 503, "The identity provider does not answer.")),
+    (NotAuthorised, Kind(
+        "not-authorised", 503, "The database refuses the API; it is logged.", in_words=False)),
+    (SchemaMismatch, Kind(
+        "wrong-release", 503, "The database is of another release.", in_words=False)),
+    (ProviderAway, Kind(
+        "provider-away", 503, "The identity provider does not give its keys; try again.",
+        in_words=False)),
     (psycopg_pool.PoolTimeout, _AWAY),
     (psycopg.errors.QueryCanceled, Kind(
         "too-long", 503, "The answer took too long; ask for less.", in_words=False)),
@@ -65,8 +72,22 @@ _KINDS: Final[tuple[tuple[type[Exception], Kind], ...]] = (
     (Exception, _BROKEN),
 )  # fmt: skip
 
+#: What the framework refuses itself, by its status; in words that no release of Python changes.
+_REFUSED: Final = {
+    kind.status: kind
+    for kind in (
+        Kind("bad-request", 400, "The request can't be read."),
+        Kind("not-found", 404, "There is nothing here."),
+        Kind("method-not-allowed", 405, "That can't be done here."),
+        Kind("too-slow", 408, "The request did not come in time."),
+        Kind("too-large", 413, "The request is too large."),
+    )
+}
+
 #: By their names, as ``/problems/NAME`` tells them.
-KINDS: Final = {kind.name: kind for kind in (NO_TOKEN, *(kind for _, kind in _KINDS))}
+KINDS: Final = {
+    kind.name: kind for kind in (NO_TOKEN, *(kind for _, kind in _KINDS), *_REFUSED.values())
+}
 
 
 class Problem(Response):
@@ -105,7 +126,13 @@ def answer_problems(app: FastAPI) -> None:
 
 def _told(request: Request, error: Exception, kind: Kind) -> Problem:
     detail = str(error).strip() if kind.in_words else kind.title
-    more = {}
+    if not kind.in_words:
+        _log.error("%s %s: %s", request.method, request.url.path, error, exc_info=error)
+    more: dict[str, Any] = {}
+    if isinstance(error, BadSiteName):
+        more = {"errors": [{"field": "header.x-site-id", "rule": detail}]}
+    if isinstance(error, reviews.BadDecision):
+        more = {"errors": [{"field": "body", "rule": detail}]}
     if isinstance(error, reviews.WrittenSince):
         more = {"shown": error.shown, "stands": error.stands, "version": error.version}
     challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'} if kind.status == 401 else None
@@ -120,8 +147,7 @@ def _no_token(request: Request, _: Exception) -> Problem:
 def _refused(request: Request, error: Exception) -> Problem:
     """Tell of what the framework refuses itself: no such path, no such method."""
     assert isinstance(error, HTTPException)
-    phrase = HTTPStatus(error.status_code).phrase
-    kind = Kind(phrase.lower().replace(" ", "-"), error.status_code, f"{phrase}.")
+    kind = _REFUSED.get(error.status_code, _REFUSED[400])
     return Problem(kind, str(error.detail), request, headers=dict(error.headers or {}))
 
 

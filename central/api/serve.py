@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psycopg
 import uvicorn
+from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
 from central.agent import link_of
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from shared.catalog import Catalog
 
 _CONNECTIONS_MAX = 4
+#: Connections beyond which the next is told to come again.
+_REQUESTS_MAX = 500
 #: Seconds that a request waits for a connection before it is told to come again.
 _WAIT_S = 5.0
 
@@ -59,15 +62,27 @@ async def serve_api(settings: CentralSettings, catalog: Catalog) -> None:
                 guard=Guard(pool, Verifier(provider, client) if provider else None),
                 backup_hours=settings.backup_hours,
             )  # fmt: skip
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(audit.keep_writing(), name="audit")
-                tasks.create_task(serve(build(reach), listener), name="api")
+            writing = asyncio.create_task(audit.keep_writing(), name="audit")
+            try:
+                await serve(build(reach), listener)
+            finally:  # when the last answer is given: it is to be noted, too
+                writing.cancel()
+                await asyncio.gather(writing, return_exceptions=True)
 
 
 def _pool(url: str) -> AsyncConnectionPool[psycopg.AsyncConnection[Any]]:
     return AsyncConnectionPool[psycopg.AsyncConnection[Any]](
-        url, min_size=1, max_size=_CONNECTIONS_MAX, timeout=_WAIT_S, open=False
+        _bounded(url), min_size=1, max_size=_CONNECTIONS_MAX, timeout=_WAIT_S, open=False
     )
+
+
+def _bounded(url: str) -> str:
+    """Return the address of sessions in which nothing waits for ever."""
+    given = psycopg.conninfo.conninfo_to_dict(url).get("options") or ""
+    bounds = (
+        "-c statement_timeout=30s -c lock_timeout=5s -c idle_in_transaction_session_timeout=60s"
+    )
+    return make_conninfo(url, options=f"{given} {bounds}".strip())
 
 
 def reading_url(settings: CentralSettings) -> str:
@@ -90,7 +105,7 @@ async def serve(app: FastAPI, listener: socket.socket) -> None:
     """Serve an application until cancelled; requests under way are answered."""
     config = uvicorn.Config(
         app, log_config=None, log_level="warning", access_log=False, lifespan="off", ws="none",
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=5, proxy_headers=False, limit_concurrency=_REQUESTS_MAX,
     )  # fmt: skip
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="api")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import psycopg
 import pytest
 
 from central import api_keys
 from central.access import Scope
-from central.api import asking
-from central.api.audit import MANY, WAITING_MAX
+from central.api import asking, bounds, oidc
+from central.api.audit import MANY, WAITING_MAX, asked_in
 from central.audit import Asked
-from tests.integration.api_world import Api, api, link, opened
+from shared.errors import NotAuthorised
+from tests.integration.api_world import Api, api, link, opened, pool
 from tests.integration.apply_world import world
 from tests.integration.quarrel import quarrel, stands
+from tests.unit.test_oidc import Door
 
 __all__ = ["api", "link", "world"]
 
@@ -202,3 +207,160 @@ async def test_questions_wait_for_the_database_and_are_bounded_while_they_do(wor
         WAITING_MAX + 1, WAITING_MAX + 50,
     )  # fmt: skip
     assert await world.value(f"SELECT times FROM sync.audit WHERE target = '{MANY}'") == 50
+
+
+@pytest.mark.parametrize("text", ["mes\x00x", "a\nb", "\x1b[2J"])
+async def test_what_would_draw_a_false_line_or_stop_the_log_is_cleaned(api, text):
+    api.reach.audit.note(
+        asked_in(
+            {
+                "method": "X" * 9_000, "raw_path": b"/v1/x", "query_string": text.encode(),
+                "client": ("::1", 1), "state": {"who": f"user {text}"},
+            },
+            200,
+        )
+    )  # fmt: skip
+    ((who, action, target, *_),) = await api.audited()
+    assert (who + target).isprintable()
+    assert action == "(no method) (no route)"
+
+
+async def test_a_key_in_a_query_is_not_kept(api):
+    key = await api.key("corporate")
+    async with api.client() as client:
+        await client.get(f"/v1/sites?token={key}")
+    ((_, _, target, *_),) = await api.audited()
+    assert key.split("_", 2)[2] not in target
+
+
+async def test_a_line_of_the_log_has_the_time_at_which_it_was_asked(api, world):
+    async with api.client() as client:
+        await client.get("/v1/sites")
+    await world.admin.execute("SELECT pg_sleep(0.3)")
+    await api.audited()
+    assert await world.value("SELECT extract(epoch FROM now() - at) FROM sync.audit") > 0.25
+
+
+async def test_a_decision_that_stood_already_is_no_change_by_who_repeats_it(api, world):
+    found = await quarrel(world, world.site())
+    made = DECISION | {"seen": await world.head(found.row_id)}
+    path = f"/v1/conflicts/{found.conflict_id}/resolve"
+    for name in ("first", "second"):
+        async with api.client(await api.key("plant:SITE_001", name=name)) as client:
+            assert (await client.post(path, json=made)).status_code == 200
+    await api.audited()
+    assert await world.rows("SELECT who, changed IS NULL FROM sync.audit ORDER BY no") == [
+        ("key first", False), ("key second", True),
+    ]  # fmt: skip
+
+
+# --- tokens of people ---------------------------------------------------------------------------
+
+
+async def test_a_person_with_a_token_reads_and_decides_by_their_own_name(world, link):
+    door, found = Door(), await quarrel(world, world.site())
+    async with (
+        opened(world, link, verifier=door.verifier()) as api,
+        api.client(door.token(preferred_username="anna")) as client,
+    ):
+        path = f"/v1/conflicts/{found.conflict_id}"
+        seen = (await client.get(path)).json()["standing"]["version"]
+        made = {"take": "central", "reason": "recall", "seen": seen}
+        named = await client.post(f"{path}/resolve", json=made | {"by": "the.chief"})
+        assert (named.status_code, named.json()["type"]) == (422, "/problems/bad-decision")
+        assert (await client.post(f"{path}/resolve", json=made)).status_code == 200
+    assert await world.value("SELECT decided_by FROM mes.sync_reviews") == "user 7f3a anna"
+
+
+async def test_a_token_counts_for_a_minute_after_its_key_was_withdrawn(world, link, monkeypatch):
+    door = Door()
+    async with (
+        opened(world, link, verifier=door.verifier()) as api,
+        api.client(door.token()) as client,
+    ):
+        assert (await client.get("/v1/conflicts")).status_code == 200
+        monkeypatch.setattr(oidc, "PAUSE_S", -1.0)
+        door.kid = "two"
+        await client.get("/v1/conflicts", headers={"Authorization": f"Bearer {door.token()}"})
+        assert (await client.get("/v1/conflicts")).status_code == 200
+        for digest, (who, _) in api.reach.guard._known.items():
+            api.reach.guard._known[digest] = (who, 0.0)  # a minute later
+        assert (await client.get("/v1/conflicts")).status_code == 401
+        assert asking.TOKEN_FRESH_S == 60
+
+
+# --- what is set is set for one transaction, and nothing is too large ---------------------------
+
+
+async def test_nothing_that_a_transaction_set_is_left_in_the_session(api, world):
+    async with await api.asked_by("plant:SITE_001") as client:
+        await client.get("/v1/conflicts")
+    names = ("app.sites", "transaction_read_only", "statement_timeout")
+    async with api.reach.reading.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT "
+            + ", ".join(f"coalesce(current_setting('{name}', true), '')" for name in names)
+        )
+        assert await cursor.fetchone() == ("", "off", "0")
+
+
+async def test_a_transaction_reads_only_for_half_a_minute_and_only_of_named_sites(api):
+    async with asking.reading(api.reach.reading, ("SITE_001",)) as connection:
+        cursor = await connection.execute(
+            "SELECT current_user, current_setting('transaction_read_only'),"
+            " current_setting('statement_timeout')"
+        )
+        assert await cursor.fetchone() == ("mes_api", "on", "30s")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        async with asking.reading(api.reach.reading, ()):
+            pass
+
+
+async def test_the_api_reads_nothing_by_a_role_that_passes_row_level_security(api, world):
+    async with pool(world.url) as superuser:
+        with pytest.raises(NotAuthorised, match="MES_API_DATABASE_URL"):
+            async with asking.reading(superuser, ("SITE_001",)):
+                pass
+
+
+async def test_a_body_that_is_too_large_or_too_slow_is_refused(api, monkeypatch):
+    async def slow():
+        yield b"{"
+        await asyncio.sleep(5)
+        yield b"}"
+
+    monkeypatch.setattr(bounds, "BODY_MAX_S", 0.2)
+    async with await api.asked_by("admin") as client:
+        path = "/v1/conflicts/ffffffff/resolve"
+        large = await client.post(path, content=b"x" * (bounds.BODY_BYTES_MAX + 1))
+        late = await client.post(path, content=slow())
+    assert (large.status_code, large.json()["type"]) == (413, "/problems/too-large")
+    assert (late.status_code, late.json()["type"]) == (408, "/problems/too-slow")
+
+
+@pytest.mark.parametrize(
+    "query", ["table=%00", "policy=a%00b", "stat=open", "site=", "since=yesterday", "limit=100000"]
+)
+async def test_what_means_nothing_or_can_not_be_stored_is_refused_by_its_field(api, query):
+    status, problem = await asked(api, f"/v1/conflicts?{query}", "corporate")
+    assert status in (403, 422)
+    assert status == 403 or problem["errors"][0]["field"] == f"query.{query.split('=')[0]}"
+
+
+@pytest.mark.parametrize(
+    "changed", [{"reason": "a\x00b"}, {"by": "a\nb"}, {"value": {"a": ["\x00"]}}, {"more": 1}]
+)
+async def test_a_decision_that_can_not_be_stored_is_refused_by_its_field(api, changed):
+    async with await api.asked_by("admin") as client:
+        made = DECISION | {"seen": "x"} | changed
+        answer = await client.post("/v1/conflicts/ffffffff/resolve", json=made)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == f"body.{next(iter(changed))}"
+
+
+async def test_every_kind_of_problem_tells_what_it_is(api):
+    async with api.client() as client:
+        for path in ("/nowhere", "/v1/sites/", "/v1/sites"):
+            problem = (await client.get(path)).json()
+            told = await client.get(problem["type"])
+            assert (told.status_code, told.json()["title"]) == (200, problem["title"])
