@@ -52,10 +52,11 @@ async def test_a_key_is_looked_up_by_its_hash_and_is_nowhere_in_the_database(api
         "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r'"
         " AND relnamespace = 'sync'::regnamespace"
     ):
-        found = await world.value(
-            f"SELECT count(*) FROM {table} AS t WHERE strpos(to_jsonb(t)::text, '{secret}') > 0"
-        )
-        assert found == 0, table
+        for text in (secret, secret[-30:].encode().hex()):
+            found = await world.value(
+                f"SELECT count(*) FROM {table} AS t WHERE strpos(to_jsonb(t)::text, '{text}') > 0"
+            )
+            assert found == 0, table
 
 
 async def test_a_key_that_was_revoked_is_refused_once_what_was_known_of_it_is_old(
@@ -273,20 +274,19 @@ async def test_a_person_with_a_token_reads_and_decides_by_their_own_name(world, 
 
 
 async def test_a_token_counts_for_a_minute_after_its_key_was_withdrawn(world, link, monkeypatch):
+    assert asking.TOKEN_FRESH_S == 60
+    monkeypatch.setattr(asking, "TOKEN_FRESH_S", 0.0)  # that minute is over
+    monkeypatch.setattr(oidc, "PAUSE_S", -1.0)
     door = Door()
     async with (
         opened(world, link, verifier=door.verifier()) as api,
         api.client(door.token()) as client,
     ):
         assert (await client.get("/v1/conflicts")).status_code == 200
-        monkeypatch.setattr(oidc, "PAUSE_S", -1.0)
         door.kid = "two"
-        await client.get("/v1/conflicts", headers={"Authorization": f"Bearer {door.token()}"})
-        assert (await client.get("/v1/conflicts")).status_code == 200
-        for digest, (who, _) in api.reach.guard._known.items():
-            api.reach.guard._known[digest] = (who, 0.0)  # a minute later
+        new = {"Authorization": f"Bearer {door.token()}"}
+        assert (await client.get("/v1/conflicts", headers=new)).status_code == 200
         assert (await client.get("/v1/conflicts")).status_code == 401
-        assert asking.TOKEN_FRESH_S == 60
 
 
 # --- what is set is set for one transaction, and nothing is too large ---------------------------

@@ -13,10 +13,10 @@ TESTS: Final = "tests/integration/test_rollups.py"
 
 OF_ROLLUPS: Final[tuple[Mutant, ...]] = (
     of(
-        "rollups: what is deleted stays in the sums",
+        "rollups: what is deleted is added once more",
         TEXT,
         '"delete": (("stale", -1),),',
-        '"delete": (),',
+        '"delete": (("stale", 1),),',
         f"{TESTS}::test_a_partition_is_rolled_up_also_where_it_is_written_by_its_own_name",
     ),
     of(
