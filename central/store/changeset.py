@@ -45,6 +45,8 @@ class Origin:
     #: The ticket of the one row that is meant, where it is parked or was: not all can be told from
     #: the row, since an id may come more than once.
     ticket: str | None = None
+    #: The ticket's place among all that wait; None for what comes now, after all of them.
+    place: int | None = None
 
     def __post_init__(self) -> None:
         """Bring what a sender counts beyond all reason to what PostgreSQL can hold."""

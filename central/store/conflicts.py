@@ -86,11 +86,16 @@ def _refusal(rows: Rows, row: int, standing: Standing) -> Refusal | None:
 
 
 def _in_front(rows: Rows, row: int, standing: Standing) -> Parked | None:
-    """Return the parked change that a row builds on; one of a row that never was builds on all."""
+    """Return the parked change that a row builds on; one of a row that never was builds on all.
+
+    On all before it: what was sent later and is tried again waits for this one, or for nothing.
+    """
+    place = rows.source(row).origin.place
+    before = [parked for parked in standing.parked if place is None or parked.place < place]
     builds_on = {rows.base[row], rows.after[row]}
-    found = [parked for parked in standing.parked if parked.tx_id in builds_on]
+    found = [parked for parked in before if parked.tx_id in builds_on]
     if not found and standing.head is None and rows.op is not Op.INSERT:
-        found = standing.parked
+        found = before
     return found[-1] if found else None
 
 

@@ -200,7 +200,7 @@ async def _read(applying: Applying, tickets: Sequence[str]) -> list[Waiting]:
 
 
 def _origin(applying: Applying, ticket: str, block: bytes, fields: Sequence[Any]) -> Origin:
-    tx_id, epoch, n, stored_at_ms = fields
+    tx_id, epoch, n, stored_at_ms, place = fields
     body = codec.decode_body(bytes(block))
     return Origin(
         site=applying.site,
@@ -212,6 +212,7 @@ def _origin(applying: Applying, ticket: str, block: bytes, fields: Sequence[Any]
         offset_ms=body.offset_ms,
         stored_at_ms=stored_at_ms,
         ticket=ticket,
+        place=place,
     )
 
 

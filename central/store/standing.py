@@ -40,6 +40,8 @@ class Parked:
     tx_id: str
     #: The site goes on as if it had been applied.
     is_quiet: bool
+    #: Its place among all that wait.
+    place: int
 
 
 @dataclass(slots=True)

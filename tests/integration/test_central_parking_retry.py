@@ -156,6 +156,34 @@ async def test_a_discarded_row_is_gone_and_what_was_behind_it_is_tried_without_i
     assert await world.value("SELECT count(*) FROM sync.waiting") == 0
 
 
+@pytest.mark.parametrize("last", ["an update", "a deletion"])
+async def test_what_waited_behind_a_discarded_insert_does_not_wait_for_each_other(
+    world: World, last: str
+) -> None:
+    site = world.site()
+    poor = site.order(priority=1000)
+    row_id = str(poor["id"])
+    first = site.sends(site.insert("work_orders", poor))
+    second = site.sends(
+        site.update("work_orders", row_id, base=None, after=first.tx_id, notes=(None, "b"))
+    )
+    after = {"base": None, "after": second.tx_id}
+    third = site.sends(
+        site.delete("work_orders", row_id, **after)
+        if last == "a deletion"
+        else site.update("work_orders", row_id, **after, notes=("b", "c"))
+    )
+    await site.apply(first, second, third)
+    assert await world.value("SELECT count(*) FROM sync.waiting") == 3
+    ticket = await world.value(
+        "SELECT ticket::text FROM sync.waiting WHERE reason = 'invalid_value'"
+    )
+    assert await world.store.discard(ticket, "ann") is True
+    assert await world.rows("SELECT reason, behind FROM sync.waiting") == []
+    found = await world.rows("SELECT state FROM mes.sync_parked ORDER BY state")
+    assert found == [("applied",), ("applied",), ("discarded",)]
+
+
 async def test_an_unknown_ticket_is_nothing_to_do(world: World) -> None:
     assert await world.store.retry(str(uuid.uuid4())) is False
     assert await world.store.discard(str(uuid.uuid4()), "ann") is False

@@ -112,8 +112,11 @@ class Parking:
             case "key_taken":
                 return self._key_is_taken(ticket)
             case "behind":
-                others = [each for each in self.tickets.values() if each is not ticket]
-                return any(each.change.key == change.key for each in others)
+                return any(
+                    each.change.key == change.key and each.state in ("parked", "waiting")
+                    for each in self.tickets.values()
+                    if each is not ticket and _turn(each) <= _turn(ticket)
+                )
             case "tied":
                 return len(parked) > 1
         moved = row is not None and row.values is not None and row.created != change.created
@@ -160,3 +163,8 @@ class Parking:
                         other = held.setdefault((row.site, key), row_id)
                         if other != row_id:
                             fail(f"{name}: {other} and {row_id} have the same key {key}")
+
+
+def _turn(ticket: Ticket) -> tuple[int, int]:
+    """Return when a change was made, among those of its site."""
+    return ticket.sent.hlc, ticket.sent.n

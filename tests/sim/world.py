@@ -311,7 +311,22 @@ class World(Clients, Breakage, Starts, Sight, Checks, Afterwards):
         if tickets := self._tickets():
             for ticket in tickets:
                 self.reach["discarded"] += await self.centre.by_hand.discard(ticket, "a person")
+                await self._nobody_waits_in_a_circle()
         await self._rounds()
+
+    async def _nobody_waits_in_a_circle(self) -> None:
+        """What waits behind another has somebody at the end of the line who has a cause."""
+        rows = await self.database.rows(
+            "SELECT ticket::text, behind::text FROM sync.waiting WHERE reason IN ('behind', 'tied')"
+        )
+        behind = dict(rows)
+        for ticket in behind:
+            at, passed = ticket, set[str]()
+            while at in behind and at not in passed:
+                passed.add(at)
+                at = behind[at]
+            if at in passed:
+                fail(f"{sorted(passed)} wait for each other, and nothing will ever wake them")
 
     async def _rounds(self) -> None:
         still = 0
