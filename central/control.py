@@ -111,9 +111,10 @@ class Control:
             if await is_gone(connection, scope, after):
                 return {"snapshot": f"feed {scope} no longer goes back to {after}", "entries": []}
             messages = await entries_after(connection, scope, after, bytes_max=PIECE_BYTES_MAX)
-            end = (await feed_position(connection, scope)).n
-        if not messages:
-            return {"entries": [], "end": end}
+            head = await feed_position(connection, scope)
+        end = head.n
+        if not messages:  # the asker knows by the hash whether what it followed to here is this
+            return {"entries": [], "end": end, "hash": head.hash}
         offset = int(asked.get("offset", 0))
         if offset or len(messages[0]) > PIECE_BYTES_MAX:
             piece = messages[0][offset : offset + PIECE_BYTES_MAX]

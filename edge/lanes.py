@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from edge.store import EdgeStore, FeedOutcome
     from edge.store.steps import Waits
+    from shared.changes import Position
     from sync.pump import Message
     from sync.transport import Link
 
@@ -282,7 +283,7 @@ class DownLane:
             return False
         messages, self._ends[scope] = answer["entries"], answer.get("end")
         if not messages:
-            await self._check_end(scope, after.n)
+            await self._check_end(scope, after, answer.get("hash"))
             return False
         if len(messages) == 1 and answer.get("size", 0) > len(messages[0]):
             messages = [await self._whole(scope, after.n, messages[0], answer["size"])]
@@ -291,16 +292,21 @@ class DownLane:
         is_level = entries[-1][0].pos >= answer.get("end", entries[-1][0].pos + 1)
         return verdict in (Verdict.APPLY, Verdict.SKIP) and not is_level
 
-    async def _check_end(self, scope: str, after: int) -> None:
-        """Raise ForkedHistory where a feed ends before what came of it: the centre went back.
+    async def _check_end(self, scope: str, after: Position, theirs: bytes | None) -> None:
+        """Raise ForkedHistory where a feed ends before what came of it, or in another entry.
 
-        Where a snapshot is wanted, what was followed counts for nothing, as in a hello.
+        The centre went back then. Where a snapshot is wanted, what was followed counts for nothing,
+        as in a hello.
         """
         position = await self.thread.run(self.store.position)
         at = position.shared if scope == SHARED else position.own
         end = self._ends[scope]
-        if end is not None and end < after == at.n and not position.needs_snapshot:
+        if end is None or after != at or position.needs_snapshot:
+            return
+        if end < at.n:
             raise ForkedHistory(f"{scope} was followed to {at.n}, it ends at {end}")
+        if end == at.n and theirs is not None and bytes(theirs) != at.hash:
+            raise ForkedHistory(f"{scope} was followed to another entry {at.n} than the centre has")
 
     async def _whole(self, scope: str, after: int, first: bytes, size: int) -> bytes:
         """Fetch the rest of an entry that is larger than one answer."""

@@ -8,7 +8,7 @@ import pytest
 
 from edge import lanes
 from edge.lanes import DownLane, UpLane
-from shared.changes import SHARED
+from shared.changes import GENESIS, SHARED
 from shared.errors import ForkedHistory, UnknownWireVersion
 from sync import codec
 from sync.protocol import Verdict
@@ -28,7 +28,7 @@ class Centre:
         asked = codec.decode_control(payload)
         assert subject == f"ctl.{SITE}.feed"
         feed = self.feeds[asked["scope"]]
-        end = {"end": len(feed)} if self.tells_ends else {}
+        end = {"end": len(feed), "hash": hash_of(feed)} if self.tells_ends else {}
         return codec.encode_control({"entries": feed[asked["after"] :], **end})
 
 
@@ -54,6 +54,11 @@ def made(feed: Feed, number: int, *, beside: int = 0) -> bytes:
     return codec.encode_entry(
         entry.scope, entry.pos, entry.previous, entry.hash, codec.compress(body)
     )
+
+
+def hash_of(feed: list[bytes]) -> bytes:
+    """Return the hash of a feed's last entry."""
+    return codec.decode_entry(feed[-1])[0].hash if feed else GENESIS
 
 
 def orders(plant) -> list[str]:
@@ -158,6 +163,18 @@ async def test_a_feed_that_ends_before_what_came_of_it_is_of_a_centre_that_went_
         await down.ask_again()
     plant.store.want_snapshot("a test", 0)  # what was followed counts for nothing
     await down.ask_again()
+
+
+async def test_a_feed_that_ends_in_another_entry_is_of_a_centre_that_went_back(plant, down, centre):
+    centre.tells_ends = True
+    centre.feeds[SITE] = [made(plant.own, 1)]
+    await down.ask_again()
+    other = Feed(SITE)
+    # What is beside it in the new life is the centre's; ours is of the lost one, and is not shown.
+    centre.feeds = {SITE: [made(other, 7)], SHARED: [part(plant, beside=1)]}
+    with pytest.raises(ForkedHistory, match=f"{SITE} was followed to another entry 1"):
+        await down.ask_again()
+    assert (orders(plant), plant.events()) == (["WO-1"], [])
 
 
 @pytest.mark.parametrize("breaks", [SHARED, SITE])

@@ -175,4 +175,12 @@ OF_FEED: Final[tuple[Mutant, ...]] = (
         "gone(connection, scope, after) and after < 0:",
         f"{SNAPSHOTS}::test_a_pruned_feed_answers_that_a_snapshot_is_needed",
     ),
+    of(
+        "a feed that ends in another entry is taken for ours",
+        "edge/lanes.py",
+        "if end == at.n and theirs is not None and bytes(theirs) != at.hash:",
+        "if False:",
+        "tests/integration/test_edge_lanes.py"
+        "::test_a_feed_that_ends_in_another_entry_is_of_a_centre_that_went_back",
+    ),
 )

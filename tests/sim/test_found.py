@@ -194,3 +194,12 @@ def test_a_parked_write_that_is_applied_before_its_ack_is_read_has_not_come_by_t
         " send:63233 write:9977 receive:20775 write:46551 send:22994 write:57632"
     )
     assert lab.run(Plan.of_text(steps)).why is None
+
+
+def test_a_site_that_follows_the_next_life_of_the_centre_unawares_shows_no_half_of_a_step(lab):
+    steps = (
+        "config:13792 centre_is_backed_up:43247 client:16033 sequence:40568 client:30031"
+        " client:63941 sequence:47654 power_fails:49454 hello:65454 centre_goes_back:5577"
+        " client:8053 client:59795 centre_goes_back:54749"
+    )
+    assert lab.run(Plan.of_text(steps)).why is None
