@@ -63,7 +63,7 @@ async def _nothing() -> None:
 
 async def load_from_a_centre_that_is_lost(s: Story, line: SlowLine) -> asyncio.Task[None]:
     """Have a site load a snapshot whose rows the centre had beyond its backup, on a slow line."""
-    s.world._check_own_writes = lambda *_: None  # type: ignore[method-assign]
+    s.world.check_own_writes = lambda *_: None  # type: ignore[method-assign]
     s.order(1, note="held")
     await s.back_up()
     for k in range(12):

@@ -186,7 +186,7 @@ def test_an_older_copy_undoes_nothing_that_came_home_before_it(play, by_site, lo
 
     async def story(s: Story) -> None:
         # What it wrote is decided, by rows that came home, before any ack tells so.
-        s.world._check_own_writes = lambda *_: None  # type: ignore[method-assign]
+        s.world.check_own_writes = lambda *_: None  # type: ignore[method-assign]
         s.order(1)
         await s.rest()
         await s.world.centre_is_backed_up()

@@ -65,7 +65,7 @@ def test_what_is_parked_on_a_row_that_a_half_loaded_snapshot_brought_is_parked_a
     play, monkeypatch, restarted
 ):
     async def story(s: Story) -> None:
-        s.world._check_own_writes = lambda *_: None  # type: ignore[method-assign]
+        s.world.check_own_writes = lambda *_: None  # type: ignore[method-assign]
         s.order(1, code="C1")
         s.order(2, code="C9")
         await s.back_up()
@@ -91,7 +91,7 @@ def test_what_is_parked_on_a_row_that_a_half_loaded_snapshot_brought_is_parked_a
 
 def test_a_head_of_the_lost_time_that_lay_in_the_shadow_keeps_no_later_one_away(play):
     async def story(s: Story) -> None:
-        s.world._check_own_writes = lambda *_: None  # type: ignore[method-assign]
+        s.world.check_own_writes = lambda *_: None  # type: ignore[method-assign]
         s.order(1)
         await s.back_up()
         for k in range(12):
@@ -192,7 +192,7 @@ def test_what_both_lives_wrote_counts_once_where_the_centre_went_back_and_has_it
         for _ in range(times):
             await s.restore()
             await s.step("hello")
-        s.world._check_own_writes = lambda *_: None  # type: ignore[method-assign]
+        s.world.check_own_writes = lambda *_: None  # type: ignore[method-assign]
         await s.rest()
         assert await s.both(1, "made", "note") == (10, "planned")
 
@@ -237,7 +237,7 @@ def test_a_row_that_both_lives_made_is_sent_again_only_where_the_centre_lost_it(
         s.put_back()
         await s.step("hello")
         await s.restore()
-        s.world._check_own_writes = lambda *_: None  # type: ignore[method-assign]
+        s.world.check_own_writes = lambda *_: None  # type: ignore[method-assign]
         await s.rest()
         assert await s.both(1, "note", "due") == ("made", "planned" if held else None)
         assert await s.conflicts() == []
@@ -269,7 +269,7 @@ def test_what_was_taken_out_is_asked_after_until_an_answer_comes(
     play, monkeypatch, killed, column, value
 ):
     async def story(s: Story) -> None:
-        s.world._check_own_writes = lambda *_: None  # type: ignore[method-assign]
+        s.world.check_own_writes = lambda *_: None  # type: ignore[method-assign]
         await sent_before(s, **{column: value})
         await s.restore()
         with answers_lost(s, monkeypatch, ".sent") as lost:
@@ -286,7 +286,7 @@ def test_what_was_taken_out_is_asked_after_until_an_answer_comes(
 
 def test_what_was_sent_again_by_a_copy_that_is_put_back_counts_once(play, monkeypatch):
     async def story(s: Story) -> None:
-        s.world._check_own_writes = lambda *_: None  # type: ignore[method-assign]
+        s.world.check_own_writes = lambda *_: None  # type: ignore[method-assign]
         await sent_before(s, made=10)
         s.copy()
         await s.restore()
@@ -304,7 +304,7 @@ def test_what_was_taken_out_is_asked_after_where_the_backup_holds_the_epoch_as_c
     play, column, value
 ):
     async def story(s: Story) -> None:
-        s.world._check_own_writes = lambda *_: None  # type: ignore[method-assign]
+        s.world.check_own_writes = lambda *_: None  # type: ignore[method-assign]
         s.order(1)
         s.order(2)
         await s.rest()
