@@ -216,17 +216,32 @@ def _origin(applying: Applying, ticket: str, block: bytes, fields: Sequence[Any]
     )
 
 
-async def forget_settled(applying: Applying, tickets: Sequence[str]) -> None:
-    """Forget rows of which the record, that came home, says that they were applied or given up.
+async def settle_home(applying: Applying, tickets: Sequence[str]) -> None:
+    """Let rows of which the record, that came home, says that they were settled wait no more.
 
-    The backup holds them as waiting. What became of those behind them has its own record.
+    The backup holds them as waiting. What became of those behind them has its own record. A fact
+    that was applied is not among the rows that come home, and its site need not have it any more:
+    it is tried again, as soon as the site has told all.
     """
     cursor = await applying.connection.execute(
-        b"SELECT id::text FROM mes.sync_parked WHERE site_id = %s AND id = ANY(%s::uuid[])"
-        b" AND state IN ('applied', 'discarded')",
-        [applying.site, array(Kind.UUID, tickets)],
+        b"SELECT w.ticket::text, w.table_name, p.state FROM sync.waiting AS w"
+        b" JOIN mes.sync_parked AS p ON p.site_id = w.site_id AND p.id = w.ticket"
+        b" WHERE w.site_id = %s AND p.site_id = %s AND w.ticket = ANY(%s::uuid[])"
+        b" AND p.state IN ('applied', 'discarded')",
+        [applying.site, applying.site, array(Kind.UUID, tickets)],
     )
-    await _forget(applying, [row[0] for row in await cursor.fetchall()])
+    catalog, settled, facts = applying.catalog, list[str](), list[str]()
+    for ticket, table, state in await cursor.fetchall():
+        is_fact = table in catalog and catalog.table(table).fact
+        (facts if is_fact and state == "applied" else settled).append(ticket)
+    await _forget(applying, settled)
+    await applying.connection.execute(
+        b"UPDATE sync.waiting SET reason = %s, catalogue = '', needs = NULL, behind = NULL"
+        b" WHERE ticket = ANY(%s::uuid[])",
+        [Reason.NEWER_SCHEMA.value, array(Kind.UUID, facts)],
+    )
+    message = "was applied in the time that the centre lost; it is applied again"
+    await restate(applying, {ticket: News("waiting", message=message) for ticket in facts})
 
 
 async def _forget(applying: Applying, tickets: Sequence[str]) -> None:

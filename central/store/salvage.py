@@ -24,7 +24,7 @@ from central.store.homecoming import note_home
 from central.store.literals import array
 from central.store.parking import park
 from central.store.records import queue_touched
-from central.store.retry import forget_settled
+from central.store.retry import settle_home
 from shared.catalog import Kind
 from shared.changes import SHARED, ChangeBlock, Fate, HeadBlock, Op
 
@@ -114,7 +114,7 @@ async def _take(session: Session, tips: Tips) -> dict[str, int]:
         await _note_overruled(applying, tips, pieces)
         await _mark(applying, tips)
         if table.name == "sync_parked":
-            await forget_settled(applying, tips.of(tips.block.ids))
+            await settle_home(applying, tips.of(tips.block.ids))
         gone = late | {each.source.id for each in refused}
         taken = {i: c for r in pieces for i, c in zip(r.ids, r.created, strict=True)}
         taken = {i: taken[i] for i in taken.keys() - gone}

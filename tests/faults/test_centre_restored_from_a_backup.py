@@ -160,6 +160,28 @@ async def test_what_was_parked_at_the_backup_and_settled_since_waits_no_more(pla
     assert edge.read("SELECT cycle_count FROM equipment") == before[1]
 
 
+async def test_a_report_that_waited_at_the_backup_and_was_applied_since_is_applied_again(plant):
+    """The record of it comes home as applied, and before the order that it waited for."""
+    world, order = plant.world, "018f4b7e-0000-7000-8000-0000000000aa"
+    plant.edge.write(
+        "INSERT INTO job_responses (equipment_id, work_order_id, report_type, qty_good)"
+        f" VALUES ('{order}', '{order}', 'PRODUCTION', '5')"
+    )
+    await world.settle_counts()
+    assert await world.central("SELECT state FROM mes.sync_parked") == [("waiting",)]
+    backup = await plant.backup()
+    await plant.plan(planned_orders("P1").replace("uuidv7()", f"'{order}'"))
+    applied = "SELECT 1 FROM mes.sync_parked WHERE state = 'applied'"
+    await world.eventually(lambda: world.central(applied), timeout_s=30)
+    await world.settle()
+    await plant.restore(backup)
+    await plant.come_home()
+    await world.eventually(lambda: world.central(applied), timeout_s=30)
+    await world.settle(60)
+    assert await world.central("SELECT work_order_id::text FROM mes.job_responses") == [(order,)]
+    assert await world.central("SELECT count(*) FROM sync.waiting") == [(0,)]
+
+
 async def test_the_centre_goes_back_while_a_site_is_on_a_new_epoch(plant):
     world, edge = plant.world, plant.edge
     edge.write(local_orders("A1"))

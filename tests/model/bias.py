@@ -43,6 +43,11 @@ BIASES: Final = {
         ("parked_and_overtaken", "clock_jumps", "retries"),
         calm=0.95, at_sites=0.9, fit=0.6,
     ),
+    # People give up what is parked, and what waited behind it is tried without it.
+    "given up": Bias(
+        ("lets_go", "lets_go", "retries", "forgets", "agent_dies", "broker_loses"),
+        calm=0.9, at_sites=0.9, fit=0.5,
+    ),
     # A site's file is put back over and over to one of a few copies, the newer after the older.
     "lives": Bias(
         ("newer_after_older", "restore_site", "agent_dies"),

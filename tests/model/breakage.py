@@ -37,7 +37,7 @@ class Breakage(Part):
             self.broker_loses, self.broker_repeats, self.broker_swaps, self.agent_dies,
             self.backup_centre, self.feed_is_pruned, self.forgets, self.clock_jumps, self.retries,
             self.mends, self.migrates, self.forges, self.asks_for_a_snapshot, self.broker_delays,
-            self.facts_grow_old, self.centre_restarts,
+            self.facts_grow_old, self.centre_restarts, self.lets_go,
         ]  # fmt: skip
         return faults + (self.of_a_restore() if restores else [])
 
@@ -195,6 +195,14 @@ class Breakage(Part):
         parked = sorted(self.centre.book.parked)
         if parked:
             self.centre.retry(self.chance.choice(parked), self.now)
+
+    def lets_go(self) -> None:
+        """A person gives up a parked change."""
+        parked = sorted(t for t, i in self.centre.book.parked.items() if i.state == "parked")
+        if parked:
+            ticket = self.chance.choice(parked)
+            self.note(f"lets go of {ticket}")
+            self.centre.discard(ticket, self.now)
 
     def mends(self) -> None:
         """A person mends what made changes fail."""

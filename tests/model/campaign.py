@@ -27,7 +27,7 @@ _POLICIES: Final = (
 #: What any campaign has to meet.
 MET: Final = (
     "apply", "skip", "gap", "late", "unverified", "chunked", "snapshot", "parked: poison",
-    "parked: unique", "parked: parent", "parked: behind", "parked: foreign", "retried",
+    "parked: unique", "parked: parent", "parked: behind", "parked: foreign", "retried", "discarded",
     *(f"policy: {name}" for name in _POLICIES),
     *(f"outcome: {name}" for name in ("here", "central", "merged", "review", "kept")),
 )  # fmt: skip

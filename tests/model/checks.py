@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Columns in which what a writer saw last is what a reader sees.
 _PLAIN: Final = ("note", "due", "shelf", "worker", "seat", "extra", "name", "phone")
+#: Parked changes that have had no effect: they are in the history, and nowhere else.
+KEPT: Final = ("parked", "discarded")
 
 
 class Violation(AssertionError):
@@ -109,7 +111,7 @@ class Checks:
         refused = {  # its site was told that it does not stand, and has written since
             pair
             for record in world.centre.book.records.values()
-            if record.key == key and record.policy in ("parked", "applied")
+            if record.key == key and record.policy in ("parked", "applied", "discarded")
             for pair in record.values
         }
         for column in done.values.keys() - recorded:
@@ -235,13 +237,14 @@ class Checks:
                 self.fail(f"{each.key} {each.column}: {each.value} of {each.commit} is lost")
         self._counters_add_up(world)
         self._parked_can_be_tried(world)
+        self._waits_for_something(world)
         if not world.restores:
             self._last_writes_stand(world)
 
     def _last_writes_stand(self, world: World) -> None:
         """Check that a column which only its site wrote holds what was written last."""
         book = world.centre.book
-        apart = {item.change.key for item in book.parked.values() if item.state == "parked"}
+        apart = {item.change.key for item in book.parked.values() if item.state in KEPT}
         apart |= {key for key, _, _ in self.deleted} | self.made_again
         wrote: dict[tuple[Key, str], list[Written]] = {}
         for each in self.written:
@@ -267,7 +270,7 @@ class Checks:
 
     def _same_facts(self, world: World, site: str, edge: Edge) -> None:
         book = world.centre.book
-        waiting = {i.change.key[1] for i in book.parked.values() if i.state == "parked"}
+        waiting = {i.change.key[1] for i in book.parked.values() if i.state in KEPT}
         centre = {n: v for n, v in book.facts.items() if n.startswith(site)}
         for name in sorted(centre.keys() ^ edge.file.facts.keys()):
             if name not in waiting and name not in edge.file.dropped:
@@ -275,7 +278,7 @@ class Checks:
 
     def _facts_are_there(self, world: World) -> None:
         book = world.centre.book
-        waiting = [item.change for item in book.parked.values() if item.state == "parked"]
+        waiting = [item.change for item in book.parked.values() if item.state in KEPT]
         parked = [(change.key[1], dict(change.new)) for change in waiting]
         made = [(name, commit, values) for name, (commit, values) in self.facts.items()]
         for name, commit, values in made + self.again:
@@ -298,6 +301,17 @@ class Checks:
             waits = record.policy == "parked" and record.name not in book.parked
             if waits and tx_id in owed:
                 self.fail(f"{record.name} is called parked, and nobody can try it again")
+
+    def _waits_for_something(self, world: World) -> None:
+        """Check that what waits behind a parked change waits for one that was sent before it."""
+        before: set[tuple[Key, str]] = set()
+        for ticket, item in world.centre.book.parked.items():
+            if item.state != "parked":
+                continue
+            whose = (item.change.key, item.link.site)
+            if item.reason == "behind" and whose not in before:
+                self.fail(f"{ticket} waits for nothing that was sent before it")
+            before.add(whose)
 
     def _is_excused(self, each: Written) -> bool:
         return each.destroyed or each.commit in self.gone
@@ -328,7 +342,7 @@ class Checks:
 
     def _counters_add_up(self, world: World) -> None:
         book = world.centre.book
-        apart = {item.change.key for item in book.parked.values() if item.state == "parked"}
+        apart = {item.change.key for item in book.parked.values() if item.state in KEPT}
         lost = {w.key for w in self.written if w.destroyed}
         if self.went_back:  # what is gone may have come home with a head all the same
             lost |= {key for key, commit, _ in self.counted if commit in self.gone}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from shared.changes import Op
 from tests.model.book import Parked
@@ -13,6 +13,10 @@ from tests.model.vocabulary import POISON, Change, Key, Link, Record
 
 if TYPE_CHECKING:
     from shared.changes import Value
+
+
+#: What becomes of a parked change in the end.
+SETTLED: Final = ("applied", "discarded")
 
 
 class Parking(Feeds):
@@ -38,18 +42,16 @@ class Parking(Feeds):
 
     def _is_behind(self, link: Link, change: Change) -> bool:
         """Tell whether a change builds on a parked one; one of a row that never was, on all."""
-        builds_on = self.book.parked.get(f"{change.after}/{change.key}")
-        if builds_on is not None and builds_on.state == "parked":
-            return True
-        if change.op is Op.INSERT or change.key in self.book.rows:
-            return False
         own = f"{link.tx_id}/{change.key}"
-        before = itertools.takewhile(lambda ticket: ticket != own, self.book.parked)
-        found = (self.book.parked[ticket] for ticket in before)
-        return any(
-            (each.change.key, each.link.site, each.state) == (change.key, link.site, "parked")
-            for each in found
-        )
+        tickets = itertools.takewhile(lambda ticket: ticket != own, self.book.parked)
+        before = [
+            each.link.tx_id
+            for each in map(self.book.parked.__getitem__, tickets)
+            if (each.change.key, each.link.site, each.state) == (change.key, link.site, "parked")
+        ]
+        if change.op is not Op.INSERT and change.key not in self.book.rows:
+            return bool(before)
+        return not {change.base, change.after}.isdisjoint(before)
 
     def _reason_of_fact(self, change: Change) -> str:
         new = dict(change.new)
@@ -98,15 +100,49 @@ class Parking(Feeds):
         while again:
             again = False
             for ticket, item in list(self.book.parked.items()):
-                waits = item.reason in ("parent", "behind") and item.state == "parked"
-                if waits and not self._reason(item.link, item.change):
-                    again |= self.retry(ticket, now)
+                if item.reason in ("parent", "behind") and item.state == "parked":
+                    again |= self._retry(ticket, now)
 
-    def retry(self, ticket: str, now: int) -> bool:
-        """Try a parked change again; tell whether it is applied now."""
+    def discard(self, ticket: str, now: int) -> bool:
+        """Let go of a parked change for good; what waited behind it is tried without it."""
+        item = self.book.parked[ticket]
+        if item.state != "parked":
+            return False
+        self.reach["discarded"] += 1
+        item.state = "discarded"
+        self._tell_parked(ticket, item.reason)
+        self._touch(item.change.key, refused=item.link.site)
+        self.wake(now)
+        return True
+
+    def settled(self, record: Record) -> None:
+        """Take from a record that came home what became of a change that our backup has parked.
+
+        A fact that was applied has not come home with it, so it waits on, to be applied again.
+        """
+        item = self.book.parked.get(record.name)
+        if item is None or (record.policy == "applied" and item.change.key[0] == "reports"):
+            return
+        if item.state == "parked" and record.policy in SETTLED:
+            self.reach["settled home"] += 1
+            item.state = record.policy
+            self._tell_record(record)
+
+    def retry(self, ticket: str, now: int) -> None:
+        """Try a parked change again, and then what waited behind it."""
+        if self._retry(ticket, now):
+            self.wake(now)
+
+    def _retry(self, ticket: str, now: int) -> bool:
+        """Try a parked change again; tell whether it is applied now, or note what is in its way."""
         item = self.book.parked[ticket]
         change = item.change
-        if item.state != "parked" or self._reason(item.link, change):
+        if item.state != "parked":
+            return False
+        if reason := self._reason(item.link, change):
+            if reason != item.reason:
+                item.reason = reason
+                self._tell_parked(ticket, reason)
             return False
         item.state = "applied"
         self._tell_parked(ticket, item.reason)

@@ -151,6 +151,7 @@ class Restores(Parking):
         for record in file.records.values():
             if record.name not in book.records:
                 self._tell_record(record)
+            self.settled(record)
         for head in file.heads.values():
             if _is_ours_to_tell(head):
                 aside = file.aside.get(head.key, {})

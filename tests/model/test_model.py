@@ -17,10 +17,10 @@ ENOUGH = 25
 NEEDED = {
     Rule.FOLD_FIRST_OLD: 0,
     Rule.TIMES_OF_TOUCH: 1,
-    Rule.WHOLE_TRANSACTIONS: 8,
+    Rule.WHOLE_TRANSACTIONS: 76,
     Rule.DRAIN_BEFORE_APPLY: 3,
     Rule.BASE_IS_DECIDED: 0,
-    Rule.TIME_OF_COLUMN: 67,
+    Rule.TIME_OF_COLUMN: 63,
     Rule.FRESH_ID: 0,
     Rule.OWN_IS_SEEN: 3,
     Rule.OVERRULED_IS_UNSEEN: 10,
@@ -53,19 +53,19 @@ NEEDED = {
 #: The same of rules that only a restore makes needed.
 NEEDED_BY_RESTORES = {
     Rule.KEEP_UNTIL_SAFE: 20,
-    Rule.INSTANCE: 42,
-    Rule.NOTHING_IN_FLIGHT: 47,
+    Rule.INSTANCE: 26,
+    Rule.NOTHING_IN_FLIGHT: 23,
     Rule.NEW_EPOCH: 37,
-    Rule.FACTS_HOME: 38,
+    Rule.FACTS_HOME: 26,
     Rule.UNVERIFIED: 16,
     Rule.SALVAGE: 8,
-    Rule.MERGED_AFTER: 112,
+    Rule.MERGED_AFTER: 27,
     Rule.BASE_IS_AN_ID: 201,
-    Rule.OWN_BY_LINEAGE: 214,
-    Rule.DROP_SENT: 15,
+    Rule.OWN_BY_LINEAGE: 23,
+    Rule.DROP_SENT: 270,
     Rule.HELLO_FIRST: 245,
     Rule.INCLUDED: 78,
-    Rule.FORGET_ORDERS: 478,
+    Rule.FORGET_ORDERS: 1053,
     Rule.AFTER_IS_CLEAN: 55,
 }
 #: The same of rules that seldom matter, with the bias that makes what they are for happen.
@@ -84,7 +84,8 @@ NEEDED_WITH_A_BIAS = {
     Rule.FURTHEST: ("under way", 20),
     Rule.PARKED_HOME: ("under way", 126),
 }
-#: Runs that broke an invariant once, and why.
+#: Runs that broke an invariant once, and why. What the model does has grown since, so each seed is
+#: another run by now; that nothing of the kind is left is told by the stories of ``tests/sim``.
 FOUND = {
     Order(602264, 1, restores=True): "a row that a snapshot had taken away was not told to a centre"
     " that went back",
@@ -105,8 +106,8 @@ def test_no_run_breaks_an_invariant_and_the_runs_meet_every_policy_and_verdict(r
     order = Order(0, SEEDS, restores=restores)
     report = run(order)
     assert {replay(order, seed): why for seed, why in report.broken.items()} == {}
-    # What needs two restores of one kind is too rare for so few runs.
-    rare = {"clone adopted", "salvage merged", "parked home", "touch dropped"}
+    # What needs two restores of one kind, or a message held up across a hello, is too rare here.
+    rare = {"clone adopted", "salvage merged", "parked home", "touch dropped", "late"}
     assert set(report.missed(order)) <= rare
 
 

@@ -104,6 +104,12 @@ OF_RESTORES_IN_A_ROW: Final[tuple[Mutant, ...]] = (
         "::test_what_was_parked_at_the_backup_and_settled_since_waits_no_more",
     ),
     of(
+        "home: a fact that was applied in the lost time is let go of",
+        "central/store/retry.py", 'if is_fact and state == "applied" else', "if False else",
+        "tests/faults/test_centre_restored_from_a_backup.py"
+        "::test_a_report_that_waited_at_the_backup_and_was_applied_since_is_applied_again",
+    ),
+    of(
         "new epoch: a parked write of the lost life stays in sight",
         "edge/store/puts.py", "SET seen = -1 WHERE", "SET seen = 0 WHERE",
         "tests/sim/test_stores_that_went_back.py::test_a_write_of_which_the_lost_life_was_told"
