@@ -17,6 +17,8 @@ import pytest
 
 from central import roles
 from central.agent import run_feed, run_ingest
+from central.rolled import differences
+from central.rollups import ROLLUPS
 from central.settings import CentralSettings
 from deploy.local.contents import compare_site
 from edge.agent import Agent
@@ -176,7 +178,10 @@ class World:
             await asyncio.sleep(0.03)
 
     async def settle(self, timeout_s: float = 30.0) -> None:
-        """Wait until all is decided and applied, and check that both ends hold the same rows."""
+        """Wait until all is decided and applied, and check that both ends hold the same rows.
+
+        The sums of the reports are those of the centre's facts then.
+        """
         await self.settle_counts(timeout_s)
         with psycopg.connect(self.url) as centre:
             for edge in self.edges.values():
@@ -184,6 +189,10 @@ class World:
                     compared = compare_site(store, centre, edge.catalog, edge.site)
                 differing = [f"{each}" for each in compared if not each.equal]
                 assert not differing, "\n".join(differing)
+        async with await psycopg.AsyncConnection.connect(self.url) as connection:
+            for edge in self.edges.values():
+                for rollup in ROLLUPS:
+                    assert await differences(connection, rollup, edge.site) == []
 
     async def settle_counts(self, timeout_s: float = 30.0) -> None:
         """Wait until all is decided and applied, without comparing rows."""

@@ -120,9 +120,13 @@ class Landing(Drains):
         return replace(head, values={**{c: v[0] for c, v in kept.items()}, **values})
 
     def _decided(self, key: Key, ack: Ack) -> list[Change]:
-        """Return the own changes of a row that an ack decides on."""
+        """Return the own changes of a row that an ack decides on, and its head does not hold."""
         decided = {epoch: n for epoch, n, _ in ack}
-        links = [u for u in self.file.undecided if u.n <= decided.get(u.epoch, 0)]
+        links = [
+            u
+            for u in self.file.undecided
+            if u.n <= decided.get(u.epoch, 0) and not self.includes(key, u)
+        ]
         return [change for link in links for change in link.changes if change.key == key]
 
     def _settle(self, ack: Ack, order: int) -> None:

@@ -77,7 +77,7 @@ NEEDED_WITH_A_BIAS = {
     Rule.TX_ID_ONCE: ("lives", 18),
     Rule.KEEP_TX_IDS: ("lives", 27),
     Rule.CLOSE_FIRST: ("lives", 28),
-    Rule.SESSION: ("late", 48),
+    Rule.SESSION: ("late", 236),
     Rule.LINEAGE: ("histories", 0),
     Rule.PARENT_FIRST: ("histories", 129),
     Rule.LOST_ENTRIES: ("entries", 0),

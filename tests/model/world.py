@@ -132,11 +132,11 @@ class World(Writers, Breakage, Scenes, Handshake):
         for edge in self.edges.values():
             self.hello(edge)
         for _ in range(SETTLE_ROUNDS):
-            before = self._state()
+            before, is_quiet = self._state(), not any(self.up.values())
             self._one_round()
             if self.limbo:
                 self.arrives(self.limbo.pop(0))
-            elif self._state() == before and self._all_met():
+            elif is_quiet and self._state() == before and self._all_met():
                 return
         self.ghosts.fail("never comes to rest")
 

@@ -32,6 +32,15 @@ _FACT: Final = (
     f"INSERT INTO equipment_state_events (id, equipment_id, state, since)"
     f" VALUES (?, ?, 'RUNNING', {NOW})"
 )
+_REPORT: Final = (
+    "INSERT INTO job_responses (id, work_order_id, equipment_id, report_type, qty_good, qty_scrap)"
+    " VALUES (?, ?, ?, 'PRODUCTION', ?, ?)"
+)
+_MOVEMENT: Final = (
+    "INSERT INTO inventory_movements (id, lot_id, kind, qty_delta) VALUES (?, ?, 'PRODUCE', '1')"
+)
+#: In so many of its steps a plant moves a lot that it makes in the next one only: it is parked.
+_EARLY: Final = 0.05
 
 
 class Writer(threading.Thread):
@@ -75,6 +84,7 @@ class Plant(Writer):
         super().__init__(site, chance, ledger, pause_s=pause_s)
         self._facts = facts
         self._lots: list[str] = []
+        self._next_lot = str(uuid.uuid4())
         self._connection = sqlite3.connect(
             store, isolation_level=None, timeout=BUSY_S, check_same_thread=False
         )
@@ -104,7 +114,7 @@ class Plant(Writer):
         self._do("COMMIT")
 
     def step(self) -> None:
-        """Write a note, count, and add facts; now and then make a lot and delete another."""
+        """Write a note, count, add facts and report what was made; make a lot, delete another."""
         order, machine = self.chance.choice(self.orders), self.chance.choice(self.machines)
         facts = [str(uuid.uuid4()) for _ in range(self._facts)]
         text = self.ledger.next_note(self.name)
@@ -113,16 +123,23 @@ class Plant(Writer):
         self._do("UPDATE work_orders SET notes = ?, changed_by = 'floor' WHERE id = ?", text, order)
         self._do("UPDATE equipment SET cycle_count = cycle_count + 1 WHERE id = ?", machine)
         self._connection.executemany(_FACT, [(fact, machine) for fact in facts])
+        report, good = str(uuid.uuid4()), self.chance.randrange(1, 9)
+        self._do(_REPORT, report, order, machine, str(good), str(self.chance.randrange(3)))
         gone = self._turn_over_lots()
+        if self.chance.random() < _EARLY:
+            movement = str(uuid.uuid4())
+            self._do(_MOVEMENT, movement, self._next_lot)
+            self.ledger.fact("inventory_movements", [movement])
         self._do("COMMIT")
         self.ledger.note(text, saw)
         self.ledger.count(machine, 1)
         self.ledger.fact("equipment_state_events", facts)
+        self.ledger.fact("job_responses", [report])
         for lot in gone:
             self.ledger.delete(lot)
 
     def _turn_over_lots(self) -> list[str]:
-        lot = str(uuid.uuid4())
+        lot, self._next_lot = self._next_lot, str(uuid.uuid4())
         self._do(
             "INSERT INTO material_lots (id, lot_no, material_code, uom) VALUES (?, ?, 'BAR', 'kg')",
             lot, f"L-{lot}",
@@ -141,7 +158,9 @@ class Plant(Writer):
         return row[0] if row else None
 
     def close(self) -> None:
-        self._connection.close()
+        """Make the lot that may have been moved already."""
+        with closing(self._connection):
+            self._turn_over_lots()
 
 
 class Planner(Writer):

@@ -61,6 +61,7 @@ class Report:
             sites=self.sites, at_s=self.seconds,
             writes=self.samples[-1].writes if self.samples else 0, faults=len(self.faults),
             lives=sum(fault.kind in starts for fault in self.faults),
+            safe_s=self.times.safe_s,
         )  # fmt: skip
 
     def judge(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from contextlib import closing
@@ -9,13 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
+from central.rolled import differences
+from central.rollups import ROLLUPS
 from deploy.local.contents import compare_site
 from deploy.local.settled import failure, look, owed
 from edge.lanes import now_ms
 from tests.soak import samples
 from tests.soak.faults import Breaker
+from tests.soak.keeper import Keeper
 from tests.soak.ledger import Ledger
-from tests.soak.load import Planner, Plant
+from tests.soak.load import Planner, Plant, Writer
 from tests.soak.plan import schedule
 from tests.soak.report import Report
 from tests.soak.samples import Sample
@@ -23,7 +27,7 @@ from tests.soak.system import System, plans
 from tests.soak.tables import Times
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 #: How long all may take to settle once nothing is written or broken any more.
@@ -88,6 +92,7 @@ class Soak:
         planner = Planner(
             system.url("mes_app"), plants, self._part("centre"), self.ledger, pause_s=0.4
         )
+        keeper = Keeper(system.url(), self._part("keeper"), self.ledger, every_s=self.times.safe_s)
         faults = schedule(
             self._part("faults"), seconds=self._seconds, sites=system.sites,
             workers=len(system.central_programs) - 1,
@@ -95,7 +100,7 @@ class Soak:
         self._machines = [machine for plant in plants for machine in plant.machines]
         breaker = Breaker(system, faults, self._say)
         began = time.monotonic()
-        for writer in (*plants, planner):
+        for writer in (*plants, planner, keeper):
             writer.start()
         breaker.start()
         while (at := time.monotonic() - began) < self._seconds:
@@ -105,13 +110,14 @@ class Soak:
         breaker.finish()
         system.revive(breaker.broken)
         self.report.faults = breaker.done
-        self._end([*plants, planner])
+        self._end([*plants, planner, keeper])
+        self.report.figures["backups marked"] = keeper.taken
         self._settle("settled", since=began)
 
     def _part(self, name: str) -> random.Random:
         return random.Random(f"{name} {self.report.seed}")
 
-    def _end(self, writers: list[Plant | Planner]) -> None:
+    def _end(self, writers: Sequence[Writer]) -> None:
         for writer in writers:
             writer.stop()
         for writer in writers:
@@ -205,6 +211,7 @@ class Soak:
             violations += self._compared(system, centre)
             violations += self._accounted(centre)
             figures |= self._met(centre)
+        violations += asyncio.run(self._sums(system))
 
     def _compared(self, system: System, centre: psycopg.Connection[tuple[Any, ...]]) -> list[str]:
         found, rows = [], 0
@@ -216,6 +223,16 @@ class Soak:
                         found.append(f"{site} {each.table} differs in {', '.join(each.differing)}")
         self.report.figures["rows equal at both ends"] = rows
         return found
+
+    async def _sums(self, system: System) -> list[str]:
+        """Return the sums of reports that are not those of the facts."""
+        async with await psycopg.AsyncConnection.connect(system.url()) as centre:
+            return [
+                f"{site}: {len(lines)} sums of {rollup.name} are wrong: {lines[:NAMED_MAX]}"
+                for site in system.sites
+                for rollup in ROLLUPS
+                if (lines := await differences(centre, rollup, site))
+            ]
 
     def _accounted(self, centre: psycopg.Connection[tuple[Any, ...]]) -> list[str]:
         """Return what was written, and neither stands nor is on record."""

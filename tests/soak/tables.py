@@ -42,6 +42,8 @@ class Met:
     #: Faults of the whole run; those that started PostgreSQL anew, and those of all programs.
     faults: int
     lives: int
+    #: Between two backups, in seconds.
+    safe_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +121,9 @@ CENTRAL_RULES: Final[Mapping[str, Rule]] = {
     "refused": Empty(),
     "stream_refused": Empty(),
     "spent_release": _NONE,
-    "backup": _NONE,
-    "backup_position": _NONE,
+    # One for each time that one is taken; of those that are gone nothing else is kept.
+    "backup": AtMost(lambda met: 2 + met.at_s / met.safe_s),
+    "backup_position": AtMost(lambda met: 3 * met.sites * (1 + met.lives)),
     "reader": _NONE,
     "api_key": _NONE,
     "audit": _NONE,
@@ -149,7 +152,8 @@ CENTRAL_RULES: Final[Mapping[str, Rule]] = {
 }
 
 EDGE_RULES: Final[Mapping[str, Rule]] = {
-    "out": Stays(lambda times: times.safe_s + UPKEEP_EVERY_S + _PRUNED_BY_AGENT_S),
+    # What the oldest backup lacks: the last one was begun when the one before was finished.
+    "out": Stays(lambda times: 2 * times.safe_s + UPKEEP_EVERY_S + _PRUNED_BY_AGENT_S),
     "row": Stays(lambda times: times.history_s + 2 * UPKEEP_EVERY_S),
     "conflicts": _HISTORY,
     "reviews": _HISTORY,

@@ -21,3 +21,5 @@ def test_a_minute_of_load_and_faults_ends_with_every_write_standing_or_on_record
     assert len({fault.kind for fault in report.faults}) >= len(Kind) - 3
     assert report.figures["facts"] > 200
     assert report.figures["notes on record"] > 0
+    assert report.figures["rows parked"] > 0
+    assert report.figures["backups marked"] > 0
