@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 
 def to_json(document: object, *, indent: int | None = None) -> str:
     """Return a document as text; instants in UTC with milliseconds."""
-    return json.dumps(document, ensure_ascii=False, indent=indent, default=_plain)
+    return json.dumps(document, ensure_ascii=False, indent=indent, default=plain)
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
+    """Return what is no value of JSON as one: instants, bytes, and all others as text."""
     if isinstance(value, datetime):
         return f"{value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
     if isinstance(value, bytes):

@@ -158,6 +158,9 @@ SCHEMA_GRANTS: Final = (
     f"GRANT USAGE ON SCHEMA sync TO {API}",
     f"GRANT SELECT ON sync.table_no TO {API}",
     *(each for name in ("head", "row_key") for each in read_by_asked(f"sync.{name}", API)),
+    # By which days a site's reports go, and until when they are complete.
+    *read_by_asked("sync.site_day", API, "site"),
+    *read_by_asked("sync.epoch", API, "site"),
 )
 
 

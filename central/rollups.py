@@ -53,10 +53,12 @@ class Rollup:
         return tuple(each.name for each in self.sums)
 
 
-_AT: Final = "coalesce(r.ended_at, r.created_at)"
+#: When a report counts: at its end.
+AT: Final = "coalesce(r.ended_at, r.created_at)"
 _ELAPSED: Final = "coalesce(extract(epoch FROM r.ended_at - r.started_at), 0)"
 
-_OUTPUT: Final = (
+#: What a report of production adds.
+OUTPUT: Final = (
     Part("reports", "bigint", "1"),
     Part("qty_good", "numeric", "r.qty_good"),
     Part("qty_scrap", "numeric", "r.qty_scrap"),
@@ -66,11 +68,17 @@ _OUTPUT: Final = (
     Part("elapsed_s", "numeric", _ELAPSED),
     Part("known_s", "numeric", f"CASE WHEN r.duration_known THEN {_ELAPSED} ELSE 0 END"),
 )
-_QUARTER: Final = Part("quarter", "timestamptz", f"date_bin('15 minutes', {_AT}, 'epoch')")
-_DAY: Final = Part(
+_QUARTER: Final = Part("quarter", "timestamptz", f"date_bin('15 minutes', {AT}, 'epoch')")
+DAY: Final = Part(
     "day", "date",
-    f"coalesce(r.business_date, (({_AT} AT TIME ZONE z.zone) - z.day_start::interval)::date)",
+    f"coalesce(r.business_date, (({AT} AT TIME ZONE z.zone) - z.day_start::interval)::date)",
 )  # fmt: skip
+#: The day of a site, as ``z``, for each of its facts ``r``.
+SITE_DAY: Final = (
+    " LEFT JOIN sync.site_day AS d ON d.site = r.site_id"
+    " CROSS JOIN LATERAL (SELECT coalesce(d.zone, 'UTC') AS zone,"
+    " coalesce(d.day_start, '00:00'::time) AS day_start) AS z"
+)
 _TYPE: Final = Part("report_type", "text", "r.report_type")
 _MACHINE: Final = Part("equipment_id", "uuid", "r.equipment_id")
 _SEGMENT: Final = Part("segment_code", "text", "r.segment_code")
@@ -78,24 +86,24 @@ _SHIFT: Final = Part("shift_code", "text", "r.shift_code")
 
 ROLLUPS: Final = (
     Rollup(
-        name="output_quarters", table="job_responses", sums=_OUTPUT,
+        name="output_quarters", table="job_responses", sums=OUTPUT,
         about="Output of machines by quarters of an hour (UTC) in which reports ended",
         keys=(_QUARTER, _MACHINE, _TYPE),
     ),
     Rollup(
-        name="output_days", table="job_responses", sums=_OUTPUT,
+        name="output_days", table="job_responses", sums=OUTPUT,
         about="Output of machines by business day and shift",
-        keys=(_DAY, _MACHINE, _TYPE, _SEGMENT, _SHIFT),
+        keys=(DAY, _MACHINE, _TYPE, _SEGMENT, _SHIFT),
     ),
     Rollup(
-        name="output_order_days", table="job_responses", sums=_OUTPUT,
+        name="output_order_days", table="job_responses", sums=OUTPUT,
         about="Output of orders by business day",
-        keys=(_DAY, Part("work_order_id", "uuid", "r.work_order_id"), _TYPE, _SEGMENT),
+        keys=(DAY, Part("work_order_id", "uuid", "r.work_order_id"), _TYPE, _SEGMENT),
     ),
     Rollup(
-        name="output_person_days", table="job_responses", sums=_OUTPUT,
+        name="output_person_days", table="job_responses", sums=OUTPUT,
         about="Output of people by business day and shift",
-        keys=(_DAY, Part("person_id", "uuid", "r.person_id"), _TYPE, _SHIFT),
+        keys=(DAY, Part("person_id", "uuid", "r.person_id"), _TYPE, _SHIFT),
     ),
 )  # fmt: skip
 
@@ -165,12 +173,7 @@ def _rows(rollup: Rollup, source: str, sign: int) -> str:
     """Return the query of what each fact of a table adds."""
     keys = [f"{key.of} AS {key.name}" for key in rollup.keys]
     sums = [f"{'-' if sign < 0 else ''}({each.of}) AS {each.name}" for each in rollup.sums]
-    return (
-        f"SELECT r.site_id, {', '.join([*keys, *sums])} FROM {source} AS r"
-        " LEFT JOIN sync.site_day AS d ON d.site = r.site_id"
-        " CROSS JOIN LATERAL (SELECT coalesce(d.zone, 'UTC') AS zone,"
-        " coalesce(d.day_start, '00:00'::time) AS day_start) AS z"
-    )
+    return f"SELECT r.site_id, {', '.join([*keys, *sums])} FROM {source} AS r{SITE_DAY}"
 
 
 # --- holding them against the facts ----------------------------------------------------------

@@ -99,12 +99,13 @@ def _enforced(name: str, policies: Mapping[str, str]) -> Iterator[str]:
         yield f"CREATE POLICY {policy} ON {name} {rule}"
 
 
-def read_by_asked(name: str, role: str) -> tuple[str, ...]:
+def read_by_asked(name: str, role: str, column: str = "site_id") -> tuple[str, ...]:
     """Return the statements that let the API read a table of ours, of the sites that it names.
 
-    They do not bind the owner, whose functions capture and sequence all rows.
+    They do not bind the owner, whose functions capture and sequence all rows. ``column`` is the one
+    that tells whose a row is.
     """
-    shared = OF_ASKED.holds.format(column="site_id") + f" OR site_id = '{SHARED}'"
+    shared = OF_ASKED.holds.format(column=column) + f" OR {column} = '{SHARED}'"
     return (
         f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY",
         f"DROP POLICY IF EXISTS read_by_asked ON {name}",

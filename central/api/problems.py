@@ -18,6 +18,7 @@ from starlette.responses import Response
 from central.access import BadSiteName, NotInScope, NotYourSite
 from central.api.oidc import BadToken, ProviderAway
 from central.documents import to_json
+from central.reports.question import BadQuestion
 from central.sites import UnknownSite
 from shared import reviews
 from shared.conflicts import UnknownConflict
@@ -51,6 +52,7 @@ _KINDS: Final[tuple[tuple[type[Exception], Kind], ...]] = (
     (NotInScope, Kind("not-in-scope", 403, "The key or token does not allow this.")),
     (NotYourSite, Kind("not-your-site", 403, "The key or token reaches no such site.")),
     (BadSiteName, INVALID),
+    (BadQuestion, INVALID),
     (UnknownSite, Kind("unknown-site", 404, "There is no such site.")),
     (UnknownConflict, Kind("unknown-conflict", 404, "There is no such conflict.")),
     (reviews.DecidedAlready, Kind("decided-already", 409, "The conflict is decided.")),
@@ -131,6 +133,8 @@ def _told(request: Request, error: Exception, kind: Kind) -> Problem:
     more: dict[str, Any] = {}
     if isinstance(error, BadSiteName):
         more = {"errors": [{"field": "header.x-site-id", "rule": detail}]}
+    if isinstance(error, BadQuestion):
+        more = {"errors": [{"field": f"query.{error.field}", "rule": error.rule}]}
     if isinstance(error, reviews.BadDecision):
         more = {"errors": [{"field": "body", "rule": detail}]}
     if isinstance(error, reviews.WrittenSince):

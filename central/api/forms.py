@@ -1,0 +1,100 @@
+"""An answer in the form that was asked for: JSON, CSV, or a line of JSON for each row."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from central.api.reach import Json
+from central.documents import plain, to_json
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from central.reports.answer import Answer
+
+#: What can be asked for, by its short name; the first is what everybody gets who does not care.
+TYPES: Final = {
+    "json": "application/json",
+    "csv": "text/csv",
+    "ndjson": "application/x-ndjson",
+}
+#: With these a spreadsheet takes a text for a formula.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+def answered(request: Request, answer: Answer, form: str | None) -> Response:
+    """Return an answer in the form that was asked for; raise HTTPException 406 for any other."""
+    match form or _accepted(request.headers.get("accept", "")):
+        case "csv":
+            made: Response = Response(_csv(answer), media_type="text/csv; charset=utf-8")
+        case "ndjson":
+            lines = "".join(f"{to_json(row)}\n" for row in answer.rows)
+            made = Response(lines, media_type=TYPES["ndjson"])
+        case _:
+            made = Json(_document(answer))
+    if answer.cursor:
+        url = request.url.include_query_params(cursor=answer.cursor)
+        made.headers["link"] = f'<{url.path}?{url.query}>; rel="next"'
+    made.headers["x-data-as-of"] = str(plain(answer.as_of))
+    made.headers["x-provisional"] = str(answer.provisional).lower()
+    made.headers["vary"] = "accept, authorization, x-site-id"
+    return made
+
+
+def _accepted(header: str) -> str:
+    """Return the first form of which the header likes none better."""
+    asked: dict[str, float] = {}
+    for part in filter(None, (each.strip() for each in header.split(","))):
+        kind, *options = (each.strip() for each in part.split(";"))
+        weight = next((each[2:] for each in options if each.startswith("q=")), "1")
+        try:
+            asked[kind.lower()] = float(weight)
+        except ValueError:
+            asked[kind.lower()] = 0.0
+    if not asked:
+        return "json"
+    liked = {
+        name: max(asked.get(of, -1.0), asked.get(f"{of.split('/')[0]}/*", -1.0))
+        for name, of in TYPES.items()
+    }
+    liked = {
+        name: weight if weight >= 0 else asked.get("*/*", 0.0) for name, weight in liked.items()
+    }
+    best = max(liked, key=lambda name: liked[name])
+    if liked[best] <= 0:
+        raise HTTPException(406, f"one of {', '.join(TYPES.values())}")
+    return best
+
+
+def _document(answer: Answer) -> dict[str, Any]:
+    return {
+        "schema": "mes-central.report/v1",
+        "as_of": answer.as_of,
+        "complete_through": answer.complete_through,
+        "provisional": answer.provisional,
+        "columns": answer.columns,
+        "rows": answer.rows,
+        "next": answer.cursor,
+    }
+
+
+def _csv(answer: Answer) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(answer.columns)
+    writer.writerows([_cell(row[name]) for name in answer.columns] for row in answer.rows)
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """Return a value for a cell; a text that a spreadsheet would compute is marked as text."""
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(_FORMULA) else value
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if value is None or isinstance(value, int | float) else plain(value)

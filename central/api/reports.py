@@ -1,0 +1,265 @@
+"""``/v1/reports``: questions on production, as presets of one kind of question, and the log itself.
+
+Nothing here knows a formula or SQL: parameters become a ``Question``, rows become the form that was
+asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import BaseModel, ConfigDict, Field, create_model
+from starlette.responses import Response  # noqa: TC002 - FastAPI reads it
+
+from central.access import Scope
+from central.api.asking import Asking, asks, reading
+from central.api.forms import answered
+from central.api.reach import V1, Json, Reach
+from central.reports.answer import answer, going_on
+from central.reports.dimensions import BUCKETS, DIMENSIONS
+from central.reports.kpis import DISTINCTS, KPIS, MEASURES
+from central.reports.log import log_statement
+from central.reports.orders import (
+    OF_ORDERS,
+    throughput_statement,
+    wip_at_statement,
+    wip_statement,
+)
+from central.reports.presets import PRESETS, Preset
+from central.reports.question import (
+    GROUPS_MAX,
+    ROWS_MAX,
+    ROWS_USUAL,
+    Basis,
+    By,
+    Question,
+    filters,
+    instants,
+    known_measures,
+    names,
+    one_name,
+    orders,
+    window,
+)
+from central.reports.statement import statement_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from central.reports.paging import Statement
+
+_CHARS_MAX: Final = 1_000
+Text = Annotated[str, Field(max_length=_CHARS_MAX, pattern=r"^[^\x00]*$")]
+Values = Annotated[list[Text], Field(max_length=200)]
+
+
+class _Asked(BaseModel):
+    """What every report can be asked with."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    start: Text | None = Field(
+        None, alias="from", examples=["2026-11-01"],
+        description="First business day of each site, or an instant; inclusive.",
+    )  # fmt: skip
+    end: Text | None = Field(
+        None, alias="to", examples=["2026-12-01"], description="The same; exclusive."
+    )
+    group_by: Text = Field("", description=f"Of {', '.join(DIMENSIONS)}; parted by commas.")
+    by: By = Field(By.CODE, description="`id` tells things of one code at two sites apart.")
+    limit: int = Field(ROWS_USUAL, ge=1, le=ROWS_MAX)
+    cursor: Text | None = Field(None, description="`next` of the answer before.")
+    format: Literal["json", "csv", "ndjson"] | None = Field(
+        None, description="Goes before the Accept header."
+    )
+
+
+def _with_filters(base: type[_Asked], known: tuple[str, ...]) -> type[_Asked]:
+    """Return the parameters of a report with three for each thing that it can be filtered by."""
+    fields: dict[str, Any] = {}
+    for name in known:
+        about = DIMENSIONS[name].about
+        for end, how in (("", "is one of"), (".not", "is none of"), (".contains", "contains any")):
+            fields[f"f_{name}{end.replace('.', '_')}"] = (
+                Values,
+                Field(default_factory=list, alias=f"{name}{end}", description=f"{about}: {how}."),
+            )
+    return create_model(f"{base.__name__}With{len(known)}Filters", __base__=base, **fields)
+
+
+class _Production(_Asked):
+    bucket: Text | None = Field(None, description=f"One of {', '.join(BUCKETS)}.")
+    measures: Text = Field("", description=f"Of {', '.join(known_measures())}; parted by commas.")
+    sort: Text = Field("", description="Columns of the answer, `-` before one to go down.")
+    time_basis: Basis | None = Field(None, description="See docs/reports.md.")
+    share_of: Text | None = Field(None, description="Adds share and cum_share of this measure.")
+    nonzero: Text | None = Field(None, description="Leaves rows out in which this measure is 0.")
+
+
+class _Wip(_Asked):
+    at: Values = Field(default_factory=list, description="Instants, in place of days.")
+
+
+class _Log(_Asked):
+    open_at: Text | None = Field(None, description="Only reports under way at this instant.")
+
+
+_PRODUCTION: Final = _with_filters(_Production, tuple(DIMENSIONS))
+_ORDERS: Final = _with_filters(_Asked, OF_ORDERS)
+_WIPS: Final = _with_filters(_Wip, OF_ORDERS)
+_LOGS: Final = _with_filters(_Log, tuple(DIMENSIONS))
+
+
+def router(reach: Reach) -> APIRouter:
+    """Return the routes."""
+    routes = APIRouter(prefix=f"{V1}/reports", tags=["reports"])
+    reads: Any = Depends(asks(reach.guard, Scope.READ))
+    tell = Telling(reach)
+    for preset in PRESETS:
+        _add_preset(routes, reads, tell, preset)
+    _add_orders(routes, reads, tell)
+    _add_log(routes, reads, tell)
+
+    @routes.get("/definitions", operation_id="report_definitions", dependencies=[reads])
+    async def definitions() -> Json:
+        """Tell what reports count, by which formula, and where that comes from."""
+        return Json(_definitions())
+
+    return routes
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """Answers questions out of the database, as mes_api."""
+
+    reach: Reach
+
+    async def __call__(
+        self, request: Request, asked: _Asked, question: Question,
+        made: Callable[[Question], Statement],
+    ) -> Response:  # fmt: skip
+        """Answer a question by the statement that is made of it."""
+        if asked.cursor:
+            question = going_on(question, asked.cursor)
+        async with reading(self.reach.reading, question.sites) as connection:
+            found = await answer(connection, question, made(question))
+        return answered(request, found, asked.format)
+
+
+def _add_preset(routes: APIRouter, reads: Any, tell: Telling, preset: Preset) -> None:
+    async def report(
+        request: Request,
+        asked: Annotated[_PRODUCTION, Query()],  # type: ignore[valid-type]
+        asking: Asking = reads,
+    ) -> Response:
+        return await tell(request, asked, _production(preset, asked, asking.sites), statement_of)
+
+    routes.add_api_route(
+        f"/{preset.name}", report, name=preset.name, summary=preset.about,
+        operation_id=f"report_{preset.name}", description=_described(preset),
+    )  # fmt: skip
+
+
+def _add_orders(routes: APIRouter, reads: Any, tell: Telling) -> None:
+    @routes.get("/throughput-time", operation_id="report_throughput_time")
+    async def throughput(
+        request: Request,
+        asked: Annotated[_ORDERS, Query()],  # type: ignore[valid-type]
+        asking: Asking = reads,
+    ) -> Response:
+        """Tell how long orders took from first start to last end, of those that ended then."""
+        return await tell(request, asked, _plain(asked, asking.sites), throughput_statement)
+
+    @routes.get("/wip", operation_id="report_wip")
+    async def wip(
+        request: Request,
+        asked: Annotated[_WIPS, Query()],  # type: ignore[valid-type]
+        asking: Asking = reads,
+    ) -> Response:
+        """Tell how many orders were under way on each business day, or at some instants."""
+        at = instants("at", cast("_Wip", asked).at)
+        made = partial(wip_at_statement, at=at) if at else wip_statement
+        return await tell(request, asked, _plain(asked, asking.sites), made)
+
+
+def _add_log(routes: APIRouter, reads: Any, tell: Telling) -> None:
+    @routes.get("/log", operation_id="report_log")
+    async def log(
+        request: Request,
+        asked: Annotated[_LOGS, Query()],  # type: ignore[valid-type]
+        asking: Asking = reads,
+    ) -> Response:
+        """Give the reports of production one by one, in the order in which they ended."""
+        text = cast("_Log", asked).open_at
+        at = instants("open_at", [text])[0] if text else None
+        made = partial(log_statement, open_at=at)
+        return await tell(request, asked, _plain(asked, asking.sites), made)
+
+
+def _given_filters(asked: _Asked) -> dict[str, list[str]]:
+    return {
+        info.alias: values
+        for name, info in type(asked).model_fields.items()
+        if name.startswith("f_") and info.alias and (values := getattr(asked, name))
+    }
+
+
+def _plain(asked: _Asked, sites: tuple[str, ...]) -> Question:
+    return Question(
+        sites=sites,
+        window=window(asked.start, asked.end),
+        group_by=names("group_by", asked.group_by, DIMENSIONS, most=GROUPS_MAX),
+        measures=(),
+        filters=filters(_given_filters(asked)),
+        by=asked.by,
+        limit=asked.limit,
+    )
+
+
+def _production(preset: Preset, asked: Any, sites: tuple[str, ...]) -> Question:
+    """Return the question that a preset is with what was asked for; raise BadQuestion."""
+    plain, known = _plain(asked, sites), known_measures()
+    measures = names("measures", asked.measures, known) or preset.measures
+    is_own = bool(asked.measures)  # then what the preset sorts by may not be there
+    question = Question(
+        sites=sites, window=plain.window, filters=plain.filters, by=plain.by, limit=plain.limit,
+        bucket=one_name("bucket", asked.bucket, BUCKETS) or preset.bucket,
+        group_by=plain.group_by or preset.group_by, measures=measures,
+        basis=asked.time_basis or preset.basis,
+        share_of=one_name("share_of", asked.share_of, measures)
+        or (None if is_own else preset.share_of),
+        nonzero=one_name("nonzero", asked.nonzero, measures)
+        or (None if is_own else preset.nonzero),
+    )  # fmt: skip
+    sort = asked.sort or ("" if is_own else preset.sort)
+    return question.sorted(orders(sort, question.columns))
+
+
+def _described(preset: Preset) -> str:
+    figures = [KPIS[name] for name in preset.measures if name in KPIS]
+    told = [f"`{each.name}` = {each.formula} ({each.about}; {each.source})" for each in figures]
+    shown = [f"Shows {', '.join(preset.measures)}"]
+    shown += [f"by {', '.join(preset.group_by)}"] if preset.group_by else []
+    return ". ".join([" ".join(shown), *told]) + "."
+
+
+def _definitions() -> dict[str, Any]:
+    return {
+        "schema": "mes-central.definitions/v1",
+        "measures": [
+            *({"name": m.name, "about": m.about, "unit": m.unit} for m in MEASURES.values()),
+            *({"name": m.name, "about": m.about, "unit": m.unit} for m in DISTINCTS.values()),
+        ],
+        "kpis": [
+            {
+                "name": each.name, "formula": each.formula, "about": each.about,
+                "source": each.source, "unit": each.unit,
+            }
+            for each in KPIS.values()
+        ],
+        "dimensions": [{"name": e.name, "about": e.about} for e in DIMENSIONS.values()],
+        "buckets": [{"name": e.name, "about": e.about} for e in BUCKETS.values()],
+    }  # fmt: skip

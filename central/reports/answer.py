@@ -1,0 +1,127 @@
+"""An answer: rows in the order that was asked for, where it goes on, and how fresh it is."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from psycopg.rows import dict_row
+
+from central.reports.freshness import complete_through
+from central.reports.question import BadQuestion
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from psycopg import AsyncConnection
+
+    from central.reports.paging import Statement
+    from central.reports.question import Question
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the database says."""
+
+    columns: tuple[str, ...]
+    rows: Sequence[Mapping[str, Any]]
+    #: What to ask with for the rest; None where this is all.
+    cursor: str | None
+    as_of: datetime
+    #: Until when all that a site committed is in the answer; None of one that was never heard.
+    complete_through: Mapping[str, datetime | None]
+    #: A site may still send what belongs into the window.
+    provisional: bool
+
+
+async def answer(
+    connection: AsyncConnection[Any], question: Question, statement: Statement
+) -> Answer:
+    """Answer a question, in the caller's transaction, of which row-level security knows the sites.
+
+    All of it is of one moment where the transaction is ``repeatable read``.
+    """
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(statement.text.encode(), statement.values)
+        rows = await cursor.fetchall()
+        as_of, known = await complete_through(connection, question.sites)
+    is_more = len(rows) > question.limit
+    rows = rows[: question.limit]
+    return Answer(
+        columns=statement.columns,
+        rows=[{name: plain(value) for name, value in row.items()} for row in rows],
+        cursor=cursor_of(question, statement, rows[-1]) if is_more else None,
+        as_of=as_of,
+        complete_through=known,
+        provisional=is_provisional(question, as_of, known),
+    )
+
+
+def is_provisional(
+    question: Question, as_of: datetime, known: Mapping[str, datetime | None]
+) -> bool:
+    """Tell whether some of the sites may still send what belongs into the window.
+
+    A business day ends up to a day and a half after the day of that name in UTC.
+    """
+    end = question.window.end
+    if isinstance(end, datetime):
+        until = end
+    elif isinstance(end, date):
+        until = datetime(end.year, end.month, end.day, 12, tzinfo=UTC)
+    else:
+        until = as_of
+    return any(through is None or through < min(until, as_of) for through in known.values())
+
+
+# --- where it goes on -----------------------------------------------------------------------------
+
+
+def cursor_of(question: Question, statement: Statement, last: Mapping[str, Any]) -> str:
+    """Return where an answer goes on after a row, as text for a parameter of the next question."""
+    values = [_sent(last[place.column]) for place in statement.places]
+    text = json.dumps([_fingerprint(question), *values], ensure_ascii=False)
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def going_on(question: Question, cursor: str) -> Question:
+    """Return the question after which an answer goes on; raise BadQuestion for another one's."""
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        mark, *values = json.loads(base64.urlsafe_b64decode(padded.encode()))
+    except (ValueError, TypeError):
+        raise BadQuestion("cursor", "as an answer's `next` gave it") from None
+    known = all(value is None or isinstance(value, str) for value in values)
+    if mark != _fingerprint(question) or not values or not known:
+        raise BadQuestion("cursor", "of an answer to this very question")
+    return replace(question, after=tuple(values))
+
+
+def _fingerprint(question: Question) -> str:
+    """Return what tells one question from another, wherever its answer goes on."""
+    asked = repr(replace(question, after=(), limit=0))
+    return hashlib.blake2b(asked.encode(), digest_size=8).hexdigest()
+
+
+def _sent(value: Any) -> str | None:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    return None if value is None else str(value)
+
+
+# --- values ---------------------------------------------------------------------------------------
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON has it: whole numbers without a point, others with all their digits.
+
+    A binary number has 15 digits for certain; quantities of this size and figures have fewer.
+    """
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return value

@@ -1,0 +1,169 @@
+"""What reports count, and the key figures made of it: each formula once, with its source.
+
+Pure. A measure adds up over reports of production, so a rollup can keep it and any grouping can sum
+it. A key figure is a ratio of such sums, never a mean of ratios; where its denominator is zero or
+unknown it is undefined, which is null and not 0. The same words that compute a figure are shown
+beside it, in the API's documentation and on the dashboard.
+
+Sources: ISO 22400-2:2014 as ``ARCHITECTURE.md`` tells (time model and names); what is marked "not
+ISO" is in common use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+ISO: Final = "ISO 22400-2:2014"
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A number that adds up."""
+
+    name: str
+    #: How it comes of the sums of a source, as SQL; ``k`` is the row of sums.
+    of: str
+    about: str
+    unit: str = "pieces"
+    #: Needs to know the type of the report.
+    by_type: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Distinct:
+    """How many different things occur."""
+
+    name: str
+    #: The dimension whose values are told apart.
+    dimension: str
+    about: str
+    unit: str = "count"
+
+
+@dataclass(frozen=True, slots=True)
+class Kpi:
+    """A ratio of sums."""
+
+    name: str
+    over: str
+    under: str
+    about: str
+    source: str
+    unit: str = "ratio"
+
+    @property
+    def formula(self) -> str:
+        """Return it as people read it."""
+        return f"{_braced(self.over)} / {_braced(self.under)}"
+
+    @property
+    def sql(self) -> str:
+        """Return it as SQL over columns that have the names of the measures."""
+        return f"({self.over})::numeric / nullif({self.under}, 0)"
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Return the names of the measures that it is made of."""
+        words = self.over.split() + self.under.split()
+        return tuple(dict.fromkeys(word.strip("()") for word in words if word[0].isalpha()))
+
+
+def _braced(text: str) -> str:
+    return f"({text})" if " " in text else text
+
+
+def _minutes(name: str, column: str, about: str, report_type: str = "") -> Measure:
+    chosen = f" FILTER (WHERE k.report_type = '{report_type}')" if report_type else ""
+    return Measure(
+        name, f"coalesce(sum(k.{column}){chosen}, 0) / 60", about, "min", bool(report_type)
+    )
+
+
+def _pieces(name: str, column: str, about: str) -> Measure:
+    return Measure(name, f"coalesce(sum(k.{column}), 0)", about)
+
+
+MEASURES: Final = {
+    each.name: each
+    for each in (
+        Measure("reports", "sum(k.reports)", "Reports of production", "count"),
+        _pieces("qty_good", "qty_good", "Good quantity (GQ), of each operation that reported"),
+        _pieces("qty_scrap", "qty_scrap", "Scrap quantity (SQ)"),
+        _pieces("qty_rework", "qty_rework", "Rework quantity (RQ), within the good one"),
+        _pieces("qty_mrb", "qty_mrb", "Quantity that waits for the material review board"),
+        Measure(
+            "qty_produced", "coalesce(sum(k.qty_good + k.qty_scrap + k.qty_mrb), 0)",
+            "Produced quantity (PQ): good, scrap and what waits for the review board",
+        ),
+        _minutes("elapsed_min", "elapsed_s", "From start to end of each report"),
+        _minutes("recorded_min", "known_s", "The same where somebody noted how long it took"),
+        _minutes("span_min", "recorded_s", "Durations as they were noted beside the interval"),
+        _minutes("production_min", "elapsed_s", "Actual production time (APT)", "PRODUCTION"),
+        _minutes("setup_min", "elapsed_s", "Actual unit setup time (AUST)", "SETUP"),
+        _minutes("breakdown_min", "elapsed_s", "Time to repair (TTR)", "BREAKDOWN"),
+        _minutes("breakdown_span_min", "recorded_s", "The same as it was noted", "BREAKDOWN"),
+        Measure(
+            "breakdowns",
+            "coalesce(sum(k.reports) FILTER (WHERE k.report_type = 'BREAKDOWN'), 0)",
+            "Failure events (FE)", "count", by_type=True,
+        ),
+        Measure(
+            "operating_min",
+            "coalesce(sum(k.elapsed_s) FILTER (WHERE k.report_type IN ('PRODUCTION', 'SETUP')), 0)"
+            " / 60",
+            "Operating time: production and setup (AUPT)", "min", by_type=True,
+        ),
+    )
+}  # fmt: skip
+
+#: Counted and summed once for each order, machine or person, however many reports it has.
+DISTINCTS: Final = {
+    each.name: each
+    for each in (
+        Distinct("orders", "order", "Orders that were reported on"),
+        Distinct("machines", "machine", "Machines that reported"),
+        Distinct("persons", "person", "People who reported"),
+        Distinct("segments", "segment", "Operations that were reported"),
+        Distinct("materials", "material", "Parts that were made"),
+        Distinct("sites", "site", "Sites that reported"),
+    )
+}
+#: What was ordered: each order once.
+QTY_ORDERED: Final = "qty_ordered"
+
+KPIS: Final = {
+    each.name: each
+    for each in (
+        Kpi("quality_ratio", "qty_good", "qty_produced", "Quality ratio: GQ / PQ", ISO),
+        Kpi("scrap_ratio", "qty_scrap", "qty_produced", "Scrap ratio: SQ / PQ", ISO),
+        Kpi("rework_ratio", "qty_rework", "qty_produced", "Rework ratio: RQ / PQ", ISO),
+        Kpi("fpy", "qty_good", "qty_produced",
+            "First pass yield: GP / IP, good over inspected parts; ask for the operations that"
+            " inspect", ISO),
+        Kpi("fpy_without_rework", "qty_good - qty_rework", "qty_produced",
+            "The same without parts that an inspection passed after rework", ISO),
+        Kpi("setup_ratio", "setup_min", "setup_min + production_min",
+            "Setup ratio: AUST / AUPT", ISO),
+        Kpi(
+            "production_share", "production_min", "setup_min + production_min + breakdown_min",
+            "Share of production in all reported time", "not ISO",
+        ),
+        Kpi("technical_efficiency", "production_min", "production_min + breakdown_min",
+            "Technical efficiency: APT / (APT + ADET)", ISO),
+        Kpi("mttr_min", "breakdown_min", "breakdowns", "Mean time to repair: sum of TTR / FE", ISO,
+            "min"),
+        Kpi("mtbf_min", "operating_min", "breakdowns",
+            "Mean operating time between failures: sum of TBF / FE", ISO, "min"),
+        Kpi(
+            "mtbf_fe1_min", "operating_min", "breakdowns + 1",
+            "The same over FE + 1, as some renderings of the standard have it (not confirmed)",
+            ISO, "min",
+        ),
+        Kpi("throughput_rate", "qty_produced", "elapsed_min",
+            "Throughput rate: PQ / AOET, pieces a minute of reported time", ISO, "pieces/min"),
+        Kpi("fill", "qty_good", QTY_ORDERED,
+            "Good quantity over ordered quantity; ask for the operation that counts",
+            "not ISO"),
+    )
+}  # fmt: skip

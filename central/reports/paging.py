@@ -1,0 +1,67 @@
+"""A statement with its parameters, and the page of it that is asked for: by keys, never by offset.
+
+Pure. So an answer can be read on while rows are added, and no page is slower than the first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A column that rows are sorted by, nulls last; all of them tell each row from any other."""
+
+    column: str
+    #: Its type, as SQL names it.
+    kind: str = "text"
+    descending: bool = False
+
+    @property
+    def sorted_by(self) -> str:
+        """Return it as ``ORDER BY`` takes it."""
+        return f'"{self.column}"{" DESC" if self.descending else ""} NULLS LAST'
+
+
+@dataclass(slots=True)
+class Statement:
+    """Text, its parameters by name, and what it gives."""
+
+    text: str = ""
+    values: dict[str, Any] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
+    places: tuple[Place, ...] = ()
+
+    def take(self, value: Any) -> str:
+        """Add a parameter, and return its place in the text."""
+        name = f"v{len(self.values)}"
+        self.values[name] = value
+        return f"%({name})s"
+
+    def page(self, rows: str, *, after: Sequence[object], limit: int) -> Statement:
+        """Make it give the rows of a query after a place, one more than a limit; return it."""
+        columns = ", ".join(f'"{name}"' for name in self.columns)
+        order = ", ".join(place.sorted_by for place in self.places) or "1"
+        beyond = f" WHERE {self._beyond(after)}" if after else ""
+        self.text = (
+            f"SELECT {columns} FROM ({rows}) AS t{beyond}"
+            f" ORDER BY {order} LIMIT {self.take(limit + 1)}"
+        )
+        return self
+
+    def _beyond(self, after: Sequence[object]) -> str:
+        """Return the condition of rows after the one that has these values in the places."""
+        alternatives: list[str] = []
+        same: list[str] = []
+        for place, value in zip(self.places, after, strict=True):
+            given, column = f"{self.take(value)}::{place.kind}", f'"{place.column}"'
+            if value is not None:
+                sign = "<" if place.descending else ">"
+                later = f"({column} {sign} {given} OR {column} IS NULL)"
+                alternatives.append(" AND ".join([*same, later]))
+            same.append(f"{column} IS NOT DISTINCT FROM {given}")
+        return " OR ".join(f"({each})" for each in alternatives) or "false"
