@@ -81,6 +81,7 @@ _REFUSED: Final = {
         Kind("bad-request", 400, "The request can't be read."),
         Kind("not-found", 404, "There is nothing here."),
         Kind("method-not-allowed", 405, "That can't be done here."),
+        Kind("no-such-form", 406, "The answer does not come in a form that is accepted."),
         Kind("too-slow", 408, "The request did not come in time."),
         Kind("too-large", 413, "The request is too large."),
     )

@@ -102,7 +102,7 @@ def _pieces(question: Question) -> tuple[str, str, str]:
 
 
 _WEEK: Final = (
-    "{day} - ((extract(isodow FROM {day})::integer - coalesce(s.week_start, 1) + 7) % 7)::integer"
+    "{day} - mod(extract(isodow FROM {day})::integer - coalesce(s.week_start, 1)::integer + 7, 7)"
 )
 #: The first day of a bucket and the one after its last, by its day.
 _SPANS: Final = {

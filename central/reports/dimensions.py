@@ -90,7 +90,7 @@ class Bucket:
 
 _LOCAL: Final = "(i.at AT TIME ZONE coalesce(s.timezone, 'UTC'))"
 _WEEK: Final = (
-    "i.day - ((extract(isodow FROM i.day)::integer - coalesce(s.week_start, 1) + 7) % 7)::integer"
+    "i.day - mod(extract(isodow FROM i.day)::integer - coalesce(s.week_start, 1)::integer + 7, 7)"
 )
 
 BUCKETS: Final = {

@@ -6,7 +6,11 @@ Pure. So an answer can be read on while rows are added, and no page is slower th
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+
+from central.reports.question import BadQuestion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,6 +59,8 @@ class Statement:
 
     def _beyond(self, after: Sequence[object]) -> str:
         """Return the condition of rows after the one that has these values in the places."""
+        if len(after) != len(self.places) or not all(map(_fits, self.places, after)):
+            raise BadQuestion("cursor", "as an answer's `next` gave it")
         alternatives: list[str] = []
         same: list[str] = []
         for place, value in zip(self.places, after, strict=True):
@@ -65,3 +71,19 @@ class Statement:
                 alternatives.append(" AND ".join([*same, later]))
             same.append(f"{column} IS NOT DISTINCT FROM {given}")
         return " OR ".join(f"({each})" for each in alternatives) or "false"
+
+
+def _fits(place: Place, value: object) -> bool:
+    """Tell whether PostgreSQL takes a value for one of the place's type."""
+    if value is None:
+        return True
+    text = str(value)
+    try:
+        match place.kind:
+            case "numeric":
+                return Decimal(text).is_finite()
+            case "timestamptz":
+                return datetime.fromisoformat(text).tzinfo is not None
+    except (ArithmeticError, ValueError):
+        return False
+    return "\x00" not in text

@@ -31,10 +31,13 @@ DIGITS: Final = 9
 _RAW: Final = {"report_type", "segment_code", "shift_code", "scrap_reason", "is_rework"}
 
 
-def statement_of(question: Question) -> Statement:
-    """Return the statement that answers a question, with one row more than its limit."""
+def statement_of(question: Question, source: Source | None = None) -> Statement:
+    """Return the statement that answers a question, with one row more than its limit.
+
+    From the smallest source that knows all of it, where none is named.
+    """
     made = Statement()
-    wanted, source = needs(question), source_of(question)
+    wanted, source = needs(question), source or source_of(question)
     inner = _inner(question, wanted, source, made)
     measures = parts_of(_all_measures(question))
     groups = _groups(question)
