@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: The instant at which a site's day begins.
 _BEGINS: Final = "(({day})::date + z.day_start) AT TIME ZONE z.zone"
 #: The site's day of an instant.
-_DAY_OF: Final = "(({at} AT TIME ZONE z.zone) - z.day_start::interval)::date"
+DAY_OF: Final = "(({at} AT TIME ZONE z.zone) - z.day_start::interval)::date"
 _SECONDS: Final = "coalesce(extract(epoch FROM upper(c.span) - lower(c.span)), 0)"
 #: The sums that are cut; the others count where the report ended.
 _CUT: Final = {
@@ -77,7 +77,7 @@ def _pieces(question: Question) -> tuple[str, str, str]:
     if bucket is None:
         return (
             f"SELECT {whole} * w.range AS span, w.range AS whole",
-            _DAY_OF.format(at=AT), AT,
+            DAY_OF.format(at=AT), AT,
         )  # fmt: skip
     if bucket.by_instant:
         quarters = (
@@ -87,11 +87,11 @@ def _pieces(question: Question) -> tuple[str, str, str]:
         piece = "tstzrange(q.at, q.at + interval '15 minutes') * w.range"
         return (
             f"SELECT {whole} * {piece} AS span, {piece} AS whole, q.at FROM {quarters}",
-            _DAY_OF.format(at="c.at"), "c.at",
+            DAY_OF.format(at="c.at"), "c.at",
         )  # fmt: skip
     days = (
-        f"generate_series({_DAY_OF.format(at=f'coalesce({start}, {AT})')}::timestamp,"
-        f" {_DAY_OF.format(at=AT)}::timestamp, interval '1 day') AS n(day)"
+        f"generate_series({DAY_OF.format(at=f'coalesce({start}, {AT})')}::timestamp,"
+        f" {DAY_OF.format(at=AT)}::timestamp, interval '1 day') AS n(day)"
     )
     begins, ends = (_BEGINS.format(day=each) for each in ("n.day", "n.day::date + 1"))
     piece = f"tstzrange({begins}, {ends}) * w.range"

@@ -117,6 +117,29 @@ MEASURES: Final = {
     )
 }  # fmt: skip
 
+#: What only the days of machines tell, with planned time and rates (see ``machine_days``).
+MACHINE_MEASURES: Final = {
+    each.name: each
+    for each in (
+        Measure("planned_min", "sum(k.planned_s) / 60",
+                "Planned busy time (PBT): working time of the shift calendar without breaks and"
+                " planned stops; null where nothing is planned", "min"),
+        Measure("run_min", "sum(k.run_s) / 60",
+                "Actual production time (APT) of machines for which time is planned", "min"),
+        Measure("produced_min", "coalesce(sum(k.produced_s), 0) / 60",
+                "Actual production time (APT): in which a machine produced at all", "min"),
+        Measure("ideal_min", "sum(k.ideal_s) / 60",
+                "PRI x PQ: in which what was produced could have been made; null where no rate is"
+                " known", "min"),
+        Measure("ideal_good_min", "sum(k.ideal_good_s) / 60",
+                "PRI x GQ: in which what was good could have been made", "min"),
+        Measure("qty_unrated", "coalesce(sum(k.unrated), 0)",
+                "Pieces without a planned run time: where there are any, effectiveness and OEE are"
+                " too low"),
+        Measure("calendar_time_min", "sum(k.calendar_s) / 60", "All time of those days", "min"),
+    )
+}  # fmt: skip
+
 #: Counted and summed once for each order, machine or person, however many reports it has.
 DISTINCTS: Final = {
     each.name: each
@@ -160,6 +183,14 @@ KPIS: Final = {
             "The same over FE + 1, as some renderings of the standard have it (not confirmed)",
             ISO, "min",
         ),
+        Kpi("availability", "run_min", "planned_min", "Availability: APT / PBT", ISO),
+        Kpi("effectiveness", "ideal_min", "produced_min",
+            "Effectiveness, or performance: PRI x PQ / APT; above 1 a rate or a count is wrong",
+            ISO),
+        Kpi("oee", "ideal_good_min", "planned_min",
+            "OEE: availability x effectiveness x quality ratio = PRI x GQ / PBT", ISO),
+        Kpi("teep", "ideal_good_min", "calendar_time_min",
+            "TEEP: OEE x PBT / calendar time = PRI x GQ / calendar time", "not ISO"),
         Kpi("throughput_rate", "qty_produced", "elapsed_min",
             "Throughput rate: PQ / AOET, pieces a minute of reported time", ISO, "pieces/min"),
         Kpi("fill", "qty_good", QTY_ORDERED,

@@ -79,11 +79,10 @@ def _fits(place: Place, value: object) -> bool:
         return True
     text = str(value)
     try:
-        match place.kind:
-            case "numeric":
-                return Decimal(text).is_finite()
-            case "timestamptz":
-                return datetime.fromisoformat(text).tzinfo is not None
+        if place.kind == "numeric":
+            return Decimal(text).is_finite()
+        if place.kind == "timestamptz":
+            return datetime.fromisoformat(text).tzinfo is not None
     except (ArithmeticError, ValueError):
         return False
     return "\x00" not in text

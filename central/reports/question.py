@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from central.reports.dimensions import DIMENSIONS
-from central.reports.kpis import DISTINCTS, KPIS, MEASURES, QTY_ORDERED
+from central.reports.kpis import DISTINCTS, KPIS, MACHINE_MEASURES, MEASURES, QTY_ORDERED
 from shared.errors import Fatal
 
 if TYPE_CHECKING:
@@ -205,7 +205,9 @@ def orders(text: str, columns: Sequence[str]) -> tuple[Order, ...]:
 
 def known_measures() -> tuple[str, ...]:
     """Return the names of everything that can be counted."""
-    return (*MEASURES, *DISTINCTS, QTY_ORDERED, *MOMENTS, *KPIS, *OF_INTERVALS)
+    return (
+        *MEASURES, *DISTINCTS, QTY_ORDERED, *MOMENTS, *KPIS, *OF_INTERVALS, *MACHINE_MEASURES,
+    )  # fmt: skip
 
 
 def one_name(field_name: str, text: str | None, known: Iterable[str]) -> str | None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from central.reports.clipped import clipped_rows
 from central.reports.dimensions import BUCKETS, DIMENSIONS, JOINS
-from central.reports.kpis import DISTINCTS, KPIS, MEASURES, QTY_ORDERED
+from central.reports.kpis import DISTINCTS, KPIS, MACHINE_MEASURES, MEASURES, QTY_ORDERED
+from central.reports.machine_days import machine_days
 from central.reports.paging import Place, Statement
 from central.reports.question import MOMENTS, OF_INTERVALS, Basis, By, Match
 from central.reports.sources import needs, parts_of, source_of
@@ -44,7 +45,7 @@ def statement_of(question: Question, source: Source | None = None) -> Statement:
     steps = [
         f"i AS ({inner})",
         f"k AS ({_named(question, groups, measures, made)})",
-        f"g AS ({_grouped(groups, measures, clipped=is_clipped(question))})",
+        f"g AS ({_grouped(groups, measures, _kept(question))})",
         f"a AS ({_figures(question, measures)})",
         f"t AS ({_shares(question)})",
     ]
@@ -61,6 +62,11 @@ def is_clipped(question: Question) -> bool:
     """Tell whether reports are cut at the window and the bucket."""
     asks_busy = any(name in OF_INTERVALS for name in _all_measures(question))
     return question.basis is Basis.CLIP or asks_busy
+
+
+def is_of_machines(question: Question) -> bool:
+    """Tell whether a question needs planned time or rates."""
+    return any(name in MACHINE_MEASURES for name in parts_of(_all_measures(question)))
 
 
 def _all_measures(question: Question) -> tuple[str, ...]:
@@ -81,6 +87,8 @@ def literals(sites: Iterable[str]) -> str:
 
 
 def _inner(question: Question, wanted: Needs, source: Source, made: Statement) -> str:
+    if is_of_machines(question):
+        return machine_days(question, literals(question.sites), made.take)
     if is_clipped(question):
         rows = clipped_rows(question, wanted.keys, literals(question.sites), made.take)
         return f"{rows}{_early(question, made)}"
@@ -214,21 +222,31 @@ def _ordered_once(groups: list[tuple[str, str]]) -> str:
 # --- g, a, t: groups, figures, shares -------------------------------------------------------------
 
 
-def _grouped(groups: list[tuple[str, str]], measures: tuple[str, ...], *, clipped: bool) -> str:
-    kept = "sum(k.reports) <> 0" + (" OR NOT isempty(range_agg(k.busy))" if clipped else "")
+def _kept(question: Question) -> str:
+    """Return the condition of groups that are shown.
+
+    What is left in a rollup of facts that are gone is nothing but zeros. A machine for which time
+    was planned is shown though it did nothing.
+    """
+    if is_of_machines(question):
+        return "sum(k.reports) <> 0 OR sum(k.planned_s) > 0 OR sum(k.produced_s) > 0"
+    busy = " OR NOT isempty(range_agg(k.busy))" if is_clipped(question) else ""
+    return f"sum(k.reports) <> 0{busy}"
+
+
+def _grouped(groups: list[tuple[str, str]], measures: tuple[str, ...], kept: str) -> str:
     columns = [f"k.{_of(name)}" for name, _ in groups]
     columns += [f"{_aggregate(name)} AS {name}" for name in measures if name not in KPIS]
     text = f"SELECT {', '.join(columns)} FROM k"
     if groups:
         by = ", ".join(f"k.{_of(name)}" for name, _ in groups)
-        # What is left in a rollup of facts that are gone is nothing but zeros.
         text += f" GROUP BY {by} HAVING {kept}"
     return text
 
 
 def _aggregate(name: str) -> str:
-    if name in MEASURES:
-        return MEASURES[name].of
+    if name in MEASURES or name in MACHINE_MEASURES:
+        return (MEASURES | MACHINE_MEASURES)[name].of
     if name in DISTINCTS:
         return f"count(DISTINCT k.its_{name})"
     if name in MOMENTS:
@@ -293,7 +311,16 @@ def _inside(question: Question, column: str) -> str:
 
 #: Columns of the answer that are numbers.
 _NUMBERS: Final = frozenset(
-    {*MEASURES, *DISTINCTS, *KPIS, QTY_ORDERED, *OF_INTERVALS, "share", "cum_share"}
+    {
+        *MEASURES,
+        *DISTINCTS,
+        *KPIS,
+        QTY_ORDERED,
+        *OF_INTERVALS,
+        *MACHINE_MEASURES,
+        "share",
+        "cum_share",
+    }
 )
 
 

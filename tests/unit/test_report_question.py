@@ -159,7 +159,8 @@ def test_every_preset_shows_what_is_known():
         assert set(preset.group_by) <= DIMENSIONS.keys()
         question = Question(
             sites=SITES, group_by=preset.group_by, bucket=preset.bucket, measures=preset.measures,
-            share_of=preset.share_of, nonzero=preset.nonzero, basis=preset.basis,
+            window=window("2026-11-02", "2026-11-09"), basis=preset.basis,
+            share_of=preset.share_of, nonzero=preset.nonzero,
         )  # fmt: skip
         assert statement_of(question.sorted(orders(preset.sort, question.columns))).text
 
