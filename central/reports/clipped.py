@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: The instant at which a site's day begins.
 _BEGINS: Final = "(({day})::date + z.day_start) AT TIME ZONE z.zone"
-#: The site's day of an instant.
+#: The site's day of an instant, whatever day a report says that it is of.
 DAY_OF: Final = "(({at} AT TIME ZONE z.zone) - z.day_start::interval)::date"
 _SECONDS: Final = "coalesce(extract(epoch FROM upper(c.span) - lower(c.span)), 0)"
 #: The sums that are cut; the others count where the report ended.

@@ -40,6 +40,7 @@ class Basis(StrEnum):
     """When a report counts."""
 
     END = "end"  #: wholly where it ended
+    START = "start"  #: wholly where it started
     CLIP = "clip"  #: its minutes where they were; its pieces where it ended
 
 

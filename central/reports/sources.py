@@ -95,7 +95,7 @@ def needs(question: Question) -> Needs:
     by_day = bool(bucket and not bucket.by_instant) or bool(
         question.window.start and not question.window.by_instant
     )
-    reports = question.basis is Basis.CLIP or any(
+    reports = question.basis is not Basis.END or any(
         name in MOMENTS or name in OF_INTERVALS for name in measures
     )
     return Needs(tuple(keys), by_day, by_instant, reports or not _in_quarters(question))

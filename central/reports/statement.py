@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Final
 
-from central.reports.clipped import clipped_rows
+from central.reports.clipped import DAY_OF, clipped_rows
 from central.reports.dimensions import BUCKETS, DIMENSIONS, JOINS
 from central.reports.kpis import DISTINCTS, KPIS, MACHINE_MEASURES, MEASURES, QTY_ORDERED
 from central.reports.machine_days import machine_days
@@ -93,7 +93,7 @@ def _inner(question: Question, wanted: Needs, source: Source, made: Statement) -
         rows = clipped_rows(question, wanted.keys, literals(question.sites), made.take)
         return f"{rows}{_early(question, made)}"
     keys = ["r.site_id", *(f"r.{key}" for key in wanted.keys)]
-    day, at = (DAY.of, AT) if source.is_facts else ("r.day", "r.quarter")
+    day, at = _moments(question) if source.is_facts else ("r.day", "r.quarter")
     if wanted.day:
         keys.append(f"{day} AS day")
     if wanted.instant:
@@ -110,6 +110,14 @@ def _inner(question: Question, wanted: Needs, source: Source, made: Statement) -
         f" WHERE r.site_id IN ({literals(question.sites)})"
         f"{_within(question, day, at, made)}{_early(question, made)} GROUP BY {places}"
     )
+
+
+def _moments(question: Question) -> tuple[str, str]:
+    """Return the day and the instant at which a fact counts."""
+    if question.basis is Basis.START:
+        start = f"coalesce(r.started_at, {AT})"
+        return DAY_OF.format(at=start), start
+    return DAY.of, AT
 
 
 def _within(question: Question, day: str, at: str, made: Statement) -> str:
