@@ -1,4 +1,4 @@
-"""Until when nothing of a site is missing: what every report says of the sites that it is made of."""
+"""Until when nothing of a site is missing: what every report says of the sites it is made of."""
 
 from __future__ import annotations
 

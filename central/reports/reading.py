@@ -1,8 +1,7 @@
-"""How reports read: fixed statements by name, the instant of an answer, numbers as JSON has them."""
+"""How reports read: statements by name, the instant of an answer, numbers as JSON has them."""
 
 from __future__ import annotations
 
-from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +13,7 @@ from shared.changes import SHARED
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
+    from decimal import Decimal
 
     from psycopg import AsyncConnection
 

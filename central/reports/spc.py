@@ -52,7 +52,7 @@ OF_VALUES: Final = frozenset({ChartType.I_MR, ChartType.XBAR_R, ChartType.XBAR_S
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """A sample that was judged: of ``n`` pieces, how many are bad, or how many defects there are."""
+    """A sample that was judged: ``n`` pieces, with so many bad ones or so many defects."""
 
     n: int
     found: int
