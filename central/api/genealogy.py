@@ -105,7 +105,7 @@ def _add_lots(routes: APIRouter, reach: Reach) -> None:
         """List lots with what is on hand of them and the holds that block them, page by page."""
         wanted = Wanted(
             lot_no=given.lot_no, material=given.material, status=given.status,
-            after=_place(given.cursor) if given.cursor else None, limit=given.limit,
+            after=_place(given.cursor) if given.cursor is not None else None, limit=given.limit,
         )  # fmt: skip
         async with reach.pool.connection() as connection:
             through = await complete_through(connection, asking.sites)
