@@ -108,7 +108,11 @@ class Plant:
         result = new()
         rows = [
             {"id": new(), "result_id": result, "characteristic_id": characteristic, "piece_no": n}
-            | (piece if isinstance(piece, dict) else {"value": str(piece)})
+            | (
+                piece
+                if isinstance(piece, dict)
+                else {"value": f"{piece:.9f}".rstrip("0").rstrip(".")}
+            )
             for n, piece in enumerate(pieces)
         ]
         await self.site.writes(
