@@ -230,6 +230,12 @@ def test_where_nothing_varies_there_are_no_limits_and_nothing_fires(chart, subgr
         assert each.violations(FAMILIES["nelson"]) == []
 
 
+def test_a_point_on_a_control_limit_is_not_beyond_it():
+    standard = Standard(0.0, 1.0)
+    individuals, _ = charted(ChartType.I_MR, [(3.0,), (-3.0,), (3.000001,)], standard)
+    assert [each.point for each in individuals.violations(FAMILIES["nelson"][:1])] == [2]
+
+
 def test_limits_of_a_baseline_do_not_move_with_what_they_are_held_against():
     baseline = standard_of_values(ChartType.I_MR, [(value,) for value in FLOW])
     individuals, _ = charted(ChartType.I_MR, [(60.0,), (61.0,)], baseline)

@@ -53,6 +53,18 @@ def test_a_pattern_that_lacks_its_last_point_is_none(name):
     assert last < len(ALONE[name])
 
 
+@pytest.mark.parametrize(
+    ("name", "zs", "last"),
+    [
+        ("nelson-5", (0.1, 2.1, 2.4, 0.5), 2), ("we-2", (-0.1, -2.1, -2.4, -0.5), 2),
+        ("nelson-6", (0.1, 1.1, 1.2, 1.3, 1.4, 0.5), 4),
+        ("we-3", (-0.1, -1.1, -1.2, -1.3, -1.4, -0.5), 4),
+    ],
+)  # fmt: skip
+def test_the_point_after_a_pattern_is_not_told(name, zs, last):
+    assert [each.point for each in violations(marks(*zs), [RULES[name]])] == [last]
+
+
 @given(st.sampled_from(sorted(RULES)), st.data())
 def test_no_rule_fires_on_fewer_points_than_it_needs(name, drawn):
     rule = RULES[name]
