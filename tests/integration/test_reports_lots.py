@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import central
+from central import schema
 from tests.integration.api_world import Api, api, link
 from tests.integration.apply_world import world
 from tests.integration.quality_world import Plant
@@ -85,3 +88,19 @@ async def test_a_list_that_is_cut_says_so_in_every_line(world, api):
         rest = list(csv.DictReader(io.StringIO((await client.get(following)).text)))
     assert {each["lot_no"] for each in lines + rest} == {"'=A1", "L2", "L3"}
     assert {each["truncated"] for each in rest} == {"no"}
+
+
+async def test_tables_that_were_there_before_get_the_paths_that_reports_take(world):
+    made = "SELECT indexname FROM pg_indexes WHERE schemaname = 'mes' AND tablename = %s"
+    (step,) = Path(central.__file__).parent.glob("migrations/*_paths_of_quality.sql")
+    paths = {
+        "lot_genealogy": "void_of", "measurements": "characteristic_id",
+        "inspection_results": "corrects_id",
+    }  # fmt: skip
+    for table, column in paths.items():
+        assert column in schema.INDEXES[table]
+        await world.admin.execute(f"DROP INDEX mes.{table}_by_{column}")
+    for _ in range(2):  # a second time it changes nothing
+        await world.admin.execute(step.read_bytes())
+        for table, column in paths.items():
+            assert (f"{table}_by_{column}",) in await world.rows(made, table)
