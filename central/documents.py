@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import Final
+
+#: A text that begins with one of these a spreadsheet takes for a formula.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def to_json(document: object, *, indent: int | None = None) -> str:
@@ -18,3 +22,12 @@ def plain(value: object) -> object:
     if isinstance(value, bytes):
         return value.hex()
     return str(value)
+
+
+def cell(value: object) -> object:
+    """Return a value for a cell of CSV; text that a spreadsheet would compute is marked as text."""
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(_FORMULA) else value
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if value is None or isinstance(value, int | float) else plain(value)

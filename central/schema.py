@@ -51,12 +51,15 @@ NAME_MAX: Final = 63
 PARTITIONED_NAME_MAX: Final = NAME_MAX - len("__") - 20 - len("__2026_11")
 
 #: Paths that reports take besides the key: from an order to its reports and jobs, from a lot to its
-#: movements and both ways through its genealogy. All others read a site's months in key order.
+#: movements and both ways through its genealogy, from an edge and a result to what takes it back,
+#: from a characteristic to its values. All others read a site's months in key order.
 INDEXES: Final[Mapping[str, tuple[str, ...]]] = {
     "job_orders": ("work_order_id",),
     "job_responses": ("work_order_id",),
     "inventory_movements": ("lot_id",),
-    "lot_genealogy": ("parent_lot_id", "child_lot_id"),
+    "lot_genealogy": ("parent_lot_id", "child_lot_id", "void_of"),
+    "inspection_results": ("corrects_id",),
+    "measurements": ("characteristic_id",),
 }
 
 #: Facts that other facts wait for. They have no head, so the ingest asks for them by id alone.

@@ -12,7 +12,7 @@ from fastapi import FastAPI, HTTPException
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
-from central.api import conflicts, reports, sites
+from central.api import conflicts, genealogy, quality, reports, sites
 from central.api.audit import Audited
 from central.api.bounds import Bounded
 from central.api.measures import measure
@@ -27,8 +27,8 @@ def build(reach: Reach) -> FastAPI:
         title="mes-sync centre", version="1", docs_url=None, redoc_url=None, redirect_slashes=False
     )
     _add_health(app, reach)
-    for router in (sites.router(reach), conflicts.router(reach), reports.router(reach)):
-        app.include_router(router)
+    for each in (sites, conflicts, reports, quality, genealogy):
+        app.include_router(each.router(reach))
     answer_problems(app)
     app.add_middleware(Bounded)
     app.add_middleware(Audited, log=reach.audit, below=f"{V1}/")

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from central.api.reach import Json
-from central.documents import plain, to_json
+from central.documents import cell, plain, to_json
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -23,8 +23,6 @@ TYPES: Final = {
     "csv": "text/csv",
     "ndjson": "application/x-ndjson",
 }
-#: With these a spreadsheet takes a text for a formula.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def answered(request: Request, answer: Answer, form: str | None) -> Response:
@@ -87,14 +85,5 @@ def _csv(answer: Answer) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(answer.columns)
-    writer.writerows([_cell(row[name]) for name in answer.columns] for row in answer.rows)
+    writer.writerows([cell(row[name]) for name in answer.columns] for row in answer.rows)
     return text.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    """Return a value for a cell; a text that a spreadsheet would compute is marked as text."""
-    if isinstance(value, str):
-        return f"'{value}" if value.startswith(_FORMULA) else value
-    if isinstance(value, bool):
-        return str(value).lower()
-    return value if value is None or isinstance(value, int | float) else plain(value)

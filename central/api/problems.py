@@ -18,7 +18,10 @@ from starlette.responses import Response
 from central.access import BadSiteName, NotInScope, NotYourSite
 from central.api.oidc import BadToken, ProviderAway
 from central.documents import to_json
+from central.reports.genealogy import UnknownLot
 from central.reports.question import BadQuestion
+from central.reports.spc import UnfitChart
+from central.reports.spc_values import TooManyValues, UnknownCharacteristic
 from central.sites import UnknownSite
 from shared import reviews
 from shared.conflicts import UnknownConflict
@@ -55,6 +58,11 @@ _KINDS: Final[tuple[tuple[type[Exception], Kind], ...]] = (
     (BadQuestion, INVALID),
     (UnknownSite, Kind("unknown-site", 404, "There is no such site.")),
     (UnknownConflict, Kind("unknown-conflict", 404, "There is no such conflict.")),
+    (UnknownCharacteristic, Kind(
+        "unknown-characteristic", 404, "There is no such characteristic.")),
+    (UnknownLot, Kind("unknown-lot", 404, "There is no such lot.")),
+    (UnfitChart, Kind("unfit-chart", 422, "The chart does not fit what was measured.")),
+    (TooManyValues, Kind("too-many-values", 422, "The answer would hold too much.")),
     (reviews.DecidedAlready, Kind("decided-already", 409, "The conflict is decided.")),
     (reviews.WrittenSince, Kind("written-since", 409, "The row was written since it was seen.")),
     (reviews.NothingToDecide, Kind("nothing-to-decide", 409, "No person has to decide this.")),

@@ -44,12 +44,12 @@ async def answer(
 ) -> Answer:
     """Answer a question, in the caller's transaction, of which row-level security knows the sites.
 
-    All of it is of one moment where the transaction is ``repeatable read``.
+    It holds all that was committed at the moment that it tells, and maybe a little more.
     """
+    as_of, known = await complete_through(connection, question.sites)
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(statement.text.encode(), statement.values)
         rows = await cursor.fetchall()
-        as_of, known = await complete_through(connection, question.sites)
     is_more = len(rows) > question.limit
     rows = rows[: question.limit]
     return Answer(

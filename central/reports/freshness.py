@@ -16,7 +16,8 @@ async def complete_through(
 ) -> tuple[datetime, dict[str, datetime | None]]:
     """Return the moment of the answer, and until when all that each site committed is in it.
 
-    None of a site of which nothing was ever applied.
+    None of a site of which nothing was ever applied. Ask before the rows are read, so that they
+    hold at least what is promised.
     """
     cursor = await connection.execute(
         b"""SELECT now(), s.site, max(e.through_ms)
