@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime  # noqa: TC003 - pydantic reads it
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import Depends, Path, Query, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+from starlette.responses import Response
 
 from central.access import NotYourSite, Scope
+from central.api import once
+from central.api.answers import ConflictsTold, OneConflict, Resolution
 from central.api.asking import Asking, asks, reading
 from central.api.audit import asked_in
-from central.api.reach import V1, Json, Reach
+from central.api.reach import Json, Reach
+from central.api.routes import v1_router
 from central.audit import note_change
 from central.conflicts import (
     LISTED_MAX,
@@ -28,15 +32,19 @@ from central.reviews import document as resolution
 from shared import reviews
 
 if TYPE_CHECKING:
+    from fastapi import APIRouter
+
     from central.access import Who
     from central.audit import Asked
-    from central.reviews import Resolved
 
 
 #: What PostgreSQL stores and a terminal shows: lines, and no other control characters.
 Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$")]
 Prose = Annotated[str, Field(pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$")]
 
+
+#: A conflict, as people name it.
+Name = Annotated[Line, Path(description="Its id, that of its review, or the end of either.")]
 
 _PROSE: Final = TypeAdapter(Prose)
 
@@ -55,7 +63,13 @@ def storable(value: Any) -> Any:
 class Decision(BaseModel):
     """What a person decides."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{
+            "take": "here", "reason": "measured again", "by": "q.chief",
+            "seen": "0199b1f0-5c3e-7a10-8a1e-0a4f6a2b9c01",
+        }]},
+    )  # fmt: skip
 
     take: reviews.Take
     value: Annotated[dict[Line, Any], AfterValidator(storable)] | None = None
@@ -84,7 +98,7 @@ class Listed(BaseModel):
 
 def router(reach: Reach) -> APIRouter:
     """Return the routes."""
-    routes = APIRouter(prefix=V1, tags=["conflicts"])
+    routes = v1_router("conflicts")
     _add_reading(routes, reach)
     _add_deciding(routes, reach)
     return routes
@@ -93,7 +107,7 @@ def router(reach: Reach) -> APIRouter:
 def _add_reading(routes: APIRouter, reach: Reach) -> None:
     reads: Any = Depends(asks(reach.guard, Scope.READ))
 
-    @routes.get("/conflicts")
+    @routes.get("/conflicts", response_model=ConflictsTold)
     async def conflicts(wanted: Annotated[Listed, Query()], asking: Asking = reads) -> Json:
         """List conflicts, those that wait for a person first."""
         if wanted.site is not None and wanted.site not in asking.sites:
@@ -103,8 +117,8 @@ def _add_reading(routes: APIRouter, reach: Reach) -> None:
         listed = [document(each) for each in found]
         return Json({"schema": "mes-central.conflicts/v1", "conflicts": listed})
 
-    @routes.get("/conflicts/{name}")
-    async def conflict(name: Line, asking: Asking = reads) -> Json:
+    @routes.get("/conflicts/{name}", response_model=OneConflict)
+    async def conflict(name: Name, asking: Asking = reads) -> Json:
         """Give a conflict in full, with what stands now and its version."""
         async with reading(reach.reading, asking.sites) as connection:
             found = await find_conflict(connection, name)
@@ -118,28 +132,52 @@ def _add_reading(routes: APIRouter, reach: Reach) -> None:
 def _add_deciding(routes: APIRouter, reach: Reach) -> None:
     decides: Any = Depends(asks(reach.guard, Scope.REVIEW))
 
-    @routes.post("/conflicts/{name}/resolve")
+    @routes.post(
+        "/conflicts/{name}/resolve", response_model=Resolution,
+        responses={409: {"description": "Nothing was written; look again."}},
+    )  # fmt: skip
     async def decide(
-        name: Line, decision: Decision, request: Request, asking: Asking = decides
-    ) -> Json:
+        name: Name, decision: Decision, request: Request,
+        key: once.IdempotencyKey = None, asking: Asking = decides,
+    ) -> Response:  # fmt: skip
         """Write a person's decision; 409 with both values where the row was written since."""
         async with reading(reach.reading, asking.sites) as connection:
             found = await find_conflict(connection, name)  # of other sites there is none
         request.state.sites = (found.site,)
         choice = Choice(**decision.model_dump(exclude={"by"}), by=_person(asking.who, decision.by))
-        done = await _decide(reach, found.id, choice, asked_in(request.scope, 200))
-        request.state.is_noted = not done.again
-        return Json(resolution(done))
+        named = await once.named(request, asking.who.name, key)
+        deciding = _Deciding(found.id, choice, asked_in(request.scope, 200), named)
+        answer, request.state.is_noted = await _decide(reach, deciding)
+        return answer
 
 
-async def _decide(reach: Reach, conflict_id: str, choice: Choice, asked: Asked) -> Resolved:
-    """Write a decision and a line of the audit log, both or neither."""
+@dataclass(frozen=True, slots=True)
+class _Deciding:
+    """A decision as it was asked for."""
+
+    conflict_id: str
+    choice: Choice
+    asked: Asked
+    #: None where the request did not name itself.
+    named: once.Named | None
+
+
+async def _decide(reach: Reach, deciding: _Deciding) -> tuple[Response, bool]:
+    """Write a decision, a line of the audit log and the answer, all or none.
+
+    Return the answer, and whether anything was written.
+    """
     async with reach.pool.connection() as connection, connection.transaction():
-        done = await resolve(connection, reach.catalog, conflict_id, choice)
+        if before := await once.begin(connection, deciding.named):
+            return Response(before.text, before.status, media_type=Json.media_type), False
+        done = await resolve(connection, reach.catalog, deciding.conflict_id, deciding.choice)
         await connection.execute("RESET ROLE")  # it was written as any client writes
+        told = resolution(done)
         if not done.again:
-            await note_change(connection, asked, resolution(done) | {"choice": asdict(choice)})
-    return done
+            changed = told | {"choice": asdict(deciding.choice)}
+            await note_change(connection, deciding.asked, changed)
+        await once.keep(connection, deciding.named, told)
+    return Json(told), not done.again
 
 
 def _person(who: Who, named: str | None) -> str:
