@@ -60,7 +60,7 @@ class _Centre(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Return the description, which is made once."""
         if not self.openapi_schema:
-            self.openapi_schema = describe(self)
+            self.openapi_schema = describe(self, conflicts.SCHEMAS)
         return self.openapi_schema
 
 

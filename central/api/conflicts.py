@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
-from datetime import datetime  # noqa: TC003 - pydantic reads it
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from fastapi import Depends, Path, Query, Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    WithJsonSchema,
+)
 from starlette.responses import Response
 
 from central.access import NotYourSite, Scope
@@ -39,8 +48,10 @@ if TYPE_CHECKING:
 
 
 #: What PostgreSQL stores and a terminal shows: lines, and no other control characters.
-Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$")]
-Prose = Annotated[str, Field(pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$")]
+LINE: Final = r"^[^\x00-\x1f\x7f]*$"
+PROSE: Final = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
+Line = Annotated[str, Field(pattern=LINE)]
+Prose = Annotated[str, Field(pattern=PROSE)]
 
 
 #: A conflict, as people name it.
@@ -60,6 +71,34 @@ def storable(value: Any) -> Any:
     return value
 
 
+#: How it is described: pydantic tells of rules on names, and not of those on what is below them.
+STORABLE: Final = WithJsonSchema({
+    "type": "object", "propertyNames": {"pattern": LINE},
+    "additionalProperties": {"$ref": "#/components/schemas/Storable"},
+})  # fmt: skip
+SCHEMAS: Final = {
+    "Storable": {
+        "description": "A value of a column; texts hold no control characters but line ends.",
+        "anyOf": [
+            {"type": "string", "pattern": PROSE},
+            {"type": ["number", "boolean", "null"]},
+            {"type": "array", "items": {"$ref": "#/components/schemas/Storable"}},
+            {"type": "object", "additionalProperties": {"$ref": "#/components/schemas/Storable"}},
+        ],
+    }
+}
+
+
+def _instant(value: Any) -> Any:
+    """Return an instant as it was written; a bare number could be seconds or milliseconds."""
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d[Tt ].+", str(value)):
+        raise ValueError("an instant is written as 2026-11-26T05:00:00Z")
+    return value
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_instant)]
+
+
 class Decision(BaseModel):
     """What a person decides."""
 
@@ -72,7 +111,7 @@ class Decision(BaseModel):
     )  # fmt: skip
 
     take: reviews.Take
-    value: Annotated[dict[Line, Any], AfterValidator(storable)] | None = None
+    value: Annotated[dict[Line, Any], AfterValidator(storable), STORABLE] | None = None
     reason: Prose = Field(min_length=1, max_length=reviews.REASON_MAX)
     by: Line | None = Field(
         None, min_length=1, max_length=32,
@@ -92,7 +131,7 @@ class Listed(BaseModel):
     table: Line | None = None
     policy: Line | None = None
     state: Literal[STATES] | None = None  # type: ignore[valid-type]
-    since: datetime | None = None
+    since: Instant | None = None
     limit: int = Field(100, ge=1, le=LISTED_MAX)
 
 

@@ -17,7 +17,7 @@ from central.api.problems import KINDS, Problem
 from central.api.reach import V1
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from fastapi import FastAPI
 
@@ -37,8 +37,8 @@ answered of its sites only, and is noted in the audit log. What goes wrong is to
 it. Within v1 fields are only added: pass over those that you do not know."""
 
 
-def describe(app: FastAPI) -> dict[str, Any]:
-    """Return the description of an application."""
+def describe(app: FastAPI, schemas_too: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the description of an application, with schemas that its routes refer to."""
     found = get_openapi(
         title="mes-sync centre", version="1", description=_ABOUT, routes=app.routes,
         tags=app.openapi_tags,
@@ -46,12 +46,23 @@ def describe(app: FastAPI) -> dict[str, Any]:
     schemas = found.setdefault("components", {}).setdefault("schemas", {})
     for name in _NOT_OURS:
         schemas.pop(name, None)
-    schemas |= _problem_schemas()
+    schemas |= _problem_schemas() | dict(schemas_too)
     for path, operations in found["paths"].items():
         for method, operation in operations.items():
             if method in _METHODS:
+                _leave_nulls_out(operation)
                 _add_problems(path, operation)
     return found
+
+
+def _leave_nulls_out(operation: dict[str, Any]) -> None:
+    """Describe a parameter that may be left out by what it may be: in an address no null is."""
+    for parameter in operation.get("parameters", []):
+        schema = parameter["schema"]
+        left = [each for each in schema.pop("anyOf", []) if each != {"type": "null"}]
+        parameter["schema"] = schema | (
+            left[0] if len(left) == 1 else {"anyOf": left} if left else {}
+        )
 
 
 def _problem_schemas() -> dict[str, Any]:
@@ -79,7 +90,7 @@ def _statuses(path: str, operation: dict[str, Any]) -> Iterator[int]:
     if "requestBody" in operation:
         yield from (400, 408, 413)
     if path.startswith(f"{V1}/"):
-        yield from (401, 403, 404, 429)
+        yield from (401, 403, 429)
 
 
 def _problem(status: int, description: str | None) -> dict[str, Any]:
