@@ -203,8 +203,11 @@ SELECT now(),
 async def read_picture(
     connection: AsyncConnection[Any], catalog: Catalog, link: Link | None,
     sites: Sequence[str] | None = None, *, late_hours: float = LATE_HOURS,
+    of_sites: AsyncConnection[Any] | None = None,
 ) -> Picture:  # fmt: skip
     """Return the picture; ``link`` is one that connects, or None where the broker is not asked.
+
+    What is of a site is read by ``of_sites`` where that is given: a connection that sees no other.
 
     ``late_hours`` is how old the newest backup may become.
 
@@ -213,8 +216,8 @@ async def read_picture(
     try:
         now, centre = await _read_centre(connection, catalog)
         backups = await read_summary(connection, late_hours)
-        rows = await _read_sites(connection, sites)
-        counts = await _read_counts(connection)
+        rows = await _read_sites(of_sites or connection, sites)
+        counts = await _read_counts(of_sites or connection)
         refusals = await _read_refusals(connection)
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
         raise SchemaMismatch("the database is no centre yet; run `mes-central migrate`") from error

@@ -10,8 +10,10 @@ import pytest
 
 from central.access import NARROWED_CHARS_MAX, NARROWED_MAX
 from central.api.app import build
+from central.api.asking import reading
 from central.api.rates import Rates
 from central.api.serve import listening, serve
+from central.picture import read_picture
 from central.scrapes import Scrapers
 from tests.integration.api_world import Api, api, client, link, opened
 from tests.integration.apply_world import world
@@ -102,6 +104,27 @@ async def test_a_token_for_reading_decides_nothing_though_its_person_may(world, 
         refused = await client.post(f"{path}/resolve", json=made)
     assert (refused.status_code, refused.json()["type"]) == (403, "/problems/not-in-scope")
     assert await stands(world, found.row_id) == "USE_AS_IS"
+
+
+# --- how the sync is ----------------------------------------------------------------------------
+
+
+async def test_postgresql_itself_shows_no_status_of_another_site(api, world):
+    for name in ("SITE_001", "SITE_002"):
+        await quarrel(world, world.site(name))
+    async with (
+        reading(api.reach.reading, ("SITE_001",)) as theirs,
+        api.reach.pool.connection() as connection,
+    ):
+        picture = await read_picture(connection, world.catalog, None, None, of_sites=theirs)
+    assert [(each.site, each.reviews_open) for each in picture.sites] == [("SITE_001", 1)]
+
+
+async def test_what_is_told_of_sites_is_read_by_the_role_that_sees_no_other(client, world):
+    assert (await client.get("/v1/sites")).status_code == 200
+    await world.admin.execute("REVOKE SELECT ON sync.site FROM mes_api")
+    for path in ("/v1/sites", "/v1/sites/SITE_001"):
+        assert (await client.get(path)).status_code == 500
 
 
 # --- metrics ------------------------------------------------------------------------------------

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["api", "link", "world"]
 
-pytestmark = [pytest.mark.postgres, pytest.mark.nats, pytest.mark.slow]
+# It is 45 s of work; beside other work on two cores it takes minutes.
+pytestmark = [pytest.mark.postgres, pytest.mark.nats, pytest.mark.slow, pytest.mark.timeout(900)]
 
 SEED = 4711
 EXAMPLES = 200
