@@ -71,6 +71,16 @@ async def test_the_same_key_for_another_request_is_refused_and_nothing_is_done(c
     assert await stands(world, second.row_id) == "USE_AS_IS"
 
 
+async def test_a_key_stands_for_the_address_as_well(client, world):
+    """The same body, sent elsewhere, is another request."""
+    first, second = await quarrel(world, world.site()), await quarrel(world, world.site("SITE_002"))
+    path, made = await asked(world, first)
+    await client.post(path, json=made, headers=KEY)
+    elsewhere, _ = await asked(world, second)
+    answer = await client.post(elsewhere, json=made, headers=KEY)
+    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/key-reused")
+
+
 async def test_a_key_is_that_of_who_sends_it(api, client, world):
     path, made = await asked(world, await quarrel(world, world.site()))
     first = await client.post(path, json=made, headers=KEY)

@@ -6,10 +6,11 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 
+from central.access import Scope
 from central.api.app import build
-from central.api.asking import Guard
+from central.api.asking import Guard, asks
 from central.api.reach import V1, Reach
 from central.api.routes import V1Route, include, v1_router
 
@@ -101,6 +102,13 @@ def _without_sites() -> APIRouter:
 def test_a_route_that_asks_nobody_who_they_are_is_not_taken_into_the_application(made):
     with pytest.raises(TypeError, match="not guarded"):
         include(FastAPI(), made())
+
+
+def test_a_guarded_dependency_alone_does_not_make_a_route_ours():
+    routes, reads = APIRouter(prefix=V1), Depends(asks(Guard(NOTHING), Scope.READ))
+    routes.get("/open", dependencies=[reads])(lambda: None)
+    with pytest.raises(TypeError, match="not guarded"):
+        include(FastAPI(), routes)
 
 
 def test_a_router_of_ours_makes_guarded_routes():
