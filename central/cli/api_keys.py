@@ -8,13 +8,13 @@ import os
 import pwd
 import socket
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from central.access import Scope
+from central.access import Scope, who
 from central.api_keys import DAYS_MAX
 from central.cli import exits
 from central.cli.given import settings
@@ -22,7 +22,7 @@ from central.cli.look import as_json, local, say, say_json, table
 from shared.errors import BadSetting, SyncError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from psycopg import AsyncConnection
 
@@ -65,14 +65,18 @@ def add(
     from central.api_keys import add as make
 
     chosen = tuple(map(Scope, scopes)) or tuple(Scope)
-    changed = {"name": name, "grants": list(grants), "scopes": sorted(chosen), "days": days}
+    about = {
+        "grants": list(grants),
+        "scopes": sorted(who(name, grants, chosen).reach),
+        "days": days,
+    }
     with _new_file(key_file) as file:
         key = asyncio.run(
             _noted(
                 lambda connection: make(connection, name, grants, scopes=chosen, days=days),
-                "api-keys add", changed,
+                _Noted("add", name, about),
             )
-        )  # fmt: skip
+        )
         _write(file, key, name)
     if json_wanted:
         say_json({
@@ -116,9 +120,7 @@ def revoke(name: str, *, json_wanted: bool) -> int:
     """Have a key refused, within five seconds at each process of the API."""
     from central.api_keys import revoke as take_away
 
-    asyncio.run(
-        _noted(lambda connection: take_away(connection, name), "api-keys revoke", {"name": name})
-    )
+    asyncio.run(_noted(lambda connection: take_away(connection, name), _Noted("revoke", name)))
     if json_wanted:
         say_json({"schema": "mes-central.api-keys-revoke/v1", "name": name})
     else:
@@ -154,11 +156,9 @@ def _write(file: int, key: str, name: str) -> None:
         _put(file, f"{key}\n".encode())
     except OSError as error:
         why = f"{error.strerror}: the key could not be written"
-        changed = {"name": name, "why": why}
+        noted = _Noted("revoke", name, {"why": why})
         try:
-            asyncio.run(
-                _noted(lambda connection: take_away(connection, name), "api-keys revoke", changed)
-            )
+            asyncio.run(_noted(lambda connection: take_away(connection, name), noted))
         except (psycopg.Error, SyncError) as again:
             raise KeyLost(
                 f"{why}, nor revoked: {again}; run `mes-central api-keys revoke {name}`"
@@ -181,8 +181,17 @@ def _logged_in() -> str:
         return str(number)
 
 
+@dataclass(frozen=True, slots=True)
+class _Noted:
+    """What the audit log says of a key."""
+
+    action: str
+    name: str
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
 async def _noted(
-    work: Callable[[AsyncConnection[Any]], Awaitable[Result]], action: str, changed: dict[str, Any]
+    work: Callable[[AsyncConnection[Any]], Awaitable[Result]], noted: _Noted
 ) -> Result:
     """Do the work and write it into the audit log, in one transaction."""
     from central.audit import Asked, note_change
@@ -191,14 +200,10 @@ async def _noted(
         async with connection.transaction():
             done = await work(connection)
             asked = Asked(
-                f"os {_logged_in()}",
-                socket.gethostname(),
-                action,
-                str(changed["name"]),
-                (),
-                exits.OK,
-            )
-            await note_change(connection, asked, changed)
+                who=f"os {_logged_in()}", address=socket.gethostname(),
+                action=f"api-keys {noted.action}", target=noted.name, sites=(), status=exits.OK,
+            )  # fmt: skip
+            await note_change(connection, asked, {"name": noted.name, **noted.about})
         return done
 
     return await _connected(both)

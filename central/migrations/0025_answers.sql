@@ -16,3 +16,6 @@ COMMENT ON COLUMN sync.answer.fingerprint IS 'SHA-256 of method, address and bod
 COMMENT ON COLUMN sync.answer.status IS 'Of the answer';
 COMMENT ON COLUMN sync.answer.expires_at IS 'From then on the key may stand for another request';
 CREATE INDEX answer_expires_at ON sync.answer (expires_at);
+
+COMMENT ON TABLE sync.audit IS 'Who read and changed what over the API, and made keys; only added to';
+COMMENT ON COLUMN sync.audit.who IS 'key NAME, user NAME, os ACCOUNT of a command, or nobody';

@@ -221,7 +221,7 @@ OF_API: Final[tuple[Mutant, ...]] = (
     of(
         "api: keys are made and revoked unnoted",
         COMMANDS,
-        "            await note_change(connection, asked, changed)\n",
+        '            await note_change(connection, asked, {"name": noted.name, **noted.about})\n',
         "",
         f"{COMMAND}::test_keys_made_and_revoked_are_in_the_audit_log_with_who_did_it",
     ),
@@ -242,8 +242,8 @@ OF_API: Final[tuple[Mutant, ...]] = (
     of(
         "api: a key that nobody has goes on standing",
         COMMANDS,
-        'lambda connection: take_away(connection, name), "api-keys revoke", changed',
-        'lambda connection: asyncio.sleep(0), "api-keys revoke", changed',
+        "lambda connection: take_away(connection, name), noted",
+        "lambda connection: asyncio.sleep(0), noted",
         f"{COMMAND}::test_a_key_that_can_not_be_written_is_revoked_again_and_leaves_no_file",
     ),
 )
