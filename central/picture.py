@@ -207,11 +207,9 @@ async def read_picture(
 ) -> Picture:  # fmt: skip
     """Return the picture; ``link`` is one that connects, or None where the broker is not asked.
 
-    What is of a site is read by ``of_sites`` where that is given: a connection that sees no other.
-
-    ``late_hours`` is how old the newest backup may become.
-
-    Raise SchemaMismatch where the database was not migrated to this release.
+    ``late_hours`` is how old the newest backup may become. What is of a site is read by
+    ``of_sites`` where that is given: a connection that sees no other. Raise SchemaMismatch where
+    the database was not migrated to this release.
     """
     try:
         now, centre = await _read_centre(connection, catalog)

@@ -20,6 +20,7 @@ from central.api.answers import Health, ProblemKind
 from central.api.audit import Audited
 from central.api.bounds import Bounded
 from central.api.description import describe
+from central.api.examples import HEALTH, KIND, shown
 from central.api.measures import measure
 from central.api.problems import KINDS, answer_problems
 from central.api.reach import V1, Json, Reach
@@ -79,7 +80,7 @@ def _add_description(app: FastAPI) -> None:
 
 
 def _add_health(app: FastAPI, reach: Reach) -> None:
-    @app.get("/healthz", tags=["process"], response_model=Health)
+    @app.get("/healthz", tags=["process"], response_model=Health, responses=shown(HEALTH))
     async def healthz() -> Json:
         """Tell that the process answers: 200 also while PostgreSQL or the broker is away.
 
@@ -91,7 +92,9 @@ def _add_health(app: FastAPI, reach: Reach) -> None:
             "broker": reach.link.connected,
         })  # fmt: skip
 
-    @app.get("/problems/{name}", tags=["process"], response_model=ProblemKind)
+    @app.get(
+        "/problems/{name}", tags=["process"], response_model=ProblemKind, responses=shown(KIND)
+    )
     async def problem(name: Annotated[str, Path(examples=["not-your-site"])]) -> Json:
         """Tell what a kind of problem is."""
         if name not in KINDS:

@@ -24,6 +24,7 @@ from central.api import once
 from central.api.answers import ConflictsTold, OneConflict, Resolution
 from central.api.asking import Asking, asks, reading
 from central.api.audit import asked_in
+from central.api.examples import CONFLICT, CONFLICTS, RESOLUTION, shown
 from central.api.reach import Json, Reach
 from central.api.routes import v1_router
 from central.audit import note_change
@@ -146,7 +147,7 @@ def router(reach: Reach) -> APIRouter:
 def _add_reading(routes: APIRouter, reach: Reach) -> None:
     reads: Any = Depends(asks(reach.guard, Scope.READ))
 
-    @routes.get("/conflicts", response_model=ConflictsTold)
+    @routes.get("/conflicts", response_model=ConflictsTold, responses=shown(CONFLICTS))
     async def conflicts(wanted: Annotated[Listed, Query()], asking: Asking = reads) -> Json:
         """List conflicts, those that wait for a person first."""
         if wanted.site is not None and wanted.site not in asking.sites:
@@ -156,7 +157,7 @@ def _add_reading(routes: APIRouter, reach: Reach) -> None:
         listed = [document(each) for each in found]
         return Json({"schema": "mes-central.conflicts/v1", "conflicts": listed})
 
-    @routes.get("/conflicts/{name}", response_model=OneConflict)
+    @routes.get("/conflicts/{name}", response_model=OneConflict, responses=shown(CONFLICT))
     async def conflict(name: Name, asking: Asking = reads) -> Json:
         """Give a conflict in full, with what stands now and its version."""
         async with reading(reach.reading, asking.sites) as connection:
@@ -173,7 +174,7 @@ def _add_deciding(routes: APIRouter, reach: Reach) -> None:
 
     @routes.post(
         "/conflicts/{name}/resolve", response_model=Resolution,
-        responses={409: {"description": "Nothing was written; look again."}},
+        responses=shown(RESOLUTION) | {409: {"description": "Nothing was written; look again."}},
     )  # fmt: skip
     async def decide(
         name: Name, decision: Decision, request: Request,

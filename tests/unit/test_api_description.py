@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI
+from pydantic import TypeAdapter
 
 from central.access import Scope
+from central.api import answers, examples
 from central.api.app import build
 from central.api.asking import Guard, asks
 from central.api.reach import V1, Reach
@@ -61,6 +64,19 @@ def test_every_operation_has_a_name_a_tag_a_sentence_and_a_schema_of_its_answer(
     assert operation["description"]
     (content,) = operation["responses"]["200"]["content"].values()
     assert content["schema"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "example"),
+    [
+        (answers.Health, examples.HEALTH), (answers.ProblemKind, examples.KIND),
+        (answers.ConflictsTold, examples.CONFLICTS), (answers.OneConflict, examples.CONFLICT),
+        (answers.Resolution, examples.RESOLUTION),
+    ],
+)  # fmt: skip
+def test_an_example_has_just_the_fields_of_what_it_is_an_example_of(kind, example):
+    made = TypeAdapter(kind).validate_python(example)
+    assert set(asdict(made)) == set(example)
 
 
 def test_no_two_operations_have_one_name():
