@@ -30,6 +30,7 @@ SEED = 4711
 EXAMPLES = 200
 #: All that there are when this was written; a router more is asked, too.
 OPERATIONS_MIN = 8
+CHAINS = 40
 #: Checks that are left out, each with the reason.
 EXCLUDED: dict[str, str] = {}
 
@@ -94,6 +95,10 @@ async def served(api: Api) -> AsyncIterator[str]:
 
 async def schemathesis(address: str, key: str, path: Path) -> tuple[int, str]:
     """Ask an API by its description; return the exit code, and what was found."""
+    # So many chains of questions, each of several; EXAMPLES are of each operation by itself.
+    (path / "schemathesis.toml").write_text(
+        f"[phases.stateful.generation]\nmax-examples = {CHAINS}\n"
+    )
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "schemathesis.cli", "run", f"{address}/v1/openapi.json",
         "--header", f"Authorization: Bearer {key}", "--seed", str(SEED),
