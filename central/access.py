@@ -24,8 +24,11 @@ from shared.errors import BadSetting, SyncError
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-#: Sites that one request may name.
-ASKED_MAX: Final = 1_000
+#: Sites that one grant may name.
+GRANTED_MAX: Final = 1_000
+#: Sites that one request may name, and the characters of it: no list of them is worth more work.
+NARROWED_MAX: Final = 200
+NARROWED_CHARS_MAX: Final = 4_400
 _SITE: Final = re.compile(r"[A-Z0-9_-]{1,20}")
 
 
@@ -79,9 +82,9 @@ class _Role:
 
 _ROLES: Final[Mapping[str, _Role]] = {
     "plant": _Role(frozenset({Scope.READ, Scope.REVIEW}), 1, 1),
-    "region": _Role(frozenset({Scope.READ}), 1, ASKED_MAX),
+    "region": _Role(frozenset({Scope.READ}), 1, GRANTED_MAX),
     "corporate": _Role(frozenset({Scope.READ})),
-    "planner": _Role(frozenset({Scope.READ, Scope.REVIEW, Scope.PLAN}), 0, ASKED_MAX),
+    "planner": _Role(frozenset({Scope.READ, Scope.REVIEW, Scope.PLAN}), 0, GRANTED_MAX),
     "admin": _Role(frozenset(Scope)),
 }
 
@@ -150,7 +153,11 @@ def reached(
 
 
 def _narrowed(sites: frozenset[str], narrowing: str) -> frozenset[str]:
+    if len(narrowing) > NARROWED_CHARS_MAX:
+        raise BadSiteName(f"sites are named in {NARROWED_CHARS_MAX:,} characters at most")
     names = [each.strip() for each in narrowing.split(",")]
+    if len(names) > NARROWED_MAX:
+        raise BadSiteName(f"{NARROWED_MAX} sites are named at most")
     if wrong := _wrong(names):
         raise BadSiteName(f"{wrong[0][:40]!r} is not the name of a site")
     if beyond := sorted(set(names) - sites):

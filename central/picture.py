@@ -203,18 +203,19 @@ SELECT now(),
 async def read_picture(
     connection: AsyncConnection[Any], catalog: Catalog, link: Link | None,
     sites: Sequence[str] | None = None, *, late_hours: float = LATE_HOURS,
+    of_sites: AsyncConnection[Any] | None = None,
 ) -> Picture:  # fmt: skip
     """Return the picture; ``link`` is one that connects, or None where the broker is not asked.
 
-    ``late_hours`` is how old the newest backup may become.
-
-    Raise SchemaMismatch where the database was not migrated to this release.
+    ``late_hours`` is how old the newest backup may become. What is of a site is read by
+    ``of_sites`` where that is given: a connection that sees no other. Raise SchemaMismatch where
+    the database was not migrated to this release.
     """
     try:
         now, centre = await _read_centre(connection, catalog)
         backups = await read_summary(connection, late_hours)
-        rows = await _read_sites(connection, sites)
-        counts = await _read_counts(connection)
+        rows = await _read_sites(of_sites or connection, sites)
+        counts = await _read_counts(of_sites or connection)
         refusals = await _read_refusals(connection)
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
         raise SchemaMismatch("the database is no centre yet; run `mes-central migrate`") from error

@@ -13,7 +13,7 @@ deletion (protocol, rule 21), and has forgotten it as well.
 
 What people may want to look up is kept longer, for ``history_days``: conflicts, decided reviews,
 settled parked rows, and what plain SQL replaced. Sites lose their copies by the feed. The audit log
-of the API is kept for ``audit_days``.
+of the API is kept for ``audit_days``, and the answers to requests that named themselves for a day.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 VERSIONS_LOOKED_AT: Final = 20_000
 #: Rows of history that one call forgets of each table and site: each is news for its site.
 HISTORY_ROWS_MAX: Final = 500
-#: Lines of the audit log that one call forgets: 14 million a day at one call a minute.
+#: Lines of the audit log, and kept answers, that one call forgets: 14 million a day at one call a
+#: minute.
 AUDIT_ROWS_MAX: Final = 10_000
 #: Times at which the order of versions was noted: 50 in the time that versions are kept.
 _MARKS: Final = 50
@@ -62,6 +63,7 @@ async def forget(connection: AsyncConnection[Any], kept: Kept) -> dict[str, int]
         counts |= await _forget_versions(connection, kept)
     if kept.history_days:
         counts |= await _forget_history(connection, kept)
+    counts["answers"] = (await connection.execute(_ANSWERS, {"slice": AUDIT_ROWS_MAX})).rowcount
     if kept.audit_days:
         given = {"audit_s": kept.audit_days * _DAY_S, "slice": AUDIT_ROWS_MAX}
         counts["audit"] = (await connection.execute(_AUDIT, given)).rowcount
@@ -296,6 +298,12 @@ _AUDIT: Final = """
 DELETE FROM sync.audit WHERE no IN (
     SELECT no FROM sync.audit WHERE at < now() - %(audit_s)s * interval '1 second'
     ORDER BY at LIMIT %(slice)s)"""
+
+
+_ANSWERS: Final = """
+DELETE FROM sync.answer WHERE (who, key) IN (
+    SELECT who, key FROM sync.answer WHERE expires_at <= now()
+    ORDER BY expires_at LIMIT %(slice)s)"""
 
 
 async def _number(connection: AsyncConnection[Any], statement: str, given: Any) -> int:

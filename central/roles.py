@@ -134,6 +134,12 @@ def database_statement(database: str) -> sql.Composed:
     return grant.format(sql.Identifier(database), sql.Identifier(OWNER))
 
 
+#: What the status of a site is read from, with the column that tells whose a row is.
+_STATUS: Final[Mapping[str, str]] = {
+    "site": "site", "epoch": "site", "verified": "site", "compare": "site",
+    "backup_position": "site", "feed_head": "scope",
+}  # fmt: skip
+
 SCHEMA_GRANTS: Final = (
     f"GRANT USAGE ON SCHEMA mes TO {INGEST}, {', '.join(CLIENTS)}",
     f"GRANT USAGE ON SCHEMA sync TO {INGEST}",
@@ -158,9 +164,15 @@ SCHEMA_GRANTS: Final = (
     f"GRANT USAGE ON SCHEMA sync TO {API}",
     f"GRANT SELECT ON sync.table_no TO {API}",
     *(each for name in ("head", "row_key") for each in read_by_asked(f"sync.{name}", API)),
-    # By which days a site's reports go, and until when they are complete.
+    # By which days a site's reports go.
     *read_by_asked("sync.site_day", API, "site"),
-    *read_by_asked("sync.epoch", API, "site"),
+    *(
+        each
+        for name, column in _STATUS.items()
+        for each in read_by_asked(f"sync.{name}", API, column)
+    ),
+    *read_by_asked("sync.refused", API, "site", only="site, refused_at"),
+    f"GRANT SELECT ON sync.backup TO {API}",  # of the centre, as sites are told of them
 )
 
 

@@ -99,18 +99,18 @@ def _enforced(name: str, policies: Mapping[str, str]) -> Iterator[str]:
         yield f"CREATE POLICY {policy} ON {name} {rule}"
 
 
-def read_by_asked(name: str, role: str, column: str = "site_id") -> tuple[str, ...]:
+def read_by_asked(name: str, role: str, column: str = "site_id", only: str = "") -> tuple[str, ...]:
     """Return the statements that let the API read a table of ours, of the sites that it names.
 
-    They do not bind the owner, whose functions capture and sequence all rows. ``column`` is the one
-    that tells whose a row is.
+    ``column`` tells whose a row is; where ``only`` names columns, it reads no others. The policies
+    do not bind the owner, whose functions capture and sequence all rows.
     """
     shared = OF_ASKED.holds.format(column=column) + f" OR {column} = '{SHARED}'"
     return (
         f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY",
         f"DROP POLICY IF EXISTS read_by_asked ON {name}",
         f"CREATE POLICY read_by_asked ON {name} FOR SELECT TO {role} USING ({shared})",
-        f"GRANT SELECT ON {name} TO {role}",
+        f"GRANT SELECT{only and f' ({only})'} ON {name} TO {role}",
     )
 
 

@@ -58,6 +58,16 @@ class CentralSettings:
     )
     api_port: int = field(default=0, metadata={"help": "port of metrics and API; 0 for none"})
     api_host: str = field(default="127.0.0.1", metadata={"help": "address that the API listens on"})
+    api_rate: float = field(
+        default=50.0,
+        metadata={
+            "help": "requests a second of one key or token, four seconds' at once; 0 for any"
+        },
+    )
+    metrics_token_file: Path | None = field(
+        default=None,
+        metadata={"help": "file with the token of Prometheus; else this machine alone has metrics"},
+    )
     api_database_url: str = field(
         default="", metadata={"help": "PostgreSQL as mes_api; else MES_DATABASE_URL in its role"}
     )
@@ -90,3 +100,5 @@ class CentralSettings:
                     f"MES_{name.upper()}={getattr(self, name):g} must not be negative; 0 keeps for"
                     " ever"
                 )
+        if not self.api_rate >= 0:
+            raise BadSetting(f"MES_API_RATE={self.api_rate:g} must not be negative; 0 is no limit")

@@ -10,15 +10,15 @@ import hashlib
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 from fastapi import Depends, Header, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from central import api_keys
-from central.access import NotYourSite, Scope, Who, reached, who
+from central.access import NARROWED_CHARS_MAX, NARROWED_MAX, NotYourSite, Scope, Who, reached, who
 from central.api.oidc import BadToken, Verifier
-from central.api.problems import NeedsToken
+from central.api.rates import Rates
 from shared.errors import NotAuthorised
 
 if TYPE_CHECKING:
@@ -42,8 +42,18 @@ REMEMBERED_MAX: Final = 10_000
 TOKEN_MAX: Final = 8_192
 
 _BEARER: Final = HTTPBearer(
-    auto_error=False, description="A key of `mes-central api-keys add`, or a token of the provider."
-)
+    auto_error=False, scheme_name="bearer",
+    description="A key of `mes-central api-keys add`, or a token of the identity provider.",
+)  # fmt: skip
+_A_SITE: Final = "[A-Z0-9_-]{1,20}"
+_NARROWING: Final = Header(
+    description="Sites to narrow the answer to, parted by commas; it never adds one.",
+    # Told to clients alone: who has no scope is to hear that before the form of a header is judged.
+    json_schema_extra={
+        "pattern": f"^{_A_SITE}( ?, ?{_A_SITE}){{0,{NARROWED_MAX - 1}}}$",
+        "maxLength": NARROWED_CHARS_MAX, "example": "SITE_001,SITE_002",
+    },
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +72,8 @@ class Guard:
     pool: Pool
     #: None where no identity provider was named.
     verifier: Verifier | None = None
+    #: How often each may ask.
+    rates: Rates = field(default_factory=Rates)
     _known: dict[bytes, tuple[Who, float]] = field(default_factory=dict)
     _sites: frozenset[str] = frozenset()
     _sites_until: float = float("-inf")
@@ -105,26 +117,24 @@ class Guard:
 
 
 def asks(guard: Guard, scope: Scope) -> Callable[..., Any]:
-    """Return what finds who asks, and refuses who has no such scope or no such site."""
+    """Return what finds the sites of who asks, and refuses who has no such scope or site.
+
+    Every question below ``/v1`` depends on one.
+    """
 
     async def asking(
         request: Request,
-        shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
-        x_site_id: Annotated[
-            str | None,
-            Header(description="Sites to narrow the answer to, parted by commas; never widens it."),
-        ] = None,
+        _: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],  # for the description
+        x_site_id: Annotated[str | None, _NARROWING] = None,
     ) -> Asking:
-        if shown is None:
-            raise NeedsToken
-        one = await guard.who(shown.credentials)
-        request.state.who = one.name
+        one = cast("Who", request.state.asker)  # V1Route found out
         sites = reached(one, scope, await guard.registered(), x_site_id)
         if not sites:
             raise NotYourSite("none of the sites of this key or token is registered")
         request.state.sites = sites
         return Asking(one, sites)
 
+    asking.is_asking = True  # type: ignore[attr-defined]
     return asking
 
 

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from datetime import datetime  # noqa: TC003 - pydantic reads it
+import re
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+from fastapi import Depends, Path, Query, Request
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    WithJsonSchema,
+)
+from starlette.responses import Response
 
 from central.access import NotYourSite, Scope
+from central.api import once
+from central.api.answers import ConflictsTold, OneConflict, Resolution
 from central.api.asking import Asking, asks, reading
 from central.api.audit import asked_in
-from central.api.reach import V1, Json, Reach
+from central.api.examples import CONFLICT, CONFLICTS, RESOLUTION, shown
+from central.api.reach import Json, Reach
+from central.api.routes import v1_router
 from central.audit import note_change
 from central.conflicts import (
     LISTED_MAX,
@@ -28,15 +42,21 @@ from central.reviews import document as resolution
 from shared import reviews
 
 if TYPE_CHECKING:
+    from fastapi import APIRouter
+
     from central.access import Who
     from central.audit import Asked
-    from central.reviews import Resolved
 
 
 #: What PostgreSQL stores and a terminal shows: lines, and no other control characters.
-Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$")]
-Prose = Annotated[str, Field(pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$")]
+LINE: Final = r"^[^\x00-\x1f\x7f]*$"
+PROSE: Final = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
+Line = Annotated[str, Field(pattern=LINE)]
+Prose = Annotated[str, Field(pattern=PROSE)]
 
+
+#: A conflict, as people name it.
+Name = Annotated[Line, Path(description="Its id, that of its review, or the end of either.")]
 
 _PROSE: Final = TypeAdapter(Prose)
 
@@ -52,13 +72,47 @@ def storable(value: Any) -> Any:
     return value
 
 
+#: How it is described: pydantic tells of rules on names, and not of those on what is below them.
+STORABLE: Final = WithJsonSchema({
+    "type": "object", "propertyNames": {"pattern": LINE},
+    "additionalProperties": {"$ref": "#/components/schemas/Storable"},
+})  # fmt: skip
+SCHEMAS: Final = {
+    "Storable": {
+        "description": "A value of a column; texts hold no control characters but line ends.",
+        "anyOf": [
+            {"type": "string", "pattern": PROSE},
+            {"type": ["number", "boolean", "null"]},
+            {"type": "array", "items": {"$ref": "#/components/schemas/Storable"}},
+            {"type": "object", "additionalProperties": {"$ref": "#/components/schemas/Storable"}},
+        ],
+    }
+}
+
+
+def _instant(value: Any) -> Any:
+    """Return an instant as it was written; a bare number could be seconds or milliseconds."""
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d[Tt ].+", str(value)):
+        raise ValueError("an instant is written as 2026-11-26T05:00:00Z")
+    return value
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_instant)]
+
+
 class Decision(BaseModel):
     """What a person decides."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{
+            "take": "here", "reason": "measured again", "by": "q.chief",
+            "seen": "0199b1f0-5c3e-7a10-8a1e-0a4f6a2b9c01",
+        }]},
+    )  # fmt: skip
 
     take: reviews.Take
-    value: Annotated[dict[Line, Any], AfterValidator(storable)] | None = None
+    value: Annotated[dict[Line, Any], AfterValidator(storable), STORABLE] | None = None
     reason: Prose = Field(min_length=1, max_length=reviews.REASON_MAX)
     by: Line | None = Field(
         None, min_length=1, max_length=32,
@@ -78,13 +132,13 @@ class Listed(BaseModel):
     table: Line | None = None
     policy: Line | None = None
     state: Literal[STATES] | None = None  # type: ignore[valid-type]
-    since: datetime | None = None
+    since: Instant | None = None
     limit: int = Field(100, ge=1, le=LISTED_MAX)
 
 
 def router(reach: Reach) -> APIRouter:
     """Return the routes."""
-    routes = APIRouter(prefix=V1, tags=["conflicts"])
+    routes = v1_router("conflicts")
     _add_reading(routes, reach)
     _add_deciding(routes, reach)
     return routes
@@ -93,7 +147,7 @@ def router(reach: Reach) -> APIRouter:
 def _add_reading(routes: APIRouter, reach: Reach) -> None:
     reads: Any = Depends(asks(reach.guard, Scope.READ))
 
-    @routes.get("/conflicts")
+    @routes.get("/conflicts", response_model=ConflictsTold, responses=shown(CONFLICTS))
     async def conflicts(wanted: Annotated[Listed, Query()], asking: Asking = reads) -> Json:
         """List conflicts, those that wait for a person first."""
         if wanted.site is not None and wanted.site not in asking.sites:
@@ -103,8 +157,8 @@ def _add_reading(routes: APIRouter, reach: Reach) -> None:
         listed = [document(each) for each in found]
         return Json({"schema": "mes-central.conflicts/v1", "conflicts": listed})
 
-    @routes.get("/conflicts/{name}")
-    async def conflict(name: Line, asking: Asking = reads) -> Json:
+    @routes.get("/conflicts/{name}", response_model=OneConflict, responses=shown(CONFLICT))
+    async def conflict(name: Name, asking: Asking = reads) -> Json:
         """Give a conflict in full, with what stands now and its version."""
         async with reading(reach.reading, asking.sites) as connection:
             found = await find_conflict(connection, name)
@@ -118,28 +172,52 @@ def _add_reading(routes: APIRouter, reach: Reach) -> None:
 def _add_deciding(routes: APIRouter, reach: Reach) -> None:
     decides: Any = Depends(asks(reach.guard, Scope.REVIEW))
 
-    @routes.post("/conflicts/{name}/resolve")
+    @routes.post(
+        "/conflicts/{name}/resolve", response_model=Resolution,
+        responses=shown(RESOLUTION) | {409: {"description": "Nothing was written; look again."}},
+    )  # fmt: skip
     async def decide(
-        name: Line, decision: Decision, request: Request, asking: Asking = decides
-    ) -> Json:
+        name: Name, decision: Decision, request: Request,
+        key: once.IdempotencyKey = None, asking: Asking = decides,
+    ) -> Response:  # fmt: skip
         """Write a person's decision; 409 with both values where the row was written since."""
         async with reading(reach.reading, asking.sites) as connection:
             found = await find_conflict(connection, name)  # of other sites there is none
         request.state.sites = (found.site,)
         choice = Choice(**decision.model_dump(exclude={"by"}), by=_person(asking.who, decision.by))
-        done = await _decide(reach, found.id, choice, asked_in(request.scope, 200))
-        request.state.is_noted = not done.again
-        return Json(resolution(done))
+        named = await once.named(request, asking.who.name, key)
+        deciding = _Deciding(found.id, choice, asked_in(request.scope, 200), named)
+        answer, request.state.is_noted = await _decide(reach, deciding)
+        return answer
 
 
-async def _decide(reach: Reach, conflict_id: str, choice: Choice, asked: Asked) -> Resolved:
-    """Write a decision and a line of the audit log, both or neither."""
+@dataclass(frozen=True, slots=True)
+class _Deciding:
+    """A decision as it was asked for."""
+
+    conflict_id: str
+    choice: Choice
+    asked: Asked
+    #: None where the request did not name itself.
+    named: once.Named | None
+
+
+async def _decide(reach: Reach, deciding: _Deciding) -> tuple[Response, bool]:
+    """Write a decision, a line of the audit log and the answer, all or none.
+
+    Return the answer, and whether anything was written.
+    """
     async with reach.pool.connection() as connection, connection.transaction():
-        done = await resolve(connection, reach.catalog, conflict_id, choice)
+        if before := await once.begin(connection, deciding.named):
+            return Response(before.text, before.status, media_type=Json.media_type), False
+        done = await resolve(connection, reach.catalog, deciding.conflict_id, deciding.choice)
         await connection.execute("RESET ROLE")  # it was written as any client writes
+        told = resolution(done)
         if not done.again:
-            await note_change(connection, asked, resolution(done) | {"choice": asdict(choice)})
-    return done
+            changed = told | {"choice": asdict(deciding.choice)}
+            await note_change(connection, deciding.asked, changed)
+        await once.keep(connection, deciding.named, told)
+    return Json(told), not done.again
 
 
 def _person(who: Who, named: str | None) -> str:

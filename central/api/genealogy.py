@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlencode
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from central.access import Scope
+from central.api.answers_of_reports import AS_CSV, GenealogyTold, LotsTold
 from central.api.asking import Asking, asks, reading
 from central.api.given import Word, broken
-from central.api.reach import V1, Json, Reach
+from central.api.reach import Json, Reach
+from central.api.routes import v1_router
 from central.documents import to_json
 from central.reports import lot_answers
 from central.reports.freshness import complete_through
@@ -25,6 +27,8 @@ from central.reports.lots import LISTED_MAX, Place, Wanted, find_lots, read_lots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from fastapi import APIRouter
 
 Format = Literal["json", "csv"]
 Status = Literal["RELEASED", "PENDING", "QUARANTINED", "REJECTED", "SCRAPPED"]
@@ -58,7 +62,7 @@ class Listed(BaseModel):
 
 def router(reach: Reach) -> APIRouter:
     """Return the routes."""
-    routes = APIRouter(prefix=V1, tags=["reports"])
+    routes = v1_router("reports")
     _add_genealogy(routes, reach)
     _add_lots(routes, reach)
     return routes
@@ -67,7 +71,7 @@ def router(reach: Reach) -> APIRouter:
 def _add_genealogy(routes: APIRouter, reach: Reach) -> None:
     reads: Any = Depends(asks(reach.guard, Scope.READ))
 
-    @routes.get("/reports/genealogy/{lot_id}")
+    @routes.get("/reports/genealogy/{lot_id}", response_model=GenealogyTold, responses=AS_CSV)
     async def genealogy(
         lot_id: UUID, given: Annotated[Followed, Query()], request: Request, asking: Asking = reads
     ) -> Response:
@@ -95,7 +99,7 @@ def _add_genealogy(routes: APIRouter, reach: Reach) -> None:
 def _add_lots(routes: APIRouter, reach: Reach) -> None:
     reads: Any = Depends(asks(reach.guard, Scope.READ))
 
-    @routes.get("/reports/lots")
+    @routes.get("/reports/lots", response_model=LotsTold, responses=AS_CSV)
     async def lots(
         given: Annotated[Listed, Query()], request: Request, asking: Asking = reads
     ) -> Response:

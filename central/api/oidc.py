@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import httpx
 import jwt
 
-from central.access import who
+from central.access import Scope, who
 from central.audit import cleaned
 from shared import reviews
 from shared.errors import BadSetting, SyncError, Transient
@@ -38,7 +38,7 @@ FRESH_S: Final = 3600.0
 PAUSE_S: Final = 10.0
 #: Characters of a person's number at the provider, as logs have it; a longer one they have hashed.
 NAME_MAX: Final = 60
-#: What a grant begins with in a token: roles of the provider's own are called admin, too.
+#: What a grant or scope begins with in a token: roles of the provider's own are called admin, too.
 PREFIX: Final = "mes:"
 #: Types of tokens that are for an API (RFC 9068; many providers say JWT, or nothing).
 _TYPES: Final = ("", "jwt", "at+jwt", "application/at+jwt")
@@ -110,6 +110,24 @@ def _name(claims: dict[str, Any]) -> str:
     return cleaned(f"user {sub} {known_by}".strip(), reviews.BY_MAX)
 
 
+def _scopes(claims: dict[str, Any]) -> frozenset[Scope]:
+    """Return what a token may be used for, of all that its person may.
+
+    A provider names scopes of its own there (``openid``). Where a claim names any of ours the
+    token is for these alone; a claim that can't be read is for none.
+    """
+    scopes = frozenset(Scope)
+    for name in ("scope", "scp"):
+        said = claims.get(name, "")
+        listed = said.split() if isinstance(said, str) else said
+        if not (isinstance(listed, list) and all(isinstance(each, str) for each in listed)):
+            return frozenset()
+        ours = {each.removeprefix(PREFIX) for each in listed if each.startswith(PREFIX)}
+        if ours:
+            scopes &= {each for each in Scope if each.value in ours}
+    return scopes
+
+
 @dataclass(slots=True)
 class Verifier:
     """Checks tokens of one provider."""
@@ -161,7 +179,7 @@ class Verifier:
                 _log.warning("a token of the identity provider has what is no grant: %s", error)
                 continue
             grants.append(grant)
-        return who(_name(claims), grants)
+        return who(_name(claims), grants, _scopes(claims))
 
     async def _key(self, kid: str) -> jwt.PyJWK | None:
         now = time.monotonic()

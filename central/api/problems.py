@@ -6,6 +6,7 @@ Nothing of the database's own words is told, but for what a person can mend.
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,11 +18,14 @@ from starlette.responses import Response
 
 from central.access import BadSiteName, NotInScope, NotYourSite
 from central.api.oidc import BadToken, ProviderAway
+from central.api.once import KeyReused, UnderWay
+from central.api.rates import TooOften
 from central.documents import to_json
 from central.reports.genealogy import UnknownLot
 from central.reports.question import BadQuestion
 from central.reports.spc import UnfitChart
 from central.reports.spc_values import TooManyValues, UnknownCharacteristic
+from central.scrapes import NeedsMetricsToken, NotFromHere
 from central.sites import UnknownSite
 from shared import reviews
 from shared.conflicts import UnknownConflict
@@ -52,10 +56,15 @@ _AWAY: Final = Kind("unavailable", 503, "The database does not answer; try again
 _BROKEN: Final = Kind("internal", 500, "Something went wrong here; it is logged.", in_words=False)
 _KINDS: Final[tuple[tuple[type[Exception], Kind], ...]] = (
     (BadToken, Kind("bad-token", 401, "The key or token is not accepted.")),
+    (NeedsMetricsToken, NO_TOKEN),
+    (NotFromHere, Kind("not-from-here", 403, "Metrics are given to this machine alone.")),
+    (TooOften, Kind("too-often", 429, "The key or token asks too often.")),
     (NotInScope, Kind("not-in-scope", 403, "The key or token does not allow this.")),
     (NotYourSite, Kind("not-your-site", 403, "The key or token reaches no such site.")),
     (BadSiteName, INVALID),
     (BadQuestion, INVALID),
+    (KeyReused, Kind("key-reused", 422, "The Idempotency-Key stands for another request.")),
+    (UnderWay, Kind("under-way", 409, "The same request is being carried out.")),
     (UnknownSite, Kind("unknown-site", 404, "There is no such site.")),
     (UnknownConflict, Kind("unknown-conflict", 404, "There is no such conflict.")),
     (UnknownCharacteristic, Kind(
@@ -81,6 +90,12 @@ _KINDS: Final[tuple[tuple[type[Exception], Kind], ...]] = (
     (SyncError, _BROKEN),
     (Exception, _BROKEN),
 )  # fmt: skip
+
+#: Where a request breaks the rule that an error tells of.
+_FIELDS: Final[dict[type[Exception], str]] = {
+    BadSiteName: "header.x-site-id", KeyReused: "header.idempotency-key",
+    reviews.BadDecision: "body",
+}  # fmt: skip
 
 #: What the framework refuses itself, by its status; in words that no release of Python changes.
 _REFUSED: Final = {
@@ -140,16 +155,21 @@ def _told(request: Request, error: Exception, kind: Kind) -> Problem:
     if not kind.in_words:
         _log.error("%s %s: %s", request.method, request.url.path, error, exc_info=error)
     more: dict[str, Any] = {}
-    if isinstance(error, BadSiteName):
-        more = {"errors": [{"field": "header.x-site-id", "rule": detail}]}
+    if field := _FIELDS.get(type(error)):
+        more = {"errors": [{"field": field, "rule": detail}]}
     if isinstance(error, BadQuestion):
         more = {"errors": [{"field": f"query.{error.field}", "rule": error.rule}]}
-    if isinstance(error, reviews.BadDecision):
-        more = {"errors": [{"field": "body", "rule": detail}]}
     if isinstance(error, reviews.WrittenSince):
         more = {"shown": error.shown, "stands": error.stands, "version": error.version}
-    challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'} if kind.status == 401 else None
-    return Problem(kind, detail, request, more=more, headers=challenge)
+    return Problem(kind, detail, request, more=more, headers=_headers(error, kind))
+
+
+def _headers(error: Exception, kind: Kind) -> dict[str, str] | None:
+    if isinstance(error, TooOften):
+        return {"Retry-After": str(math.ceil(error.after_s))}
+    if kind is NO_TOKEN:
+        return {"WWW-Authenticate": "Bearer"}
+    return {"WWW-Authenticate": 'Bearer error="invalid_token"'} if kind.status == 401 else None
 
 
 def _no_token(request: Request, _: Exception) -> Problem:

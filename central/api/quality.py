@@ -6,13 +6,15 @@ import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID  # noqa: TC003 - pydantic reads it
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from central.access import Scope
+from central.api.answers_of_reports import Told
 from central.api.asking import Asking, asks, reading
 from central.api.given import Instant, Word, broken, one_site, window
-from central.api.reach import V1, Json, Reach
+from central.api.reach import Json, Reach
+from central.api.routes import v1_router
 from central.reports import spc_values
 from central.reports.capability import BINS_MAX
 from central.reports.freshness import complete_through
@@ -23,6 +25,8 @@ from shared.changes import SHARED
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from fastapi import APIRouter
 
     from central.reports.spc_rules import Rule
     from central.reports.spc_values import Characteristic, Measured
@@ -48,10 +52,10 @@ class Given(BaseModel):
 
 def router(reach: Reach) -> APIRouter:
     """Return the routes."""
-    routes = APIRouter(prefix=V1, tags=["reports"])
+    routes = v1_router("reports")
     reads: Any = Depends(asks(reach.guard, Scope.READ))
 
-    @routes.get("/reports/spc/{characteristic_id}")
+    @routes.get("/reports/spc/{characteristic_id}", response_model=Told)
     async def spc(
         characteristic_id: UUID, given: Annotated[Given, Query()], asking: Asking = reads
     ) -> Json:

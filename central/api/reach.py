@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
 
 from central.backups import LATE_HOURS
 from central.documents import to_json
+from central.scrapes import Scrapers
 
 if TYPE_CHECKING:
     from central.api.asking import Guard, Pool
@@ -28,10 +29,13 @@ class Reach:
     pool: Pool
     #: As mes_api: every row that is read for somebody.
     reading: Pool
+    #: As mes_ingest, for metrics and health alone: no storm of requests keeps them waiting.
+    watching: Pool
     guard: Guard
     audit: AuditLog
     catalog: Catalog
     link: Link
+    scrapers: Scrapers = field(default_factory=Scrapers)
     #: How old the newest backup may become.
     backup_hours: float = LATE_HOURS
 

@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from starlette.responses import Response  # noqa: TC002 - FastAPI reads it
 
 from central.access import Scope
+from central.api.answers_of_reports import IN_FORMS, Definitions, ReportTold
 from central.api.asking import Asking, asks, reading
 from central.api.forms import answered
-from central.api.reach import V1, Json, Reach
+from central.api.reach import Json, Reach
+from central.api.routes import v1_router
 from central.reports.answer import answer, going_on
 from central.reports.dimensions import BUCKETS, DIMENSIONS
 from central.reports.kpis import DISTINCTS, KPIS, MEASURES
@@ -48,6 +50,8 @@ from central.reports.statement import statement_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from fastapi import APIRouter
 
     from central.reports.paging import Statement
 
@@ -115,7 +119,7 @@ _LOGS: Final = _with_filters(_Log, tuple(DIMENSIONS))
 
 def router(reach: Reach) -> APIRouter:
     """Return the routes."""
-    routes = APIRouter(prefix=f"{V1}/reports", tags=["reports"])
+    routes = v1_router("reports")
     reads: Any = Depends(asks(reach.guard, Scope.READ))
     tell = Telling(reach)
     for preset in PRESETS:
@@ -123,8 +127,8 @@ def router(reach: Reach) -> APIRouter:
     _add_orders(routes, reads, tell)
     _add_log(routes, reads, tell)
 
-    @routes.get("/definitions", operation_id="report_definitions", dependencies=[reads])
-    async def definitions() -> Json:
+    @routes.get("/reports/definitions", response_model=Definitions, dependencies=[reads])
+    async def report_definitions() -> Json:
         """Tell what reports count, by which formula, and where that comes from."""
         return Json(_definitions())
 
@@ -158,14 +162,14 @@ def _add_preset(routes: APIRouter, reads: Any, tell: Telling, preset: Preset) ->
         return await tell(request, asked, _production(preset, asked, asking.sites), statement_of)
 
     routes.add_api_route(
-        f"/{preset.name}", report, name=preset.name, summary=preset.about,
-        operation_id=f"report_{preset.name}", description=_described(preset),
+        f"/reports/{preset.name}", report, name=f"report_{preset.name}", summary=preset.about,
+        response_model=ReportTold, responses=IN_FORMS, description=_described(preset),
     )  # fmt: skip
 
 
 def _add_orders(routes: APIRouter, reads: Any, tell: Telling) -> None:
-    @routes.get("/throughput-time", operation_id="report_throughput_time")
-    async def throughput(
+    @routes.get("/reports/throughput-time", response_model=ReportTold, responses=IN_FORMS)
+    async def report_throughput_time(
         request: Request,
         asked: Annotated[_ORDERS, Query()],  # type: ignore[valid-type]
         asking: Asking = reads,
@@ -173,8 +177,8 @@ def _add_orders(routes: APIRouter, reads: Any, tell: Telling) -> None:
         """Tell how long orders took from first start to last end, of those that ended then."""
         return await tell(request, asked, _plain(asked, asking.sites), throughput_statement)
 
-    @routes.get("/wip", operation_id="report_wip")
-    async def wip(
+    @routes.get("/reports/wip", response_model=ReportTold, responses=IN_FORMS)
+    async def report_wip(
         request: Request,
         asked: Annotated[_WIPS, Query()],  # type: ignore[valid-type]
         asking: Asking = reads,
@@ -186,8 +190,8 @@ def _add_orders(routes: APIRouter, reads: Any, tell: Telling) -> None:
 
 
 def _add_log(routes: APIRouter, reads: Any, tell: Telling) -> None:
-    @routes.get("/log", operation_id="report_log")
-    async def log(
+    @routes.get("/reports/log", response_model=ReportTold, responses=IN_FORMS)
+    async def report_log(
         request: Request,
         asked: Annotated[_LOGS, Query()],  # type: ignore[valid-type]
         asking: Asking = reads,

@@ -19,8 +19,10 @@ from central.api.app import build
 from central.api.asking import Guard
 from central.api.audit import AuditLog
 from central.api.oidc import Provider, Verifier
+from central.api.rates import Rates
 from central.api.reach import Reach
 from central.roles import API, as_role
+from central.scrapes import read_scrapers
 from shared.errors import BadSetting
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from shared.catalog import Catalog
 
 _CONNECTIONS_MAX = 4
+#: Of metrics and health: one is read at a time.
+_WATCHING_MAX = 1
 #: Connections beyond which the next is told to come again.
 _REQUESTS_MAX = 500
 #: Seconds that a request waits for a connection before it is told to come again.
@@ -49,17 +53,22 @@ class _Server(uvicorn.Server):
 
 async def serve_api(settings: CentralSettings, catalog: Catalog) -> None:
     """Answer on ``api_port`` until cancelled; raise BadSetting where the port is taken."""
+    scrapers = read_scrapers(settings.metrics_token_file)
     with listening(settings.api_host, settings.api_port) as listener:
         async with AsyncExitStack() as stack:
             link = await stack.enter_async_context(link_of(settings, "api"))
             pool = await stack.enter_async_context(_pool(settings.database_url))
             reading = await stack.enter_async_context(_pool(reading_url(settings)))
+            watching = await stack.enter_async_context(_pool(settings.database_url, _WATCHING_MAX))
             client = await stack.enter_async_context(httpx.AsyncClient())
             provider = provider_of(settings)
             audit = AuditLog(pool)
             reach = Reach(
-                pool=pool, reading=reading, audit=audit, catalog=catalog, link=link,
-                guard=Guard(pool, Verifier(provider, client) if provider else None),
+                pool=pool, reading=reading, watching=watching, scrapers=scrapers, audit=audit,
+                catalog=catalog, link=link,
+                guard=Guard(
+                    pool, Verifier(provider, client) if provider else None, Rates(settings.api_rate)
+                ),
                 backup_hours=settings.backup_hours,
             )  # fmt: skip
             writing = asyncio.create_task(audit.keep_writing(), name="audit")
@@ -70,9 +79,11 @@ async def serve_api(settings: CentralSettings, catalog: Catalog) -> None:
                 await asyncio.gather(writing, return_exceptions=True)
 
 
-def _pool(url: str) -> AsyncConnectionPool[psycopg.AsyncConnection[Any]]:
+def _pool(
+    url: str, most: int = _CONNECTIONS_MAX
+) -> AsyncConnectionPool[psycopg.AsyncConnection[Any]]:
     return AsyncConnectionPool[psycopg.AsyncConnection[Any]](
-        _bounded(url), min_size=1, max_size=_CONNECTIONS_MAX, timeout=_WAIT_S, open=False
+        _bounded(url), min_size=1, max_size=most, timeout=_WAIT_S, open=False
     )
 
 

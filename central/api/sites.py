@@ -2,51 +2,68 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends, Path
 
 from central.access import NotYourSite, Scope
-from central.api.asking import Asking, asks
-from central.api.reach import V1, Json, Reach
+from central.api.answers import OneSite, SitesStatus
+from central.api.asking import Asking, asks, reading
+from central.api.reach import Json, Reach
+from central.api.routes import v1_router
 from central.picture import read_picture
 from central.status import document, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from fastapi import APIRouter
 
+    from central.api.asking import Pool
     from central.status import Verdict
 
 
 def router(reach: Reach) -> APIRouter:
     """Return the routes."""
-    routes = APIRouter(prefix=V1, tags=["sites"])
+    routes = v1_router("sites")
     reads: Any = Depends(asks(reach.guard, Scope.READ))
 
-    @routes.get("/sites")
+    @routes.get("/sites", response_model=SitesStatus)
     async def sites(asking: Asking = reads) -> Json:
         """Give the status of your sites, worst first; to who reads all, that of the centre, too."""
-        found = document(await read_verdict(reach, asking.sites))
+        found = document(await _read_theirs(reach, asking.sites))
         if not asking.who.reach[Scope.READ].every:  # what it has counts other sites in
             found = {name: found[name] for name in ("schema", "generated_at", "sites")}
         return Json(found)
 
-    @routes.get("/sites/{site}")
-    async def site(site: str, asking: Asking = reads) -> Json:
+    @routes.get("/sites/{site}", response_model=OneSite)
+    async def site(
+        site: Annotated[str, Path(examples=["SITE_001"])], asking: Asking = reads
+    ) -> Json:
         """Give the status of one site."""
         if site not in asking.sites:
             raise NotYourSite(f"no site {site[:40]} here that this key or token reaches")
-        found = document(await read_verdict(reach, [site]))
+        found = document(await _read_theirs(reach, (site,)))
         about = {"schema": found["schema"], "generated_at": found["generated_at"]}
         return Json(about | found["sites"][0])
 
     return routes
 
 
-async def read_verdict(reach: Reach, sites: Sequence[str] | None = None) -> Verdict:
-    """Return the verdict on some sites, or on all that are registered."""
-    async with reach.pool.connection(timeout=5) as connection:
+async def _read_theirs(reach: Reach, sites: tuple[str, ...]) -> Verdict:
+    """Return the verdict on some sites, of which PostgreSQL shows no other's rows."""
+    async with (
+        reach.pool.connection() as connection, reading(reach.reading, sites) as of_sites,
+    ):  # fmt: skip
         picture = await read_picture(
-            connection, reach.catalog, reach.link, sites, late_hours=reach.backup_hours
+            connection, reach.catalog, reach.link, sites,
+            late_hours=reach.backup_hours, of_sites=of_sites,
+        )  # fmt: skip
+    return judge(picture)
+
+
+async def read_verdict(reach: Reach, pool: Pool) -> Verdict:
+    """Return the verdict on all sites that are registered, for the metrics."""
+    async with pool.connection(timeout=5) as connection:
+        picture = await read_picture(
+            connection, reach.catalog, reach.link, late_hours=reach.backup_hours
         )
     return judge(picture)

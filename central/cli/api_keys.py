@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import pwd
+import socket
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from central.access import Scope
+from central.access import Scope, who
 from central.api_keys import DAYS_MAX
 from central.cli import exits
 from central.cli.given import settings
 from central.cli.look import as_json, local, say, say_json, table
-from shared.errors import BadSetting
+from shared.errors import BadSetting, SyncError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
-    from typing import TextIO
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from psycopg import AsyncConnection
 
 Result = TypeVar("Result")
+
+
+class KeyLost(SyncError):
+    """The key was made, and nobody has it."""
 
 
 @click.group("api-keys")
@@ -59,11 +65,19 @@ def add(
     from central.api_keys import add as make
 
     chosen = tuple(map(Scope, scopes)) or tuple(Scope)
+    about = {
+        "grants": list(grants),
+        "scopes": sorted(who(name, grants, chosen).reach),
+        "days": days,
+    }
     with _new_file(key_file) as file:
         key = asyncio.run(
-            _connected(lambda connection: make(connection, name, grants, scopes=chosen, days=days))
+            _noted(
+                lambda connection: make(connection, name, grants, scopes=chosen, days=days),
+                _Noted("add", name, about),
+            )
         )
-        file.write(key + "\n")
+        _write(file, key, name)
     if json_wanted:
         say_json({
             "schema": "mes-central.api-keys-add/v1", "name": name, "id": key.split("_")[1],
@@ -106,7 +120,7 @@ def revoke(name: str, *, json_wanted: bool) -> int:
     """Have a key refused, within five seconds at each process of the API."""
     from central.api_keys import revoke as take_away
 
-    asyncio.run(_connected(lambda connection: take_away(connection, name)))
+    asyncio.run(_noted(lambda connection: take_away(connection, name), _Noted("revoke", name)))
     if json_wanted:
         say_json({"schema": "mes-central.api-keys-revoke/v1", "name": name})
     else:
@@ -115,7 +129,7 @@ def revoke(name: str, *, json_wanted: bool) -> int:
 
 
 @contextmanager
-def _new_file(path: Path) -> Iterator[TextIO]:
+def _new_file(path: Path) -> Iterator[int]:
     """Open a file that nobody else reads, before there is a key that would be lost without it."""
     try:
         opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -124,11 +138,75 @@ def _new_file(path: Path) -> Iterator[TextIO]:
     except OSError as error:
         raise BadSetting(f"{path}: {error.strerror}") from error
     try:
-        with os.fdopen(opened, "w") as file:
-            yield file
+        yield opened
     except BaseException:
         path.unlink(missing_ok=True)
         raise
+    finally:
+        os.close(opened)
+
+
+def _write(file: int, key: str, name: str) -> None:
+    """Write a key that stands; where that fails nobody has it, and it is revoked again."""
+    import psycopg
+
+    from central.api_keys import revoke as take_away
+
+    try:
+        _put(file, f"{key}\n".encode())
+    except OSError as error:
+        why = f"{error.strerror}: the key could not be written"
+        noted = _Noted("revoke", name, {"why": why})
+        try:
+            asyncio.run(_noted(lambda connection: take_away(connection, name), noted))
+        except (psycopg.Error, SyncError) as again:
+            raise KeyLost(
+                f"{why}, nor revoked: {again}; run `mes-central api-keys revoke {name}`"
+            ) from error
+        raise KeyLost(f"{why}, and is revoked again") from error
+
+
+def _put(file: int, line: bytes) -> None:
+    if os.write(file, line) < len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.fsync(file)
+
+
+def _logged_in() -> str:
+    """Return the account that runs this, as the system knows it and no variable says."""
+    number = os.getuid()
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:  # as in a container
+        return str(number)
+
+
+@dataclass(frozen=True, slots=True)
+class _Noted:
+    """What the audit log says of a key."""
+
+    action: str
+    name: str
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+async def _noted(
+    work: Callable[[AsyncConnection[Any]], Awaitable[Result]], noted: _Noted
+) -> Result:
+    """Do the work and write it into the audit log, in one transaction."""
+    from central.audit import Asked, note_change
+
+    async def both(connection: AsyncConnection[Any]) -> Result:
+        async with connection.transaction():
+            done = await work(connection)
+            asked = Asked(
+                who=f"os {_logged_in()}", address=socket.gethostname(),
+                action=f"api-keys {noted.action}", target=noted.name, sites=(), status=exits.OK,
+            )  # fmt: skip
+            await note_change(connection, asked, {"name": noted.name, **noted.about})
+        return done
+
+    return await _connected(both)
 
 
 async def _connected(work: Callable[[AsyncConnection[Any]], Awaitable[Result]]) -> Result:

@@ -14,7 +14,6 @@ import click
 
 from central.cli import exits
 from central.cli.given import catalogue, settings
-from shared.errors import BadSetting
 from shared.observe import note, start_logging
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def ingest(parent: int | None, metrics_port: int) -> int:
     read = _named(settings(), "ingest")
     catalog = catalogue(read)
     start_logging(read.log_level)
-    with _metrics(read.api_host, metrics_port):
+    with _metrics(read, metrics_port):
         return asyncio.run(_until_told(run_ingest(read, catalog)))
 
 
@@ -139,20 +138,13 @@ async def _until_told(*works: Coroutine[None, None, None]) -> int:
 
 
 @contextlib.contextmanager
-def _metrics(host: str, port: int) -> Iterator[None]:
+def _metrics(read: CentralSettings, port: int) -> Iterator[None]:
     """Serve the metrics of this process from a thread: they are there while an apply takes long."""
     if not port:
         yield
         return
-    from prometheus_client import start_http_server
+    from central.scrapes import read_scrapers
+    from central.worker_metrics import serving
 
-    try:
-        server, thread = start_http_server(port, addr=host)
-    except OSError as error:
-        raise BadSetting(f"--metrics-port {port}: {error.strerror}") from error
-    try:
+    with serving(read.api_host, port, read_scrapers(read.metrics_token_file)):
         yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

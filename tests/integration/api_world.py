@@ -84,9 +84,10 @@ async def opened(
     """Open the API; on another address than the world's where one is given."""
     as_ingest = pool(url or as_role(world.url, INGEST))
     reading = pool(url or as_role(world.url, API))
-    async with as_ingest, reading:
+    watching = pool(url or as_role(world.url, INGEST))
+    async with as_ingest, reading, watching:
         reach = Reach(
-            pool=as_ingest, reading=reading, guard=Guard(as_ingest, verifier),
+            pool=as_ingest, reading=reading, watching=watching, guard=Guard(as_ingest, verifier),
             audit=AuditLog(as_ingest), catalog=world.catalog, link=link,
         )  # fmt: skip
         yield Api(world, reach)

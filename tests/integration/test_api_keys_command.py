@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+import resource
 import stat
+from contextlib import contextmanager
 
 import psycopg
 import pytest
@@ -93,6 +97,75 @@ def test_a_name_is_that_of_one_key_and_free_again_once_it_is_revoked(mes_central
     assert mes_central("api-keys", "revoke", "grafana").code == 0
     assert add(mes_central, tmp_path / "two").code == 0
     assert mes_central("api-keys", "revoke", "nobody").code == FAILED
+
+
+def test_keys_made_and_revoked_are_in_the_audit_log_with_who_did_it(mes_central, tmp_path):
+    add(mes_central, tmp_path / "key", "--days", "30", "--scope", "read")
+    mes_central("api-keys", "revoke", "grafana")
+    who = f"os {pwd.getpwuid(os.getuid()).pw_name}"
+    kept = mes_central("audit", "--changes", "--json").document["entries"]
+    assert [(each["who"], each["action"], each["target"]) for each in kept] == [
+        (who, "api-keys revoke", "grafana"), (who, "api-keys add", "grafana"),
+    ]  # fmt: skip
+    assert kept[1]["changed"] == {
+        "name": "grafana", "grants": ["region:SITE_001,SITE_002"], "scopes": ["read"], "days": 30,
+    }  # fmt: skip
+    assert who in mes_central("audit", "--who", who.split()[1]).out
+
+
+def test_who_made_a_key_is_told_by_the_system_and_by_no_variable(mes_central, tmp_path):
+    ran = mes_central(
+        "api-keys", "add", "x", "--grant", "corporate", "--key-file", tmp_path / "key",
+        LOGNAME="somebody.else", USER="somebody.else",
+    )  # fmt: skip
+    assert ran.code == 0
+    assert "somebody.else" not in mes_central("audit").out
+
+
+def test_a_key_that_can_not_be_noted_is_neither_made_nor_revoked(mes_central, tmp_path):
+    add(mes_central, tmp_path / "one")
+    with psycopg.connect(mes_central.url, autocommit=True) as connection:
+        connection.execute("REVOKE INSERT ON sync.audit FROM mes_ingest")
+    assert add(mes_central, tmp_path / "two", name="terminal").code != 0
+    assert not (tmp_path / "two").exists()
+    assert mes_central("api-keys", "revoke", "grafana").code != 0
+    kept = rows(mes_central.url, "SELECT name, revoked_at FROM sync.api_key")
+    assert kept == [{"name": "grafana", "revoked_at": None}]
+
+
+@contextmanager
+def no_room_for_files():
+    """Let no file of this process grow, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_key_that_can_not_be_written_is_revoked_again_and_leaves_no_file(mes_central, tmp_path):
+    path = tmp_path / "key"
+    with no_room_for_files():
+        ran = add(mes_central, path)
+    assert (ran.code, path.exists()) == (FAILED, False)
+    assert "is revoked again" in ran.err
+    (kept,) = rows(mes_central.url, "SELECT revoked_at IS NOT NULL AS revoked FROM sync.api_key")
+    assert kept["revoked"]
+    actions = rows(mes_central.url, "SELECT action FROM sync.audit ORDER BY no")
+    assert [each["action"] for each in actions] == ["api-keys add", "api-keys revoke"]
+    assert add(mes_central, path).code == 0  # the name is free
+
+
+def test_a_key_that_can_be_neither_written_nor_revoked_is_told_with_what_to_do(
+    mes_central, tmp_path
+):
+    with psycopg.connect(mes_central.url, autocommit=True) as connection:
+        connection.execute("REVOKE UPDATE ON sync.api_key FROM mes_ingest")
+    with no_room_for_files():
+        ran = add(mes_central, tmp_path / "key")
+    assert ran.code == FAILED
+    assert "mes-central api-keys revoke grafana" in ran.err
 
 
 def test_the_audit_log_is_shown_by_who_asked_and_of_which_site(mes_central):

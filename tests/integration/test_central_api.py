@@ -107,7 +107,13 @@ async def test_conflicts_are_listed_by_what_is_asked_and_shown_in_full(client, w
     assert shown["standing"]["version"] == await world.head(found.row_id)
 
 
-@pytest.mark.parametrize("asked", [{"state": "lost"}, {"limit": 0}, {"since": "yesterday"}])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"state": "lost"}, {"limit": 0}, {"since": "yesterday"}, {"since": "1795669200"},
+        {"since": "2026-11-26T05:00:00"},
+    ],
+)  # fmt: skip
 async def test_a_question_that_means_nothing_is_refused(client, asked):
     assert (await client.get("/v1/conflicts", params=asked)).status_code == 422
 

@@ -329,7 +329,7 @@ async def test_a_question_that_breaks_a_rule_is_told_the_field_and_the_rule(api,
 async def test_definitions_tell_each_formula_with_its_source(api):
     async with await api.asked_by("corporate") as client:
         told = (await client.get("/v1/reports/definitions")).json()
-        document = (await client.get("/openapi.json")).json()
+        document = (await client.get("/v1/openapi.json")).json()
     figures = {each["name"]: each for each in told["kpis"]}
     assert figures["setup_ratio"]["formula"] == "setup_min / (setup_min + production_min)"
     assert figures["setup_ratio"]["source"].startswith("ISO 22400-2")

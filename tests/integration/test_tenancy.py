@@ -93,14 +93,17 @@ def test_of_all_tables_and_partitions_there_are_it_reads_no_row_of_another_site(
             except InsufficientPrivilege:
                 continue
             readable.add(f"{each['schema']}.{each['name']}")
-            sites = {row["row"].get("site_id") for row in seen}
+            sites = {row["row"].get(name) for row in seen for name in ("site_id", "site", "scope")}
             if each["schema"] == "mes":
-                assert sites == {"SITE_001"} | shared_in(each["name"]), each
+                assert sites - {None} == {"SITE_001"} | shared_in(each["name"]), each
             else:
                 assert sites <= {"SITE_001", "*", None}, each
     assert len(found) > 200
-    # The API needs of the bookkeeping which version stands, and the keys that people know rows by.
-    ours = {"sync.table_no", "sync.head", "sync.row_key"}
+    # The API needs of the bookkeeping which version stands, the keys that people know rows by, and
+    # how the sync of its sites is.
+    ours = {"sync.table_no", "sync.head", "sync.row_key", "sync.site", "sync.epoch"}
+    ours |= {"sync.verified", "sync.compare", "sync.backup_position", "sync.feed_head"}
+    ours |= {"sync.backup", "sync.site_day"}
     tables = {f"mes.{table.name}" for table in (*CATALOG.tables, *ROLLUPS)}
     assert readable - ours == tables
     assert readable & ours in (set(), ours)
@@ -124,6 +127,36 @@ def test_of_the_bookkeeping_the_api_reads_versions_and_keys_of_its_sites(rowed):
             everywhere = {row["site_id"] for row in rows(rowed, query.as_string())}
             assert found == everywhere & {"SITE_001", "*"}
             assert "SITE_002" in everywhere
+
+
+def test_of_the_bookkeeping_the_api_reads_how_the_sync_of_its_own_sites_is(rowed):
+    made = {
+        "feed_head": "(scope) SELECT site",
+        "epoch": "(site, epoch) SELECT site, gen_random_uuid()",
+        "verified": "(site, started_at) SELECT site, now()",
+        "compare": "(site, run, differing, whole, report)"
+        " SELECT site, gen_random_uuid(), 0, true, '{}'",
+        "backup_position": "(backup, site, epoch, last_n, through_ms)"
+        " SELECT 'mon', site, gen_random_uuid(), 1, 1",
+        "site_day": "(site, zone, day_start) SELECT site, 'UTC', '00:00'",
+        "refused": "(site, reason, message, sha256, payload, stored_at_ms)"
+        " SELECT site, 'x', 'x', 'x', 'x', 1",
+    }
+    with psycopg.connect(rowed, autocommit=True) as superuser:
+        superuser.execute("INSERT INTO sync.backup (name) VALUES ('mon')")
+        for table, values in made.items():
+            of = "FROM unnest(ARRAY['SITE_001', 'SITE_002']) AS s(site) ON CONFLICT DO NOTHING"
+            superuser.execute(f"INSERT INTO sync.{table} {values} {of}".encode())
+    with api(rowed, "SITE_001") as north:
+        looked = dict.fromkeys([*made, "site"], "site") | {"feed_head": "scope"}
+        for table, column in looked.items():
+            query = f"SELECT DISTINCT {column} AS site FROM sync.{table}"
+            everywhere = {row["site"] for row in rows(rowed, query)}
+            found = {row["site"] for row in north.execute(query.encode())}
+            assert found == everywhere & {"SITE_001", "*"}, table
+            assert "SITE_002" in everywhere, table
+        with pytest.raises(InsufficientPrivilege):
+            north.execute("SELECT payload FROM sync.refused")
 
 
 def test_it_exports_no_row_of_another_site(opened):

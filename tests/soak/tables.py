@@ -127,6 +127,7 @@ CENTRAL_RULES: Final[Mapping[str, Rule]] = {
     "reader": _NONE,
     "api_key": _NONE,
     "audit": _NONE,
+    "answer": _NONE,
     # What has a number.
     "site": _A_LINE_A_SITE,
     "settled": _A_LINE_A_SITE,

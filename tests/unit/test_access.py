@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from central.access import BadSiteName, NotInScope, NotYourSite, Scope, reached, who
+from central.access import (
+    NARROWED_CHARS_MAX,
+    NARROWED_MAX,
+    BadSiteName,
+    NotInScope,
+    NotYourSite,
+    Scope,
+    reached,
+    who,
+)
 from shared.errors import BadSetting
 
 SITES = frozenset(f"SITE_00{n}" for n in range(1, 6))
@@ -99,6 +108,16 @@ def test_another_site_is_refused_in_the_same_words_as_one_that_is_not_there(aske
     assert str(told.value).replace("SITE_999", "SITE_002") == (
         "no site SITE_002 here that this key or token reaches"
     )
+
+
+@pytest.mark.parametrize(
+    "asked", [",".join(["SITE_001"] * (NARROWED_MAX + 1)), "S" * (NARROWED_CHARS_MAX + 1)]
+)
+def test_a_request_that_names_too_much_is_refused_before_it_is_taken_apart(asked):
+    with pytest.raises(BadSiteName, match="at most"):
+        reached(who("x", ["corporate"]), Scope.READ, SITES, asked)
+    most = ",".join(["SITE_001"] * NARROWED_MAX)
+    assert reached(who("x", ["corporate"]), Scope.READ, SITES, most) == ("SITE_001",)
 
 
 def test_a_second_narrowing_does_not_widen_the_first():

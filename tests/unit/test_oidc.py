@@ -190,6 +190,28 @@ async def test_grants_are_found_where_the_provider_puts_them_among_roles_of_othe
     assert Scope.ADMIN not in found.reach
 
 
+@pytest.mark.parametrize(
+    ("changed", "scopes"),
+    [
+        ({}, {"read", "review"}),
+        ({"scope": "openid email"}, {"read", "review"}),
+        ({"scope": "openid mes:read"}, {"read"}),
+        ({"scp": ["mes:review", "User.Read"]}, {"review"}),
+        ({"scp": "mes:read mes:review"}, {"read", "review"}),
+        ({"scope": "mes:read", "scp": ["mes:review"]}, set()),
+        ({"scope": "mes:admin"}, set()),  # no more than the grants
+        ({"scope": "mes:anything"}, set()),
+        ({"scope": 7}, set()),
+        ({"scp": ["mes:read", 7]}, set()),
+    ],
+    ids=str,
+)
+async def test_a_token_is_for_no_more_than_its_scopes_and_none_adds_to_the_grants(changed, scopes):
+    door = Door()
+    found, _ = await door.verifier().verify(door.token(**changed))
+    assert {scope.value for scope in found.reach} == scopes
+
+
 async def test_a_role_of_the_providers_own_that_is_called_as_one_of_ours_grants_nothing():
     door = Door()
     found, _ = await door.verifier().verify(door.token(mes_grants=["admin", "corporate"]))

@@ -1,0 +1,128 @@
+"""The API does what its description says, whatever schemathesis asks it by that description."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from central.api.app import build
+from central.api.serve import listening, serve
+from central.backups import Mark, set_mark
+from tests.integration.api_world import Api, api, client, link
+from tests.integration.apply_world import world
+from tests.integration.quarrel import quarrel
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+__all__ = ["api", "client", "link", "world"]
+
+# It is 45 s of work; beside other work on two cores it takes minutes.
+pytestmark = [pytest.mark.postgres, pytest.mark.nats, pytest.mark.slow, pytest.mark.timeout(900)]
+
+SEED = 4711
+EXAMPLES = 200
+#: All that there are when this was written; a router more is asked, too.
+OPERATIONS_MIN = 8
+CHAINS = 40
+#: Checks that are left out, of the operations below a path, each with the reason.
+EXCLUDED: dict[tuple[str, str], str] = {
+    ("^/v1/reports/", "positive_data_acceptance"): "which columns can be sorted by or shared out"
+    " follows from the measures that are asked for, that `to` is after `from`, and that a day goes"
+    " with a day: no schema of single parameters can tell; tests/integration/test_reports.py holds"
+    " each rule",
+}
+
+
+# What schemathesis does not look for: fields that are answered and described nowhere.
+
+
+def undescribed(found: dict, schema: dict, value: object, where: str = "") -> list[str]:
+    """Return the fields of an answer that its schema does not name."""
+    while "$ref" in schema:
+        schema = found["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]]
+    if "anyOf" in schema:
+        return min((undescribed(found, one, value, where) for one in schema["anyOf"]), key=len)
+    if isinstance(value, list):
+        return [
+            a for each in value for a in undescribed(found, schema.get("items", {}), each, where)
+        ]
+    if not isinstance(value, dict) or "additionalProperties" in schema:
+        return []
+    known = schema.get("properties", {})
+    below = (
+        undescribed(found, known[n], v, f"{where}.{n}") for n, v in value.items() if n in known
+    )
+    return [
+        *(f"{where}.{name}" for name in value if name not in known),
+        *(a for b in below for a in b),
+    ]
+
+
+async def test_no_field_is_answered_that_is_described_nowhere(client, world):
+    quarrelled = await quarrel(world, world.site())
+    for mark in (Mark.BEGUN, Mark.FINISHED):
+        await set_mark(world.admin, "mon", mark)
+    found = (await client.get("/v1/openapi.json")).json()
+    here = f"/v1/conflicts/{quarrelled.conflict_id}"
+    made = {"take": "here", "reason": "r", "by": "b", "seen": await world.head(quarrelled.row_id)}
+    for path, asked in (
+        ("/healthz", client.get("/healthz")), ("/v1/sites", client.get("/v1/sites")),
+        ("/v1/sites/{site}", client.get("/v1/sites/SITE_001")),
+        ("/v1/conflicts", client.get("/v1/conflicts")),
+        ("/v1/conflicts/{name}", client.get(here)),
+        ("/v1/conflicts/{name}/resolve", client.post(f"{here}/resolve", json=made)),
+    ):  # fmt: skip
+        answer = await asked
+        (operation,) = found["paths"][path].values()
+        schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
+        assert answer.status_code == 200
+        assert undescribed(found, schema, answer.json()) == [], path
+
+
+@asynccontextmanager
+async def served(api: Api) -> AsyncIterator[str]:
+    """Serve the API on a port of its own, and return its address."""
+    listener = listening("127.0.0.1", 0)
+    serving = asyncio.create_task(serve(build(api.reach), listener))
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+async def schemathesis(address: str, key: str, path: Path) -> tuple[int, str]:
+    """Ask an API by its description; return the exit code, and what was found."""
+    # So many chains of questions, each of several; EXAMPLES are of each operation by itself.
+    left_out = "".join(
+        f'[[operations]]\ninclude-path-regex = "{below}"\nchecks.{check}.enabled = false\n'
+        for below, check in EXCLUDED
+    )
+    (path / "schemathesis.toml").write_text(
+        f"[phases.stateful.generation]\nmax-examples = {CHAINS}\n{left_out}"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "schemathesis.cli", "run", f"{address}/v1/openapi.json",
+        "--header", f"Authorization: Bearer {key}", "--seed", str(SEED),
+        "--max-examples", str(EXAMPLES), "--checks", "all",
+        "--generation-database", "none", "--no-color", "--continue-on-failure",
+        cwd=path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    said, _ = await process.communicate()
+    return await process.wait(), said.decode()
+
+
+async def test_nothing_that_is_asked_by_the_description_is_answered_otherwise(api, world, tmp_path):
+    await quarrel(world, world.site())
+    async with served(api) as address:
+        code, said = await schemathesis(address, await api.key("admin"), tmp_path)
+    assert code == 0, said
+    tested = re.search(r"Tested: +(\d+)", said)
+    assert int(tested[1]) >= OPERATIONS_MIN, said
