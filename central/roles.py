@@ -157,7 +157,13 @@ SCHEMA_GRANTS: Final = (
     f"GRANT EXECUTE ON FUNCTION mes.reader_sites TO {BI}",
     f"GRANT USAGE ON SCHEMA sync TO {API}",
     f"GRANT SELECT ON sync.table_no TO {API}",
-    *(each for name in ("head", "row_key") for each in read_by_asked(f"sync.{name}", API)),
+    # Detached months: each is given to the API by itself, under a policy of its own.
+    f"GRANT USAGE ON SCHEMA archive TO {INGEST}, {API}",
+    *(
+        each
+        for name in ("archive", "head", "row_key")
+        for each in read_by_asked(f"sync.{name}", API)
+    ),
 )
 
 

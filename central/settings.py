@@ -56,6 +56,13 @@ class CentralSettings:
     fact_days: int = field(
         default=31, metadata={"help": "days of facts that a new store gets with its snapshot"}
     )
+    archive_dir: Path | None = field(
+        default=None, metadata={"help": "folder of archived months; the API reads them there"}
+    )
+    archive_after_months: int = field(
+        default=0,
+        metadata={"help": "months after which those of facts are archived by themselves; 0: never"},
+    )
     api_port: int = field(default=0, metadata={"help": "port of metrics and API; 0 for none"})
     api_host: str = field(default="127.0.0.1", metadata={"help": "address that the API listens on"})
     api_database_url: str = field(
@@ -84,6 +91,13 @@ class CentralSettings:
                 f"MES_FEED_DAYS={self.feed_days:g} is not above 0 and below {TOMBSTONE_DAYS}:"
                 f" sites remember a deletion for {TOMBSTONE_DAYS} days"
             )
+        if self.archive_after_months < 0:
+            raise BadSetting(
+                f"MES_ARCHIVE_AFTER_MONTHS={self.archive_after_months} must not be negative; 0 leaves"
+                " all months where they are"
+            )
+        if self.archive_after_months and self.archive_dir is None:
+            raise BadSetting("MES_ARCHIVE_AFTER_MONTHS needs a folder: set MES_ARCHIVE_DIR")
         for name in ("version_days", "history_days", "audit_days"):
             if getattr(self, name) < 0:
                 raise BadSetting(

@@ -12,7 +12,7 @@ from fastapi import FastAPI, HTTPException
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
-from central.api import conflicts, sites
+from central.api import archive, conflicts, sites
 from central.api.audit import Audited
 from central.api.bounds import Bounded
 from central.api.measures import measure
@@ -27,7 +27,7 @@ def build(reach: Reach) -> FastAPI:
         title="mes-sync centre", version="1", docs_url=None, redoc_url=None, redirect_slashes=False
     )
     _add_health(app, reach)
-    for router in (sites.router(reach), conflicts.router(reach)):
+    for router in (sites.router(reach), conflicts.router(reach), archive.router(reach)):
         app.include_router(router)
     answer_problems(app)
     app.add_middleware(Bounded)

@@ -11,6 +11,8 @@ from central.backups import LATE_HOURS
 from central.documents import to_json
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from central.api.asking import Guard, Pool
     from central.api.audit import AuditLog
     from shared.catalog import Catalog
@@ -34,6 +36,8 @@ class Reach:
     link: Link
     #: How old the newest backup may become.
     backup_hours: float = LATE_HOURS
+    #: Folder of archived months, where one is named.
+    archive_dir: Path | None = None
 
 
 class Json(Response):

@@ -60,7 +60,7 @@ async def serve_api(settings: CentralSettings, catalog: Catalog) -> None:
             reach = Reach(
                 pool=pool, reading=reading, audit=audit, catalog=catalog, link=link,
                 guard=Guard(pool, Verifier(provider, client) if provider else None),
-                backup_hours=settings.backup_hours,
+                backup_hours=settings.backup_hours, archive_dir=settings.archive_dir,
             )  # fmt: skip
             writing = asyncio.create_task(audit.keep_writing(), name="audit")
             try:
