@@ -12,6 +12,7 @@ import json
 import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from datetime import time
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -25,6 +26,7 @@ from shared.sums import folded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from decimal import Decimal
     from pathlib import Path
 
     from shared.catalog import Column, Table
@@ -111,8 +113,8 @@ def to_arrow(type_: ColumnType, values: Sequence[Value]) -> pa.Array:
         case Kind.DECIMAL | Kind.DATE:
             return pa.array(values, pa.string()).cast(target)
         case Kind.TIME:
-            seconds = [None if v is None else f"{v!s}:00" for v in values]
-            return pa.array(seconds, pa.string()).cast(target)
+            times = [None if v is None else time.fromisoformat(str(v)) for v in values]
+            return pa.array(times, target)
         case _:
             return pa.array(values, target)
 
@@ -124,9 +126,8 @@ def canonical(kind: Kind, array: pa.Array | pa.ChunkedArray) -> list[Value]:
             form = "%Y-%m-%dT%H:%M:%SZ"  # whose seconds have the milliseconds of the type
             array = pc.strftime(array.cast(pa.timestamp("us")).cast(pa.timestamp("ms")), form)
         case Kind.DECIMAL:
-            texts = array.cast(pa.string())
-            array = pc.replace_substring_regex(texts, r"(\.[0-9]*?)0+$", r"\1")
-            array = pc.utf8_rtrim(array, characters=".")
+            # Not a cast to text: that writes the zero of a large scale as 0E-9.
+            return [None if each is None else _plain(each) for each in array.to_pylist()]
         case Kind.DATE:
             array = array.cast(pa.string())
         case Kind.TIME:
@@ -137,6 +138,11 @@ def canonical(kind: Kind, array: pa.Array | pa.ChunkedArray) -> list[Value]:
             pass
     values: list[Value] = array.to_pylist()
     return values
+
+
+def _plain(value: Decimal) -> str:
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 # --- writing ---------------------------------------------------------------------------------

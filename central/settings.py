@@ -93,8 +93,8 @@ class CentralSettings:
             )
         if self.archive_after_months < 0:
             raise BadSetting(
-                f"MES_ARCHIVE_AFTER_MONTHS={self.archive_after_months} must not be negative; 0 leaves"
-                " all months where they are"
+                f"MES_ARCHIVE_AFTER_MONTHS={self.archive_after_months} must not be negative; 0 is"
+                " for never"
             )
         if self.archive_after_months and self.archive_dir is None:
             raise BadSetting("MES_ARCHIVE_AFTER_MONTHS needs a folder: set MES_ARCHIVE_DIR")

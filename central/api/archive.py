@@ -13,11 +13,12 @@ from central.access import Scope
 from central.api.asking import Asking, asks, reading
 from central.api.reach import V1, Json, Reach
 from central.archive_hash import archivable
-from central.archive_reading import Row, Wanted, read
+from central.archive_reading import Wanted, read
 from shared.catalog import COMMON
 from shared.errors import UnknownTable
 
 if TYPE_CHECKING:
+    from central.archive_reading import Row
     from shared.catalog import Table
 
 ROWS_MAX: Final = 1_000

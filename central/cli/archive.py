@@ -191,6 +191,7 @@ async def _archive(bench: Bench, partition: Partition) -> bool:
     from central.archive import detach as take_out
     from central.archive_state import Standing, State, find, standing
 
+    assert bench.root  # before anything is detached for it
     month = await find(bench.connection, partition)
     aside = (State.DETACHED, State.ARCHIVED)
     if month is None or month.state not in aside:

@@ -17,14 +17,13 @@ from central.partitions import Partition
 from central.rolled import differences
 from central.rollups import ROLLUPS
 from shared.errors import StoreBusy
-from tests.integration.apply_world import World
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
     from shared.changes import Value
-    from tests.integration.apply_world import Site
+    from tests.integration.apply_world import Site, World
 
 TABLE = "job_responses"
 MONTH = "2024-02"
@@ -49,7 +48,7 @@ class Archive:
         return self.bench.shelf
 
     def reports(self, count: int, *, start: int = 1) -> list[dict[str, Value]]:
-        """Return reports with ids of their own that are the same each time, and all kinds of text."""
+        """Return reports that are the same each time, with all kinds of text."""
         return [
             self.site.report(
                 id=str(uuid.UUID(int=start * 1_000_000 + n)),

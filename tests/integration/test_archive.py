@@ -1,4 +1,4 @@
-"""A month of facts goes into the archive and comes back, and nothing of it is lost or counted twice."""
+"""A month of facts goes into the archive and comes back; nothing is lost or counted twice."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import pytest
 from central.archive import archive, attach, detach, drop, verify
 from central.archive_bench import NotArchivable, NotYet
 from central.archive_file import ArchiveDamaged
+from central.compare.rows import kept_from
 from central.partitions import Partition
 from central.roles import INGEST, as_role
 from shared.errors import StoreBusy
 from tests.integration.apply_world import world
 from tests.integration.archive_world import MONTH, OLD, TABLE, Archive, archive_of, ids, old
+from tests.integration.central_world import appears
 
 __all__ = ["old", "world"]
 
@@ -236,11 +238,7 @@ async def test_a_report_that_takes_long_holds_up_the_detaching_and_nobody_else(o
     async with await psycopg.AsyncConnection.connect(old.world.url) as report:
         await report.execute(f"SELECT count(*) FROM mes.{TABLE}".encode())
         going = asyncio.create_task(detach(old.bench, OLD))
-        while (
-            not going.done()
-            and (await old.world.rows("SELECT FROM pg_inherits WHERE inhdetachpending")) == []
-        ):
-            await asyncio.sleep(0.02)
+        await appears(old.world.url, "SELECT 1 FROM pg_inherits WHERE inhdetachpending")
         assert not going.done()
         assert (await old.sends(*old.reports(2, start=8), day="2024-03-05")).parked == 0
         assert (await old.sends(*old.reports(2, start=9))).parked == 0
@@ -261,8 +259,6 @@ async def test_two_who_archive_months_of_one_site_at_once_do_not_meet(old: Archi
 
 
 async def test_a_month_in_the_archive_is_no_difference_to_its_site(old: Archive):
-    from central.compare.rows import kept_from
-
     table = old.world.catalog.table(TABLE)
     await old.sends(*old.reports(1, start=2), day="2024-01-05")
     assert await kept_from(old.world.admin, "SITE_001", [table]) == {TABLE: "2024-01-01"}
