@@ -243,7 +243,7 @@ async def attach(bench: Bench, partition: Partition) -> bool:
             return False
         if month.state is State.DETACHING:
             raise NotYet(f"{partition.name} is half detached; detach it first")
-        if month.counts:
+        if month.counts and not month.is_whole_aside:
             await _verify(bench, table, partition)
         await ensure(connection, [partition], set())
         into = f'mes."{partition.name}"'
@@ -261,14 +261,15 @@ async def _bring_back(bench: Bench, table: Table, month: Month, into: str) -> No
     """Load the rows, hold them against what they were, and forget the archive of the month."""
     connection, partition = bench.connection, month.partition
     there = await aside_columns(connection, table, partition)
-    kept = columns_in(month.path(bench.root), table) if month.counts else there
+    from_file = month.counts and not month.is_whole_aside
+    kept = columns_in(month.path(bench.root), table) if from_file else there
     # By the columns that all of them have: one that came since has its default here.
     shared = [column for column, _ in kept if not there or column in dict(there)]
     columns = [(column, column.name) for column in shared]
     before, came = await contents(connection, into, columns), Contents(0, 0)
-    if month.counts:
+    if from_file:
         came += await copy_file(connection, month.path(bench.root), table, into, shared)
-    if month.state is State.DETACHED:
+    if month.state is State.DETACHED or month.is_whole_aside:
         await copy_aside(connection, table, partition, into)
         some = [(column, name) for column, name in there if column in shared]
         came += await contents(connection, f'{ASIDE}."{partition.name}"', some)

@@ -69,11 +69,16 @@ class Bench:
             )
         return table
 
+    def needs_root(self) -> None:
+        """Raise NotArchivable where no folder of the archive is named."""
+        if self.shelf.root is None:
+            raise NotArchivable("MES_ARCHIVE_DIR is not set: name the folder of the archive")
+
     @property
     def root(self) -> Path:
         """Return the folder of the archive; raise NotArchivable where none is named."""
-        if self.shelf.root is None:
-            raise NotArchivable("MES_ARCHIVE_DIR is not set: name the folder of the archive")
+        self.needs_root()
+        assert self.shelf.root is not None
         return self.shelf.root
 
 

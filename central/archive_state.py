@@ -72,6 +72,11 @@ class Month:
         """Return what stood in the schema archive when the file was written."""
         return Contents(self.aside_rows or 0, int(self.aside_sum or 0))
 
+    @property
+    def is_whole_aside(self) -> bool:
+        """Return whether all that is in the file also stands in the schema archive."""
+        return self.state is State.ARCHIVED and self.aside == self.contents
+
     def path(self, root: Path | None) -> Path:
         """Return where its file is; raise ArchiveAway where no folder is named."""
         if root is None:

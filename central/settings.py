@@ -96,6 +96,11 @@ class CentralSettings:
                 f"MES_ARCHIVE_AFTER_MONTHS={self.archive_after_months} must not be negative; 0 is"
                 " for never"
             )
+        if self.archive_dir is not None and not self.archive_dir.is_absolute():
+            raise BadSetting(
+                f"MES_ARCHIVE_DIR={self.archive_dir} is to begin with /: several programs read it,"
+                " each where it was started"
+            )
         if self.archive_after_months and self.archive_dir is None:
             raise BadSetting("MES_ARCHIVE_AFTER_MONTHS needs a folder: set MES_ARCHIVE_DIR")
         for name in ("version_days", "history_days", "audit_days"):

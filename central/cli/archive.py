@@ -191,7 +191,7 @@ async def _archive(bench: Bench, partition: Partition) -> bool:
     from central.archive import detach as take_out
     from central.archive_state import Standing, State, find, standing
 
-    assert bench.root  # before anything is detached for it
+    bench.needs_root()  # before anything is detached for it
     month = await find(bench.connection, partition)
     aside = (State.DETACHED, State.ARCHIVED)
     if month is None or month.state not in aside:
@@ -224,7 +224,9 @@ def _run(what: str, asked: Asked, work: Work, *, json_wanted: bool) -> int:
     if not done:
         say("nothing to do: no such month")
         return exits.OK
-    for line in table(TITLES, [line_of(month, "" if new else "as before") for month, new in done]):
+    for line in table(
+        TITLES, [line_of(month, "done" if new else "as before") for month, new in done]
+    ):
         say(line)
     return exits.OK
 
@@ -298,7 +300,7 @@ async def _connected(
 
 # --- what is shown -----------------------------------------------------------------------------
 
-TITLES: Final = ("TABLE", "SITE", "MONTH", "STATE", "ROWS", "SIZE", "FILE", "SINCE", "")
+TITLES: Final = ("TABLE", "SITE", "MONTH", "STATE", "ROWS", "SIZE", "FILE", "SINCE", "NOW")
 
 
 def line_of(month: Month, note: str = "") -> tuple[Any, ...]:

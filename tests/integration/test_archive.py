@@ -172,6 +172,34 @@ async def test_a_month_that_came_back_can_go_again(old: Archive):
     )  # fmt: skip
 
 
+async def test_a_month_that_came_back_takes_rows_as_any_other(old: Archive):
+    await old.goes()
+    await attach(old.bench, OLD)
+    assert (
+        await old.world.value("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'a_refuse%'") == 0
+    )
+    assert (await old.sends(*old.reports(40), *old.reports(2, start=7))).parked == 0
+    assert await old.reports_counted() == 42
+
+
+async def test_a_file_that_lacks_a_row_gets_no_name_and_is_not_recorded(old: Archive):
+    """The second look at what stands aside misses a row: as if its page were lost in between."""
+    await detach(old.bench, OLD)
+    for statement in (
+        f'ALTER TABLE archive."{OLD.name}" RENAME TO kept',
+        "CREATE SEQUENCE archive.looks",
+        f'CREATE VIEW archive."{OLD.name}" AS SELECT * FROM archive.kept'
+        " WHERE nextval('archive.looks') <> 50",
+        f'GRANT SELECT ON archive."{OLD.name}" TO mes_ingest',
+        "GRANT USAGE ON SEQUENCE archive.looks TO mes_ingest",
+    ):
+        await old.world.admin.execute(statement.encode())
+    with pytest.raises(ArchiveDamaged, match="nothing was dropped"):
+        await archive(old.bench, OLD)
+    assert list(old.path(1).parent.glob("*")) == []
+    assert await old.state() == "detached"
+
+
 async def test_a_file_that_is_not_what_was_written_drops_nothing(old: Archive):
     await detach(old.bench, OLD)
     await archive(old.bench, OLD)
@@ -183,6 +211,15 @@ async def test_a_file_that_is_not_what_was_written_drops_nothing(old: Archive):
     assert await old.state() == "archived"
     old.path(1).write_bytes(whole)
     await drop(old.bench, OLD)
+
+
+async def test_what_still_stands_aside_comes_back_without_its_file(old: Archive):
+    await detach(old.bench, OLD)
+    await archive(old.bench, OLD)
+    old.path(1).unlink()
+    await attach(old.bench, OLD)
+    assert await old.live() == ids(old.reports(40))
+    await old.sums_are_right()
 
 
 async def test_rows_that_were_changed_aside_are_not_dropped(old: Archive):

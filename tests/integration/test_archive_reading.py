@@ -107,6 +107,15 @@ async def test_rows_that_stand_aside_are_of_their_sites_readers_only(old: Archiv
     assert len(await listed(api, "plant:SITE_001")) == 40
 
 
+async def test_rows_aside_of_another_site_are_hidden_by_the_database_itself(old: Archive, api: Api):
+    await detach(old.bench, OLD)
+    query = f'SELECT count(*) FROM archive."{OLD.name}"'.encode()
+    for site, count in (("SITE_001", 40), ("SITE_002", 0)):
+        async with reading(api.reach.reading, (site,)) as connection:
+            cursor = await connection.execute(query)
+            assert await cursor.fetchone() == (count,)
+
+
 async def test_the_database_itself_hides_which_files_another_site_has(old: Archive, api: Api):
     await old.goes()
     async with reading(api.reach.reading, ("SITE_002",)) as connection:
