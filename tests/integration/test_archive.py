@@ -176,7 +176,8 @@ async def test_a_month_that_came_back_takes_rows_as_any_other(old: Archive):
     await old.goes()
     await attach(old.bench, OLD)
     assert (
-        await old.world.value("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'a_refuse%'") == 0
+        await old.world.value("SELECT count(*) FROM pg_trigger WHERE tgname = 'a_refuse_archived'")
+        == 0
     )
     assert (await old.sends(*old.reports(40), *old.reports(2, start=7))).parked == 0
     assert await old.reports_counted() == 42
