@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from central.archive_file import ArchiveAway, Contents, blocks, check_bytes, columns_in
 from central.archive_hash import hash_expression, hashes, named
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from central.partitions import Partition
     from shared.catalog import Catalog, Column, Table
     from shared.changes import Value
-
-_BESIDE: Final = "archived_facts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,18 +139,23 @@ async def all_facts(
             f"months of {table_name} of {site} are in the archive; name its folder in"
             " MES_ARCHIVE_DIR"
         )
-    await _load(connection, shelf, shelf.catalog.table(table_name), found)
+    table = shelf.catalog.table(table_name)
+    await _load(connection, shelf, table, found)
     live = f"SELECT * FROM mes.{table_name} WHERE site_id = '{site}'"
-    return f"({live} UNION ALL SELECT * FROM pg_temp.{_BESIDE})"
+    return f"({live} UNION ALL SELECT * FROM pg_temp.{_beside(table)})"
+
+
+def _beside(table: Table) -> str:
+    return f"archived_{table.name}"
 
 
 async def _load(
     connection: AsyncConnection[Any], shelf: Shelf, table: Table, found: Sequence[Month]
 ) -> None:
-    into = f"pg_temp.{_BESIDE}"
+    into = f"pg_temp.{_beside(table)}"
     await connection.execute(f"DROP TABLE IF EXISTS {into}".encode())
     await connection.execute(
-        f"CREATE TEMPORARY TABLE {_BESIDE} (LIKE mes.{table.name} INCLUDING DEFAULTS)"
+        f"CREATE TEMPORARY TABLE {_beside(table)} (LIKE mes.{table.name} INCLUDING DEFAULTS)"
         " ON COMMIT DROP".encode()
     )
     for month in found:

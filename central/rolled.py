@@ -14,11 +14,13 @@ from psycopg.rows import dict_row
 
 from central.archive_file import ArchiveAway, ArchiveDamaged
 from central.archive_loading import all_facts
-from central.rollups import ROLLUPS, compare_statement, rebuild_statements, rollups_of
+from central.rollups import ROLLUPS, compare_statement, rebuild_statements
 from shared.errors import StoreBusy
 from shared.observe import note
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from psycopg import AsyncConnection
 
     from central.archive_loading import Shelf
@@ -61,8 +63,9 @@ async def rebuild(connection: AsyncConnection[Any], site: str, shelf: Shelf | No
     nothing is changed then.
     """
     async with connection.transaction():
+        sources = await _sources(connection, site, shelf)
         await _hold(connection, site)
-        await _rebuild(connection, site, shelf)
+        await _rebuild(connection, site, sources)
 
 
 async def follow_days(connection: AsyncConnection[Any], shelf: Shelf | None = None) -> list[str]:
@@ -77,10 +80,11 @@ async def follow_days(connection: AsyncConnection[Any], shelf: Shelf | None = No
     for site, zone, day_start in await cursor.fetchall():
         try:
             async with connection.transaction():
-                await _hold(connection, site)
                 await connection.execute("SELECT now() AT TIME ZONE %s", [zone])
+                sources = await _sources(connection, site, shelf)
+                await _hold(connection, site)
                 await connection.execute(_FOLLOW, [site, zone, day_start])
-                await _rebuild(connection, site, shelf)
+                await _rebuild(connection, site, sources)
         except psycopg.errors.InvalidParameterValue:
             _log.warning("the row of %s in mes.sites names no time zone: %r", site, zone)
             continue
@@ -99,9 +103,15 @@ async def _hold(connection: AsyncConnection[Any], site: str) -> None:
     )
 
 
-async def _rebuild(connection: AsyncConnection[Any], site: str, shelf: Shelf | None) -> None:
-    for table in sorted({rollup.table for rollup in ROLLUPS}):
-        source = await all_facts(connection, shelf, table, site)
-        for rollup in rollups_of(table):
-            for statement in rebuild_statements(rollup, source):
-                await connection.execute(statement.encode(), {"site": site})
+async def _sources(
+    connection: AsyncConnection[Any], site: str, shelf: Shelf | None
+) -> dict[str, str]:
+    """Return what to select the facts from, by table: files are read before anybody waits."""
+    tables = sorted({rollup.table for rollup in ROLLUPS})
+    return {table: await all_facts(connection, shelf, table, site) for table in tables}
+
+
+async def _rebuild(connection: AsyncConnection[Any], site: str, sources: Mapping[str, str]) -> None:
+    for rollup in ROLLUPS:
+        for statement in rebuild_statements(rollup, sources[rollup.table]):
+            await connection.execute(statement.encode(), {"site": site})

@@ -58,10 +58,16 @@ DECLARE
 BEGIN
     IF EXISTS (SELECT FROM pg_class
                WHERE relnamespace = 'archive'::regnamespace AND relname = _aside) THEN
-        EXECUTE format(
-            'SELECT sync.row_hash_%s(t) FROM archive.%I AS t'
-            ' WHERE t.site_id = $1 AND t.created_at = $2 AND t.id = $3', table_name, _aside)
-        INTO _hash USING site, created, row_id;
+        BEGIN
+            EXECUTE format(
+                'SELECT sync.row_hash_%s(t) FROM archive.%I AS t'
+                ' WHERE t.site_id = $1 AND t.created_at = $2 AND t.id = $3', table_name, _aside)
+            INTO _hash USING site, created, row_id;
+        EXCEPTION WHEN undefined_column THEN
+            -- It is there, and a migration has given its table a column since.
+            RAISE EXCEPTION '% of % stands aside from before a migration: archive it and try again',
+                month, table_name USING ERRCODE = 'unique_violation';
+        END;
     END IF;
     IF _hash IS NULL THEN
         SELECT ('x' || encode(substr(k.keys, 24 * n + 17, 8), 'hex'))::bit(64)::bigint INTO _hash

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 
 import psycopg
 import pyarrow.parquet as pq
@@ -12,9 +13,11 @@ import pytest
 from central.archive import archive, attach, detach, drop, verify
 from central.archive_bench import NotArchivable, NotYet
 from central.archive_file import ArchiveDamaged
+from central.archive_hash import function_statement
 from central.compare.rows import kept_from
 from central.partitions import Partition
 from central.roles import INGEST, as_role
+from shared.catalog import Column, ColumnType, Kind
 from shared.errors import StoreBusy
 from tests.integration.apply_world import world
 from tests.integration.archive_world import MONTH, OLD, TABLE, Archive, archive_of, ids, old
@@ -212,6 +215,27 @@ async def test_a_file_that_is_not_what_was_written_drops_nothing(old: Archive):
     assert await old.state() == "archived"
     old.path(1).write_bytes(whole)
     await drop(old.bench, OLD)
+
+
+async def test_a_row_sent_again_across_a_migration_is_parked_and_never_doubled(old: Archive):
+    """The part stands aside from before the migration, and its rows have no such column."""
+    await detach(old.bench, OLD)
+    for statement in (
+        f"ALTER TABLE mes.{TABLE} ADD COLUMN pressure bigint",
+        function_statement(
+            replace(
+                old.world.catalog.table(TABLE),
+                columns=(Column("pressure", ColumnType(Kind.INTEGER)),),
+            )
+        ),
+    ):
+        await old.world.admin.execute(statement.encode())
+    new = old.reports(2, start=7)
+    outcome = await old.sends(*old.reports(1), *new)
+    assert outcome.parked == 1
+    ((reason, *_, message),) = await old.world.parked()
+    assert (reason, "archive it and try again" in message) == ("id_taken", True)
+    assert await old.live() == ids(new)
 
 
 async def test_what_still_stands_aside_comes_back_without_its_file(old: Archive):

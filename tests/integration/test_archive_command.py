@@ -83,6 +83,13 @@ def test_archive_detaches_first_and_takes_all_before_a_month(filled):
     assert states(again) == []
 
 
+def test_a_report_says_how_many_months_it_does_not_count(filled):
+    assert filled("report", "Q01", "--json").document["months_left_out"] == 0
+    filled("partitions", "archive", TABLE, "--before", "2024-03")
+    ran = filled("report", "Q01")
+    assert ran.out.splitlines()[-1] == "not counted: 2 months of sites that are in the archive"
+
+
 def test_nothing_is_dropped_without_a_yes(filled):
     filled("partitions", "archive", *ONE)
     ran = filled("partitions", "drop", *ONE)

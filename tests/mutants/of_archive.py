@@ -85,7 +85,7 @@ OF_ARCHIVE: Final[tuple[Mutant, ...]] = (
     of(
         "archive: sums are made anew without the archive",
         LOADING,
-        "({live} UNION ALL SELECT * FROM pg_temp.{_BESIDE})",
+        "({live} UNION ALL SELECT * FROM pg_temp.{_beside(table)})",
         "({live})",
         f"{TESTS}::test_sums_of_reports_stay_whatever_step_a_month_is_at",
     ),

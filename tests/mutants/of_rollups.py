@@ -73,7 +73,7 @@ OF_ROLLUPS: Final[tuple[Mutant, ...]] = (
     of(
         "rollups: a zone that was mended counts for new reports only",
         KEPT,
-        "                await _rebuild(connection, site, shelf)\n        except",
+        "                await _rebuild(connection, site, sources)\n        except",
         "                pass\n        except",
         f"{TESTS}::test_rollups_follow_a_site_whose_zone_was_mended_and_are_right_until_then",
     ),
