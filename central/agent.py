@@ -31,7 +31,6 @@ from tenacity.wait import wait_random_exponential
 
 from central import metrics
 from central.archive_loading import Shelf
-from central.archiving import keep_archiving
 from central.control import Control
 from central.feed import Sequencer
 from central.handshake import now_ms
@@ -229,6 +228,8 @@ async def _archive(settings: CentralSettings, catalog: Catalog, link: Link) -> N
     del link
     if not settings.archive_after_months:
         await asyncio.Event().wait()  # a person does it, or nobody
+    from central.archiving import keep_archiving  # noqa: PLC0415 - no ingest is to load Parquet
+
     shelf = Shelf(catalog, settings.archive_dir)
     url = settings.admin_url or settings.database_url
     await keep_archiving(url, shelf, settings.archive_after_months)

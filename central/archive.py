@@ -17,7 +17,8 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from central.archive_bench import NotArchivable, NotYet, alone, as_ingest, note_time, shortly
-from central.archive_file import ArchiveDamaged, Contents, check_bytes, columns_in, read_whole
+from central.archive_contents import ArchiveDamaged, Contents
+from central.archive_file import check_bytes, columns_in, read_whole
 from central.archive_loading import aside_columns, contents, copy_aside, copy_file
 from central.archive_state import (
     ASIDE,

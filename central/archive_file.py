@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from central.archive_contents import ArchiveAway, ArchiveDamaged, Contents
 from central.archive_hash import hashes, named
 from shared.catalog import COMMON, ColumnType, Kind
-from shared.errors import Fatal
 from shared.sums import folded
 
 if TYPE_CHECKING:
@@ -41,26 +41,6 @@ GROUP_ROWS: Final = 50_000
 BATCH_ROWS: Final = 10_000
 _HASHED_BYTES: Final = 1 << 20
 _DECIMAL128_DIGITS: Final = 38
-
-
-class ArchiveDamaged(Fatal):
-    """A file of the archive is not what was written; put it back from a backup of the archive."""
-
-
-class ArchiveAway(Fatal):
-    """A file of the archive can't be reached; name its folder in MES_ARCHIVE_DIR."""
-
-
-@dataclass(frozen=True, slots=True)
-class Contents:
-    """What rows come to: their number, and the sum of their hashes modulo 2^64."""
-
-    rows: int
-    sum: int
-
-    def __add__(self, other: Contents) -> Contents:
-        """Return what both come to together."""
-        return Contents(self.rows + other.rows, folded(self.sum + other.sum))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,8 @@
-"""Archived rows brought into PostgreSQL: into their table again, or beside it for a while."""
+"""Archived rows brought into PostgreSQL: into their table again, or beside it for a while.
+
+Parquet is loaded by those functions alone that read a file: it takes 50 MB, which an ingest, whose
+code is in one module with the upkeep's, has no use for.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from central.archive_file import ArchiveAway, Contents, blocks, check_bytes, columns_in
+from central.archive_contents import ArchiveAway, Contents
 from central.archive_hash import hash_expression, hashes, named
 from central.archive_state import ASIDE, Month, State, columns_of, months
 from central.store.literals import copy_text
@@ -60,6 +64,8 @@ async def copy_file(
 
     Columns that the file lacks get their defaults; so do those that have to have a value.
     """
+    from central.archive_file import blocks, columns_in  # noqa: PLC0415 - see above
+
     columns = [column for column, _ in await asyncio.to_thread(columns_in, path, table)]
     names = ", ".join(column.name for column in columns)
     kinds = [column.type.kind for column in columns]
@@ -152,6 +158,8 @@ def _beside(table: Table) -> str:
 async def _load(
     connection: AsyncConnection[Any], shelf: Shelf, table: Table, found: Sequence[Month]
 ) -> None:
+    from central.archive_file import check_bytes  # noqa: PLC0415 - see above
+
     into = f"pg_temp.{_beside(table)}"
     await connection.execute(f"DROP TABLE IF EXISTS {into}".encode())
     await connection.execute(

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 import duckdb
 import pyarrow as pa
 
-from central.archive_file import ArchiveAway, ArchiveDamaged, arrow_type, canonical, columns_in
+from central.archive_contents import ArchiveAway, ArchiveDamaged
+from central.archive_file import arrow_type, canonical, columns_in
 from central.archive_hash import all_named, named
 from central.archive_state import (
     ASIDE,

@@ -7,7 +7,7 @@ from datetime import datetime  # noqa: TC003 - read by the fields of a dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from central.archive_file import ArchiveAway, Contents
+from central.archive_contents import ArchiveAway, Contents
 from central.partitions import Partition
 
 if TYPE_CHECKING:

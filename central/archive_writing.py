@@ -6,16 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from central.archive_file import (
-    ArchiveDamaged,
-    Contents,
-    Sealed,
-    Writing,
-    blocks,
-    check_bytes,
-    columns_in,
-    manifest,
-)
+from central.archive_contents import ArchiveDamaged, Contents
+from central.archive_file import Sealed, Writing, blocks, check_bytes, columns_in, manifest
 from central.archive_hash import hash_expression
 from central.archive_loading import aside_columns, contents
 from central.archive_state import ASIDE, Month, file_name

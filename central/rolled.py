@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from psycopg.rows import dict_row
 
-from central.archive_file import ArchiveAway, ArchiveDamaged
+from central.archive_contents import ArchiveAway, ArchiveDamaged
 from central.archive_loading import all_facts
 from central.rollups import ROLLUPS, compare_statement, rebuild_statements
 from shared.errors import StoreBusy

@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from central.access import BadSiteName, NotInScope, NotYourSite
 from central.api.oidc import BadToken, ProviderAway
-from central.archive_file import ArchiveAway, ArchiveDamaged
+from central.archive_contents import ArchiveAway, ArchiveDamaged
 from central.archive_reading import ArchiveMoves, ArchiveSlow
 from central.documents import to_json
 from central.sites import UnknownSite

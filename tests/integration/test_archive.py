@@ -12,7 +12,7 @@ import pytest
 
 from central.archive import archive, attach, detach, drop, verify
 from central.archive_bench import NotArchivable, NotYet
-from central.archive_file import ArchiveDamaged
+from central.archive_contents import ArchiveDamaged
 from central.archive_hash import function_statement
 from central.compare.rows import kept_from
 from central.partitions import Partition
