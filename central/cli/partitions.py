@@ -166,6 +166,8 @@ def _lines(shown: Sequence[Held], *, by_site: bool, by_month: bool) -> list[str]
 
 def _archived(months: Sequence[Month], *, by_site: bool) -> list[str]:
     """Return a line for each detached month, or for each table and state of them."""
+    if not months:
+        return []
     if by_site:
         return table(archive.TITLES[:-1], [archive.line_of(each)[:-1] for each in months])
     lines = []
@@ -176,7 +178,7 @@ def _archived(months: Sequence[Month], *, by_site: bool) -> list[str]:
         first, last = min(m.month for m in some), max(m.month for m in some)
         lines.append((name, state, len(some), first, last, f"{rows:,}", f"{size / 1e6:,.1f} MB"))
     titles = ("TABLE", "MONTHS", "COUNT", "FROM", "TO", "ROWS", "FILES")
-    return table(titles, lines) if lines else []
+    return table(titles, lines)
 
 
 def _kind_of(month: Month) -> tuple[str, str]:
