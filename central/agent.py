@@ -30,6 +30,7 @@ from tenacity import (
 from tenacity.wait import wait_random_exponential
 
 from central import metrics
+from central.archive_loading import Shelf
 from central.control import Control
 from central.feed import Sequencer
 from central.handshake import now_ms
@@ -126,7 +127,7 @@ async def run_feed(settings: CentralSettings, catalog: Catalog) -> None:
         )  # fmt: skip
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(control.serve(link), name="control")
-            for work in (_relay, _declare_streams, _upkeep, _make_partitions):
+            for work in (_relay, _declare_streams, _upkeep, _make_partitions, _archive):
                 tasks.create_task(_forever(work, settings, catalog, link), name=work.__name__)
 
 
@@ -199,10 +200,11 @@ async def _purge(link: Link, site: str) -> None:
 
 
 async def _upkeep(settings: CentralSettings, catalog: Catalog, link: Link) -> None:
-    del catalog, link
+    del link
     async with _connection(settings, autocommit=True) as connection:
         await keep_up(
             connection,
+            shelf=Shelf(catalog, settings.archive_dir),
             safe_after_s=settings.safe_after_s,
             feed_days=settings.feed_days,
             kept=Kept(
@@ -220,6 +222,17 @@ async def _make_partitions(settings: CentralSettings, catalog: Catalog, link: Li
     if made:
         note(_log, "partitions made ahead", count=len(made))
     await asyncio.sleep(_PARTITIONS_EVERY_S)
+
+
+async def _archive(settings: CentralSettings, catalog: Catalog, link: Link) -> None:
+    del link
+    if not settings.archive_after_months:
+        await asyncio.Event().wait()  # a person does it, or nobody
+    from central.archiving import keep_archiving  # noqa: PLC0415 - no ingest is to load Parquet
+
+    shelf = Shelf(catalog, settings.archive_dir)
+    url = settings.admin_url or settings.database_url
+    await keep_archiving(url, shelf, settings.archive_after_months)
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
-from central import capture, extra, partitions, public_rights, roles, rollups, schema
+from central import archive_hash, capture, extra, partitions, public_rights, roles, rollups, schema
 from shared.catalog import Catalog, from_json, to_json
 from shared.catalog_steps import AddColumn, AddTable, Change, RenameColumn, WidenType, differences
 from shared.errors import SchemaMismatch, ServerTooOld, StoreBusy
@@ -164,7 +164,9 @@ async def plan(
     if old is None or old.digest != catalog.digest:
         steps += catalogue_steps(old, catalog)
     made = await _generated(connection) if applied else {}
-    renewed = [*generated_steps(catalog, made), *rollup_steps(catalog, made)]
+    renewed = [
+        *generated_steps(catalog, made), *hash_steps(catalog, made), *rollup_steps(catalog, made)
+    ]  # fmt: skip
     if renewed or len(steps) > 0:
         steps.append(Step("grants on the schemas renewed", roles.SCHEMA_GRANTS))
     steps += renewed
@@ -257,6 +259,16 @@ def generated_steps(catalog: Catalog, made: Mapping[str, str]) -> Iterator[Step]
                 f"capture, policies and grants of {table.name} made",
                 (*statements, _generated_note(table.name, sha256)),
             )
+
+
+def hash_steps(catalog: Catalog, made: Mapping[str, str]) -> Iterator[Step]:
+    """Give the steps that renew the functions by which rows of archived months are known again."""
+    for table in filter(archive_hash.archivable, catalog.tables):
+        statement = archive_hash.function_statement(table)
+        sha256 = capture.fingerprint([statement])
+        name = f"row hash of {table.name}"
+        if made.get(name) != sha256:
+            yield Step(f"{name} made", (statement, _generated_note(name, sha256)))
 
 
 def rollup_steps(catalog: Catalog, made: Mapping[str, str]) -> Iterator[Step]:

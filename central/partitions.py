@@ -164,6 +164,21 @@ def months(now_ms: int, ahead: int) -> Iterator[str]:
     return map(_month, range(first, first + ahead + 1))
 
 
+def month_before(now_ms: int, ago: int) -> str:
+    """Return the month that was so many months ago, in UTC."""
+    return _month(_number(now_ms) - ago)
+
+
+def month_is_over(month: str, now_ms: int, days: float) -> bool:
+    """Return whether a month ended more than so many days ago."""
+    return month < month_of(now_ms - int(days * 86_400_000))
+
+
+def month_of(at_ms: int) -> str:
+    """Return the month of an instant, in UTC."""
+    return _month(_number(at_ms))
+
+
 def _statement(name: str) -> bytes:
     return (_SQL / f"{name}.sql").read_bytes()
 

@@ -163,7 +163,11 @@ SCHEMA_GRANTS: Final = (
     f"GRANT EXECUTE ON FUNCTION mes.reader_sites TO {BI}",
     f"GRANT USAGE ON SCHEMA sync TO {API}",
     f"GRANT SELECT ON sync.table_no TO {API}",
-    *(each for name in ("head", "row_key") for each in read_by_asked(f"sync.{name}", API)),
+    *(
+        each
+        for name in ("archive", "head", "row_key")
+        for each in read_by_asked(f"sync.{name}", API)
+    ),
     # By which days a site's reports go.
     *read_by_asked("sync.site_day", API, "site"),
     *(
@@ -173,6 +177,8 @@ SCHEMA_GRANTS: Final = (
     ),
     *read_by_asked("sync.refused", API, "site", only="site, refused_at"),
     f"GRANT SELECT ON sync.backup TO {API}",  # of the centre, as sites are told of them
+    # Detached months: each is given to the API by itself, under a policy of its own.
+    f"GRANT USAGE ON SCHEMA archive TO {INGEST}, {API}",
 )
 
 

@@ -1,4 +1,8 @@
-"""Rollups held against the facts, made anew, and made to follow the sites' own days."""
+"""Rollups held against the facts, made anew, and made to follow the sites' own days.
+
+The facts are those in the table and those in the archive: where months of a site were archived,
+their files are read, and where they can't be reached nothing is compared and nothing made anew.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,18 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from psycopg.rows import dict_row
 
+from central.archive_contents import ArchiveAway, ArchiveDamaged
+from central.archive_loading import all_facts
 from central.rollups import ROLLUPS, compare_statement, rebuild_statements
+from shared.errors import StoreBusy
 from shared.observe import note
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from psycopg import AsyncConnection
 
+    from central.archive_loading import Shelf
     from central.rollups import Rollup
 
 _log = logging.getLogger(__name__)
@@ -33,45 +43,53 @@ ON CONFLICT (site) DO UPDATE SET zone = excluded.zone, day_start = excluded.day_
 
 
 async def differences(
-    connection: AsyncConnection[Any], rollup: Rollup, site: str
+    connection: AsyncConnection[Any], rollup: Rollup, site: str, shelf: Shelf | None = None
 ) -> list[dict[str, Any]]:
     """Return the keys of a site's rollup that differ from its facts, with both sums of each.
 
-    What the facts come to has the name of the sum, what the rollup has ``kept_`` before it.
+    What the facts come to has the name of the sum, what the rollup has ``kept_`` before it. Raise
+    ArchiveAway where months of the site are in the archive, and not on the ``shelf``.
     """
-    async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(compare_statement(rollup).encode(), {"site": site})
+    async with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
+        source = await all_facts(connection, shelf, rollup.table, site)
+        await cursor.execute(compare_statement(rollup, source).encode(), {"site": site})
         return await cursor.fetchall()
 
 
-async def rebuild(connection: AsyncConnection[Any], site: str) -> None:
+async def rebuild(connection: AsyncConnection[Any], site: str, shelf: Shelf | None = None) -> None:
     """Make all rollups of a site anew out of its facts, while it waits.
 
-    ``connection`` must be in autocommit mode, as mes_ingest.
+    ``connection`` must be in autocommit mode, as mes_ingest. Raises as ``differences`` does, and
+    nothing is changed then.
     """
     async with connection.transaction():
+        sources = await _sources(connection, site, shelf)
         await _hold(connection, site)
-        await _rebuild(connection, site)
+        await _rebuild(connection, site, sources)
 
 
-async def follow_days(connection: AsyncConnection[Any]) -> list[str]:
+async def follow_days(connection: AsyncConnection[Any], shelf: Shelf | None = None) -> list[str]:
     """Have the rollups of each site go by its own zone and day start; return whose changed.
 
     Until this is committed they are right by what stood before. A zone that PostgreSQL does not
-    know is told in the log, and the site's days stay as they are. ``connection`` must be in
-    autocommit mode, as mes_ingest.
+    know is told in the log, and the site's days stay as they are; so is an archive that can't be
+    read. ``connection`` must be in autocommit mode, as mes_ingest.
     """
     cursor = await connection.execute(_OTHERWISE)
     followed = []
     for site, zone, day_start in await cursor.fetchall():
         try:
             async with connection.transaction():
-                await _hold(connection, site)
                 await connection.execute("SELECT now() AT TIME ZONE %s", [zone])
+                sources = await _sources(connection, site, shelf)
+                await _hold(connection, site)
                 await connection.execute(_FOLLOW, [site, zone, day_start])
-                await _rebuild(connection, site)
+                await _rebuild(connection, site, sources)
         except psycopg.errors.InvalidParameterValue:
             _log.warning("the row of %s in mes.sites names no time zone: %r", site, zone)
+            continue
+        except (ArchiveAway, ArchiveDamaged, StoreBusy) as why:
+            _log.warning("rollups of %s follow its new day later: %s", site, why)
             continue
         note(_log, "rollups follow the site's day", site=site, zone=zone, day_start=str(day_start))
         followed.append(site)
@@ -85,7 +103,15 @@ async def _hold(connection: AsyncConnection[Any], site: str) -> None:
     )
 
 
-async def _rebuild(connection: AsyncConnection[Any], site: str) -> None:
+async def _sources(
+    connection: AsyncConnection[Any], site: str, shelf: Shelf | None
+) -> dict[str, str]:
+    """Return what to select the facts from, by table: files are read before anybody waits."""
+    tables = sorted({rollup.table for rollup in ROLLUPS})
+    return {table: await all_facts(connection, shelf, table, site) for table in tables}
+
+
+async def _rebuild(connection: AsyncConnection[Any], site: str, sources: Mapping[str, str]) -> None:
     for rollup in ROLLUPS:
-        for statement in rebuild_statements(rollup):
+        for statement in rebuild_statements(rollup, sources[rollup.table]):
             await connection.execute(statement.encode(), {"site": site})

@@ -179,9 +179,10 @@ def _rows(rollup: Rollup, source: str, sign: int) -> str:
 # --- holding them against the facts ----------------------------------------------------------
 
 
-def compare_statement(rollup: Rollup) -> str:
+def compare_statement(rollup: Rollup, source: str) -> str:
     """Return the query of the keys for which a rollup and the facts differ, of one site.
 
+    ``source`` is what all facts of the site are selected from, those in the archive as well.
     In one statement, so that both are of one instant. A row of nothing but zeros is what is left of
     facts that are gone; it differs from none.
     """
@@ -194,15 +195,15 @@ def compare_statement(rollup: Rollup) -> str:
     return (
         f"SELECT {named}, {both} FROM ("
         f"SELECT {named}, {facts}"
-        f" FROM ({_rows(rollup, f'mes.{rollup.table}', 1)} WHERE r.site_id = %(site)s) AS f"
+        f" FROM ({_rows(rollup, source, 1)} WHERE r.site_id = %(site)s) AS f"
         f" UNION ALL SELECT {named}, {kept} FROM mes.{rollup.name} WHERE site_id = %(site)s"
         f") AS e GROUP BY {named} HAVING {differs} ORDER BY {named}"
     )
 
 
-def rebuild_statements(rollup: Rollup) -> tuple[str, str]:
-    """Return the statements that make a rollup of one site anew out of the facts."""
-    of_site = f"(SELECT * FROM mes.{rollup.table} WHERE site_id = %(site)s)"
+def rebuild_statements(rollup: Rollup, source: str) -> tuple[str, str]:
+    """Return the statements that make a rollup of one site anew out of the facts of ``source``."""
+    of_site = f"(SELECT * FROM {source} AS f WHERE site_id = %(site)s)"
     return (
         f"DELETE FROM mes.{rollup.name} WHERE site_id = %(site)s",
         add_statement(rollup, ((of_site, 1),)),

@@ -56,6 +56,13 @@ class CentralSettings:
     fact_days: int = field(
         default=31, metadata={"help": "days of facts that a new store gets with its snapshot"}
     )
+    archive_dir: Path | None = field(
+        default=None, metadata={"help": "folder of archived months; the API reads them there"}
+    )
+    archive_after_months: int = field(
+        default=0,
+        metadata={"help": "months after which those of facts are archived by themselves; 0: never"},
+    )
     api_port: int = field(default=0, metadata={"help": "port of metrics and API; 0 for none"})
     api_host: str = field(default="127.0.0.1", metadata={"help": "address that the API listens on"})
     api_rate: float = field(
@@ -94,6 +101,7 @@ class CentralSettings:
                 f"MES_FEED_DAYS={self.feed_days:g} is not above 0 and below {TOMBSTONE_DAYS}:"
                 f" sites remember a deletion for {TOMBSTONE_DAYS} days"
             )
+        self._check_archive()
         for name in ("version_days", "history_days", "audit_days"):
             if getattr(self, name) < 0:
                 raise BadSetting(
@@ -102,3 +110,17 @@ class CentralSettings:
                 )
         if not self.api_rate >= 0:
             raise BadSetting(f"MES_API_RATE={self.api_rate:g} must not be negative; 0 is no limit")
+
+    def _check_archive(self) -> None:
+        if self.archive_after_months < 0:
+            raise BadSetting(
+                f"MES_ARCHIVE_AFTER_MONTHS={self.archive_after_months} must not be negative; 0 is"
+                " for never"
+            )
+        if self.archive_dir is not None and not self.archive_dir.is_absolute():
+            raise BadSetting(
+                f"MES_ARCHIVE_DIR={self.archive_dir} is to begin with /: several programs read it,"
+                " each where it was started"
+            )
+        if self.archive_after_months and self.archive_dir is None:
+            raise BadSetting("MES_ARCHIVE_AFTER_MONTHS needs a folder: set MES_ARCHIVE_DIR")

@@ -15,6 +15,8 @@ from shared.observe import note
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
+    from central.archive_loading import Shelf
+
 _log = logging.getLogger(__name__)
 
 #: Snapshots are fetched within hours; a spool older than this is abandoned.
@@ -208,12 +210,13 @@ async def prune(connection: AsyncConnection[Any], feed_days: float) -> dict[str,
 
 
 async def keep_up(
-    connection: AsyncConnection[Any], *, safe_after_s: float, feed_days: float, kept: Kept
-) -> None:
+    connection: AsyncConnection[Any], *, safe_after_s: float, feed_days: float, kept: Kept,
+    shelf: Shelf | None = None,
+) -> None:  # fmt: skip
     """Do the upkeep every minute until cancelled; ``connection`` must be in autocommit mode."""
     while True:
         moved = await advance_safe(connection, safe_after_s)
-        await follow_days(connection)
+        await follow_days(connection, shelf)
         pruned = await prune(connection, feed_days) | await forget(connection, kept)
         for what, count in pruned.items():
             metrics.PRUNED.labels(what).inc(count)

@@ -80,6 +80,16 @@ class GenealogyTold(Fresh):
     edges: list[Told]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveTold:
+    """Facts by time."""
+
+    schema: str
+    table: str
+    rows: list[dict[str, Plain]]
+    next: str | None
+
+
 #: The other forms that an answer comes in.
 AS_CSV: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": {"text/csv": {"schema": {"type": "string"}}}}

@@ -15,7 +15,7 @@ from fastapi import FastAPI, HTTPException, Path, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import PlainTextResponse, Response
 
-from central.api import conflicts, genealogy, quality, reports, sites
+from central.api import archive, conflicts, genealogy, quality, reports, sites
 from central.api.answers import Health, ProblemKind
 from central.api.audit import Audited
 from central.api.bounds import Bounded
@@ -34,6 +34,7 @@ _TAGS = [
     {"name": "sites", "description": "How the sync of sites is."},
     {"name": "conflicts", "description": "What two sides wrote at once, and what people decide."},
     {"name": "reports", "description": "What was made, how well, and what is behind it."},
+    {"name": "archive", "description": "Facts by time, also of months that are in files."},
     {"name": "process", "description": "Of the process that answers; these want no key."},
 ]
 
@@ -48,7 +49,7 @@ def build(reach: Reach) -> FastAPI:
     _add_description(app)
     _add_health(app, reach)
     _add_metrics(app, reach)
-    for each in (sites, conflicts, reports, quality, genealogy):
+    for each in (sites, conflicts, reports, quality, genealogy, archive):
         include(app, each.router(reach))
     answer_problems(app)
     app.add_middleware(Bounded)

@@ -20,6 +20,8 @@ from central.access import BadSiteName, NotInScope, NotYourSite
 from central.api.oidc import BadToken, ProviderAway
 from central.api.once import KeyReused, UnderWay
 from central.api.rates import TooOften
+from central.archive_contents import ArchiveAway, ArchiveDamaged
+from central.archive_reading import ArchiveMoves, ArchiveSlow
 from central.documents import to_json
 from central.reports.genealogy import UnknownLot
 from central.reports.question import BadQuestion
@@ -29,7 +31,7 @@ from central.scrapes import NeedsMetricsToken, NotFromHere
 from central.sites import UnknownSite
 from shared import reviews
 from shared.conflicts import UnknownConflict
-from shared.errors import NotAuthorised, SchemaMismatch, SyncError
+from shared.errors import NotAuthorised, SchemaMismatch, SyncError, UnknownTable
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -53,6 +55,9 @@ class Kind:
 NO_TOKEN: Final = Kind("no-token", 401, "A key or token is needed.")
 INVALID: Final = Kind("invalid", 422, "The request breaks a rule.")
 _AWAY: Final = Kind("unavailable", 503, "The database does not answer; try again.", in_words=False)
+_ARCHIVE_AWAY: Final = Kind(
+    "archive-away", 503, "Files of the archive can't be read; it is logged.", in_words=False
+)
 _BROKEN: Final = Kind("internal", 500, "Something went wrong here; it is logged.", in_words=False)
 _KINDS: Final[tuple[tuple[type[Exception], Kind], ...]] = (
     (BadToken, Kind("bad-token", 401, "The key or token is not accepted.")),
@@ -72,6 +77,11 @@ _KINDS: Final[tuple[tuple[type[Exception], Kind], ...]] = (
     (UnknownLot, Kind("unknown-lot", 404, "There is no such lot.")),
     (UnfitChart, Kind("unfit-chart", 422, "The chart does not fit what was measured.")),
     (TooManyValues, Kind("too-many-values", 422, "The answer would hold too much.")),
+    (UnknownTable, Kind("unknown-table", 404, "There is no such table of facts.")),
+    (ArchiveMoves, Kind("archive-moves", 503, "The archive is being changed; try again.")),
+    (ArchiveSlow, Kind("archive-slow", 503, "The files took too long; ask for a shorter time.")),
+    (ArchiveAway, _ARCHIVE_AWAY),
+    (ArchiveDamaged, _ARCHIVE_AWAY),
     (reviews.DecidedAlready, Kind("decided-already", 409, "The conflict is decided.")),
     (reviews.WrittenSince, Kind("written-since", 409, "The row was written since it was seen.")),
     (reviews.NothingToDecide, Kind("nothing-to-decide", 409, "No person has to decide this.")),

@@ -12,6 +12,8 @@ from central.documents import to_json
 from central.scrapes import Scrapers
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from central.api.asking import Guard, Pool
     from central.api.audit import AuditLog
     from shared.catalog import Catalog
@@ -38,6 +40,8 @@ class Reach:
     scrapers: Scrapers = field(default_factory=Scrapers)
     #: How old the newest backup may become.
     backup_hours: float = LATE_HOURS
+    #: Folder of archived months, where one is named.
+    archive_dir: Path | None = None
 
 
 class Json(Response):

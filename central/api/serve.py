@@ -69,7 +69,7 @@ async def serve_api(settings: CentralSettings, catalog: Catalog) -> None:
                 guard=Guard(
                     pool, Verifier(provider, client) if provider else None, Rates(settings.api_rate)
                 ),
-                backup_hours=settings.backup_hours,
+                backup_hours=settings.backup_hours, archive_dir=settings.archive_dir,
             )  # fmt: skip
             writing = asyncio.create_task(audit.keep_writing(), name="audit")
             try:

@@ -14,6 +14,7 @@ from shared.settings import read_settings
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from central.archive_loading import Shelf
     from central.settings import CentralSettings
     from shared.catalog import Catalog
 
@@ -53,6 +54,13 @@ def catalogue(read: CentralSettings) -> Catalog:
     from shared.catalog_file import load_catalog
 
     return load_catalog(*read.catalogue_dirs)
+
+
+def shelf_of(read: CentralSettings) -> Shelf:
+    """Return the archive: its folder, where one is named, and the tables whose rows lie there."""
+    from central.archive_loading import Shelf
+
+    return Shelf(catalogue(read), read.archive_dir)
 
 
 def load_environment(path: Path) -> None:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from central.cli import exits
+from central.cli import archive, exits
 from central.cli.given import catalogue, settings
 from central.cli.look import as_json, say, say_json, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from central.archive_state import Month
     from central.partitions import Held, Partition
     from central.settings import CentralSettings
 
@@ -28,11 +29,21 @@ class Seen:
     held: Sequence[Held]
     missing: Sequence[Partition]
     ahead: int
+    #: Months that were detached.
+    archived: Sequence[Month]
 
 
 @click.group()
 def partitions() -> None:
-    """Tables of facts are split by site and month (UTC): look at the parts, make some ahead."""
+    """Tables of facts are split by site and month (UTC): look at the parts, make some ahead.
+
+    Old months of facts may leave PostgreSQL: detach, archive (into Parquet), verify, drop; attach
+    brings one back. docs/partitions.md tells how.
+    """
+
+
+for _command in archive.COMMANDS:
+    partitions.add_command(_command)
 
 
 @partitions.command()
@@ -40,7 +51,7 @@ def partitions() -> None:
 @click.option("--site", help="Of this site, by month; with --table.")
 @as_json
 def status(table_name: str | None, site: str | None, *, json_wanted: bool) -> int:
-    """Show how many parts there are, from which month to which, their rows and sizes."""
+    """Show how many parts there are, their months, rows and sizes; then the archived months."""
     if site is not None and table_name is None:
         raise click.UsageError("--site needs a --table")
     seen = asyncio.run(_seen(settings(), table_name, site))
@@ -53,6 +64,8 @@ def status(table_name: str | None, site: str | None, *, json_wanted: bool) -> in
     for line in _lines(shown, by_site=table_name is not None, by_month=site is not None):
         say(line)
     say(_ahead(seen))
+    for line in _archived(seen.archived, by_site=table_name is not None):
+        say(line)
     return exits.OK
 
 
@@ -80,6 +93,7 @@ def ahead(months: int | None, *, json_wanted: bool) -> int:
 async def _seen(read: CentralSettings, table_name: str | None, site: str | None) -> Seen:
     import psycopg
 
+    from central.archive_state import months
     from central.partitions import MONTHS_AHEAD, held, missing, site_names
 
     catalog = catalogue(read)
@@ -91,11 +105,12 @@ async def _seen(read: CentralSettings, table_name: str | None, site: str | None)
     async with await psycopg.AsyncConnection.connect(read.database_url) as connection:
         found = await held(connection, None if table_name is None else [table_name])
         sites = await site_names(connection)
+        archived = await months(connection, table=table_name, sites=[site] if site else None)
         absent = await missing(connection, catalog, sites, int(time.time() * 1000))
     wanted = [
         each for each in absent if table_name in (None, each.table) and site in (None, each.site)
     ]
-    return Seen(found, wanted, MONTHS_AHEAD)
+    return Seen(found, wanted, MONTHS_AHEAD, archived)
 
 
 async def _made(read: CentralSettings, months: int | None) -> list[Partition]:
@@ -128,6 +143,7 @@ def _document(seen: Seen, shown: Sequence[Held]) -> dict[str, Any]:
         "missing": [
             {"table": each.table, "site": each.site, "month": each.month} for each in seen.missing
         ],
+        "archived": [archive.document(each) for each in seen.archived],
     }  # fmt: skip
 
 
@@ -146,6 +162,27 @@ def _lines(shown: Sequence[Held], *, by_site: bool, by_month: bool) -> list[str]
     if by_site:
         return table((titles[0], *titles[2:]), [(name, *more) for name, _, *more in lines])
     return table(titles, lines)
+
+
+def _archived(months: Sequence[Month], *, by_site: bool) -> list[str]:
+    """Return a line for each detached month, or for each table and state of them."""
+    if not months:
+        return []
+    if by_site:
+        return table(archive.TITLES[:-1], [archive.line_of(each)[:-1] for each in months])
+    lines = []
+    for (name, state), group in groupby(sorted(months, key=_kind_of), _kind_of):
+        some = list(group)
+        rows = sum(month.rows or 0 for month in some)
+        size = sum(month.bytes or 0 for month in some)
+        first, last = min(m.month for m in some), max(m.month for m in some)
+        lines.append((name, state, len(some), first, last, f"{rows:,}", f"{size / 1e6:,.1f} MB"))
+    titles = ("TABLE", "MONTHS", "COUNT", "FROM", "TO", "ROWS", "FILES")
+    return table(titles, lines)
+
+
+def _kind_of(month: Month) -> tuple[str, str]:
+    return month.table_name, str(month.state)
 
 
 def _site_of(held: Held) -> str:

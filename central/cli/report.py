@@ -27,12 +27,17 @@ def report(name: str | None, *, json_wanted: bool) -> int:
     question = name.upper()
     if question not in QUESTIONS:
         raise click.BadParameter(f"no report {name}; there are {', '.join(QUESTIONS)}")
-    answer = asyncio.run(_ask(settings(), question))
+    answer, archived = asyncio.run(_ask(settings(), question))
     if json_wanted:
-        say_json({"schema": "mes-central.report/v1", "report": question, "answer": answer})
+        say_json({
+            "schema": "mes-central.report/v1", "report": question, "answer": answer,
+            "months_left_out": archived,
+        })  # fmt: skip
         return exits.OK
     for line in _lines(answer):
         say(line)
+    if archived:
+        say(f"not counted: {archived} months of sites that are in the archive")
     return exits.OK
 
 
@@ -53,13 +58,17 @@ def _first_line(docstring: str | None) -> str:
     return line.removeprefix("Return ").rstrip(".")
 
 
-async def _ask(read: CentralSettings, question: str) -> Any:
+async def _ask(read: CentralSettings, question: str) -> tuple[Any, int]:
+    """Return the answer, and how many archived months it lacks."""
     import psycopg
 
+    from central.archive_state import State, months
     from central.reports.production import QUESTIONS
 
     async with await psycopg.AsyncConnection.connect(read.database_url) as connection:
-        return await QUESTIONS[question](connection)
+        answer = await QUESTIONS[question](connection)
+        known = await months(connection, table="job_responses")
+        return answer, sum(month.state is not State.ATTACHED for month in known)
 
 
 def _lines(answer: Any) -> list[str]:

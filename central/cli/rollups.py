@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from central.cli import exits
-from central.cli.given import settings
+from central.cli.given import settings, shelf_of
 from central.cli.look import as_json, say, say_json, table
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
+
+    from central.archive_loading import Shelf
 
     #: Site, rollup, and the rows of it that differ.
     Looked = list[tuple[str, str, list[dict[str, Any]]]]
@@ -70,16 +72,17 @@ async def _verify(sites: tuple[str, ...], *, repair: bool) -> Looked:
 
     from central.rolled import rebuild
 
+    shelf = shelf_of(settings())
     async with await psycopg.AsyncConnection.connect(
         settings().database_url, autocommit=True
     ) as connection:
-        looked = await _look(connection, sites)
+        looked = await _look(connection, sites, shelf)
         for site in sorted({site for site, _, rows in looked if rows}) if repair else ():
-            await rebuild(connection, site)
+            await rebuild(connection, site, shelf)
         return looked
 
 
-async def _look(connection: AsyncConnection[Any], sites: tuple[str, ...]) -> Looked:
+async def _look(connection: AsyncConnection[Any], sites: tuple[str, ...], shelf: Shelf) -> Looked:
     from central.partitions import site_names
     from central.rolled import differences
     from central.rollups import ROLLUPS
@@ -89,7 +92,7 @@ async def _look(connection: AsyncConnection[Any], sites: tuple[str, ...]) -> Loo
     if unknown := sorted(set(sites) - set(registered)):
         raise UnknownSite(f"site {unknown[0]} is not registered; see `mes-central sites list`")
     return [
-        (site, rollup.name, await differences(connection, rollup, site))
+        (site, rollup.name, await differences(connection, rollup, site, shelf))
         for site in sites or registered
         for rollup in ROLLUPS
     ]

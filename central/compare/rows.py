@@ -201,17 +201,24 @@ async def kept_from(
 ) -> dict[str, str]:
     """Return from which day on a site's rows are kept, by table, of those split by month.
 
-    A partition that is missing was detached: one is made before the first row that needs it.
+    A partition that is missing was detached: one is made before the first row that needs it. What
+    came late for a month in the archive is not all of it: nothing up to the last of these counts.
     """
     parents = {f"{table.name}__{site.lower()}": table.name for table in tables if table.partitioned}
-    cursor = await connection.execute(
-        """SELECT p.relname, replace(min(right(c.relname, 7)), '_', '-') || '-01'
-           FROM pg_inherits AS i
-           JOIN pg_class AS c ON c.oid = i.inhrelid JOIN pg_class AS p ON p.oid = i.inhparent
-           WHERE p.relnamespace = 'mes'::regnamespace AND p.relname = ANY(%s) GROUP BY p.relname""",
-        [list(parents)],
-    )
+    cursor = await connection.execute(_KEPT_FROM, {"parents": list(parents), "site": site})
     return {parents[name]: day for name, day in await cursor.fetchall()}
+
+
+_KEPT_FROM: Final = """
+SELECT p.relname, greatest(
+    replace(min(right(c.relname, 7)), '_', '-') || '-01',
+    (SELECT to_char((max(a.month) || '-01')::date + interval '1 month', 'YYYY-MM-DD')
+     FROM sync.archive AS a
+     WHERE a.site_id = %(site)s AND a.state <> 'attached'
+       AND a.table_name = split_part(p.relname, '__', 1)))
+FROM pg_inherits AS i
+JOIN pg_class AS c ON c.oid = i.inhrelid JOIN pg_class AS p ON p.oid = i.inhparent
+WHERE p.relnamespace = 'mes'::regnamespace AND p.relname = ANY(%(parents)s) GROUP BY p.relname"""
 
 
 async def _bound(connection: AsyncConnection[Any]) -> None:

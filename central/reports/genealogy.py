@@ -38,6 +38,10 @@ class Way(StrEnum):
     DOWN = "down"
 
 
+#: The statement that reads the next edges of a way.
+_EDGES: Final = {Way.UP: "read_edges_up", Way.DOWN: "read_edges_down"}
+
+
 @dataclass(frozen=True, slots=True)
 class Edge:
     """A lot went into another one."""
@@ -126,7 +130,7 @@ async def _step(
     """Return the edges that stand from some lots, as many as there is still room for."""
     room = found.bounds.edges - len(found.edges)
     given = {"sites": list(sites), "lots": list(frontier), "edges_max": room + 1}
-    edges = [Edge(**row) for row in await rows(connection, f"read_edges_{way}", given)]
+    edges = [Edge(**row) for row in await rows(connection, _EDGES[way], given)]
     if len(edges) > room:
         found.truncated_by.add("edges")
         del edges[room:]

@@ -125,12 +125,18 @@ def put(centre, store, batch):
         f"INSERT INTO odds ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})", keyed
     )
     plain.close()
+    put_central(centre, batch)
+    return keyed
+
+
+def put_central(centre, batch):
+    names = [*(c.name for c in COMMON), *TABLE.names]
+    keyed = [(uid(number), SITE, CREATED, *values) for number, values in enumerate(batch)]
     centre.execute("TRUNCATE mes.odds")
     kinds = [Kind.UUID, Kind.TEXT, Kind.TIMESTAMP, *Kind]
     columns = list(zip(*keyed, strict=True))
     with centre.cursor().copy(f"COPY mes.odds ({', '.join(names)}) FROM STDIN") as copy:
         copy.write(copy_text(list(zip(kinds, map(list, columns), strict=True)), len(keyed)))
-    return keyed
 
 
 NOTHING = (None,) * len(Kind)

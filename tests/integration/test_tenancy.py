@@ -100,16 +100,16 @@ def test_of_all_tables_and_partitions_there_are_it_reads_no_row_of_another_site(
                 assert sites <= {"SITE_001", "*", None}, each
     assert len(found) > 200
     # The API needs of the bookkeeping which version stands, the keys that people know rows by, and
-    # how the sync of its sites is.
+    # how the sync of its sites is, and which months are in files.
     ours = {"sync.table_no", "sync.head", "sync.row_key", "sync.site", "sync.epoch"}
     ours |= {"sync.verified", "sync.compare", "sync.backup_position", "sync.feed_head"}
-    ours |= {"sync.backup", "sync.site_day"}
+    ours |= {"sync.backup", "sync.site_day", "sync.archive"}
     tables = {f"mes.{table.name}" for table in (*CATALOG.tables, *ROLLUPS)}
     assert readable - ours == tables
     assert readable & ours in (set(), ours)
 
 
-def test_of_the_bookkeeping_the_api_reads_versions_and_keys_of_its_sites(rowed):
+def test_of_the_bookkeeping_the_api_reads_versions_keys_and_files_of_its_sites(rowed):
     with psycopg.connect(rowed, autocommit=True) as superuser:
         of = "FROM unnest(ARRAY['SITE_001', 'SITE_002', '*']) AS s(site)"
         superuser.execute(
@@ -120,8 +120,12 @@ def test_of_the_bookkeeping_the_api_reads_versions_and_keys_of_its_sites(rowed):
             "INSERT INTO sync.head (site_id, table_no, id, created_at, version, ord)"
             f" SELECT site, 1, gen_random_uuid(), now(), uuidv7(), 1 {of}".encode()
         )
+        superuser.execute(
+            "INSERT INTO sync.archive (table_name, site_id, month, state)"
+            f" SELECT 'job_responses', site, '2024-02', 'dropped' {of}".encode()
+        )
     with api(rowed, "SITE_001") as north:
-        for name in ("head", "row_key"):
+        for name in ("archive", "head", "row_key"):
             query = sql.SQL("SELECT DISTINCT site_id FROM {}").format(sql.Identifier("sync", name))
             found = {row["site_id"] for row in north.execute(query)}
             everywhere = {row["site_id"] for row in rows(rowed, query.as_string())}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from tests.mutants.of_access import OF_ACCESS
 from tests.mutants.of_api import OF_API
 from tests.mutants.of_apply import OF_APPLY
+from tests.mutants.of_archive import OF_ARCHIVE
 from tests.mutants.of_backups import OF_BACKUPS
 from tests.mutants.of_capture import OF_CAPTURE
 from tests.mutants.of_compare import OF_COMPARE
@@ -35,5 +36,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *OF_RULES, *OF_WIRE, *OF_CAPTURE, *OF_EDGE, *OF_APPLY, *OF_FEED, *OF_TIMES,
     *OF_BACKUPS, *OF_RESTORES, *OF_RESTORES_IN_A_ROW, *OF_RESTORES_CUT_SHORT, *OF_HOMECOMINGS,
     *OF_RETENTION, *OF_SHARES, *OF_COMPARE, *OF_REVIEWS, *OF_FORKS, *OF_EXTRAS, *OF_TENANCY,
-    *OF_ACCESS, *OF_API, *OF_ROLLUPS, *OF_QUALITY,
+    *OF_ACCESS, *OF_API, *OF_ROLLUPS, *OF_QUALITY, *OF_ARCHIVE,
 )  # fmt: skip

@@ -126,6 +126,8 @@ CENTRAL_RULES: Final[Mapping[str, Rule]] = {
     "backup_position": AtMost(lambda met: 3 * met.sites * (1 + met.lives)),
     "reader": _NONE,
     "api_key": _NONE,
+    "archive": _NONE,
+    "archive_key": _NONE,
     "audit": _NONE,
     "answer": _NONE,
     # What has a number.

@@ -33,3 +33,16 @@ def test_a_backup_that_is_late_at_once_is_refused():
     given = {"MES_DATABASE_URL": "postgresql://centre", "MES_BACKUP_HOURS": "0"}
     with pytest.raises(BadSetting, match="MES_BACKUP_HOURS"):
         read_settings(CentralSettings, given)
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"MES_ARCHIVE_DIR": "archive"}, "is to begin with /"),
+        ({"MES_ARCHIVE_AFTER_MONTHS": "12"}, "needs a folder: set MES_ARCHIVE_DIR"),
+        ({"MES_ARCHIVE_AFTER_MONTHS": "-1", "MES_ARCHIVE_DIR": "/archive"}, "not be negative"),
+    ],
+)
+def test_an_archive_that_nobody_would_find_again_is_refused(settings, why):
+    with pytest.raises(BadSetting, match=why):
+        read_settings(CentralSettings, {"MES_DATABASE_URL": "postgresql://centre"} | settings)

@@ -204,7 +204,7 @@ async def test_grants_are_found_where_the_provider_puts_them_among_roles_of_othe
         ({"scope": 7}, set()),
         ({"scp": ["mes:read", 7]}, set()),
     ],
-    ids=str,
+    ids=lambda each: str(sorted(each)),  # a set has no order of its own
 )
 async def test_a_token_is_for_no_more_than_its_scopes_and_none_adds_to_the_grants(changed, scopes):
     door = Door()

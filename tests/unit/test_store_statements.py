@@ -77,4 +77,4 @@ def test_each_fixed_statement_opens_with_the_reason_for_it_and_is_used() -> None
     names = {path.stem for path in FOLDER.glob("*.sql")}
     assert len(names) > 20
     assert [name for name in names if not fixed(name).startswith(b"--")] == []
-    assert [name for name in names if f'"{name}")' not in used] == []
+    assert [name for name in names if f'"{name}"' not in used] == []
