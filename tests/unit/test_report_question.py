@@ -209,6 +209,12 @@ def test_nothing_that_a_person_wrote_stands_in_the_statement():
     assert sum(value == [evil] for value in statement.values.values()) == 3
 
 
+def test_a_question_names_its_sites_in_every_table_that_is_split():
+    question = Question(sites=SITES, group_by=("machine", "order"), measures=("first_start",))
+    text = statement_of(question).text
+    assert text.count("site_id IN ('SITE_001', 'SITE_002')") == 3  # facts, machines and orders
+
+
 def test_measures_and_counts_have_names_of_their_own():
     every = [*MEASURES, *DISTINCTS, *KPIS]
     assert len(set(every)) == len(every)
