@@ -12,12 +12,12 @@ from fastapi import FastAPI, HTTPException
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
-from central.api import conflicts, reports, sites
+from central.api import conflicts, events, reports, sites
 from central.api.audit import Audited
 from central.api.bounds import Bounded
 from central.api.measures import measure
 from central.api.problems import KINDS, answer_problems
-from central.api.reach import V1, Json, Reach
+from central.api.reach import PAGES, V1, Json, Reach
 from shared.errors import SyncError
 
 
@@ -27,11 +27,11 @@ def build(reach: Reach) -> FastAPI:
         title="mes-sync centre", version="1", docs_url=None, redoc_url=None, redirect_slashes=False
     )
     _add_health(app, reach)
-    for router in (sites.router(reach), conflicts.router(reach), reports.router(reach)):
-        app.include_router(router)
+    for part in (sites, conflicts, reports, events):
+        app.include_router(part.router(reach))
     answer_problems(app)
     app.add_middleware(Bounded)
-    app.add_middleware(Audited, log=reach.audit, below=f"{V1}/")
+    app.add_middleware(Audited, log=reach.audit, below=f"{V1}/", tag=PAGES)
     return app
 
 

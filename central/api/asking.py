@@ -19,6 +19,7 @@ from central import api_keys
 from central.access import NotYourSite, Scope, Who, reached, who
 from central.api.oidc import BadToken, Verifier
 from central.api.problems import NeedsToken
+from central.api.sessions import Session, Sessions
 from shared.errors import NotAuthorised
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ READING_MAX_S: Final = 30
 REMEMBERED_MAX: Final = 10_000
 #: Characters of a token.
 TOKEN_MAX: Final = 8_192
+#: Methods that change nothing: for these a browser's session stands for the key or token.
+_READING_METHODS: Final = ("GET", "HEAD")
 
 _BEARER: Final = HTTPBearer(
     auto_error=False, description="A key of `mes-central api-keys add`, or a token of the provider."
@@ -62,6 +65,8 @@ class Guard:
     pool: Pool
     #: None where no identity provider was named.
     verifier: Verifier | None = None
+    #: People who signed in with a browser.
+    sessions: Sessions = field(default_factory=Sessions)
     _known: dict[bytes, tuple[Who, float]] = field(default_factory=dict)
     _sites: frozenset[str] = frozenset()
     _sites_until: float = float("-inf")
@@ -94,6 +99,25 @@ class Guard:
         found, ends = await self.verifier.verify(shown)
         return found, min(now_s + TOKEN_FRESH_S, ends)
 
+    def signed_in(self, request: Request) -> Session | None:
+        """Return the session of a request's browser; None where nobody signed in with it."""
+        return self.sessions.find(request.cookies, time.time_ns() / 1e9)
+
+    async def asking(
+        self, request: Request, shown: str, scope: Scope, narrowing: str | None = None
+    ) -> Asking:
+        """Return who asks by a key or token; raise NotInScope, NotYourSite.
+
+        What was found stands in the request's state, for the audit log.
+        """
+        one = await self.who(shown)
+        request.state.who = one.name
+        sites = reached(one, scope, await self.registered(), narrowing)
+        if not sites:
+            raise NotYourSite("none of the sites of this key or token is registered")
+        request.state.sites = sites
+        return Asking(one, sites)
+
     async def registered(self) -> frozenset[str]:
         """Return the sites that are registered."""
         if time.monotonic() > self._sites_until:
@@ -115,17 +139,29 @@ def asks(guard: Guard, scope: Scope) -> Callable[..., Any]:
             Header(description="Sites to narrow the answer to, parted by commas; never widens it."),
         ] = None,
     ) -> Asking:
-        if shown is None:
-            raise NeedsToken
-        one = await guard.who(shown.credentials)
-        request.state.who = one.name
-        sites = reached(one, scope, await guard.registered(), x_site_id)
-        if not sites:
-            raise NotYourSite("none of the sites of this key or token is registered")
-        request.state.sites = sites
-        return Asking(one, sites)
+        return await guard.asking(request, shown_by(guard, request, shown), scope, x_site_id)
 
     return asking
+
+
+async def asked_again(guard: Guard, request: Request, scope: Scope) -> Asking:
+    """Return who asks, looked at once more: of an answer that goes on for long."""
+    shown = shown_by(guard, request, await _BEARER(request))
+    return await guard.asking(request, shown, scope, request.headers.get("x-site-id"))
+
+
+def shown_by(guard: Guard, request: Request, header: HTTPAuthorizationCredentials | None) -> str:
+    """Return the key or token of a request; raise NeedsToken where it has none.
+
+    That of a browser's session counts for what only reads. Whatever changes something takes it
+    together with a token of the form (``central.web``): a cookie alone is sent by any page.
+    """
+    if header is not None:
+        return header.credentials
+    session = guard.signed_in(request) if request.method in _READING_METHODS else None
+    if session is None:
+        raise NeedsToken
+    return session.shown
 
 
 @asynccontextmanager

@@ -126,13 +126,15 @@ def _add_deciding(routes: APIRouter, reach: Reach) -> None:
         async with reading(reach.reading, asking.sites) as connection:
             found = await find_conflict(connection, name)  # of other sites there is none
         request.state.sites = (found.site,)
-        choice = Choice(**decision.model_dump(exclude={"by"}), by=_person(asking.who, decision.by))
-        done = await _decide(reach, found.id, choice, asked_in(request.scope, 200))
+        choice = Choice(
+            **decision.model_dump(exclude={"by"}), by=person_of(asking.who, decision.by)
+        )
+        done = await write_decision(reach, found.id, choice, asked_in(request.scope, 200))
         request.state.is_noted = not done.again
         return Json(resolution(done))
 
 
-async def _decide(reach: Reach, conflict_id: str, choice: Choice, asked: Asked) -> Resolved:
+async def write_decision(reach: Reach, conflict_id: str, choice: Choice, asked: Asked) -> Resolved:
     """Write a decision and a line of the audit log, both or neither."""
     async with reach.pool.connection() as connection, connection.transaction():
         done = await resolve(connection, reach.catalog, conflict_id, choice)
@@ -142,7 +144,7 @@ async def _decide(reach: Reach, conflict_id: str, choice: Choice, asked: Asked) 
     return done
 
 
-def _person(who: Who, named: str | None) -> str:
+def person_of(who: Who, named: str | None) -> str:
     """Return who decides: a person's token tells it; a program may name whom it decides for."""
     if named is None:
         return who.name

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
 
+from central.api.live import Live
 from central.backups import LATE_HOURS
 from central.documents import to_json
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 #: All that is below it needs a key or a token, and is noted in the audit log.
 V1: Final = "/v1"
+#: Tag of routes that show the same to people: noted in the audit log as well.
+PAGES: Final = "pages"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,8 @@ class Reach:
     audit: AuditLog
     catalog: Catalog
     link: Link
+    #: What changed at which site; empty where nothing follows it.
+    live: Live = field(default_factory=Live)
     #: How old the newest backup may become.
     backup_hours: float = LATE_HOURS
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
+from starlette.responses import Response
 
 from central.access import NotYourSite, Scope
 from central.api.asking import Asking, asks
+from central.api.forms import as_csv
 from central.api.reach import V1, Json, Reach
 from central.picture import read_picture
 from central.status import document, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from central.status import Verdict
 
@@ -24,9 +26,14 @@ def router(reach: Reach) -> APIRouter:
     reads: Any = Depends(asks(reach.guard, Scope.READ))
 
     @routes.get("/sites")
-    async def sites(asking: Asking = reads) -> Json:
+    async def sites(
+        asking: Asking = reads,
+        form: Annotated[Literal["json", "csv"], Query(alias="format")] = "json",
+    ) -> Response:
         """Give the status of your sites, worst first; to who reads all, that of the centre, too."""
         found = document(await read_verdict(reach, asking.sites))
+        if form == "csv":
+            return Response(_csv(found["sites"]), media_type="text/csv; charset=utf-8")
         if not asking.who.reach[Scope.READ].every:  # what it has counts other sites in
             found = {name: found[name] for name in ("schema", "generated_at", "sites")}
         return Json(found)
@@ -41,6 +48,25 @@ def router(reach: Reach) -> APIRouter:
         return Json(about | found["sites"][0])
 
     return routes
+
+
+#: What a table of the sites has, of the status of each.
+_COLUMNS: Final = (
+    "site", "status", "verdict", "complete_through", "last_n", "feed_lag", "reviews_open", "parked",
+    "waiting", "differing", "clock_offset_ms",
+)  # fmt: skip
+
+
+def _csv(sites: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        {name: each[name] for name in _COLUMNS}
+        | {
+            "backlog": each["backlog"]["messages"] if each["backlog"] else None,
+            "version": each["hello"]["version"] if each["hello"] else None,
+        }
+        for each in sites
+    ]
+    return as_csv((*_COLUMNS, "backlog", "version"), rows)
 
 
 async def read_verdict(reach: Reach, sites: Sequence[str] | None = None) -> Verdict:
