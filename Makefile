@@ -61,7 +61,7 @@ fuzz: $(STAMP) ## fuzz what comes in from outside; MINUTES=60 goes on; SEED=… 
 	  $(if $(ONLY),--only "$(ONLY)")
 
 # Distribution packages that `test-system` installs; a missing one fails, it does not skip.
-SYSTEM_PACKAGES :=
+SYSTEM_PACKAGES := chromium chromium-driver
 
 test-system: $(STAMP) ## tests that need rights or packages of the system, installed first (as root)
 	@if [ -n "$(SYSTEM_PACKAGES)" ]; then \
