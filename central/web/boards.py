@@ -42,10 +42,15 @@ class Board:
     title: str
     about: str
     panels: tuple[Panel, ...]
-    #: What can be chosen to group and to cut time by; the first is what is shown by itself.
+    #: What can be chosen to group by and to cut time by.
     groups: tuple[str, ...] = ()
-    buckets: tuple[str, ...] = ()
+    buckets: tuple[tuple[str, str], ...] = ()
     words: tuple[tuple[str, str], ...] = tuple(WORDS.items())
+
+    @property
+    def ways(self) -> dict[str, str]:
+        """Return what it can be grouped by, as the address has it and as people call it."""
+        return {_BY[name]: name for name in self.groups}
 
     @property
     def known(self) -> tuple[str, ...]:
@@ -53,12 +58,19 @@ class Board:
         return ("group_by", "bucket", "cursor", *(name for name, _ in self.words))
 
 
-_GROUPS: Final = ("machine", "machine_class", "line", "site", "segment", "shift", "order")
-_MADE: Final = ("site", "machine", "line", "segment", "material", "order", "shift")
+#: What can be grouped by, as the address has it. What a plant numbers itself is told apart by site.
+_BY: Final = {
+    "site": "site", "region": "region", "machine": "site,machine", "machine class": "machine_class",
+    "line": "site,line", "operation": "segment", "part": "material", "order": "site,order",
+    "shift": "shift", "scrap reason": "scrap_reason",
+}  # fmt: skip
+_GROUPS: Final = ("machine", "machine class", "line", "site", "operation", "shift", "order")
+_MADE: Final = ("site", "machine", "line", "operation", "part", "order", "shift")
 _SCRAPPED: Final = (
-    "segment", "scrap_reason", "machine", "line", "material", "order", "shift", "site",
+    "operation", "scrap reason", "machine", "line", "part", "order", "shift", "site",
 )  # fmt: skip
-_BUCKETS: Final = ("day", "hour", "week", "month")
+#: The first is what is shown by itself.
+_BUCKETS: Final = (("", "day"), ("hour", "hour"), ("week", "week"), ("month", "month"))
 _PIECES: Final = "qty_good,qty_scrap,qty_mrb"
 
 BOARDS: Final = (
@@ -79,12 +91,13 @@ BOARDS: Final = (
         about="Where breakdowns take the most time, and how long it takes to mend them.",
         panels=(
             Panel(name="pareto", title="Downtime Pareto", report="downtime", drawn="pareto",
-                  takes=_TAKEN, drawn_of=("breakdown_min",), says="The longest first."),
-            Panel(name="trend", title="Breakdown time over time", report="downtime",
-                  drawn="trend", takes=("bucket", *WORDS), drawn_of=("breakdown_min",),
-                  given={"measures": "breakdown_min,breakdowns,mttr_min", "bucket": "day",
-                         "group_by": "", "sort": "day"}),
-            Panel(name="reliability", title="MTBF and MTTR", report="reliability", takes=_TAKEN),
+                  given={"group_by": "site,machine"}, takes=_TAKEN, drawn_of=("breakdown_min",),
+                  says="The longest first."),
+            Panel(name="trend", title="Breakdown time over time", report="output", drawn="trend",
+                  takes=("bucket", *WORDS), drawn_of=("breakdown_min",),
+                  given={"measures": "breakdown_min,breakdowns,mttr_min", "bucket": "day"}),
+            Panel(name="reliability", title="MTBF and MTTR", report="reliability",
+                  given={"group_by": "site,machine"}, takes=_TAKEN),
         ),
     ),
     Board(
@@ -107,8 +120,8 @@ BOARDS: Final = (
         about="How far orders are, how many are under way, and how long they take.",
         panels=(
             Panel(name="progress", title="Order progress", report="fulfilment", drawn="bars",
-                  given={"limit": 50, "sort": "order"}, drawn_of=("fill",),
-                  takes=("segment.contains", "cursor", *_ORDER_WORDS),
+                  given={"group_by": "site,order", "sort": "site,order", "limit": 50},
+                  drawn_of=("fill",), takes=("segment.contains", "cursor", *_ORDER_WORDS),
                   says="Good pieces of the days shown, over what was ordered."),
             Panel(name="wip", title="Orders under way", report="wip", drawn="trend",
                   takes=tuple(_ORDER_WORDS), drawn_of=("wip_end", "active")),
@@ -121,13 +134,13 @@ BOARDS: Final = (
         path="/utilisation", title="Utilisation", words=tuple(WORDS.items()),
         about="How much of a day machines were busy at all.",
         panels=(
-            Panel(name="trend", title="Busy machines over time", report="utilisation",
-                  drawn="trend", given={"measures": "busy_min", "group_by": "", "sort": "day",
-                                        "bucket": "day"},
-                  takes=tuple(WORDS), drawn_of=("busy_min",),
-                  says="Minutes in which any machine was busy."),
+            Panel(name="machines", title="Utilisation by machine", report="output", drawn="bars",
+                  given={"measures": "busy_min,calendar_min,utilisation", "nonzero": "busy_min",
+                         "group_by": "site,machine", "sort": "-utilisation"},
+                  takes=tuple(WORDS), drawn_of=("utilisation",), says="Of all the days shown."),
             Panel(name="heat", title="Utilisation by machine and day", report="utilisation",
-                  drawn="heat", takes=tuple(WORDS), drawn_of=("utilisation",)),
+                  drawn="heat", given={"group_by": "site,machine"}, takes=tuple(WORDS),
+                  drawn_of=("utilisation",)),
         ),
     ),
     Board(
@@ -160,7 +173,7 @@ def _shows(reach: Reach, env: Environment, board: Board) -> Callable[..., Awaita
         fresh = await read_freshness(reach, asked.sites)
         shown = {
             "board": board, "asked": asked, "read": found, "fresh": fresh,
-            "revisions": revisions, "grid": partial(grid, down="machine", across="day"),
+            "revisions": revisions, "grid": partial(grid, down=("site", "machine"), across="day"),
         }  # fmt: skip
         return page(env, request, "board.html", shown, viewer(reach.guard, request))
 

@@ -86,7 +86,8 @@ def router(reach: Reach, env: Environment) -> APIRouter:
         async with reading(reach.reading, asked.sites) as connection:
             open_ones, others = await _read(connection, state, asked.given)
             shown = {
-                "asked": asked, "revisions": revisions, "states": STATES, "lines": others,
+                "asked": asked, "revisions": revisions, "lines": others,
+                "states": [(each, each) for each in STATES],
                 "cards": [
                     await _card(connection, reach, each, asking) for each in open_ones
                     if each.table in reach.catalog

@@ -19,7 +19,7 @@ from central.web.rendering import page, viewer
 from shared.verdict import Level
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from jinja2 import Environment
 
@@ -65,6 +65,10 @@ class Fleet:
         for each in self.verdict.sites:
             counted[each.words] = counted.get(each.words, 0) + 1
         return counted
+
+    def choices(self, names: Iterable[str]) -> list[tuple[str, str]]:
+        """Return names as they are chosen from."""
+        return [(name, name) for name in names]
 
     @property
     def versions(self) -> list[str]:

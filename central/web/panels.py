@@ -195,12 +195,14 @@ class Grid:
     rows: tuple[tuple[str, tuple[float | None, ...]], ...]
 
 
-def grid(shown: Shown, down: str, across: str, value: str) -> Grid:
+def grid(shown: Shown, down: Sequence[str], across: str, value: str) -> Grid:
     """Return an answer as a grid; None where it says nothing."""
     days = tuple(sorted({str(row[across]) for row in shown.rows}))
     lines: dict[str, dict[str, float | None]] = {}
     for row in shown.rows:
-        lines.setdefault(str(row[down]), {})[str(row[across])] = row[value]
+        lines.setdefault(" ".join(str(row[name]) for name in down), {})[str(row[across])] = row[
+            value
+        ]
     return Grid(days, tuple(
         (name, tuple(found.get(day) for day in days)) for name, found in sorted(lines.items())
     ))  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import socket
 import time
 from contextlib import asynccontextmanager
@@ -21,6 +20,7 @@ from tests.integration.central_world import CATALOG
 from tests.integration.whole_world import whole_world
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import AsyncIterator
     from pathlib import Path
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import pytest
 
 from central.web.rendering import MENU
 from tests.browser.conftest import looks
-from tests.browser.plants import ONE, OTHER
+from tests.browser.plants import ONE
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page

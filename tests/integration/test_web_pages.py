@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import random
-import re
 from contextlib import asynccontextmanager
-from html import unescape
 from typing import TYPE_CHECKING
 
 import pytest

@@ -42,15 +42,32 @@
     };
   }
 
+  const DAY = 86400;
+
+  function days() {
+    return { space: 60, incrs: [1, 2, 7, 14, 28, 91, 182, 364].map((count) => count * DAY) };
+  }
+
+  function named(at, whole) {
+    const text = new Date(at * 1000).toISOString();
+    return whole ? text.slice(0, 10) : text.slice(0, 16).replace("T", " ");
+  }
+
   function options(found, width) {
+    const whole = found.times.every((at) => at % DAY === 0);
+    const x = {
+      values: (_, ats) => ats.map((at) => named(at, whole).slice(5)),
+      space: 90,
+      ...(whole ? days() : {}),
+    };
     return {
       width: width,
       height: Math.max(200, Math.min(420, Math.round(width / 3.2))),
       tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
       scales: { y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.05 : 1] } },
-      axes: [axis(), Object.assign(axis(), { size: 64 })],
+      axes: [Object.assign(axis(), x), Object.assign(axis(), { size: 64 })],
       series: [
-        { label: "When", value: "{YYYY}-{MM}-{DD} {HH}:{mm}" },
+        { label: "When", value: (_, at) => (at === null ? "" : named(at, whole)) },
         ...found.labels.map((label, index) => ({
           label: label,
           stroke: colour(strokes[index]),
