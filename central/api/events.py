@@ -31,7 +31,7 @@ def router(reach: Reach) -> APIRouter:
 
     @routes.get("/events", response_class=StreamingResponse)
     async def events(request: Request, asking: Asking = reads) -> Response:
-        """Tell at which of your sites something was applied or written, within about a second.
+        """Tell at which of your sites something was applied or written, within about two seconds.
 
         Server-sent events: `rev` has the sites that changed, each with a number that is another one
         than before. A comment every 15 s tells that the stream is alive; then it is asked anew who

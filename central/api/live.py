@@ -1,8 +1,9 @@
 """What changed at which site, as it happens: for pages that are looked at while plants work.
 
-PostgreSQL tells by ``NOTIFY mes_feed`` that something was applied or written. A look then finds the
-revision of each site, at most once a second however much comes, and whoever waits is woken. A
-revision only tells that something is new, and nothing of what.
+A look finds the revision of each site, and whoever waits is woken where one is another. It is taken
+every two seconds, and at once on ``NOTIFY mes_feed``, by which PostgreSQL tells what a site has to
+hear of; but at most once a second, however much comes. Facts that only come up ring no bell. A
+revision tells that something is new, and nothing of what.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-#: Seconds between two looks at least; and at most, should a notification have been missed.
+#: Seconds between two looks at least, and beyond it where nothing rings.
 LOOK_PAUSE_S: Final = 1.0
-_LOOK_EVERY_S: Final = 10.0
+_LOOK_MORE_S: Final = 1.0
 #: Seconds after which a silent stream says that it is alive; then it is asked who listens, too.
 BEAT_S: Final = 15.0
 #: Streams at once, and those of one person or key.
@@ -75,7 +76,7 @@ class Live:
                 await self.look(connection)
                 await asyncio.sleep(LOOK_PAUSE_S)
                 # What was notified meanwhile is at hand already: one look is for all of it.
-                async for _ in connection.notifies(timeout=_LOOK_EVERY_S, stop_after=1):
+                async for _ in connection.notifies(timeout=_LOOK_MORE_S, stop_after=1):
                     pass
 
     async def look(self, connection: psycopg.AsyncConnection[Any]) -> None:

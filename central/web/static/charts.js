@@ -33,19 +33,23 @@
     return { times, columns, labels: names.map((name) => heads[at(name)]) };
   }
 
+  // As large as the text of the page, which grows with the screen.
+  const em = () => parseFloat(getComputedStyle(document.documentElement).fontSize);
+
   function axis() {
     return {
       stroke: colour("--ink"),
       grid: { stroke: colour("--line"), width: 1 },
       ticks: { stroke: colour("--line"), width: 1 },
-      font: "12px system-ui, sans-serif",
+      font: `${Math.round(0.8 * em())}px system-ui, sans-serif`,
+      size: Math.round(2.4 * em()),
     };
   }
 
   const DAY = 86400;
 
   function days() {
-    return { space: 60, incrs: [1, 2, 7, 14, 28, 91, 182, 364].map((count) => count * DAY) };
+    return { incrs: [1, 2, 7, 14, 28, 91, 182, 364].map((count) => count * DAY) };
   }
 
   function named(at, whole) {
@@ -57,15 +61,15 @@
     const whole = found.times.every((at) => at % DAY === 0);
     const x = {
       values: (_, ats) => ats.map((at) => named(at, whole).slice(5)),
-      space: 90,
+      space: Math.round(6 * em()),
       ...(whole ? days() : {}),
     };
     return {
       width: width,
-      height: Math.max(200, Math.min(420, Math.round(width / 3.2))),
+      height: Math.max(200, Math.min(30 * em(), Math.round(width / 3.2))),
       tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
       scales: { y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.05 : 1] } },
-      axes: [Object.assign(axis(), x), Object.assign(axis(), { size: 64 })],
+      axes: [Object.assign(axis(), x), Object.assign(axis(), { size: Math.round(4 * em()) })],
       series: [
         { label: "When", value: (_, at) => (at === null ? "" : named(at, whole)) },
         ...found.labels.map((label, index) => ({
