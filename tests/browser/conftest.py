@@ -40,8 +40,8 @@ def chromium() -> str:
     """Return where Chromium is; fail where there is none."""
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     if found is None:
-        pytest.fail("no chromium is installed; next: make test-system (as root), or apt install"
-                    " chromium chromium-driver")  # fmt: skip
+        pytest.fail("no chromium is installed; next: make test-system (as root), or"
+                    " apt install chromium")  # fmt: skip
     return found
 
 
