@@ -148,7 +148,8 @@ BOARDS: Final = (
         about="Sites side by side, by the same definitions and of the same days.",
         panels=(
             Panel(name="benchmark", title="Sites side by side", report="benchmark", drawn="bars",
-                  takes=("group_by",), drawn_of=("quality_ratio",)),
+                  takes=("group_by",),
+                  drawn_of=("quality_ratio", "scrap_ratio", "setup_ratio", "mttr_min")),
         ),
     ),
 )  # fmt: skip

@@ -115,6 +115,7 @@ async def _decide(
 ) -> Response:  # fmt: skip
     """Write what a form says, as the API does; show the newer state where somebody was faster."""
     name, form = sent
+    is_swap = "hx-request" in request.headers
     async with reading(reach.reading, asking.sites) as connection:
         found = await find_conflict(connection, name)  # of other sites there is none
     request.state.sites = (found.site,)
@@ -122,13 +123,14 @@ async def _decide(
         decision = decision_of(form)
         by = person_of(asking.who, decision.by)
         choice = Choice(**decision.model_dump(exclude={"by"}), by=by)
-        done = await write_decision(reach, found.id, choice, asked_in(request.scope, 303))
+        asked = asked_in(request.scope, 200 if is_swap else 303)
+        done = await write_decision(reach, found.id, choice, asked)
     except (reviews.WrittenSince, reviews.DecidedAlready, reviews.NothingToDecide) as why:
         return await _one(reach, env, request, asking, name, (409, _in_short(why)))
     except reviews.BadDecision as why:
         return await _one(reach, env, request, asking, name, (422, str(why)))
     request.state.is_noted = not done.again
-    if "hx-request" in request.headers:
+    if is_swap:
         return await _one(reach, env, request, asking, name, (200, "Decided."))
     return RedirectResponse(f"/conflicts/{found.id}", 303)
 

@@ -148,11 +148,9 @@ class Shown:
                 spans.append(f"{each.label} from {low} to {high}")
         return f"{self.panel.title}: {'; '.join(spans) or 'no values'}."
 
-    @property
-    def most(self) -> float:
-        """Return the largest value of what is drawn first, for the length of bars."""
-        name = self.panel.drawn_of[0]
-        return max((float(row[name] or 0) for row in self.rows), default=0) or 1.0
+    def most(self, column: Column) -> float:
+        """Return the largest value of a column, for the length of its bars."""
+        return max((float(row[column.name] or 0) for row in self.rows), default=0) or 1.0
 
 
 def shown(panel: Panel, params: Mapping[str, Any], answer: Answer) -> Shown:

@@ -45,6 +45,12 @@ async def test_a_filter_changes_what_is_shown_and_the_address(system: Plants, br
     assert asked["site"] == [OTHER]
     await page.get_by_label("By", exact=True).select_option("shift")
     await page.wait_for_selector("#pareto [data-column='shift']")
+    there = page.url
+    await page.go_back()  # what was before the last choice
+    await page.wait_for_selector("#pareto [data-column='machine']")
+    await page.go_forward()
+    await page.wait_for_selector("#pareto [data-column='shift']")
+    assert page.url == there
     again = await looks(browser, system)
     await again.goes(page.url.removeprefix(system.origin))  # the address is all that there is to it
     assert await shown(again, "pareto", "shift") == await shown(seen, "pareto", "shift")
@@ -52,6 +58,18 @@ async def test_a_filter_changes_what_is_shown_and_the_address(system: Plants, br
     seen.check_quiet()
     await page.context.close()
     await again.page.context.close()
+
+
+async def test_a_name_that_is_typed_narrows_the_fleet(system: Plants, browser: Browser):
+    seen = await looks(browser, system)
+    rows = seen.page.locator("tr[data-site]")
+    assert await rows.count() == 3
+    await seen.page.get_by_label("Site contains").press_sequentially("_002")
+    await seen.page.locator(f"tr[data-site={ONE}]").wait_for(state="detached")
+    assert await rows.count() == 1
+    assert parse_qs(urlsplit(seen.page.url).query)["q"] == ["_002"]
+    seen.check_quiet()
+    await seen.page.context.close()
 
 
 async def test_filters_work_without_javascript(system: Plants, browser: Browser):

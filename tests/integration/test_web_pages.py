@@ -271,3 +271,21 @@ async def test_a_page_that_is_asked_for_what_can_not_be_says_why(api, query):
     assert answer.status_code == 422
     assert 'role="alert"' in answer.text
     assert answer.headers["content-type"].startswith("text/html")
+
+
+async def test_pages_of_orders_are_all_orders_and_each_once(api, world):
+    site = world.site()
+    orders = [site.order(order_no=f"A-{n:03}", qty_ordered="7") for n in range(120)]
+    await site.writes(site.insert("work_orders", *orders))
+    ended = "2026-10-25T10:00:00.000Z"
+    reports = [site.report(work_order_id=each["id"], ended_at=ended) for each in orders]
+    await site.writes(site.insert("job_responses", *reports, created=ended))
+    found, address = [], "/orders?from=2026-10-20&to=2026-11-01"
+    async with signed_in(api, "corporate") as browser:
+        while address:
+            text = (await browser.get(address)).text
+            panel = text.partition('id="progress"')[2].partition("</section>")[0]
+            found += re.findall(r">(A-\d\d\d)<", panel)
+            more = re.findall(r'class="more" href="([^"]+)"', panel)
+            address = f"/orders{unescape(more[0])}" if more else ""
+    assert found == [f"A-{n:03}" for n in range(120)]
