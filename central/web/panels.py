@@ -149,8 +149,9 @@ class Shown:
         return f"{self.panel.title}: {'; '.join(spans) or 'no values'}."
 
     def most(self, column: Column) -> float:
-        """Return the largest value of a column, for the length of its bars."""
-        return max((float(row[column.name] or 0) for row in self.rows), default=0) or 1.0
+        """Return what a full bar stands for: a column's largest value, of shares at least 1."""
+        largest = max((float(row[column.name] or 0) for row in self.rows), default=0.0)
+        return max(largest, 1.0) if column.unit == "ratio" or not largest else largest
 
 
 def shown(panel: Panel, params: Mapping[str, Any], answer: Answer) -> Shown:

@@ -65,4 +65,11 @@ OF_PAGES: Final[tuple[Mutant, ...]] = (
         "for site in sorted(self.revisions)",
         f"{PARTS}::test_a_stream_tells_of_the_sites_that_somebody_reaches_and_of_no_other",
     ),
+    of(
+        "pages: what is looked at is not in the audit log",
+        "central/api/audit.py",
+        'is_tagged = self.tag and self.tag in getattr(scope.get("route"), "tags", ())',
+        "is_tagged = False",
+        f"{PAGES}::test_what_is_looked_at_is_in_the_audit_log",
+    ),
 )
