@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
-from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type
+from tenacity import AsyncRetrying, RetryCallState, before_sleep_log, retry_if_exception_type
 from tenacity.wait import wait_random_exponential
 
 from shared.errors import SyncError
+from shared.tasks import end_if_cancelled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection
@@ -61,9 +62,9 @@ class Live:
     async def follow(self, url: str) -> None:
         """Look at what changes until cancelled; while the database is away, try again."""
         retrying = AsyncRetrying(
-            retry=retry_if_exception_type(psycopg.Error),
+            retry=retry_if_exception_type(Exception),  # pages are no reason to stop the API
             wait=wait_random_exponential(multiplier=0.2, max=10),
-            before_sleep=before_sleep_log(_log, logging.WARNING),
+            before_sleep=_note_failure,
         )
         while True:
             await retrying(self._follow, url)
@@ -133,6 +134,11 @@ class Live:
                     sites = await reached()
         finally:
             del self._bells[bell]
+
+
+def _note_failure(state: RetryCallState) -> None:
+    end_if_cancelled()
+    before_sleep_log(_log, logging.WARNING, exc_info=True)(state)
 
 
 async def _rung(bell: asyncio.Event) -> bool:

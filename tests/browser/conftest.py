@@ -33,6 +33,8 @@ SEEN = Path(__file__).parents[2] / ".browser"
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    # A name as a plant has one: browsers trust what is on their own machine more than that.
+    "--host-resolver-rules=MAP centre.test 127.0.0.1",
 )  # fmt: skip
 
 
@@ -110,8 +112,9 @@ async def looks(
     browser: Browser, system: Plants, who: str = "boss", **context: Any
 ) -> Watched:  # fmt: skip
     """Sign somebody in with a browser of their own."""
+    origin = context.pop("origin", system.origin)
     opened = await browser.new_context(viewport={"width": 1280, "height": 900}, **context)
-    found = Watched(await opened.new_page(), system.origin)
+    found = Watched(await opened.new_page(), origin)
     found.watch()
     await found.goes("/")
     await found.page.get_by_label("Key or token").fill(system.keys[who])

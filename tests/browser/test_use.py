@@ -277,3 +277,22 @@ async def test_whoever_signed_out_is_asked_for_a_key(system: Plants, browser: Br
     await seen.goes("/orders")  # the cookie of before is worth nothing any more
     assert await seen.page.get_by_label("Key or token").count() == 1
     await seen.page.context.close()
+
+
+async def test_a_decision_is_taken_at_a_plain_address_in_the_plants_own_network(
+    system: Plants, browser: Browser
+):
+    conflict = await in_review(system.world, ONE, "P-plain")
+    origin = system.origin.replace("127.0.0.1", "centre.test")
+    seen = await looks(browser, system, origin=origin)  # no TLS, and not this very machine
+    await seen.goes(f"/conflicts/{conflict}")
+    page = seen.page
+    await page.wait_for_selector("#live[data-state=on]")
+    await page.get_by_label("2 · what the centre had").check()
+    await page.get_by_label("Reason").fill("agreed")
+    await page.get_by_role("button", name="Decide").click()
+    await page.wait_for_selector(".decided")
+    seen.check_quiet()
+    await page.get_by_role("button", name="Sign out").click()
+    await page.wait_for_selector("h1:has-text('Sign in')")
+    await page.context.close()

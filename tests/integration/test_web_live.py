@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from central.api.serve import listening, serve
 from central.roles import INGEST, as_role
@@ -60,5 +61,25 @@ async def test_what_is_applied_of_a_site_is_told_to_who_reaches_it(world, api):
             assert [line async for line in lines if line] == []
         await asyncio.gather(served, return_exceptions=True)
         assert time.monotonic() - began < 3
+    followed.cancel()
+    await asyncio.gather(followed, return_exceptions=True)
+
+
+async def test_changes_are_told_again_after_the_connection_was_cut(world, api):
+    live, bell, own = api.reach.live, asyncio.Event(), world.site()
+    live._bells[bell] = "test"
+    url = make_conninfo(as_role(world.url, INGEST), application_name="to be cut")
+    followed = asyncio.create_task(live.follow(url))
+    async with asyncio.timeout(30):
+        await bell.wait()
+        bell.clear()
+        cut = await world.value(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name = 'to be cut'"
+        )
+        await own.writes(own.insert("work_orders", own.order()))
+        await bell.wait()
+    assert cut == 1
+    assert not followed.done()
     followed.cancel()
     await asyncio.gather(followed, return_exceptions=True)

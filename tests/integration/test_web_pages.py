@@ -289,3 +289,13 @@ async def test_pages_of_orders_are_all_orders_and_each_once(api, world):
             more = re.findall(r'class="more" href="([^"]+)"', panel)
             address = f"/orders{unescape(more[0])}" if more else ""
     assert found == [f"A-{n:03}" for n in range(120)]
+
+
+async def test_a_site_of_which_the_present_is_not_known_is_named_as_stale(api, world, seed):
+    await plant(world, world.site(), random.Random(seed), 12)
+    async with signed_in(api, "corporate") as browser:
+        text = (await browser.get("/benchmark", params=DAYS)).text
+        fleet = (await browser.get("/")).text
+    assert "Stale: nothing of the last 15 minutes is known of" in text
+    assert "SITE_003: never heard (stale)" in text
+    assert 'data-site="SITE_003" class="stale"' in fleet
