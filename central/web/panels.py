@@ -13,7 +13,7 @@ from central.api.reach import V1
 from central.api.reports import read_report
 from central.reports.dimensions import BUCKETS, DIMENSIONS
 from central.reports.kpis import DISTINCTS, KPIS, MEASURES, QTY_ORDERED
-from central.reports.orders import OF_ORDERS, THROUGHPUT
+from central.reports.orders import THROUGHPUT
 from central.web.rendering import figure, query
 
 if TYPE_CHECKING:
@@ -205,6 +205,3 @@ def grid(shown: Shown, down: Sequence[str], across: str, value: str) -> Grid:
     return Grid(days, tuple(
         (name, tuple(found.get(day) for day in days)) for name, found in sorted(lines.items())
     ))  # fmt: skip
-
-
-__all__ = ["OF_ORDERS", "Column", "Grid", "Panel", "Read", "Shown", "column", "grid", "read_panels"]

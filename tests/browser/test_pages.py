@@ -9,7 +9,7 @@ import pytest
 
 from central.web.rendering import MENU
 from tests.browser.conftest import looks
-from tests.browser.plants import ONE
+from tests.browser.plants import ONE, in_review
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
@@ -54,3 +54,24 @@ async def test_a_page_shows_the_plants_and_axe_finds_nothing_serious(
     assert await broken_rules(page) == []
     seen.check_quiet()
     await page.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_axe_finds_nothing_serious_where_somebody_decides_or_signs_in(
+    system: Plants, browser: Browser, scheme: Any
+):
+    conflict = await in_review(system.world, ONE, f"P-{scheme}")
+    seen = await looks(browser, system, color_scheme=scheme, reduced_motion="reduce")
+    for path in ("/conflicts?state=open", f"/conflicts/{conflict}", "/nothing-here"):
+        await seen.goes(path)
+        assert await broken_rules(seen.page) == [], path
+    await seen.goes("/conflicts?state=open")
+    assert await seen.page.locator("[data-card] form").count() >= 1
+    await seen.sees(f"review-{scheme}")
+    await seen.page.get_by_role("button", name="Sign out").click()
+    await seen.page.get_by_label("Key or token").fill("no key at all")
+    await seen.page.get_by_role("button", name="Sign in").click()
+    await seen.page.wait_for_selector("[role=alert]")
+    assert await broken_rules(seen.page) == []
+    await seen.sees(f"sign-in-{scheme}")
+    await seen.page.context.close()
