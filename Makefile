@@ -61,7 +61,7 @@ fuzz: $(STAMP) ## fuzz what comes in from outside; MINUTES=60 goes on; SEED=… 
 	  $(if $(ONLY),--only "$(ONLY)")
 
 # Distribution packages that `test-system` installs; a missing one fails, it does not skip.
-SYSTEM_PACKAGES :=
+SYSTEM_PACKAGES := chromium fonts-dejavu-core
 
 test-system: $(STAMP) ## tests that need rights or packages of the system, installed first (as root)
 	@if [ -n "$(SYSTEM_PACKAGES)" ]; then \
@@ -76,7 +76,7 @@ lock: $(STAMP) ## resolve pyproject.toml again into requirements/*.txt
 	    --extra $$extra pyproject.toml -o requirements/$$extra.txt || exit 1; done
 
 clean: ## remove the venv, the demo's data and all caches
-	@rm -rf $(VENV) .mes-demo build dist *.egg-info \
+	@rm -rf $(VENV) .browser .mes-demo build dist *.egg-info \
 	  .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -15,7 +15,7 @@ from fastapi import FastAPI, HTTPException, Path, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import PlainTextResponse, Response
 
-from central.api import archive, conflicts, genealogy, quality, reports, sites
+from central.api import archive, conflicts, events, genealogy, quality, reports, sites
 from central.api.answers import Health, ProblemKind
 from central.api.audit import Audited
 from central.api.bounds import Bounded
@@ -23,7 +23,7 @@ from central.api.description import describe
 from central.api.examples import HEALTH, KIND, shown
 from central.api.measures import measure
 from central.api.problems import KINDS, answer_problems
-from central.api.reach import V1, Json, Reach
+from central.api.reach import PAGES, V1, Json, Reach
 from central.api.routes import include
 from shared.errors import SyncError
 
@@ -35,6 +35,7 @@ _TAGS = [
     {"name": "conflicts", "description": "What two sides wrote at once, and what people decide."},
     {"name": "reports", "description": "What was made, how well, and what is behind it."},
     {"name": "archive", "description": "Facts by time, also of months that are in files."},
+    {"name": "events", "description": "At which sites something is new."},
     {"name": "process", "description": "Of the process that answers; these want no key."},
 ]
 
@@ -49,11 +50,11 @@ def build(reach: Reach) -> FastAPI:
     _add_description(app)
     _add_health(app, reach)
     _add_metrics(app, reach)
-    for each in (sites, conflicts, reports, quality, genealogy, archive):
+    for each in (sites, conflicts, reports, quality, genealogy, archive, events):
         include(app, each.router(reach))
     answer_problems(app)
     app.add_middleware(Bounded)
-    app.add_middleware(Audited, log=reach.audit, below=f"{V1}/")
+    app.add_middleware(Audited, log=reach.audit, below=f"{V1}/", tag=PAGES)
     return app
 
 

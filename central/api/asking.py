@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 from fastapi import Depends, Header, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security.utils import get_authorization_scheme_param
 
 from central import api_keys
 from central.access import NARROWED_CHARS_MAX, NARROWED_MAX, NotYourSite, Scope, Who, reached, who
 from central.api.oidc import BadToken, Verifier
+from central.api.problems import NeedsToken
 from central.api.rates import Rates
+from central.api.sessions import Session, Sessions
 from shared.errors import NotAuthorised
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
     from psycopg_pool import AsyncConnectionPool
+    from starlette.requests import HTTPConnection
 
     Pool = AsyncConnectionPool[AsyncConnection[Any]]
 
@@ -40,6 +44,8 @@ READING_MAX_S: Final = 30
 REMEMBERED_MAX: Final = 10_000
 #: Characters of a token.
 TOKEN_MAX: Final = 8_192
+#: Methods that change nothing: for these a browser's session stands for the key or token.
+_READING_METHODS: Final = ("GET", "HEAD")
 
 _BEARER: Final = HTTPBearer(
     auto_error=False, scheme_name="bearer",
@@ -74,6 +80,8 @@ class Guard:
     verifier: Verifier | None = None
     #: How often each may ask.
     rates: Rates = field(default_factory=Rates)
+    #: People who signed in with a browser.
+    sessions: Sessions = field(default_factory=Sessions)
     _known: dict[bytes, tuple[Who, float]] = field(default_factory=dict)
     _sites: frozenset[str] = frozenset()
     _sites_until: float = float("-inf")
@@ -106,6 +114,32 @@ class Guard:
         found, ends = await self.verifier.verify(shown)
         return found, min(now_s + TOKEN_FRESH_S, ends)
 
+    def signed_in(self, request: HTTPConnection) -> Session | None:
+        """Return the session of a request's browser; None where nobody signed in with it."""
+        return self.sessions.find(request.cookies, time.time_ns() / 1e9)
+
+    async def asking(
+        self, request: Request, shown: str, scope: Scope, narrowing: str | None = None
+    ) -> Asking:
+        """Return who asks by a key or token; raise NotInScope, NotYourSite, TooOften."""
+        one = await self.who(shown)
+        request.state.who = one.name
+        self.rates.take(one.name, time.monotonic())
+        return await self.reach_of(request, one, scope, narrowing)
+
+    async def reach_of(
+        self, request: Request, one: Who, scope: Scope, narrowing: str | None
+    ) -> Asking:
+        """Return of which sites somebody asks; raise NotInScope, NotYourSite.
+
+        What was found stands in the request's state, for the audit log.
+        """
+        sites = reached(one, scope, await self.registered(), narrowing)
+        if not sites:
+            raise NotYourSite("none of the sites of this key or token is registered")
+        request.state.sites = sites
+        return Asking(one, sites)
+
     async def registered(self) -> frozenset[str]:
         """Return the sites that are registered."""
         if time.monotonic() > self._sites_until:
@@ -127,15 +161,34 @@ def asks(guard: Guard, scope: Scope) -> Callable[..., Any]:
         _: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],  # for the description
         x_site_id: Annotated[str | None, _NARROWING] = None,
     ) -> Asking:
-        one = cast("Who", request.state.asker)  # V1Route found out
-        sites = reached(one, scope, await guard.registered(), x_site_id)
-        if not sites:
-            raise NotYourSite("none of the sites of this key or token is registered")
-        request.state.sites = sites
-        return Asking(one, sites)
+        if not hasattr(request.state, "asker"):  # of a page, which is no V1Route
+            shown = shown_by(guard, request, request.method)
+            return await guard.asking(request, shown, scope, x_site_id)
+        return await guard.reach_of(request, cast("Who", request.state.asker), scope, x_site_id)
 
     asking.is_asking = True  # type: ignore[attr-defined]
     return asking
+
+
+async def asked_again(guard: Guard, request: Request, scope: Scope) -> Asking:
+    """Return who asks, looked at once more: of an answer that goes on for long."""
+    one = await guard.who(shown_by(guard, request, request.method))
+    return await guard.reach_of(request, one, scope, request.headers.get("x-site-id"))
+
+
+def shown_by(guard: Guard, asked: HTTPConnection, method: str) -> str:
+    """Return the key or token of a request; raise NeedsToken where it has none.
+
+    That of a browser's session counts for what only reads. Whatever changes something takes it
+    together with a token of the form (``central.web``): a cookie alone is sent by any page.
+    """
+    scheme, token = get_authorization_scheme_param(asked.headers.get("Authorization"))
+    if scheme.lower() == "bearer" and token:
+        return token
+    session = guard.signed_in(asked) if not scheme and method in _READING_METHODS else None
+    if session is None:
+        raise NeedsToken
+    return session.shown
 
 
 @asynccontextmanager

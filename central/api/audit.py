@@ -104,27 +104,36 @@ def asked_in(scope: Scope, status: int) -> Asked:
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """Notes each question below a path, when its answer begins."""
+    """Notes each question below a path, or to a route of some tag, when its answer begins."""
 
     app: ASGIApp
     log: AuditLog
     below: str
+    #: Of routes that are noted wherever they are.
+    tag: str = ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, and note it; where no answer began, note that it broke."""
-        if scope["type"] != "http" or not scope["path"].startswith(self.below):
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        status = 500
+        began = False
 
         async def sent(message: Message) -> None:
-            nonlocal status
+            nonlocal began
             if message["type"] == "http.response.start":
-                status = message["status"]
+                began = True
+                self._note(scope, message["status"])
             await send(message)
 
         try:
             await self.app(scope, receive, sent)
         finally:
-            if not scope.get("state", {}).get("is_noted"):
-                self.log.note(asked_in(scope, status))
+            if not began:
+                self._note(scope, 500)
+
+    def _note(self, scope: Scope, status: int) -> None:
+        is_tagged = self.tag and self.tag in getattr(scope.get("route"), "tags", ())
+        is_ours = scope["path"].startswith(self.below) or is_tagged
+        if is_ours and not scope.get("state", {}).get("is_noted"):
+            self.log.note(asked_in(scope, status))

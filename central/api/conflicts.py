@@ -184,25 +184,27 @@ def _add_deciding(routes: APIRouter, reach: Reach) -> None:
         async with reading(reach.reading, asking.sites) as connection:
             found = await find_conflict(connection, name)  # of other sites there is none
         request.state.sites = (found.site,)
-        choice = Choice(**decision.model_dump(exclude={"by"}), by=_person(asking.who, decision.by))
+        choice = Choice(
+            **decision.model_dump(exclude={"by"}), by=person_of(asking.who, decision.by)
+        )
         named = await once.named(request, asking.who.name, key)
-        deciding = _Deciding(found.id, choice, asked_in(request.scope, 200), named)
-        answer, request.state.is_noted = await _decide(reach, deciding)
+        deciding = Deciding(found.id, choice, asked_in(request.scope, 200), named)
+        answer, request.state.is_noted = await write_decision(reach, deciding)
         return answer
 
 
 @dataclass(frozen=True, slots=True)
-class _Deciding:
+class Deciding:
     """A decision as it was asked for."""
 
     conflict_id: str
     choice: Choice
     asked: Asked
     #: None where the request did not name itself.
-    named: once.Named | None
+    named: once.Named | None = None
 
 
-async def _decide(reach: Reach, deciding: _Deciding) -> tuple[Response, bool]:
+async def write_decision(reach: Reach, deciding: Deciding) -> tuple[Response, bool]:
     """Write a decision, a line of the audit log and the answer, all or none.
 
     Return the answer, and whether anything was written.
@@ -220,7 +222,7 @@ async def _decide(reach: Reach, deciding: _Deciding) -> tuple[Response, bool]:
     return Json(told), not done.again
 
 
-def _person(who: Who, named: str | None) -> str:
+def person_of(who: Who, named: str | None) -> str:
     """Return who decides: a person's token tells it; a program may name whom it decides for."""
     if named is None:
         return who.name

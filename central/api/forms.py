@@ -13,6 +13,8 @@ from central.api.reach import Json
 from central.documents import cell, plain, to_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
     from starlette.requests import Request
 
     from central.reports.answer import Answer
@@ -29,7 +31,9 @@ def answered(request: Request, answer: Answer, form: str | None) -> Response:
     """Return an answer in the form that was asked for; raise HTTPException 406 for any other."""
     match form or _accepted(request.headers.get("accept", "")):
         case "csv":
-            made: Response = Response(_csv(answer), media_type="text/csv; charset=utf-8")
+            made: Response = Response(
+                as_csv(answer.columns, answer.rows), media_type="text/csv; charset=utf-8"
+            )
         case "ndjson":
             lines = "".join(f"{to_json(row)}\n" for row in answer.rows)
             made = Response(lines, media_type=TYPES["ndjson"])
@@ -40,7 +44,7 @@ def answered(request: Request, answer: Answer, form: str | None) -> Response:
         made.headers["link"] = f'<{url.path}?{url.query}>; rel="next"'
     made.headers["x-data-as-of"] = str(plain(answer.as_of))
     made.headers["x-provisional"] = str(answer.provisional).lower()
-    made.headers["vary"] = "accept, authorization, x-site-id"
+    made.headers["vary"] = "accept, authorization, cookie, x-site-id"
     return made
 
 
@@ -81,9 +85,10 @@ def _document(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _csv(answer: Answer) -> str:
+def as_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return rows as CSV, with a line of names before them."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(answer.columns)
-    writer.writerows([cell(row[name]) for name in answer.columns] for row in answer.rows)
+    writer.writerow(columns)
+    writer.writerows([cell(row[name]) for name in columns] for row in rows)
     return text.getvalue()

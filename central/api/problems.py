@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from central.access import BadSiteName, NotInScope, NotYourSite
+from central.api.live import TooManyStreams
 from central.api.oidc import BadToken, ProviderAway
 from central.api.once import KeyReused, UnderWay
 from central.api.rates import TooOften
@@ -93,6 +94,7 @@ _KINDS: Final[tuple[tuple[type[Exception], Kind], ...]] = (
     (ProviderAway, Kind(
         "provider-away", 503, "The identity provider does not give its keys; try again.",
         in_words=False)),
+    (TooManyStreams, Kind("too-many-streams", 503, "Too many pages are told of changes at once.")),
     (psycopg_pool.PoolTimeout, _AWAY),
     (psycopg.errors.QueryCanceled, Kind(
         "too-long", 503, "The answer took too long; ask for less.", in_words=False)),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
 
+from central.api.live import Live
 from central.backups import LATE_HOURS
 from central.documents import to_json
 from central.scrapes import Scrapers
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: All that is below it needs a key or a token, and is noted in the audit log.
 V1: Final = "/v1"
+#: Tag of routes that show the same to people: noted in the audit log as well.
+PAGES: Final = "pages"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,8 @@ class Reach:
     catalog: Catalog
     link: Link
     scrapers: Scrapers = field(default_factory=Scrapers)
+    #: What changed at which site; empty where nothing follows it.
+    live: Live = field(default_factory=Live)
     #: How old the newest backup may become.
     backup_hours: float = LATE_HOURS
     #: Folder of archived months, where one is named.

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
 from fastapi import Depends, Query, Request
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from starlette.responses import Response  # noqa: TC002 - FastAPI reads it
 
 from central.access import Scope
@@ -35,6 +35,9 @@ from central.reports.question import (
     GROUPS_MAX,
     ROWS_MAX,
     ROWS_USUAL,
+    VALUE_CHARS_MAX,
+    VALUES_MAX,
+    BadQuestion,
     Basis,
     By,
     Question,
@@ -49,15 +52,20 @@ from central.reports.question import (
 from central.reports.statement import statement_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from fastapi import APIRouter
+    from psycopg import AsyncConnection
 
+    from central.reports.answer import Answer
     from central.reports.paging import Statement
+
+    _Put = tuple[Question, Callable[[Question], Statement]]
 
 _CHARS_MAX: Final = 1_000
 Text = Annotated[str, Field(max_length=_CHARS_MAX, pattern=r"^[^\x00]*$")]
-Values = Annotated[list[Text], Field(max_length=200)]
+Value = Annotated[str, Field(min_length=1, max_length=VALUE_CHARS_MAX, pattern=r"^[^\x00]*$")]
+Values = Annotated[list[Value], Field(max_length=VALUES_MAX)]
 
 
 class _Asked(BaseModel):
@@ -153,13 +161,32 @@ class Telling:
         return answered(request, found, asked.format)
 
 
+async def read_report(
+    connection: AsyncConnection[Any], sites: tuple[str, ...], name: str, given: Mapping[str, Any]
+) -> Answer:
+    """Answer a report as ``GET /v1/reports/NAME`` does with these parameters; raise BadQuestion.
+
+    In the caller's transaction, which knows the sites.
+    """
+    model, put = _PUT[name]
+    try:
+        asked = model.model_validate(dict(given))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadQuestion(".".join(map(str, first["loc"])), first["msg"]) from None
+    question, made = put(asked, sites)
+    if asked.cursor:
+        question = going_on(question, asked.cursor)
+    return await answer(connection, question, made(question))
+
+
 def _add_preset(routes: APIRouter, reads: Any, tell: Telling, preset: Preset) -> None:
     async def report(
         request: Request,
         asked: Annotated[_PRODUCTION, Query()],  # type: ignore[valid-type]
         asking: Asking = reads,
     ) -> Response:
-        return await tell(request, asked, _production(preset, asked, asking.sites), statement_of)
+        return await tell(request, asked, *_of_preset(preset, asked, asking.sites))
 
     routes.add_api_route(
         f"/reports/{preset.name}", report, name=f"report_{preset.name}", summary=preset.about,
@@ -175,7 +202,7 @@ def _add_orders(routes: APIRouter, reads: Any, tell: Telling) -> None:
         asking: Asking = reads,
     ) -> Response:
         """Tell how long orders took from first start to last end, of those that ended then."""
-        return await tell(request, asked, _plain(asked, asking.sites), throughput_statement)
+        return await tell(request, asked, *_throughput(asked, asking.sites))
 
     @routes.get("/reports/wip", response_model=ReportTold, responses=IN_FORMS)
     async def report_wip(
@@ -184,9 +211,7 @@ def _add_orders(routes: APIRouter, reads: Any, tell: Telling) -> None:
         asking: Asking = reads,
     ) -> Response:
         """Tell how many orders were under way on each business day, or at some instants."""
-        at = instants("at", cast("_Wip", asked).at)
-        made = partial(wip_at_statement, at=at) if at else wip_statement
-        return await tell(request, asked, _plain(asked, asking.sites), made)
+        return await tell(request, asked, *_wip(asked, asking.sites))
 
 
 def _add_log(routes: APIRouter, reads: Any, tell: Telling) -> None:
@@ -240,6 +265,27 @@ def _production(preset: Preset, asked: Any, sites: tuple[str, ...]) -> Question:
     )  # fmt: skip
     sort = asked.sort or ("" if is_own else preset.sort)
     return question.sorted(orders(sort, question.columns))
+
+
+def _throughput(asked: _Asked, sites: tuple[str, ...]) -> _Put:
+    return _plain(asked, sites), throughput_statement
+
+
+def _wip(asked: _Asked, sites: tuple[str, ...]) -> _Put:
+    at = instants("at", cast("_Wip", asked).at)
+    return _plain(asked, sites), partial(wip_at_statement, at=at) if at else wip_statement
+
+
+def _of_preset(preset: Preset, asked: _Asked, sites: tuple[str, ...]) -> _Put:
+    return _production(preset, asked, sites), statement_of
+
+
+#: What each report is asked with, and the question and statement that come of it.
+_PUT: Final[dict[str, tuple[type[_Asked], Callable[[Any, tuple[str, ...]], _Put]]]] = {
+    **{preset.name: (_PRODUCTION, partial(_of_preset, preset)) for preset in PRESETS},
+    "throughput-time": (_ORDERS, _throughput),
+    "wip": (_WIPS, _wip),
+}
 
 
 def _described(preset: Preset) -> str:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
-from fastapi.security.utils import get_authorization_scheme_param
 from starlette.requests import HTTPConnection
 
-from central.api.problems import NeedsToken
+from central.api.asking import shown_by
 from central.api.reach import V1
 
 if TYPE_CHECKING:
@@ -39,11 +38,7 @@ async def identify(scope: Scope) -> None:
     It reads headers only: whoever shows no key is refused before their body is waited for.
     """
     guard: Guard = scope["app"].state.guard
-    shown = HTTPConnection(scope).headers.get("Authorization")
-    scheme, token = get_authorization_scheme_param(shown)
-    if scheme.lower() != "bearer" or not token:
-        raise NeedsToken
-    one = await guard.who(token)
+    one = await guard.who(shown_by(guard, HTTPConnection(scope), scope["method"]))
     state = scope.setdefault("state", {})
     state["who"], state["asker"] = one.name, one
     guard.rates.take(one.name, time.monotonic())

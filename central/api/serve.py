@@ -15,7 +15,6 @@ from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
 from central.agent import link_of
-from central.api.app import build
 from central.api.asking import Guard
 from central.api.audit import AuditLog
 from central.api.oidc import Provider, Verifier
@@ -26,7 +25,7 @@ from central.scrapes import read_scrapers
 from shared.errors import BadSetting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from fastapi import FastAPI
 
@@ -51,8 +50,13 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve_api(settings: CentralSettings, catalog: Catalog) -> None:
-    """Answer on ``api_port`` until cancelled; raise BadSetting where the port is taken."""
+async def serve_api(
+    settings: CentralSettings, catalog: Catalog, build: Callable[[Reach], FastAPI]
+) -> None:
+    """Answer on ``api_port`` until cancelled; raise BadSetting where the port is taken.
+
+    ``build`` makes the application of what it reaches.
+    """
     scrapers = read_scrapers(settings.metrics_token_file)
     with listening(settings.api_host, settings.api_port) as listener:
         async with AsyncExitStack() as stack:
@@ -71,12 +75,18 @@ async def serve_api(settings: CentralSettings, catalog: Catalog) -> None:
                 ),
                 backup_hours=settings.backup_hours, archive_dir=settings.archive_dir,
             )  # fmt: skip
-            writing = asyncio.create_task(audit.keep_writing(), name="audit")
+            beside = [
+                asyncio.create_task(audit.keep_writing(), name="audit"),
+                asyncio.create_task(
+                    reach.live.follow(_bounded(settings.database_url)), name="live"
+                ),
+            ]
             try:
-                await serve(build(reach), listener)
+                await serve(build(reach), listener, ends=reach.live.end)
             finally:  # when the last answer is given: it is to be noted, too
-                writing.cancel()
-                await asyncio.gather(writing, return_exceptions=True)
+                for each in beside:
+                    each.cancel()
+                await asyncio.gather(*beside, return_exceptions=True)
 
 
 def _pool(
@@ -112,8 +122,13 @@ def provider_of(settings: CentralSettings) -> Provider | None:
     )
 
 
-async def serve(app: FastAPI, listener: socket.socket) -> None:
-    """Serve an application until cancelled; requests under way are answered."""
+async def serve(
+    app: FastAPI, listener: socket.socket, *, ends: Callable[[], None] = lambda: None
+) -> None:
+    """Serve an application until cancelled; requests under way are answered.
+
+    ``ends`` is called first then: it ends the answers that go on for as long as anybody listens.
+    """
     config = uvicorn.Config(
         app, log_config=None, log_level="warning", access_log=False, lifespan="off", ws="none",
         timeout_graceful_shutdown=5, proxy_headers=False, limit_concurrency=_REQUESTS_MAX,
@@ -123,6 +138,7 @@ async def serve(app: FastAPI, listener: socket.socket) -> None:
     try:
         await asyncio.shield(serving)
     finally:
+        ends()
         server.should_exit = True
         await serving
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from fastapi import Depends, Path
+from fastapi import Depends, Path, Query
+from starlette.responses import Response
 
 from central.access import NotYourSite, Scope
 from central.api.answers import OneSite, SitesStatus
+from central.api.answers_of_reports import AS_CSV
 from central.api.asking import Asking, asks, reading
+from central.api.forms import as_csv
 from central.api.reach import Json, Reach
 from central.api.routes import v1_router
 from central.picture import read_picture
 from central.status import document, judge
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from fastapi import APIRouter
 
     from central.api.asking import Pool
@@ -26,10 +31,15 @@ def router(reach: Reach) -> APIRouter:
     routes = v1_router("sites")
     reads: Any = Depends(asks(reach.guard, Scope.READ))
 
-    @routes.get("/sites", response_model=SitesStatus)
-    async def sites(asking: Asking = reads) -> Json:
+    @routes.get("/sites", response_model=SitesStatus, responses=AS_CSV)
+    async def sites(
+        asking: Asking = reads,
+        form: Annotated[Literal["json", "csv"], Query(alias="format")] = "json",
+    ) -> Response:
         """Give the status of your sites, worst first; to who reads all, that of the centre, too."""
-        found = document(await _read_theirs(reach, asking.sites))
+        found = document(await read_theirs(reach, asking.sites))
+        if form == "csv":
+            return Response(_csv(found["sites"]), media_type="text/csv; charset=utf-8")
         if not asking.who.reach[Scope.READ].every:  # what it has counts other sites in
             found = {name: found[name] for name in ("schema", "generated_at", "sites")}
         return Json(found)
@@ -41,14 +51,33 @@ def router(reach: Reach) -> APIRouter:
         """Give the status of one site."""
         if site not in asking.sites:
             raise NotYourSite(f"no site {site[:40]} here that this key or token reaches")
-        found = document(await _read_theirs(reach, (site,)))
+        found = document(await read_theirs(reach, (site,)))
         about = {"schema": found["schema"], "generated_at": found["generated_at"]}
         return Json(about | found["sites"][0])
 
     return routes
 
 
-async def _read_theirs(reach: Reach, sites: tuple[str, ...]) -> Verdict:
+#: What a table of the sites has, of the status of each.
+_COLUMNS: Final = (
+    "site", "status", "verdict", "complete_through", "last_n", "feed_lag", "reviews_open", "parked",
+    "waiting", "differing", "clock_offset_ms",
+)  # fmt: skip
+
+
+def _csv(sites: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        {name: each[name] for name in _COLUMNS}
+        | {
+            "backlog": each["backlog"]["messages"] if each["backlog"] else None,
+            "version": each["hello"]["version"] if each["hello"] else None,
+        }
+        for each in sites
+    ]
+    return as_csv((*_COLUMNS, "backlog", "version"), rows)
+
+
+async def read_theirs(reach: Reach, sites: tuple[str, ...]) -> Verdict:
     """Return the verdict on some sites, of which PostgreSQL shows no other's rows."""
     async with (
         reach.pool.connection() as connection, reading(reach.reading, sites) as of_sites,

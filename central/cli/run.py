@@ -88,8 +88,9 @@ async def _feed(read: CentralSettings, catalog: Catalog) -> None:
         tasks.create_task(run_feed(named, catalog), name="feed")
         if read.api_port:
             from central.api.serve import serve_api
+            from central.web.app import build
 
-            tasks.create_task(serve_api(_named(read, "api"), catalog), name="api")
+            tasks.create_task(serve_api(_named(read, "api"), catalog, build), name="api")
 
 
 def _named(read: CentralSettings, what: str) -> CentralSettings:

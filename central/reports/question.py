@@ -23,7 +23,7 @@ ROWS_MAX: Final = 10_000
 ROWS_USUAL: Final = 1_000
 #: Days between from and to, and values of one filter.
 DAYS_MAX: Final = 3_700
-VALUES_MAX: Final = 200
+VALUES_MAX: Final = 50
 VALUE_CHARS_MAX: Final = 120
 GROUPS_MAX: Final = 5
 

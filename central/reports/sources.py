@@ -92,8 +92,9 @@ def needs(question: Question) -> Needs:
     keys = dict.fromkeys(key for name in dimensions for key in DIMENSIONS[name].keys)
     bucket = BUCKETS[question.bucket] if question.bucket else None
     by_instant = question.window.by_instant or bool(bucket and bucket.by_instant)
-    by_day = bool(bucket and not bucket.by_instant) or bool(
-        question.window.start and not question.window.by_instant
+    is_bounded = question.window.start is not None or question.window.end is not None
+    by_day = bool(bucket and not bucket.by_instant) or (
+        is_bounded and not question.window.by_instant
     )
     reports = question.basis is not Basis.END or any(
         name in MOMENTS or name in OF_INTERVALS for name in measures

@@ -13,11 +13,11 @@ from psycopg_pool import AsyncConnectionPool
 
 from central import api_keys
 from central.access import Scope
-from central.api.app import build
 from central.api.asking import Guard
 from central.api.audit import AuditLog
 from central.api.reach import Reach
 from central.roles import API, INGEST, as_role
+from central.web.app import build
 from sync.transport import Link, LinkSettings
 
 if TYPE_CHECKING:

@@ -103,6 +103,7 @@ def a_question(chance: random.Random) -> Question:
     window = chance.choice((
         Window(),
         Window(date(2026, 10, 24), date(2026, 10, 26)),
+        Window(None, date(2026, 10, 25)),
         Window(FIRST + timedelta(hours=30), FIRST + timedelta(hours=50, minutes=15)),
     ))  # fmt: skip
     one = chance.choice((
@@ -133,7 +134,7 @@ async def test_an_answer_is_the_same_from_rollups_as_from_the_facts(world, api, 
         by_rollup = await said(api, question)
         by_facts = await said(api, question, statement_of(question, SOURCES[-1]))
         assert by_rollup == by_facts, f"seed {seed}: {question}"
-    assert sum(count > 0 for count in asked.values()) >= 4
+    assert sum(count > 0 for count in asked.values()) >= 3
 
 
 async def test_pages_of_an_answer_are_the_answer(world, api, seed):
@@ -315,7 +316,7 @@ async def test_an_answer_says_until_when_it_is_complete(world, api):
         ("machine.like=1", "query.machine.like"),
         ("share_of=machine", "query.share_of"),
         ("group_by=site,order,machine,person,shift,segment", "query.group_by"),
-        ("machine=" + "x" * 200, "query.machine"),
+        ("machine=" + "x" * 200, "query.machine.0"),
     ],
 )
 async def test_a_question_that_breaks_a_rule_is_told_the_field_and_the_rule(api, query, field):

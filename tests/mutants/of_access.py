@@ -142,8 +142,8 @@ OF_ACCESS: Final[tuple[Mutant, ...]] = (
     of(
         "access: refused questions are not in the audit log",
         "central/api/audit.py",
-        'if not scope.get("state", {}).get("is_noted"):',
-        'if not scope.get("state", {}).get("is_noted") and status < 400:',
+        'if is_ours and not scope.get("state", {}).get("is_noted"):',
+        "if is_ours and status < 400:",
         f"{API}::test_who_read_what_of_which_sites_is_in_the_audit_log",
     ),
     of(

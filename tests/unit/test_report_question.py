@@ -83,7 +83,7 @@ def test_only_columns_of_the_answer_can_be_sorted_by():
 @pytest.mark.parametrize(
     "given",
     [{"maschine": ["1"]}, {"machine.like": ["1"]}, {"machine": []}, {"machine": ["x" * 121]},
-     {"machine": ["a\x00"]}, {"machine": [str(n) for n in range(201)]}],
+     {"machine": ["a\x00"]}, {"machine": [str(n) for n in range(51)]}],
 )  # fmt: skip
 def test_a_filter_that_breaks_a_rule_is_refused(given):
     with pytest.raises(BadQuestion):
@@ -182,6 +182,8 @@ def test_figures_come_after_what_they_are_made_of():
         ({"bucket": "hour"}, "output_quarters"),
         ({"window": window("2026-11-02T06:15:00Z", None)}, "output_quarters"),
         ({"window": window("2026-11-02T06:16:00Z", None)}, FACTS),
+        ({"window": window(None, "2026-11-02")}, "output_order_days"),
+        ({"window": window("2026-11-02", None)}, "output_order_days"),
         ({"group_by": ("machine", "person")}, FACTS),
         ({"measures": ("first_start",)}, FACTS),
         ({"measures": ("orders",), "group_by": ("person",)}, FACTS),

@@ -1,0 +1,181 @@
+"""The pages of reports: which questions each asks, and what it can be asked by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response  # noqa: TC002 - FastAPI reads it
+
+from central.access import Scope
+from central.api.asking import Asking, asks, reading
+from central.api.reach import PAGES
+from central.web.asked import asked_of, present
+from central.web.freshness import read_freshness
+from central.web.panels import Panel, grid, read_panels
+from central.web.rendering import page, viewer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from jinja2 import Environment
+
+    from central.api.reach import Reach
+
+#: Words to filter by that every report of production takes: its parameter, and what it is called.
+WORDS: Final = {
+    "machine.contains": "Machine contains",
+    "segment.contains": "Operation contains",
+    "material.contains": "Part contains",
+}
+_ORDER_WORDS: Final = {"order.contains": "Order contains", "material.contains": "Part contains"}
+_TAKEN: Final = ("group_by", *WORDS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """A page of reports."""
+
+    path: str
+    title: str
+    about: str
+    panels: tuple[Panel, ...]
+    #: What can be chosen to group by and to cut time by.
+    groups: tuple[str, ...] = ()
+    buckets: tuple[tuple[str, str], ...] = ()
+    words: tuple[tuple[str, str], ...] = tuple(WORDS.items())
+
+    @property
+    def ways(self) -> dict[str, str]:
+        """Return what it can be grouped by, as the address has it and as people call it."""
+        return {_BY[name]: name for name in self.groups}
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """Return the parameters of its address that are its own."""
+        return ("group_by", "bucket", "cursor", *(name for name, _ in self.words))
+
+
+#: What can be grouped by, as the address has it. What a plant numbers itself is told apart by site.
+_BY: Final = {
+    "site": "site", "region": "region", "machine": "site,machine", "machine class": "machine_class",
+    "line": "site,line", "operation": "segment", "part": "material", "order": "site,order",
+    "shift": "shift", "scrap reason": "scrap_reason",
+}  # fmt: skip
+_GROUPS: Final = ("machine", "machine class", "line", "site", "operation", "shift", "order")
+_MADE: Final = ("site", "machine", "line", "operation", "part", "order", "shift")
+_SCRAPPED: Final = (
+    "operation", "scrap reason", "machine", "line", "part", "order", "shift", "site",
+)  # fmt: skip
+#: The first is what is shown by itself.
+_BUCKETS: Final = (("", "day"), ("hour", "hour"), ("week", "week"), ("month", "month"))
+_PIECES: Final = "qty_good,qty_scrap,qty_mrb"
+
+BOARDS: Final = (
+    Board(
+        path="/output", title="Output", about="What was made, over time and by what it was made.",
+        groups=_MADE, buckets=_BUCKETS,
+        panels=(
+            Panel(name="trend", title="Output over time", report="output", drawn="trend",
+                  given={"measures": _PIECES, "bucket": "day"}, takes=("bucket", *WORDS),
+                  drawn_of=("qty_good", "qty_scrap", "qty_mrb"), says="Pieces by kind."),
+            Panel(name="by", title="Output by group", report="output", drawn="bars",
+                  given={"group_by": "site", "sort": "-qty_good"}, takes=_TAKEN,
+                  drawn_of=("qty_good",)),
+        ),
+    ),
+    Board(
+        path="/downtime", title="Downtime", groups=_GROUPS, buckets=_BUCKETS,
+        about="Where breakdowns take the most time, and how long it takes to mend them.",
+        panels=(
+            Panel(name="pareto", title="Downtime Pareto", report="downtime", drawn="pareto",
+                  given={"group_by": "site,machine"}, takes=_TAKEN, drawn_of=("breakdown_min",),
+                  says="The longest first."),
+            Panel(name="trend", title="Breakdown time over time", report="output", drawn="trend",
+                  takes=("bucket", *WORDS), drawn_of=("breakdown_min",),
+                  given={"measures": "breakdown_min,breakdowns,mttr_min", "bucket": "day"}),
+            Panel(name="reliability", title="MTBF and MTTR", report="reliability",
+                  given={"group_by": "site,machine"}, takes=_TAKEN),
+        ),
+    ),
+    Board(
+        path="/scrap", title="Scrap and first pass yield", groups=_SCRAPPED, buckets=_BUCKETS,
+        about="Where scrap comes from, and what passes at the first try.",
+        panels=(
+            Panel(name="pareto", title="Scrap Pareto", report="scrap", drawn="pareto",
+                  takes=_TAKEN, drawn_of=("qty_scrap",), says="The most first."),
+            Panel(name="trend", title="Quality over time", report="quality", drawn="trend",
+                  given={"measures": "quality_ratio,scrap_ratio,qty_produced", "bucket": "day"},
+                  takes=("bucket", *WORDS), drawn_of=("quality_ratio", "scrap_ratio")),
+            Panel(name="fpy", title="First pass yield by part", report="fpy", drawn="bars",
+                  takes=tuple(WORDS), drawn_of=("fpy",),
+                  says="Of the operations that inspect: filter for them by the operation."),
+        ),
+    ),
+    Board(
+        path="/orders", title="Orders", buckets=(), words=(
+            *_ORDER_WORDS.items(), ("segment.contains", "Operation that counts contains")),
+        about="How far orders are, how many are under way, and how long they take.",
+        panels=(
+            Panel(name="progress", title="Order progress", report="fulfilment", drawn="bars",
+                  given={"group_by": "site,order", "sort": "site,order", "limit": 50},
+                  drawn_of=("fill",), takes=("segment.contains", "cursor", *_ORDER_WORDS),
+                  says="Good pieces of the days shown, over what was ordered."),
+            Panel(name="wip", title="Orders under way", report="wip", drawn="trend",
+                  takes=tuple(_ORDER_WORDS), drawn_of=("wip_end", "active")),
+            Panel(name="throughput", title="Throughput time by part", report="throughput-time",
+                  given={"group_by": "material"}, takes=tuple(_ORDER_WORDS), drawn="bars",
+                  drawn_of=("median_h",)),
+        ),
+    ),
+    Board(
+        path="/utilisation", title="Utilisation", words=tuple(WORDS.items()),
+        about="How much of a day machines were busy at all.",
+        panels=(
+            Panel(name="machines", title="Utilisation by machine", report="output", drawn="bars",
+                  given={"measures": "busy_min,calendar_min,utilisation", "nonzero": "busy_min",
+                         "group_by": "site,machine", "sort": "-utilisation"},
+                  takes=tuple(WORDS), drawn_of=("utilisation",), says="Of all the days shown."),
+            Panel(name="heat", title="Utilisation by machine and day", report="utilisation",
+                  drawn="heat", given={"group_by": "site,machine"}, takes=tuple(WORDS),
+                  drawn_of=("utilisation",)),
+        ),
+    ),
+    Board(
+        path="/benchmark", title="Benchmark", groups=("site", "region"), words=(),
+        about="Sites side by side, by the same definitions and of the same days.",
+        panels=(
+            Panel(name="benchmark", title="Sites side by side", report="benchmark", drawn="bars",
+                  takes=("group_by",),
+                  drawn_of=("quality_ratio", "scrap_ratio", "setup_ratio", "mttr_min")),
+        ),
+    ),
+)  # fmt: skip
+
+
+def router(reach: Reach, env: Environment) -> APIRouter:
+    """Return the routes."""
+    routes = APIRouter(tags=[PAGES], include_in_schema=False)
+    for board in BOARDS:
+        routes.add_api_route(board.path, _shows(reach, env, board), name=board.title)
+    return routes
+
+
+def _shows(reach: Reach, env: Environment, board: Board) -> Callable[..., Awaitable[Response]]:
+    reads: Any = Depends(asks(reach.guard, Scope.READ))
+
+    async def show(request: Request, asking: Asking = reads) -> Response:
+        revisions = reach.live.of(asking.sites)  # before the rows are read: never too new
+        asked = asked_of(request.query_params, asking.sites, present(), board.known)
+        async with reading(reach.reading, asked.sites) as connection:
+            found = await read_panels(connection, board.panels, asked)
+        fresh = await read_freshness(reach, asked.sites)
+        shown = {
+            "board": board, "asked": asked, "read": found, "fresh": fresh,
+            "revisions": revisions, "grid": partial(grid, down=("site", "machine"), across="day"),
+        }  # fmt: skip
+        return page(env, request, "board.html", shown, viewer(reach.guard, request))
+
+    return show

@@ -1,0 +1,207 @@
+"""A part of a page: one question, its answer as table and chart, and where its numbers come from.
+
+What a panel shows is what ``/v1/reports`` answers to the same parameters, so the address of its CSV
+is the address of the very question. Pure but for ``read_panels``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from central.api.reach import V1
+from central.api.reports import read_report
+from central.reports.dimensions import BUCKETS, DIMENSIONS
+from central.reports.kpis import DISTINCTS, KPIS, MEASURES, QTY_ORDERED
+from central.reports.orders import THROUGHPUT
+from central.web.rendering import figure, query
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from psycopg import AsyncConnection
+
+    from central.reports.answer import Answer
+    from central.web.asked import Asked
+
+#: How columns are called on pages; any other by its own name.
+_LABELS: Final = {
+    "qty_good": "Good", "qty_scrap": "Scrap", "qty_rework": "Rework", "qty_mrb": "MRB",
+    "qty_produced": "Produced", "qty_ordered": "Ordered", "fill": "Good / ordered",
+    "fpy": "FPY", "fpy_without_rework": "FPY without rework", "mttr_min": "MTTR",
+    "mtbf_min": "MTBF", "breakdown_min": "Breakdown time", "breakdowns": "Breakdowns",
+    "elapsed_min": "Reported time", "busy_min": "Busy", "calendar_min": "Of",
+    "operating_min": "Operating time", "cum_share": "Cumulative", "wip_end": "At the day's end",
+    "active": "At any time of the day", "mean_h": "Mean", "median_h": "Median",
+    "p90_h": "90 % within", "min_h": "Shortest", "max_h": "Longest", "sum_h": "Sum",
+    "setup_min": "Setup time", "production_min": "Production time",
+}  # fmt: skip
+#: What is shown beside what no key figure and no measure tells.
+_ABOUT: Final = {
+    QTY_ORDERED: "Ordered quantity of each order, once",
+    "busy_min": "Minutes in which anything of the group was busy, overlaps once",
+    "calendar_min": "Minutes of the days shown",
+    "utilisation": "busy_min / calendar_min; not ISO",
+    "share": "Of the sum of all groups", "cum_share": "This one and those above it",
+    "wip_end": "Orders whose first start is before the end of the day and whose last end is not;"
+    " not ISO",
+    "active": "Orders that were under way at any instant of the day; not ISO",
+    **dict.fromkeys(
+        [name for name in THROUGHPUT if name.endswith("_h")],
+        "Hours from an order's first start to its last end; percentiles by linear interpolation;"
+        " not ISO",
+    ),
+}  # fmt: skip
+_UNITS: Final = {"utilisation": "ratio", "share": "ratio", "cum_share": "ratio"}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of an answer, as people read it."""
+
+    name: str
+    label: str
+    #: ``ratio`` is shown in per cent; empty for what is no number.
+    unit: str
+    is_number: bool
+    #: What it is, by which formula and from where; empty for names of things.
+    about: str = ""
+    formula: str = ""
+    source: str = ""
+
+
+def column(name: str) -> Column:
+    """Return how a column is shown, in the very words of its definition."""
+    if name in DIMENSIONS or name in BUCKETS or name == "day":
+        return Column(name, name.replace("_", " ").capitalize(), "", is_number=False)
+    label = _LABELS.get(name, name.removesuffix("_min").replace("_", " ").capitalize())
+    if name in KPIS:
+        kpi = KPIS[name]
+        return Column(
+            name, label, kpi.unit, is_number=True, about=kpi.about, formula=kpi.formula,
+            source=kpi.source,
+        )  # fmt: skip
+    measure = MEASURES.get(name) or DISTINCTS.get(name)
+    if measure:
+        return Column(name, label, measure.unit, is_number=True, about=measure.about)
+    unit = _UNITS.get(name) or ("min" if name.endswith("_min") else "h" if "_h" in name else "")
+    is_number = name not in ("first_start", "last_end")
+    return Column(name, label, unit, is_number=is_number, about=_ABOUT.get(name, ""))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """A question of a page, and how its answer is drawn."""
+
+    name: str
+    title: str
+    report: str
+    #: What is asked beside sites and days.
+    given: Mapping[str, Any] = field(default_factory=dict)
+    #: Which of the page's own parameters it takes; ``group_by`` and ``bucket`` among them.
+    takes: Sequence[str] = ()
+    #: table, trend (over time), pareto (bars with their share), bars, or heat (machine by day).
+    drawn: str = "table"
+    #: The columns that are drawn; of a Pareto the first is the bar.
+    drawn_of: tuple[str, ...] = ()
+    #: What to read out of it, in a sentence.
+    says: str = ""
+
+    def params(self, asked: Asked) -> dict[str, Any]:
+        """Return the parameters of its question."""
+        own = {name: asked.given[name] for name in self.takes if name in asked.given}
+        filters = {name: [text] if _is_filter(name) else text for name, text in own.items()}
+        sites = {"site": list(asked.chosen)} if asked.chosen else {}
+        return {"from": asked.start, "to": asked.end, **self.given, **sites, **filters}
+
+
+def _is_filter(name: str) -> bool:
+    return name.partition(".")[0] in DIMENSIONS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A panel with its answer."""
+
+    panel: Panel
+    columns: tuple[Column, ...]
+    rows: Sequence[Mapping[str, Any]]
+    provisional: bool
+    #: Address of the same numbers as CSV, and parameter of the page for what follows.
+    csv: str
+    cursor: str | None
+
+    @property
+    def drawn(self) -> tuple[Column, ...]:
+        """Return the columns that are drawn."""
+        return tuple(each for each in self.columns if each.name in self.panel.drawn_of)
+
+    @property
+    def summary(self) -> str:
+        """Return in a sentence what a chart shows, for who does not see it."""
+        spans = []
+        for each in self.drawn:
+            values = [row[each.name] for row in self.rows if row[each.name] is not None]
+            if values:
+                low, high = figure(min(values), each.unit), figure(max(values), each.unit)
+                spans.append(f"{each.label} from {low} to {high}")
+        return f"{self.panel.title}: {'; '.join(spans) or 'no values'}."
+
+    def most(self, column: Column) -> float:
+        """Return what a full bar stands for: a column's largest value, of shares at least 1."""
+        largest = max((float(row[column.name] or 0) for row in self.rows), default=0.0)
+        return max(largest, 1.0) if column.unit == "ratio" or not largest else largest
+
+
+def shown(panel: Panel, params: Mapping[str, Any], answer: Answer) -> Shown:
+    """Return a panel with its answer."""
+    asked = query({name: value for name, value in params.items() if value}, format="csv")
+    return Shown(
+        panel=panel, columns=tuple(map(column, answer.columns)), rows=answer.rows,
+        provisional=answer.provisional, csv=f"{V1}/reports/{panel.report}?{asked}",
+        cursor=answer.cursor,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The panels of a page, and the moment that they are of."""
+
+    panels: tuple[Shown, ...]
+    as_of: datetime
+
+
+async def read_panels(
+    connection: AsyncConnection[Any], panels: Sequence[Panel], asked: Asked
+) -> Read:
+    """Ask what panels ask, in the caller's transaction, which knows the sites."""
+    found, as_of = [], None
+    for panel in panels:
+        params = panel.params(asked)
+        answer = await read_report(connection, asked.sites, panel.report, params)
+        as_of = as_of or answer.as_of
+        found.append(shown(panel, params, answer))
+    assert as_of is not None
+    return Read(tuple(found), as_of)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Numbers by two things: what the rows are about, and the days."""
+
+    days: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[float | None, ...]], ...]
+
+
+def grid(shown: Shown, down: Sequence[str], across: str, value: str) -> Grid:
+    """Return an answer as a grid; None where it says nothing."""
+    days = tuple(sorted({str(row[across]) for row in shown.rows}))
+    lines: dict[str, dict[str, float | None]] = {}
+    for row in shown.rows:
+        lines.setdefault(" ".join(str(row[name]) for name in down), {})[str(row[across])] = row[
+            value
+        ]
+    return Grid(days, tuple(
+        (name, tuple(found.get(day) for day in days)) for name, found in sorted(lines.items())
+    ))  # fmt: skip

@@ -1,0 +1,116 @@
+"use strict";
+// Charts over time, drawn from the table beside each of them: what is drawn is what can be read.
+(function () {
+  const charts = new Map();
+  const strokes = ["--series-1", "--series-2", "--series-3"];
+  const dashes = [[], [7, 4], [2, 4]];
+
+  function colour(name) {
+    return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  }
+
+  // Days, weeks, months and hours as the reports name them, each by the clock of its site.
+  function seconds(text) {
+    const found = /^(\d{4})-(\d\d)(?:-(\d\d))?(?:T(\d\d):(\d\d))?$/.exec(text);
+    if (!found) return NaN;
+    const [, year, month, day, hour, minute] = found.map((part) => Number(part || 0));
+    return Date.UTC(year, month - 1, day || 1, hour, minute) / 1000;
+  }
+
+  function read(table) {
+    const names = table.dataset.trend.split(" ");
+    const rows = [...table.tBodies[0].rows];
+    const times = rows.map((row) => seconds(row.cells[0].textContent.trim()));
+    const columns = names.map((name) =>
+      rows.map((row) => {
+        const text = row.querySelector(`[data-column="${name}"]`).dataset.value;
+        return text === "" ? null : Number(text);
+      }),
+    );
+    const heads = [...table.tHead.rows[0].cells].map((cell) => cell.textContent.trim());
+    const at = (name) =>
+      [...rows[0].cells].findIndex((cell) => cell.dataset.column === name);
+    return { times, columns, labels: names.map((name) => heads[at(name)]) };
+  }
+
+  // As large as the text of the page, which grows with the screen.
+  const em = () => parseFloat(getComputedStyle(document.documentElement).fontSize);
+
+  function axis() {
+    return {
+      stroke: colour("--ink"),
+      grid: { stroke: colour("--line"), width: 1 },
+      ticks: { stroke: colour("--line"), width: 1 },
+      font: `${Math.round(0.8 * em())}px system-ui, sans-serif`,
+      size: Math.round(2.4 * em()),
+    };
+  }
+
+  const DAY = 86400;
+
+  function days() {
+    return { incrs: [1, 2, 7, 14, 28, 91, 182, 364].map((count) => count * DAY) };
+  }
+
+  function named(at, whole) {
+    const text = new Date(at * 1000).toISOString();
+    return whole ? text.slice(0, 10) : text.slice(0, 16).replace("T", " ");
+  }
+
+  function options(found, width) {
+    const whole = found.times.every((at) => at % DAY === 0);
+    const x = {
+      values: (_, ats) => ats.map((at) => named(at, whole).slice(5)),
+      space: Math.round(6 * em()),
+      ...(whole ? days() : {}),
+    };
+    return {
+      width: width,
+      height: Math.max(200, Math.min(30 * em(), Math.round(width / 3.2))),
+      tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
+      scales: { y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.05 : 1] } },
+      axes: [Object.assign(axis(), x), Object.assign(axis(), { size: Math.round(4 * em()) })],
+      series: [
+        { label: "When", value: (_, at) => (at === null ? "" : named(at, whole)) },
+        ...found.labels.map((label, index) => ({
+          label: label,
+          stroke: colour(strokes[index]),
+          dash: dashes[index],
+          width: 2,
+          spanGaps: false,
+          points: { show: found.times.length < 60, size: 6 },
+        })),
+      ],
+    };
+  }
+
+  function draw(plot) {
+    const table = plot.closest("figure").querySelector("table[data-trend]");
+    const found = read(table);
+    charts.get(plot)?.destroy();
+    const chart = new uPlot(
+      options(found, plot.clientWidth), [found.times, ...found.columns], plot,
+    );
+    // Its legend is a table of its own that a reader of the page has no use for beside ours.
+    plot.querySelector(".u-legend")?.setAttribute("aria-hidden", "true");
+    charts.set(plot, chart);
+  }
+
+  function drawAll() {
+    for (const [plot, chart] of charts) {
+      if (plot.isConnected) continue;
+      chart.destroy();
+      charts.delete(plot);
+    }
+    document.querySelectorAll(".plot").forEach(draw);
+  }
+
+  let wait = 0;
+  window.addEventListener("resize", function () {
+    clearTimeout(wait);
+    wait = setTimeout(drawAll, 150);
+  });
+  document.addEventListener("theme", drawAll);
+  document.addEventListener("htmx:afterSettle", drawAll);
+  drawAll();
+})();
