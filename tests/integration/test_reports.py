@@ -157,6 +157,14 @@ async def test_pages_of_an_answer_are_the_answer(world, api, seed):
             assert pages == whole["rows"], f"seed {seed}, {sort}"
 
 
+async def test_an_order_is_counted_once_however_often_it_is_reported_on(world, api, seed):
+    made = await plant(world, world.site(), random.Random(seed), 30)
+    orders = len({each["work_order_id"] for each in made})
+    measures = ("orders", "qty_ordered", "setup_min")  # which is summed by types of report, too
+    (row,) = await said(api, Question(sites=("SITE_001",), measures=measures))
+    assert (row["orders"], row["qty_ordered"]) == (orders, 7 * orders)
+
+
 # --- minutes where they were ----------------------------------------------------------------------
 
 

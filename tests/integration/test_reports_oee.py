@@ -142,6 +142,15 @@ async def test_the_rate_of_a_part_and_operation_goes_before_a_general_one(world,
     assert (await figures(api))["Lathe"]["ideal_min"] == 20
 
 
+async def test_what_is_reported_on_a_line_adds_no_planned_time_to_that_of_its_machines(world, api):
+    site = await a_plant(world)
+    await planned(world, "2026-11-02T06:00Z", "2026-11-02T14:00Z")
+    await made(site, "2026-11-02T06:00", "2026-11-02T08:00", equipment_id=LINE, qty_good="5")
+    found = await figures(api)
+    assert (found["Line 1"]["planned_min"], found["Line 1"]["qty_good"]) == (None, 5)
+    assert found["Lathe"]["planned_min"] == 480
+
+
 @pytest.mark.parametrize(
     ("day", "minutes"), [(date(2026, 10, 24), 1500), (date(2026, 10, 25), 1440)]
 )

@@ -29,7 +29,7 @@ OF_REPORTS: Final[tuple[Mutant, ...]] = (
     of(
         "reports: an order's quantity is added for each of its reports",
         STATEMENT, "CASE WHEN {once} = 1 THEN o.qty_ordered END", "o.qty_ordered",
-        f"{TESTS}::test_an_answer_is_the_same_from_rollups_as_from_the_facts",
+        f"{TESTS}::test_an_order_is_counted_once_however_often_it_is_reported_on",
     ),
     of(
         "reports: the last of a page comes again",
@@ -80,8 +80,7 @@ OF_REPORTS: Final[tuple[Mutant, ...]] = (
     of(
         "oee: a line runs beside its machines",
         DAYS, "CASE WHEN z.is_leaf AND c.planned", "CASE WHEN c.planned",
-        f"{OEE}::test_the_calendar_of_a_machine_goes_before_its_lines_and_the_sites",
-        f"{OEE}::test_a_shift_that_crosses_the_day_counts_in_each_as_far_as_it_lies_in_it",
+        f"{OEE}::test_what_is_reported_on_a_line_adds_no_planned_time_to_that_of_its_machines",
     ),
     of(
         "oee: a rate that is to come counts now",
