@@ -41,6 +41,18 @@ if TYPE_CHECKING:
     from shared.catalog import Catalog, Column, Group, Table
     from shared.changes import Value
 
+# Heads of rows of which a change is parked, or was discarded, that names one of these columns: its
+# site had the value in its row, and we had no column to tell it by that it does not count.
+_NOT_COUNTED: Final = """
+INSERT INTO sync.touched (table_no, site_id, row_id, created_at, scopes)
+SELECT DISTINCT n.no, h.site_id, h.id, h.created_at, ARRAY[h.site_id]
+FROM mes.sync_parked AS p
+JOIN sync.table_no AS n ON n.name = p.table_name
+JOIN sync.head AS h ON h.table_no = n.no AND h.site_id = p.site_id AND h.id = p.row_id
+WHERE p.table_name = %(table)s AND p.state <> 'applied'
+  AND EXISTS (SELECT FROM unnest(%(keys)s::text[]) AS k (key)
+              WHERE strpos(p.content::text, k.key) > 0)"""
+
 #: Values that are moved by one statement.
 TOGETHER_MAX: Final = 5_000
 
@@ -101,6 +113,18 @@ async def materialise(connection: AsyncConnection[Any], catalog: Catalog) -> lis
         if refused:
             done.append(f"{table.name}.{column.name} not filled in for {refused} rows: {example}")
     return done
+
+
+async def tell_of_parked(connection: AsyncConnection[Any], catalog: Catalog) -> None:
+    """Send sites their rows of which a parked change has a value in a column that came since.
+
+    Their stores have the column, and show that value.
+    """
+    for table in catalog.tables if "sync_parked" in catalog else ():
+        later = [column.name for column in table.columns if column.since > 1]
+        if later and not table.fact:
+            keys = [f'"{name}"' for name in later]
+            await connection.execute(_NOT_COUNTED, {"table": table.name, "keys": keys})
 
 
 async def _applying(connection: AsyncConnection[Any], catalog: Catalog) -> Applying:

@@ -127,6 +127,8 @@ async def _steps_done(
     await connection.execute(f"SET LOCAL ROLE {capture.INGEST}")
     await _run(connection, steps, capture.INGEST)
     moved = await extra.materialise(connection, catalog)
+    if steps:
+        await extra.tell_of_parked(connection, catalog)
     return [step.what for step in steps] + moved
 
 

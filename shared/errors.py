@@ -144,5 +144,9 @@ class BadSetting(Fatal):
     """A setting is missing or can't be read."""
 
 
+class WaitsBehind(Fatal):
+    """The change waits behind another one of its row, which has to be decided on first."""
+
+
 class BadImport(Fatal):
     """The file, its map and the store don't fit together; nothing of the file was taken."""

@@ -75,6 +75,7 @@ __all__ = [
     "Resolution",
     "Version",
     "Write",
+    "concurrent",
     "resolve",
 ]
 
@@ -134,7 +135,7 @@ def _refuse(
 def _delete(
     table: Table, head: Mapping[str, Value], since: Sequence[Version] | None, write: Write
 ) -> Resolution:
-    changed = _concurrent(table, since, write)
+    changed = concurrent(table, since, write)
     if not changed:
         return Resolution({}, delete=True)
     stays = _in_review(table, changed)
@@ -271,10 +272,10 @@ def _merge(
     table: Table, head: Mapping[str, Value], since: Sequence[Version] | None, write: Write
 ) -> Resolution:
     """Decide group by group on a write onto a row that stands."""
-    concurrent = _concurrent(table, since, write)
+    unseen = concurrent(table, since, write)
     persons = _persons(table)
     parts = [
-        _part(group, _clash(table, group, head, since, write), concurrent, write)
+        _part(group, _clash(table, group, head, since, write), unseen, write)
         for group in table.groups
         if not persons.issuperset(group.columns) and not write.new.keys().isdisjoint(group.columns)
     ]
@@ -294,8 +295,8 @@ def _merge(
     return Resolution(values, conflicts=records, overruled=frozenset(overruled))
 
 
-def _part(group: Group, clash: Clash, concurrent: frozenset[str], write: Write) -> _Part:
-    if write.op is Op.INSERT or not concurrent.isdisjoint(group.columns):
+def _part(group: Group, clash: Clash, unseen: frozenset[str], write: Write) -> _Part:
+    if write.op is Op.INSERT or not unseen.isdisjoint(group.columns):
         return _Part(group, clash, _contested(group, clash), contested=True)
     return _Part(group, clash, _alone(group, clash, write), contested=False)
 
@@ -345,7 +346,7 @@ def _is_own(version: Version, write: Write) -> bool:
     return version.author.site == write.author.site != CENTRE and not version.lost
 
 
-def _concurrent(table: Table, since: Sequence[Version] | None, write: Write) -> frozenset[str]:
+def concurrent(table: Table, since: Sequence[Version] | None, write: Write) -> frozenset[str]:
     """Return the columns that were written by someone who had not seen the write, nor it them."""
     if since is None:
         return frozenset(table.names) - _persons(table)

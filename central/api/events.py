@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 import psycopg_pool
@@ -27,6 +27,21 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+#: One event of the stream, as its fields are read.
+EVENT: Final = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "event": {"const": "rev"},
+        "data": {
+            "type": "string",
+            "description": "Numbers by site, as JSON.",
+            "contentMediaType": "application/json",
+            "contentSchema": {"type": "object", "additionalProperties": {"type": "integer"}},
+        },
+    },
+}
+
 
 def router(reach: Reach) -> APIRouter:
     """Return the routes."""
@@ -35,7 +50,7 @@ def router(reach: Reach) -> APIRouter:
 
     @routes.get(
         "/events", response_class=StreamingResponse,
-        responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+        responses={200: {"content": {"text/event-stream": {"schema": EVENT}}}},
     )  # fmt: skip
     async def events(request: Request, asking: Asking = reads) -> Response:
         """Tell at which of your sites something was applied or written, within about two seconds.

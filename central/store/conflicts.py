@@ -64,6 +64,7 @@ async def _settle(applying: Applying, rows: Rows, *, again: bool) -> list[Refusa
             refused.append(Refusal(rows.source(row), Reason.INVALID_VALUE, str(why)))
     if not refused:
         refused = await overwrite(applying, rows, decisions)
+        applying.tally.rows += 0 if refused else len(decisions)
         await releases.spend(applying, rows, decisions, unspent)
     return refused
 

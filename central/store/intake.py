@@ -62,6 +62,20 @@ def take_in(block: ChangeBlock, origin: Origin, catalog: Catalog) -> Intake:
     return _sorted(table, block, origin, columns)
 
 
+def as_sent(block: ChangeBlock, origin: Origin, catalog: Catalog) -> Rows | None:
+    """Return a block's rows in our terms, whatever their values; None where that can't be said.
+
+    Rows that name no row, no version or no time that could be are left out.
+    """
+    if block.table not in catalog:
+        return None
+    table = catalog.table(block.table)
+    if _refuse_kind(table, block, origin):
+        return None
+    rows = _rows(table, block, origin, _columns(table, block, newer=False))
+    return rows.without(_nameless(table, block, origin))
+
+
 def _refuse_all(block: ChangeBlock, origin: Origin, reason: Reason, message: str) -> Intake:
     refused = [Refusal(Source(block, i, origin), reason, message) for i in range(len(block))]
     return Intake(None, refused)
@@ -176,6 +190,16 @@ def _bad_rows(
     table: Table, block: ChangeBlock, origin: Origin, columns: _Columns
 ) -> dict[int, _Why]:
     """Return the rows that can't be applied, each with the first reason found."""
+    bad = _nameless(table, block, origin)
+    # A newer schema may allow what ours does not: a longer text, another code.
+    reason = Reason.NEWER_SCHEMA if columns.newer else Reason.INVALID_VALUE
+    for row, messages in _broken_rules(_values(table, block, columns)).items():
+        bad.setdefault(row, (reason, "; ".join(messages[:_MESSAGES_MAX])))
+    return bad
+
+
+def _nameless(table: Table, block: ChangeBlock, origin: Origin) -> dict[int, _Why]:
+    """Return the rows of which nobody can say which row is meant, when, or on what version."""
     bad: dict[int, _Why] = {}
     if block.sites.count(origin.site) != len(block):
         bad |= {
@@ -185,24 +209,25 @@ def _bad_rows(
         }
     if not table.fact:
         bad = dict.fromkeys(_timeless(block, origin), (Reason.MALFORMED, "no such time")) | bad
-    # A newer schema may allow what ours does not: a longer text, another code.
-    reason = Reason.NEWER_SCHEMA if columns.newer else Reason.INVALID_VALUE
-    for row, messages in _broken_rules(_checked(table, block, columns)).items():
-        bad.setdefault(row, (reason, "; ".join(messages[:_MESSAGES_MAX])))
+    for row, messages in _broken_rules(_names(table, block)).items():
+        bad.setdefault(row, (Reason.INVALID_VALUE, "; ".join(messages[:_MESSAGES_MAX])))
     if table.partitioned:
         bad = _out_of_months(block, origin) | bad
     return bad
 
 
-def _checked(
-    table: Table, block: ChangeBlock, columns: _Columns
-) -> Iterator[tuple[Column, Sequence[Value]]]:
-    """Give the lists that have to keep the rules of a column, each with that column."""
+def _names(table: Table, block: ChangeBlock) -> Iterator[tuple[Column, Sequence[Value]]]:
     yield ID, block.ids
     yield CREATED_AT, block.created
     if not table.fact:
         yield _VERSION, block.base
         yield _VERSION, block.after
+
+
+def _values(
+    table: Table, block: ChangeBlock, columns: _Columns
+) -> Iterator[tuple[Column, Sequence[Value]]]:
+    """Give the lists that have to keep the rules of a column, each with that column."""
     places = {column.name: at for column, at in columns.known if at is not None}
     for column, at in columns.known:
         if at is not None:

@@ -52,7 +52,6 @@ async def overwrite(applying: Applying, rows: Rows, decisions: Sequence[Decision
         await _keep_versions(applying, rows, done, orders, replaced)
         await keep_conflicts(applying, rows, done)
     await _tell(applying, rows, decisions)
-    applying.tally.rows += len(decisions)
     return []
 
 

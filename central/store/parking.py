@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from central.store.changeset import Reason, name_of
 from central.store.fixed import fixed
 from central.store.literals import array
+from central.store.overrule import UNREADABLE, overrule
 from central.store.records import as_json, instant, queue_touched, record
 from shared.catalog import CREATED_AT, ID, Kind
 from shared.changes import PartBody
@@ -184,7 +185,9 @@ def plain(text: str, length_max: int) -> str:
 
 async def tell(applying: Applying, refused: Sequence[Refusal]) -> None:
     """Have the site get the heads of its rows, but for those that only wait."""
-    await send_heads(applying, [each.source for each in refused if not each.is_quiet])
+    told = [each for each in refused if not each.is_quiet]
+    await overrule(applying, [each.source for each in told if each.reason not in UNREADABLE])
+    await send_heads(applying, [each.source for each in told])
 
 
 async def send_heads(applying: Applying, sources: Iterable[Source]) -> None:

@@ -14,9 +14,11 @@ from central.store.fixed import fixed
 from central.store.groups import apply_group, part_orphans
 from central.store.intake import take_in
 from central.store.literals import array
+from central.store.overrule import overrule
 from central.store.parking import MESSAGE_MAX, plain, send_heads, tell
 from central.store.records import News, queue_touched, restate
 from shared.catalog import Kind
+from shared.errors import WaitsBehind
 from sync import codec
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ class Waiting:
     origin: Origin
     reason: Reason
     behind: str | None
+    #: The site goes on as if it had been applied; it has not been told otherwise yet.
+    is_quiet: bool
     block: bytes
 
 
@@ -109,18 +113,31 @@ async def discard(applying: Applying, ticket: str, by: str) -> bool:
 
     What waited behind it is tried without it. Its site, which goes on showing a row that only
     waited, gets what the centre has of it. Of one that came home after a restore there may be no
-    more than the record.
+    more than the record. Raises WaitsBehind for one that waits behind another: what its site
+    builds on it has to wait behind that one, too.
     """
     found = await _read(applying, [ticket])
+    if front := await _front(applying, found):
+        raise WaitsBehind(
+            f"ticket {ticket[-8:]} waits behind {front[-8:]}, an earlier change of the same row;"
+            " retry or discard that one first"
+        )
     if not found and await listed_of(ticket, applying.connection) is None:
         return False
     await _forget(applying, [ticket])
     message = plain(f"discarded by {by}", MESSAGE_MAX)
     await restate(applying, {ticket: News("discarded", message=message)})
+    await overrule(applying, _shown(found))
     await send_heads(applying, [source for waiting in found for source in _sources(waiting)])
     for each in await _behind(applying, found):
         await retry(applying, each)
     return True
+
+
+async def _front(applying: Applying, found: Sequence[Waiting]) -> str | None:
+    """Return the ticket of the change of its row that one waits behind."""
+    behind = [each.behind for each in found if each.reason is Reason.BEHIND and each.behind]
+    return behind[0] if behind and await _read(applying, behind) else None
 
 
 async def listed_of(ticket: str, connection: AsyncConnection[Any]) -> str | None:
@@ -136,6 +153,11 @@ async def listed_of(ticket: str, connection: AsyncConnection[Any]) -> str | None
 def _sources(waiting: Waiting) -> Iterable[Source]:
     for block in codec.decode_body(waiting.block).blocks:
         yield from (Source(block, row, waiting.origin) for row in range(len(block)))
+
+
+def _shown(some: Iterable[Waiting]) -> list[Source]:
+    """Return the rows of those that their site still shows as if they had been applied."""
+    return [source for each in some if each.is_quiet for source in _sources(each)]
 
 
 async def _retry(applying: Applying, group: Sequence[Waiting]) -> bool:
@@ -193,9 +215,14 @@ async def _read(applying: Applying, tickets: Sequence[str]) -> list[Waiting]:
     )
     return [
         Waiting(
-            ticket, _origin(applying, ticket, block, fields), Reason(reason), behind, bytes(block)
+            ticket,
+            _origin(applying, ticket, block, fields),
+            Reason(reason),
+            behind,
+            quiet,
+            bytes(block),
         )
-        for ticket, reason, behind, block, *fields in await cursor.fetchall()
+        for ticket, reason, behind, quiet, block, *fields in await cursor.fetchall()
     ]
 
 
@@ -230,11 +257,14 @@ async def settle_home(applying: Applying, tickets: Sequence[str]) -> None:
         b" AND p.state IN ('applied', 'discarded')",
         [applying.site, applying.site, array(Kind.UUID, tickets)],
     )
-    catalog, settled, facts = applying.catalog, list[str](), list[str]()
+    catalog, facts = applying.catalog, list[str]()
+    settled: dict[str, list[str]] = {"applied": [], "discarded": []}
     for ticket, table, state in await cursor.fetchall():
         is_fact = table in catalog and catalog.table(table).fact
-        (facts if is_fact and state == "applied" else settled).append(ticket)
-    await _forget(applying, settled)
+        (facts if is_fact and state == "applied" else settled[state]).append(ticket)
+    discarded = await _read(applying, settled["discarded"])
+    await _forget(applying, [*settled["applied"], *settled["discarded"]])
+    await overrule(applying, _shown(discarded))
     await applying.connection.execute(
         b"UPDATE sync.waiting SET reason = %s, catalogue = '', needs = NULL, behind = NULL"
         b" WHERE ticket = ANY(%s::uuid[])",
@@ -283,8 +313,9 @@ async def _keep_back(
 ) -> None:
     """Note what is in the way of rows now; the others of the group wait for the first of them."""
     by_ticket = {each.source.ticket: each for each in refused}
+    quiet = {waiting.ticket for waiting in group if waiting.is_quiet}
     # What only waited may be refused now, and then its site has to see the truth.
-    await tell(applying, list(by_ticket.values()))
+    await tell(applying, [each for ticket, each in by_ticket.items() if ticket in quiet])
     await applying.connection.execute(
         b"UPDATE sync.waiting SET catalogue = %s WHERE ticket = ANY(%s::uuid[])",
         [applying.catalog.digest, array(Kind.UUID, [each.ticket for each in group])],
@@ -300,7 +331,13 @@ async def _keep_back(
         await applying.connection.execute(
             b"UPDATE sync.waiting SET reason = %s, needs = %s, behind = %s, quiet = %s"
             b" WHERE ticket = %s",
-            [why.reason.value, why.needs, why.behind, why.is_quiet, waiting.ticket],
+            [
+                why.reason.value,
+                why.needs,
+                why.behind,
+                waiting.is_quiet and why.is_quiet,
+                waiting.ticket,
+            ],
         )
     await restate(applying, told)
 

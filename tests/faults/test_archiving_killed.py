@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,13 +60,15 @@ async def test_every_row_is_read_once_however_often_the_archiving_is_killed(old:
     rows = old.reports(3000, start=5)
     assert (await old.sends(*rows)).parked == 0
     expected = sorted(ids(rows) | ids(old.reports(40)))
+    start_s = await started_in(old)
     steps = [("archive", *ONE), ("drop", *ONE, "--yes"), ("attach", *ONE)]
     kills = 0
     for step in steps:
         for attempt in range(12):
             process = await command(old, *step)
             try:
-                async with asyncio.timeout(chance.uniform(0.6, 2.0) + attempt * 0.5):
+                # First before it can have done anything, then a little later each time.
+                async with asyncio.timeout(start_s * (chance.uniform(0.5, 0.9) + attempt * 0.2)):
                     await process.wait()
             except TimeoutError:
                 process.send_signal(signal.SIGKILL)
@@ -86,6 +89,13 @@ async def test_every_row_is_read_once_however_often_the_archiving_is_killed(old:
     assert sorted(await old.live()) == expected
     assert await old.reports_counted() == len(expected)
     await old.sums_are_right()
+
+
+async def started_in(old: Archive) -> float:
+    """Return the seconds that a command takes which has next to nothing to do."""
+    began = time.monotonic()
+    assert await (await command(old, "status")).wait() == 0
+    return time.monotonic() - began
 
 
 async def gone(old: Archive) -> None:

@@ -271,3 +271,35 @@ async def test_of_two_values_for_one_column_the_later_one_is_filled_in(
     async with centre_of(centre, site, Catalog(catalog.version, (*others, named))) as world:
         assert await world.value("SELECT x FROM mes.work_orders") == ("b" if first else "a")
         assert await waiting(world) == []
+
+
+async def told(world: World) -> list[str]:
+    """Return the orders that lie ready to be told to their site."""
+    found = await world.rows(
+        "SELECT row_id::text FROM sync.touched JOIN sync.table_no AS t ON t.no = table_no"
+        " WHERE t.name = 'work_orders' AND scopes = ARRAY['SITE_001']"
+    )
+    return [row_id for (row_id,) in found]
+
+
+@pytest.mark.parametrize("discarded", [True, False])
+async def test_a_site_learns_that_the_value_of_a_parked_change_does_not_count_with_the_column(
+    centre: str, discarded: bool
+) -> None:
+    """Until then we had no column to tell it by, and it showed the value on."""
+    async with open_world(centre, FIRST) as world:
+        site = world.site(schema=NEWEST)
+        orders = [site.order(order_no=number) for number in ("WO-1", "WO-2")]
+        base = await site.writes(with_x(site.insert("work_orders", *orders), None))
+        row_id = str(orders[1]["id"])
+        change = site.update("work_orders", row_id, base=base, order_no=("WO-2", "WO-1"))
+        assert (await site.apply(site.sends(with_x(change, "not taken")))).parked == 1
+        if discarded:
+            ticket = await world.value("SELECT id::text FROM mes.sync_parked")
+            assert await world.store.discard(ticket, "ann")
+        await world.admin.execute("DELETE FROM sync.touched")
+    async with centre_of(centre, site, LONG) as world:
+        assert await told(world) == [row_id]
+        await world.admin.execute("DELETE FROM sync.touched")
+    async with centre_of(centre, site, LONG) as world:
+        assert await told(world) == []

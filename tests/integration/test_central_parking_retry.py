@@ -10,6 +10,7 @@ import pytest
 
 from central.store import conflicts
 from shared.catalog import Catalog
+from shared.errors import WaitsBehind
 from tests.integration.apply_world import CREATED, Site, World, open_world, world  # noqa: F401
 from tests.integration.parking import bad, states, tickets, told
 
@@ -312,3 +313,52 @@ async def test_a_value_that_another_catalogue_of_ours_takes_is_tried_once_by_it(
         assert await migrated.store.retry_due("SITE_001") == 1
         assert await migrated.store.retry_due("SITE_001") == 0
     assert await world.value("SELECT shift_code FROM mes.job_responses") == "x" * 30
+
+
+async def test_what_waits_behind_another_change_is_not_discarded_before_that(world: World) -> None:
+    site = world.site()
+    order = site.order(notes="a")
+    row_id = str(order["id"])
+    base = await site.writes(site.insert("work_orders", order))
+    poor = site.sends(site.update("work_orders", row_id, base=base, priority=(50, 1000)))
+    behind = site.sends(
+        site.update("work_orders", row_id, base=base, after=poor.tx_id, notes=("a", "b"))
+    )
+    await site.apply(poor, behind)
+    found = dict(await world.rows("SELECT reason, ticket::text FROM sync.waiting"))
+    with pytest.raises(WaitsBehind, match=f"waits behind {found['invalid_value'][-8:]}"):
+        await world.store.discard(found["behind"], "ann")
+    assert await world.value("SELECT count(*) FROM sync.waiting") == 2
+    assert await world.store.discard(found["invalid_value"], "ann")
+    assert await world.one("SELECT notes, priority FROM mes.work_orders") == ("b", 50)
+
+
+async def test_what_a_discarded_change_hid_while_it_only_waited_is_held_against_what_came_after(
+    world: World,
+) -> None:
+    site = world.site()
+    order, missing = site.order(), str(uuid.uuid4())
+    job = job_of(str(order["id"]))
+    row_id = str(job["id"])
+    await site.writes(site.insert("work_orders", order))
+    base = await site.writes(site.insert("job_orders", job))
+    await world.client("UPDATE mes.job_orders SET segment_code = 'Y' WHERE id = %s", row_id)
+    seen = await world.head(row_id)
+    early = site.sends(
+        site.update(
+            "job_orders", row_id, base=base, segment_code=("X", "Z"),
+            work_order_id=(str(order["id"]), missing),
+        )
+    )  # fmt: skip
+    later = site.sends(
+        site.update("job_orders", row_id, base=seen, after=early.tx_id, segment_code=("Z", "A"))
+    )
+    assert (await site.apply(early, later)).parked == 2
+    found = dict(await world.rows("SELECT reason, ticket::text FROM sync.waiting"))
+    assert await world.head(row_id) == seen  # its site shows the change on
+    assert await world.store.discard(found["parent_missing"], "ann")
+    mask = world.catalog.table("job_orders").mask(["segment_code"])
+    assert await world.value(
+        "SELECT count(*) FROM sync.version WHERE id = %s AND overruled & %s <> 0", row_id, mask
+    ) == 1  # fmt: skip
+    assert await world.conflicts() == [("segment_code", "site", "here", {"segment_code": "A"})]

@@ -45,7 +45,10 @@ BIASES: Final = {
     ),
     # People give up what is parked, and what waited behind it is tried without it.
     "given up": Bias(
-        ("lets_go", "lets_go", "retries", "forgets", "agent_dies", "broker_loses"),
+        (
+            "discarded_and_built_on", "lets_go", "lets_go", "retries", "forgets", "agent_dies",
+            "broker_loses",
+        ),
         calm=0.9, at_sites=0.9, fit=0.5,
     ),
     # A site's file is put back over and over to one of a few copies, the newer after the older.

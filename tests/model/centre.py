@@ -194,6 +194,9 @@ class Centre(Restores):
             version = made(key, self._name("version"), write, done)
             self._put(key, done, Known(0, version, by.epoch, by.n))
         book.aside.clear()
+        for item in book.parked.values():  # its site shows the value of one that does not count
+            if item.state != "applied" and not ADDED.isdisjoint(item.change.new):
+                self._touch(item.change.key, refused=item.link.site)
 
     def prune_feed(self, site: str) -> None:
         """Forget the entries of a site, as if they were older than they are kept."""

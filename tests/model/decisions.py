@@ -80,13 +80,31 @@ class Decisions:
             f" {[(c.group, str(c.outcome)) for c in done.conflicts]}"
         )
         self.on_decision(change, row, done)
-        plain = clean and not late and not done.overruled and not done.conflicts
+        displaced = self._displaced(change.key, row, write, done)
+        plain = clean and not (late or done.overruled or done.conflicts or displaced)
         version = self._version_id(link.tx_id, fresh=not plain and self.on(Rule.FRESH_ID))
         self._keep(change.key, done)
         known = Known(0, made(change.key, version, write, done), link.epoch, link.n)
         # A site does not wait for what we had decided before we went back.
         waits = link.n > self.book.chains[link.site, link.epoch].home_n
         self._put(change.key, done, known, known_to=link.site if plain and waits else "")
+
+    def _displaced(self, key: Key, row: Row, write: Write, done: Resolution) -> bool:
+        """Keep what a write displaces that its writer had not seen, though nothing contests it."""
+        covered = {column for conflict in done.conflicts for column in conflict.columns}
+        held = row.values or {}
+        found = {
+            column: held.get(column)
+            for column, value in done.values.items()
+            if column in write.old.keys() - covered
+            and held.get(column) not in (value, write.old[column])
+        }
+        if not found or row.values is None or not self.on(Rule.DISPLACED_IS_KEPT):
+            return False
+        self.reach["displaced"] += 1
+        name = f"{write.tx_id}/{key}/displaced"
+        self._tell_record(Record(name, key, "displaced", "here", tuple(found.items())))
+        return True
 
     def _park(self, link: Link, change: Change, reason: str) -> None:
         raise NotImplementedError

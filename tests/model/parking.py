@@ -6,12 +6,16 @@ import itertools
 from typing import TYPE_CHECKING, Final
 
 from shared.changes import Op
-from tests.model.book import Parked
+from sync.decisions import Author, Resolution, Version, Write
+from sync.resolve import concurrent
+from tests.model.book import Known, Parked
 from tests.model.feeds import Feeds
 from tests.model.rules import Rule
-from tests.model.vocabulary import POISON, Change, Key, Link, Record
+from tests.model.vocabulary import ADDED, POISON, TABLES, Change, Key, Link, Record
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from shared.changes import Value
 
 
@@ -85,6 +89,7 @@ class Parking(Feeds):
         self.reach[f"parked: {reason}"] += 1
         self.book.parked[ticket] = Parked(link, change, reason)
         self._tell_parked(ticket, reason)
+        self._overrule(link, change)
         self._touch(change.key, refused=link.site)
 
     def _tell_parked(self, ticket: str, reason: str) -> None:
@@ -104,9 +109,12 @@ class Parking(Feeds):
                     again |= self._retry(ticket, now)
 
     def discard(self, ticket: str, now: int) -> bool:
-        """Let go of a parked change for good; what waited behind it is tried without it."""
+        """Let go of a parked change for good; what waited behind it is tried without it.
+
+        Not of one that waits behind another: what that hides, its site has not seen there either.
+        """
         item = self.book.parked[ticket]
-        if item.state != "parked":
+        if item.state != "parked" or self._is_behind(item.link, item.change):
             return False
         self.reach["discarded"] += 1
         item.state = "discarded"
@@ -114,6 +122,28 @@ class Parking(Feeds):
         self._touch(item.change.key, refused=item.link.site)
         self.wake(now)
         return True
+
+    def _overrule(self, link: Link, change: Change) -> None:
+        """Overrule a parked change where it was concurrent: what is built on it comes after that.
+
+        Its site hears of it with the head, and shows its change no more.
+        """
+        row = self.book.rows.get(change.key)
+        if row is None or row.values is None or not self.on(Rule.PARKED_IS_OVERRULED):
+            return
+        at, clamped = self._moment(link, change.at, link.stored_at)
+        author = Author(link.site, None, at, clamped)
+        write = Write(change.op, link.tx_id, change.base, change.new, change.old, author)
+        table = TABLES[change.key[0]]
+        unseen = concurrent(table, self._since(link, change), write) & self._known(change.new)
+        if unseen:
+            self.reach["parked and overruled"] += 1
+            made = Version(self._name("version"), Op.UPDATE, unseen, author, overruled=unseen)
+            self._put(change.key, Resolution({}), Known(0, made, link.epoch, link.n))
+
+    def _known(self, columns: Iterable[str]) -> frozenset[str]:
+        """Return those of the columns that we have."""
+        return frozenset(c for c in columns if self.book.schema >= 2 or c not in ADDED)
 
     def settled(self, record: Record) -> None:
         """Take from a record that came home what became of a change that our backup has parked.

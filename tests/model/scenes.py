@@ -36,6 +36,9 @@ class Scenes(Part):
     send: Callable[[Edge], None]
     ingest: Callable[[str], None]
     _inserts: Callable[[Key, Values], None]
+    _client: Callable[[Key, int], None]
+    _some_columns: Callable[[Key, Values, int], Values]
+    lets_go: Callable[[], None]
     receive: Callable[[Edge], None]
 
     def parked_and_overtaken(self) -> None:
@@ -67,6 +70,41 @@ class Scenes(Part):
         self._is_applied(site)
         self.sequence()
         self.receive(edge)
+
+    def discarded_and_built_on(self) -> None:
+        """A change hides what the centre wrote; it is parked and discarded, and its site writes on.
+
+        What is built on it may come before it is discarded or after.
+        """
+        edge = self.edges[self._site()]
+        self._lives(edge.file.site, sends=True)
+        known = {key for key, row in self.centre.book.rows.items() if row.values is not None}
+        rows = [k for k in edge.rows() if k[0] == "orders" and k in known and edge.view(k)]
+        if not rows:
+            return
+        key = self.chance.choice(rows)
+        self._changes(edge, key, due=POISON)
+        self._client(key, self.centre.begin())
+        self.sequence()
+        self.receive(edge)
+        if self.chance.random() < 0.5:
+            self.send(edge)
+            self._is_applied(edge.file.site)
+        if edge.view(key):
+            self._changes(edge, key)
+        self.send(edge)
+        if self.chance.random() < 0.5:
+            self._is_applied(edge.file.site)
+        elif self.up[edge.file.site]:
+            self.ingest(edge.file.site)
+        self.lets_go()
+
+    def _changes(self, edge: Edge, key: Key, **new: Value) -> None:
+        """Let a user write some columns of a row, and drain that."""
+        self.now += MINUTE
+        some = self._some_columns(key, edge.view(key) or {}, edge.file.schema)
+        self.commits(edge, [(key, Op.UPDATE, some | new)])
+        self.drain(edge)
 
     def newer_after_older(self) -> None:
         """A site is put back to a copy, lives on, and is then put to a newer copy of before."""

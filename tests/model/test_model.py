@@ -65,7 +65,7 @@ NEEDED_BY_RESTORES = {
     Rule.DROP_SENT: 270,
     Rule.HELLO_FIRST: 245,
     Rule.INCLUDED: 78,
-    Rule.FORGET_ORDERS: 1053,
+    Rule.FORGET_ORDERS: 1204,
     Rule.AFTER_IS_CLEAN: 55,
 }
 #: The same of rules that seldom matter, with the bias that makes what they are for happen.
@@ -73,6 +73,8 @@ NEEDED_WITH_A_BIAS = {
     Rule.OTHER_CONTENT: ("programs", 0),
     Rule.LATTICE_WHEN_CLEAN: ("programs", 0),
     Rule.RETRY_IS_LATE: ("retries", 130),
+    Rule.PARKED_IS_OVERRULED: ("given up", 0),
+    Rule.DISPLACED_IS_KEPT: ("given up", 125),
     Rule.HASH_CHAIN: ("lives", 0),
     Rule.TX_ID_ONCE: ("lives", 18),
     Rule.KEEP_TX_IDS: ("lives", 27),

@@ -41,7 +41,8 @@ class Blind:
         rows = await self.database.rows("SELECT id::text, reason, state FROM mes.sync_parked")
         nobody: Any = None
         self.tickets = {
-            ticket: Ticket(nobody, nobody, reason, state, "") for ticket, reason, state in rows
+            ticket: Ticket(nobody, nobody, reason, state, "", is_quiet=False)
+            for ticket, reason, state in rows
         }
         self.rows, self.facts = {}, {}
         for table in self._own:

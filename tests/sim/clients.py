@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from shared.errors import WaitsBehind
 from tests.sim.catalogue import ORDERS, PARTS, PEOPLE, STEPS
 from tests.sim.oracle import Row
 
@@ -190,8 +191,11 @@ class Clients:
         """A person lets go of a parked row."""
         tickets = self._tickets()
         if tickets:
-            self.reach["discarded"] += 1
-            await self.centre.by_hand.discard(self.chance.choice(tickets), "a person")
+            try:
+                await self.centre.by_hand.discard(self.chance.choice(tickets), "a person")
+                self.reach["discarded"] += 1
+            except WaitsBehind:
+                self.reach["not discarded before what it waits behind"] += 1
 
     def _tickets(self) -> list[str]:
         return sorted(

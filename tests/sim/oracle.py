@@ -128,7 +128,7 @@ class Oracle(Parking, Releases, Aside, Blind):
             await self.follow()
             return
         accepted = await self._accepted()
-        known = {ticket: each.state for ticket, each in self.tickets.items()}
+        known = dict(self.tickets)
         await self._read_tickets()
         # Of a run all is applied together: a child finds the parent that came after it.
         parked = {(each.sent.tx_id, each.change.key) for each in self.tickets.values()}
@@ -140,15 +140,7 @@ class Oracle(Parking, Releases, Aside, Blind):
         }
         for sent in accepted:
             self._apply(sent, brought)
-        again = [
-            (each.sent.hlc, each.sent.n, ticket)
-            for ticket, each in self.tickets.items()
-            if each.state == "applied" and known.get(ticket) != "applied"
-        ]
-        for _, _, ticket in sorted(again):
-            self.reach["parked row applied"] += 1
-            each = self.tickets[ticket]
-            self._apply_row(each.sent, each.change, again=True)
+        self._follow_tickets(known)
         self._keys_are_unique()
         await self._name_versions()
 
@@ -204,10 +196,11 @@ class Oracle(Parking, Releases, Aside, Blind):
 
     async def _read_tickets(self) -> None:
         rows = await self.database.rows(
-            "SELECT id::text, tx_id::text, table_name, row_id::text, reason, state, message"
-            " FROM mes.sync_parked"
+            "SELECT p.id::text, p.tx_id::text, p.table_name, p.row_id::text, p.reason, p.state,"
+            " p.message, w.quiet FROM mes.sync_parked AS p"
+            " LEFT JOIN sync.waiting AS w ON w.ticket = p.id"
         )
-        for ticket, tx_id, table, row_id, reason, state, message in rows:
+        for ticket, tx_id, table, row_id, reason, state, message, quiet in rows:
             sent = self.sent.get(tx_id)
             changes = sent.changes if sent else ()
             change = next((c for c in changes if c.key == (table, row_id)), None)
@@ -216,7 +209,9 @@ class Oracle(Parking, Releases, Aside, Blind):
                 raise AssertionError
             if ticket not in self.tickets:
                 self.reach[f"parked: {reason}"] += 1
-            self.tickets[ticket] = Ticket(sent, change, reason, state, message)
+            was_quiet = ticket not in self.tickets or self.tickets[ticket].is_quiet
+            is_quiet = was_quiet if quiet is None else quiet  # none: it waits no more
+            self.tickets[ticket] = Ticket(sent, change, reason, state, message, is_quiet)
 
     # --- applying --------------------------------------------------------------------------------
 
@@ -234,6 +229,8 @@ class Oracle(Parking, Releases, Aside, Blind):
                 self._apply_row(sent, change, again=False)
         for ticket in parked.values():
             self._may_be_parked(ticket, parked)
+            if not ticket.is_quiet:
+                self._overrule(ticket)
 
     def _turn(self, change: Change) -> int:
         """Return when a row has its turn: signed releases come before what they allow."""

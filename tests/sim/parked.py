@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.sim import verdicts
+from tests.sim.cases import by_others
 from tests.sim.sent import fail
-from tests.sim.verdicts import CannotHold
+from tests.sim.verdicts import CannotHold, Past
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Iterable
 
     from shared.catalog import Catalog, Table
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 _NEVER: Final = (
     "malformed", "foreign_site", "not_writable", "append_only", "database", "fault", "id_taken",
 )  # fmt: skip
+#: What becomes of a ticket in the end.
+_SETTLED: Final = ("applied", "discarded")
 
 
 class Parking:
@@ -28,7 +32,9 @@ class Parking:
     rows: dict[Key, Row]
     tickets: dict[str, Ticket]
     _own: list[Table]
+    reach: Counter[str]
     _wish: Callable[[Table, Sent, Change, Row], Wish]
+    _apply_row: Callable[..., None]
 
     def _parent_is_missing(self, change: Change, brought: Iterable[Key] = ()) -> bool:
         table = self.catalog.table(change.table)
@@ -75,6 +81,38 @@ class Parking:
         except CannotHold:
             return True
         return False
+
+    def _follow_tickets(self, known: dict[str, Ticket]) -> None:
+        """Follow what became of tickets that were known before, and of those tried at once."""
+        listed = sorted(self.tickets.items(), key=lambda each: (each[1].sent.hlc, each[1].sent.n))
+        quiet = {ticket for ticket, before in known.items() if before.is_quiet}
+        settled = {ticket for ticket, before in known.items() if before.state in _SETTLED}
+        for ticket, each in listed:
+            if each.state == "discarded" and ticket in quiet - settled:
+                self._overrule(each)
+        for ticket, each in listed:
+            if each.state == "applied" and ticket not in settled:
+                self.reach["parked row applied"] += 1
+                self._apply_row(each.sent, each.change, again=True)
+            elif ticket in quiet and not each.is_quiet:
+                self._overrule(each)
+
+    def _overrule(self, ticket: Ticket) -> None:
+        """Foretell the version of a change that will not count: overruled in what it had not seen.
+
+        It is there from when its site is told; what had been built on it comes after it.
+        """
+        change, sent = ticket.change, ticket.sent
+        table, row = self.catalog.table(change.table), self.rows.get(change.key)
+        if row is None or row.values is None or table.fact or change.op == "D":
+            return
+        wish = self._wish(table, sent, change, row)
+        unseen = frozenset(by_others(table, row.since(change.base), wish) & wish.new.keys())
+        if unseen:
+            self.reach["parked and overruled"] += 1
+            row.past.append(
+                Past("", "U", unseen, wish.by, overruled=unseen, hlc=sent.hlc, times=wish.times)
+            )
 
     def _must_not_be_parked_for(self, sent: Sent, change: Change, brought: Iterable[Key]) -> None:
         what = f"{change.table} {change.id} of {sent.site} n {sent.n}"

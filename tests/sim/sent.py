@@ -96,6 +96,8 @@ class Ticket:
     reason: str
     state: str
     message: str
+    #: Its site goes on as if it had been applied.
+    is_quiet: bool
 
 
 def changes_of(block: Any) -> Iterable[Change]:

@@ -1,0 +1,60 @@
+"""Mutants of what becomes of a parked change, and of what its site built on it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant, of
+
+STORE: Final = "central/store"
+RETRY: Final = "tests/integration/test_central_parking_retry.py"
+SIM: Final = "tests/sim/test_parked_and_overruled.py"
+EXTRA: Final = "tests/integration/test_central_extra.py"
+_HID: Final = f"{SIM}::test_a_value_that_a_discarded_change_hid_is_decided_on_by_its_policy"
+
+OF_PARKED: Final[tuple[Mutant, ...]] = (
+    of(
+        "parked: what the change hid counts as seen by who built on it",
+        f"{STORE}/parking.py",
+        "await overrule(applying, [each.source for each in told if each.reason not in UNREADABLE])",
+        "pass",
+        _HID,
+    ),
+    of(
+        "parked: what nobody else wrote counts as unseen, too",
+        f"{STORE}/overrule.py",
+        "concurrent(rows.table, standing.since, write) & write.new.keys()",
+        "frozenset(write.new)",
+        f"{SIM}::test_a_value_that_nobody_else_wrote_is_not_in_conflict_with_what_was_built_on_a"
+        "_parked_one",
+    ),
+    of(
+        "parked: its version is one that took effect",
+        f"{STORE}/overrule.py", "Resolution({}, overruled=unseen)", "Resolution({})",
+        _HID,
+    ),
+    of(
+        "discard: a change that its site shows no more is overruled once more",
+        f"{STORE}/retry.py",
+        "for each in some if each.is_quiet for source", "for each in some for source",
+        f"{SIM}::test_what_a_site_writes_once_it_has_heard_of_the_parked_change_is_in_no_conflict",
+    ),
+    of(
+        "discard: what a change hid that only waited counts as seen",
+        f"{STORE}/retry.py", "await overrule(applying, _shown(found))", "pass",
+        f"{RETRY}"
+        "::test_what_a_discarded_change_hid_while_it_only_waited_is_held_against_what_came_after",
+    ),
+    of(
+        "discard: what waits behind another change may go before that",
+        f"{STORE}/retry.py", "if front := await _front(applying, found):",
+        "if front := None and await _front(applying, found):",
+        f"{RETRY}::test_what_waits_behind_another_change_is_not_discarded_before_that",
+    ),
+    of(
+        "migration: no site hears that a value does not count, of a column that came",
+        "central/migrate.py", "await extra.tell_of_parked(connection, catalog)", "pass",
+        f"{EXTRA}::test_a_site_learns_that_the_value_of_a_parked_change_does_not_count_with_the"
+        "_column",
+    ),
+)  # fmt: skip
