@@ -134,15 +134,22 @@ def run(name: str, command: Sequence[str]) -> int:
     from central.backups import Mark, NotMarked
 
     read = settings()
-    _, changed = asyncio.run(_mark(read, name, Mark.BEGUN))
-    if not changed:
-        raise NotMarked(
-            f"{name} was begun and may still be taken; if it is not, then"
-            f" `mes-central backup mark {name} --failed`, and run it again"
-        )
+    with _ending() as ending:
+        _, changed = asyncio.run(_mark(read, name, Mark.BEGUN))
+        if not changed:
+            raise NotMarked(
+                f"{name} was begun and may still be taken; if it is not, then"
+                f" `mes-central backup mark {name} --failed`, and run it again"
+            )
+        return _run_and_mark(read, name, command, ending)
+
+
+def _run_and_mark(read: CentralSettings, name: str, command: Sequence[str], ending: _Ending) -> int:
+    from central.backups import Mark
+
     code = exits.FAILED
     try:
-        code = _run_command(command)
+        code = _run_command(command, ending)
     finally:
         said = Mark.FINISHED if code == exits.OK else Mark.FAILED
         click.echo(f"{name}  {said}", err=True)
@@ -156,13 +163,52 @@ def run(name: str, command: Sequence[str]) -> int:
     return code
 
 
-def _run_command(command: Sequence[str]) -> int:
+class _Ending:
+    """Passes a signal to end on to the command, which decides when it has ended.
+
+    One that comes before the command is there is passed on as soon as it is.
+    """
+
+    def __init__(self) -> None:
+        self._running: subprocess.Popen[bytes] | None = None
+        self._told = False
+
+    def tell(self, *_: object) -> None:
+        """Tell the command to end."""
+        self._told = True
+        if self._running is not None:
+            self._running.terminate()
+
+    def started(self, running: subprocess.Popen[bytes]) -> None:
+        """Hear of the command."""
+        self._running = running
+        if self._told:
+            running.terminate()
+
+
+@contextmanager
+def _ending() -> Iterator[_Ending]:
+    """Have signals to end passed on. Ctrl-C reaches the command from the terminal as it does us."""
+    ending = _Ending()
+    before = {
+        signal.SIGTERM: signal.signal(signal.SIGTERM, ending.tell),
+        signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
+    }
+    try:
+        yield ending
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _run_command(command: Sequence[str], ending: _Ending) -> int:
     """Run a command to its end and return its exit code, as a shell would give it.
 
     It is told to end where this process is, and waited for: what it leaves is not half marked.
     """
     try:
-        with subprocess.Popen(list(command)) as running, _passed_on(running):  # noqa: S603
+        with subprocess.Popen(list(command)) as running:  # noqa: S603
+            ending.started(running)
             code = running.wait()
     except FileNotFoundError as error:
         click.echo(f"{command[0]}: {error.strerror}", err=True)
@@ -171,23 +217,6 @@ def _run_command(command: Sequence[str]) -> int:
         click.echo(f"{command[0]}: {error.strerror}", err=True)
         return _NOT_RUN
     return _BY_SIGNAL - code if code < 0 else code
-
-
-@contextmanager
-def _passed_on(running: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Pass a signal to end on to the command, which decides when it has ended.
-
-    Ctrl-C reaches it from the terminal as it reaches us.
-    """
-    before = {
-        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: running.terminate()),
-        signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 # --- list ------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from central.cli import exits
+from central.cli.backup import _ending, _run_command
 from central.cli.command import mes_central as command
 from central.cli.look import COLUMNS
 from tests.integration.command_world import fetch, mes_central  # noqa: F401
@@ -189,3 +190,9 @@ def test_a_run_that_is_told_to_end_ends_its_command_and_marks_the_failure(
             os.killpg(running.pid, signal.SIGKILL)
     assert running.returncode == 128 + number
     assert states(mes_central) == {"mon": "failed"}
+
+
+def test_a_signal_to_end_that_comes_before_the_command_is_there_ends_it():
+    with _ending() as ending:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert _run_command(["sleep", "30"], ending) == 128 + signal.SIGTERM
