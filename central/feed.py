@@ -85,16 +85,20 @@ class Sequencer:
                 return Step(0, {})
             feeds = await self._open_feeds()
             touched = last_id = 0
+            changed: set[str] = set()
             while True:
                 page, last_id = await self._take_page(last_id)
                 if not page:
                     break
                 touched += len(page)
+                changed |= {each.site_id for each in page}
                 await self._lay_out(feeds, page, now_ms)
                 await self._write(feeds)
             self._close(feeds, now_ms)
             await self._write(feeds)
             await self._move_heads(feeds)
+            for site in sorted(changed):
+                await connection.execute("SELECT sync.count_change(%s, 'told')", [site])
         return Step(touched, {scope: f.written for scope, f in feeds.items() if f.written})
 
     async def _open_feeds(self) -> dict[str, _Open]:

@@ -129,6 +129,7 @@ async def _steps_done(
     moved = await extra.materialise(connection, catalog)
     if steps:
         await extra.tell_of_parked(connection, catalog)
+        await connection.execute("SELECT sync.count_change('*', 'kept')")
     return [step.what for step in steps] + moved
 
 

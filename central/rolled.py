@@ -115,3 +115,4 @@ async def _rebuild(connection: AsyncConnection[Any], site: str, sources: Mapping
     for rollup in ROLLUPS:
         for statement in rebuild_statements(rollup, sources[rollup.table]):
             await connection.execute(statement.encode(), {"site": site})
+    await connection.execute("SELECT sync.count_change(%s, 'kept')", [site])

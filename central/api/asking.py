@@ -86,6 +86,18 @@ class Guard:
     _sites: frozenset[str] = frozenset()
     _sites_until: float = float("-inf")
 
+    def remembered(self, shown: str) -> Who | None:
+        """Return whose key or token it is, if that is remembered and fresh."""
+        if len(shown) > TOKEN_MAX:
+            return None
+        digest = hashlib.sha256(shown.encode()).digest()
+        found, until = self._known.get(digest, (None, 0.0))
+        return found if time.time_ns() / 1e9 < until else None
+
+    def remembered_sites(self) -> frozenset[str] | None:
+        """Return the sites that are registered, if they are remembered and fresh."""
+        return self._sites if time.monotonic() <= self._sites_until else None
+
     async def who(self, shown: str) -> Who:
         """Return whose key or token it is; raise BadToken, ProviderAway."""
         if len(shown) > TOKEN_MAX:

@@ -1,9 +1,9 @@
-"""What changed at which site, as it happens: for pages that are looked at while plants work.
+"""What changed at which site, as it happens: for answers that are kept, and pages people look at.
 
-A look finds the revision of each site, and whoever waits is woken where one is another. It is taken
-every two seconds, and at once on ``NOTIFY mes_feed``, by which PostgreSQL tells what a site has to
-hear of; but at most once a second, however much comes. Facts that only come up ring no bell. A
-revision tells that something is new, and nothing of what.
+The revision of a site (``sync.site_revision``) is another one whenever anything was committed that
+an answer on the site rests on. It is looked at every tenth of a second, for all sites at once: what
+was committed before a look is told by it. A revision tells that something is new, and nothing of
+what. It is read from the server that the answers are read from.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-#: Seconds between two looks at least, and beyond it where nothing rings.
-LOOK_PAUSE_S: Final = 1.0
-_LOOK_MORE_S: Final = 1.0
+#: Seconds between two looks, and how old the last one may be that says what is current.
+LOOK_PAUSE_S: Final = 0.1
+LOOK_FRESH_S: Final = 1.0
+#: Seconds between two pieces of news of one stream.
+_NEWS_PAUSE_S: Final = 1.0
 #: Seconds after which a silent stream says that it is alive; then it is asked who listens, too.
 BEAT_S: Final = 15.0
 #: Streams at once, and those of one person or key.
@@ -37,11 +40,7 @@ OF_ONE_MAX: Final = 40
 #: Milliseconds after which a browser that lost its stream asks for another.
 _AGAIN_MS: Final = 3_000
 
-#: All that an answer on a site can change with: what it sent, and what it was told.
-_REVISIONS: Final = b"""
-SELECT s.site, coalesce((SELECT sum(e.last_n) FROM sync.epoch AS e WHERE e.site = s.site), 0)
-     + coalesce((SELECT sum(f.pos) FROM sync.feed_head AS f WHERE f.scope IN (s.site, '*')), 0)
-  FROM sync.site AS s"""
+_REVISIONS: Final = b"SELECT site, revision FROM sync.site_revision"
 
 
 class TooManyStreams(SyncError):
@@ -53,6 +52,8 @@ class Live:
     """The revision of each site, and who is told of it."""
 
     revisions: dict[str, int] = field(default_factory=dict)
+    #: When the last look began that came to its end, by the clock of the loop.
+    _looked_at_s: float = float("-inf")
     #: One for each stream, with whose it is; set when something changed, or when all is to end.
     _bells: dict[asyncio.Event, str] = field(default_factory=dict)
     _is_over: bool = False
@@ -72,21 +73,28 @@ class Live:
     async def _follow(self, url: str) -> None:
         connection = await psycopg.AsyncConnection.connect(url, autocommit=True)
         async with connection:
-            await connection.execute("LISTEN mes_feed")
             while True:
                 await self.look(connection)
                 await asyncio.sleep(LOOK_PAUSE_S)
-                # What was notified meanwhile is at hand already: one look is for all of it.
-                async for _ in connection.notifies(timeout=_LOOK_MORE_S, stop_after=1):
-                    pass
 
     async def look(self, connection: psycopg.AsyncConnection[Any]) -> None:
         """Read the revisions, and wake whoever waits where one is new."""
+        began_s = time.monotonic()
         cursor = await connection.execute(_REVISIONS)
-        found = {site: int(revision) for site, revision in await cursor.fetchall()}
+        found = dict(await cursor.fetchall())
+        self._looked_at_s = began_s
         if found != self.revisions:
             self.revisions = found
             self._ring()
+
+    def current(self, sites: Collection[str]) -> tuple[int, ...] | None:
+        """Return the revisions of some sites, None where what is known of one may be too old."""
+        if time.monotonic() - self._looked_at_s > LOOK_FRESH_S:
+            return None
+        try:
+            return tuple([self.revisions[site] for site in sites])
+        except KeyError:  # registered since
+            return None
 
     def end(self) -> None:
         """End all streams."""
@@ -129,6 +137,7 @@ class Live:
                 if news or not said:
                     yield f"event: rev\ndata: {json.dumps(news)}\n\n"
                     said |= news
+                    await asyncio.sleep(_NEWS_PAUSE_S)
                 if not await _rung(bell):
                     yield ": alive\n\n"
                     sites = await reached()

@@ -17,6 +17,7 @@ from psycopg_pool import AsyncConnectionPool
 from central.agent import link_of
 from central.api.asking import Guard
 from central.api.audit import AuditLog
+from central.api.cache import Cached
 from central.api.oidc import Provider, Verifier
 from central.api.rates import Rates
 from central.api.reach import Reach
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from fastapi import FastAPI
+    from starlette.types import ASGIApp
 
     from central.settings import CentralSettings
     from shared.catalog import Catalog
@@ -78,11 +80,11 @@ async def serve_api(
             beside = [
                 asyncio.create_task(audit.keep_writing(), name="audit"),
                 asyncio.create_task(
-                    reach.live.follow(_bounded(settings.database_url)), name="live"
+                    reach.live.follow(_bounded(reading_url(settings))), name="live"
                 ),
             ]
             try:
-                await serve(build(reach), listener, ends=reach.live.end)
+                await serve(Cached(build(reach), reach), listener, ends=reach.live.end)
             finally:  # when the last answer is given: it is to be noted, too
                 for each in beside:
                     each.cancel()
@@ -123,7 +125,7 @@ def provider_of(settings: CentralSettings) -> Provider | None:
 
 
 async def serve(
-    app: FastAPI, listener: socket.socket, *, ends: Callable[[], None] = lambda: None
+    app: ASGIApp, listener: socket.socket, *, ends: Callable[[], None] = lambda: None
 ) -> None:
     """Serve an application until cancelled; requests under way are answered.
 

@@ -28,7 +28,7 @@ async def finish(applying: Applying, epoch: str, judged: Judged) -> None:
     execute = applying.connection.execute
     site = {"site": applying.site}
     async with applying.connection.pipeline():
-        await finish_alone(applying)
+        await finish_alone(applying, moves=True)
         links = judged.accepted
         given = {
             "epoch": epoch,
@@ -61,9 +61,14 @@ def _offset(link: SyncTransaction | Part, of_parts: Tally) -> int | None:
     return offset_ms if abs(offset_ms) <= _OFFSET_MAX_MS else None
 
 
-async def finish_alone(applying: Applying) -> None:
-    """Write what goes with any effect, whatever it was that caused it."""
+async def finish_alone(applying: Applying, *, moves: bool = False) -> None:
+    """Write what goes with any effect, whatever it was that caused it.
+
+    ``moves`` where the watermark does, with which answers change though no row may have.
+    """
     execute, tally = applying.connection.execute, applying.tally
+    if moves or tally.rows or tally.parked or tally.touched or tally.marks:
+        await execute(b"SELECT sync.count_change(%s, 'applied')", [applying.site])
     if tally.marks:
         marks = sorted(tally.marks)
         given = {
