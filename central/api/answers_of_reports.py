@@ -99,6 +99,10 @@ IN_FORMS: Final[dict[int | str, dict[str, Any]]] = {
         "content": {
             "text/csv": {"schema": {"type": "string"}},
             "application/x-ndjson": {"schema": {"type": "string"}},
+            **{
+                f"application/vnd.apache.{name}": {"schema": {"type": "string", "format": "binary"}}
+                for name in ("arrow.stream", "parquet")
+            },
         }
     },
     406: {"description": "The answer comes in none of the forms that are accepted."},

@@ -1,4 +1,4 @@
-"""An answer in the form that was asked for: JSON, CSV, or a line of JSON for each row."""
+"""An answer in the form that was asked for: JSON, CSV, a line of JSON for each row, or Arrow."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from central.documents import cell, plain, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from starlette.requests import Request
 
@@ -24,12 +25,21 @@ TYPES: Final = {
     "json": "application/json",
     "csv": "text/csv",
     "ndjson": "application/x-ndjson",
+    "arrow": "application/vnd.apache.arrow.stream",
+    "parquet": "application/vnd.apache.parquet",
 }
+#: Those that only a whole answer comes in.
+WHOLE: Final = ("arrow", "parquet")
 
 
-def answered(request: Request, answer: Answer, form: str | None) -> Response:
-    """Return an answer in the form that was asked for; raise HTTPException 406 for any other."""
-    match form or _accepted(request.headers.get("accept", "")):
+def form_of(request: Request, asked: str | None) -> str:
+    """Return the form that was asked for; raise HTTPException 406 where it is none of ours."""
+    return asked or _accepted(request.headers.get("accept", ""))
+
+
+def answered(request: Request, answer: Answer, form: str) -> Response:
+    """Return a page of an answer in a form."""
+    match form:
         case "csv":
             made: Response = Response(
                 as_csv(answer.columns, answer.rows), media_type="text/csv; charset=utf-8"
@@ -42,10 +52,17 @@ def answered(request: Request, answer: Answer, form: str | None) -> Response:
     if answer.cursor:
         url = request.url.include_query_params(cursor=answer.cursor)
         made.headers["link"] = f'<{url.path}?{url.query}>; rel="next"'
-    made.headers["x-data-as-of"] = str(plain(answer.as_of))
-    made.headers["x-provisional"] = str(answer.provisional).lower()
-    made.headers["vary"] = "accept, authorization, cookie, x-site-id"
+    made.headers.update(about(answer.as_of, provisional=answer.provisional))
     return made
+
+
+def about(as_of: datetime, *, provisional: bool) -> dict[str, str]:
+    """Return what is told of an answer beside it."""
+    return {
+        "x-data-as-of": str(plain(as_of)),
+        "x-provisional": str(provisional).lower(),
+        "vary": "accept, authorization, cookie, x-site-id",
+    }
 
 
 def _accepted(header: str) -> str:

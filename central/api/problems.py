@@ -28,6 +28,7 @@ from central.reports.genealogy import UnknownLot
 from central.reports.question import BadQuestion
 from central.reports.spc import UnfitChart
 from central.reports.spc_values import TooManyValues, UnknownCharacteristic
+from central.reports.whole import TooManyWhole
 from central.scrapes import NeedsMetricsToken, NotFromHere
 from central.sites import UnknownSite
 from shared import reviews
@@ -64,6 +65,7 @@ _KINDS: Final[tuple[tuple[type[Exception], Kind], ...]] = (
     (BadToken, Kind("bad-token", 401, "The key or token is not accepted.")),
     (NeedsMetricsToken, NO_TOKEN),
     (NotFromHere, Kind("not-from-here", 403, "Metrics are given to this machine alone.")),
+    (TooManyWhole, Kind("too-many-whole", 503, "Too many whole answers are being read.")),
     (TooOften, Kind("too-often", 429, "The key or token asks too often.")),
     (NotInScope, Kind("not-in-scope", 403, "The key or token does not allow this.")),
     (NotYourSite, Kind("not-your-site", 403, "The key or token reaches no such site.")),

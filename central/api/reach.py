@@ -34,6 +34,8 @@ class Reach:
     pool: Pool
     #: As mes_api: every row that is read for somebody.
     reading: Pool
+    #: The same, for answers that are read over a connection of their own.
+    reading_url: str
     #: As mes_ingest, for metrics and health alone: no storm of requests keeps them waiting.
     watching: Pool
     guard: Guard

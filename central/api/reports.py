@@ -6,7 +6,7 @@ asked for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
@@ -17,9 +17,10 @@ from starlette.responses import Response  # noqa: TC002 - FastAPI reads it
 from central.access import Scope
 from central.api.answers_of_reports import IN_FORMS, Definitions, ReportTold
 from central.api.asking import Asking, asks, reading
-from central.api.forms import answered
+from central.api.forms import WHOLE, answered, form_of
 from central.api.reach import Json, Reach
 from central.api.routes import v1_router
+from central.api.streams import Streams
 from central.reports.answer import answer, going_on
 from central.reports.dimensions import BUCKETS, DIMENSIONS
 from central.reports.kpis import DISTINCTS, KPIS, MEASURES
@@ -50,6 +51,7 @@ from central.reports.question import (
     window,
 )
 from central.reports.statement import statement_of
+from central.reports.whole import Form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -84,8 +86,12 @@ class _Asked(BaseModel):
     by: By = Field(By.CODE, description="`id` tells things of one code at two sites apart.")
     limit: int = Field(ROWS_USUAL, ge=1, le=ROWS_MAX)
     cursor: Text | None = Field(None, description="`next` of the answer before.")
-    format: Literal["json", "csv", "ndjson"] | None = Field(
+    format: Literal["json", "csv", "ndjson", "arrow", "parquet"] | None = Field(
         None, description="Goes before the Accept header."
+    )
+    whole: bool = Field(
+        default=False,
+        description="All rows as a stream: of csv or ndjson, as arrow and parquet always are.",
     )
 
 
@@ -129,7 +135,7 @@ def router(reach: Reach) -> APIRouter:
     """Return the routes."""
     routes = v1_router("reports")
     reads: Any = Depends(asks(reach.guard, Scope.READ))
-    tell = Telling(reach)
+    tell = Telling(reach, Streams(reach.reading_url))
     for preset in PRESETS:
         _add_preset(routes, reads, tell, preset)
     _add_orders(routes, reads, tell)
@@ -148,6 +154,7 @@ class Telling:
     """Answers questions out of the database, as mes_api."""
 
     reach: Reach
+    streams: Streams
 
     async def __call__(
         self, request: Request, asked: _Asked, question: Question,
@@ -156,9 +163,16 @@ class Telling:
         """Answer a question by the statement that is made of it."""
         if asked.cursor:
             question = going_on(question, asked.cursor)
+        form = form_of(request, asked.format)
+        if asked.whole or form in WHOLE:
+            if form == "json":
+                raise BadQuestion("whole", "of csv, ndjson, arrow or parquet: JSON comes in pages")
+            question = replace(question, limit=None)
+            name = request.url.path.rsplit("/", 1)[1]
+            return await self.streams.answered(question, made(question), Form(form), name)
         async with reading(self.reach.reading, question.sites) as connection:
             found = await answer(connection, question, made(question))
-        return answered(request, found, asked.format)
+        return answered(request, found, form)
 
 
 async def read_report(

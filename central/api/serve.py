@@ -70,7 +70,8 @@ async def serve_api(
             provider = provider_of(settings)
             audit = AuditLog(pool)
             reach = Reach(
-                pool=pool, reading=reading, watching=watching, scrapers=scrapers, audit=audit,
+                pool=pool, reading=reading, reading_url=_bounded(reading_url(settings)),
+                watching=watching, scrapers=scrapers, audit=audit,
                 catalog=catalog, link=link,
                 guard=Guard(
                     pool, Verifier(provider, client) if provider else None, Rates(settings.api_rate)

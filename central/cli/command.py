@@ -29,6 +29,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("run", "Run the centre: the feed here, the ingest in processes of its own."),
     "ingest": ("run", "Run one ingest process."),
     "feed": ("run", "Run the feed process."),
+    "api": ("run", "Run the API alone, beside those of the feed process."),
     "migrate": ("migrate", "Bring the database to this release and catalogue."),
     "backup": ("backup", "Tell which backups the centre may be restored from."),
     "restores": ("restores", "Who went back to an older copy of itself, and what came of it."),

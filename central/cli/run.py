@@ -14,6 +14,7 @@ import click
 
 from central.cli import exits
 from central.cli.given import catalogue, settings
+from shared.errors import BadSetting
 from shared.observe import note, start_logging
 
 if TYPE_CHECKING:
@@ -80,6 +81,30 @@ def feed() -> int:
     return asyncio.run(_until_told(_feed(read, catalog)))
 
 
+@click.command()
+def api() -> int:
+    """Run the API and the dashboard alone, on MES_API_PORT: as many such processes as are needed.
+
+    Each keeps answers of its own. The feed process needs no MES_API_PORT then.
+    """
+    import uvloop
+
+    read = settings()
+    if not read.api_port:
+        raise BadSetting("MES_API_PORT says on which port the API is to be; it is not set")
+    catalog = catalogue(read)
+    start_logging(read.log_level)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_until_told(_api(read, catalog)))
+
+
+async def _api(read: CentralSettings, catalog: Catalog) -> None:
+    from central.api.serve import serve_api
+    from central.web.app import build
+
+    await serve_api(_named(read, "api"), catalog, build)
+
+
 async def _feed(read: CentralSettings, catalog: Catalog) -> None:
     from central.agent import run_feed
 
@@ -87,10 +112,7 @@ async def _feed(read: CentralSettings, catalog: Catalog) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(run_feed(named, catalog), name="feed")
         if read.api_port:
-            from central.api.serve import serve_api
-            from central.web.app import build
-
-            tasks.create_task(serve_api(_named(read, "api"), catalog, build), name="api")
+            tasks.create_task(_api(read, catalog), name="api")
 
 
 def _named(read: CentralSettings, what: str) -> CentralSettings:

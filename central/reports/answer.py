@@ -50,7 +50,7 @@ async def answer(
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(statement.text.encode(), statement.values)
         rows = await cursor.fetchall()
-    is_more = len(rows) > question.limit
+    is_more = question.limit is not None and len(rows) > question.limit
     rows = rows[: question.limit]
     return Answer(
         columns=statement.columns,

@@ -46,15 +46,17 @@ class Statement:
         self.values[name] = value
         return f"%({name})s"
 
-    def page(self, rows: str, *, after: Sequence[object], limit: int) -> Statement:
-        """Make it give the rows of a query after a place, one more than a limit; return it."""
+    def page(self, rows: str, *, after: Sequence[object], limit: int | None) -> Statement:
+        """Make it give the rows of a query after a place, one more than a limit; return it.
+
+        All of them without a limit.
+        """
         columns = ", ".join(f'"{name}"' for name in self.columns)
         order = ", ".join(place.sorted_by for place in self.places) or "1"
         beyond = f" WHERE {self._beyond(after)}" if after else ""
-        self.text = (
-            f"SELECT {columns} FROM ({rows}) AS t{beyond}"
-            f" ORDER BY {order} LIMIT {self.take(limit + 1)}"
-        )
+        self.text = f"SELECT {columns} FROM ({rows}) AS t{beyond} ORDER BY {order}"
+        if limit is not None:
+            self.text += f" LIMIT {self.take(limit + 1)}"
         return self
 
     def _beyond(self, after: Sequence[object]) -> str:

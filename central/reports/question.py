@@ -106,7 +106,8 @@ class Question:
     share_of: str | None = None
     #: A measure that must not be 0.
     nonzero: str | None = None
-    limit: int = ROWS_USUAL
+    #: Rows of a page; None for all rows at once.
+    limit: int | None = ROWS_USUAL
     #: Where the answer goes on: the values of the columns that it is sorted by.
     after: tuple[object, ...] = field(default=())
 

@@ -8,7 +8,17 @@ import time
 import traceback
 from pathlib import Path
 
-from tests.bench import agent, compare, edge_writes, facts, frame, latency, snapshots, two_way
+from tests.bench import (
+    agent,
+    compare,
+    edge_writes,
+    facts,
+    frame,
+    latency,
+    reports,
+    snapshots,
+    two_way,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,6 +37,8 @@ MEASURES = {
     "bytes_per_fact": agent.bytes_per_fact,
     "agent_idle": agent.agent_idle,
     "backlog_flat": agent.backlog_flat,
+    "reports_kept": reports.reports_kept,
+    "reports_read": reports.reports_read,
 }
 
 

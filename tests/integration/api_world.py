@@ -87,7 +87,8 @@ async def opened(
     watching = pool(url or as_role(world.url, INGEST))
     async with as_ingest, reading, watching:
         reach = Reach(
-            pool=as_ingest, reading=reading, watching=watching, guard=Guard(as_ingest, verifier),
+            pool=as_ingest, reading=reading, reading_url=url or as_role(world.url, API),
+            watching=watching, guard=Guard(as_ingest, verifier),
             audit=AuditLog(as_ingest), catalog=world.catalog, link=link,
         )  # fmt: skip
         yield Api(world, reach)

@@ -19,7 +19,8 @@ from central.api.routes import V1Route, include, v1_router
 
 NOTHING: Any = None
 REACH = Reach(
-    pool=NOTHING, reading=NOTHING, watching=NOTHING, guard=Guard(NOTHING), audit=NOTHING,
+    pool=NOTHING, reading=NOTHING, reading_url="", watching=NOTHING, guard=Guard(NOTHING),
+    audit=NOTHING,
     catalog=NOTHING, link=NOTHING,
 )  # fmt: skip
 FOUND = build(REACH).openapi()

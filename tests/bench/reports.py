@@ -1,0 +1,219 @@
+"""Reports over HTTP: kept, read anew, against the facts themselves, and with ten times the facts.
+
+The facts are put straight into PostgreSQL, by statements of a month each: how they come there is
+measured elsewhere. Server and load have a core each; PostgreSQL shares that of the load.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import statistics
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import psycopg
+
+from central import api_keys
+from deploy.local.fleet import CENTRAL
+from tests.bench import frame
+from tests.bench.load import Load, load, request
+from tests.bench.system import System, plans, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SITES = 30
+MONTHS = [f"2026-{month:02d}" for month in range(1, 11)]
+FEW, MANY = 1_000_000, 10_000_000
+SECONDS = 4.0
+CONNECTIONS = 64
+FRESH_CONNECTIONS = 16
+#: A month by days of all sites: 31 rows, 5 KB.
+MONTH = "/v1/reports/output?bucket=day&from=2026-09-01&to=2026-10-02&measures=qty_good,qty_scrap"
+
+# Facts of a month of one site, at 20 machines and in two shifts; all numbers follow from the row's.
+_FILL = """
+INSERT INTO mes.job_responses (
+    id, site_id, created_at, work_order_id, equipment_id, person_id, report_type, segment_code,
+    started_at, ended_at, duration_s, duration_known, qty_good, qty_scrap, qty_rework, qty_mrb,
+    shift_code, business_date, is_rework)
+SELECT gen_random_uuid(), %(site)s, at, lpad((n %% 500)::text, 32, '0')::uuid,
+       lpad((n %% 20)::text, 32, '1')::uuid, lpad((n %% 50)::text, 32, '2')::uuid,
+       CASE WHEN n %% 5 = 0 THEN 'SETUP' ELSE 'PRODUCTION' END, 'SEGMENT-' || n %% 8,
+       at - interval '60 s', at, 60, true, n %% 9, n %% 2, 0, 0, 'S' || n %% 2, at::date, false
+FROM (SELECT n, %(month)s::timestamptz + n * (interval '28 days' / %(rows)s) AS at
+      FROM generate_series(0, %(count)s::bigint - 1) AS n) AS g"""
+
+_OF_FACTS = b"""
+SELECT business_date, sum(qty_good), sum(qty_scrap) FROM mes.job_responses
+WHERE site_id = ANY(%s) AND business_date >= '2026-09-01' AND business_date < '2026-10-02'
+GROUP BY business_date ORDER BY business_date"""
+
+
+@dataclass(slots=True)
+class Served:
+    """A centre with an API of its own process on one core."""
+
+    world: System
+    port: int
+    key: str
+    rows: int = 0
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Return what a program shows."""
+        return {"Authorization": f"Bearer {self.key}"}
+
+    def fill(self, rows: int) -> None:
+        """Have so many facts in all, spread evenly over sites and months."""
+        each, before = rows // SITES // len(MONTHS), self.rows // SITES // len(MONTHS)
+        url = self.world.url("mes_ingest")
+        with psycopg.connect(url, autocommit=True) as connection:
+            for site in self.world.sites:
+                for month in MONTHS:
+                    connection.execute(
+                        "SELECT sync.make_partition('job_responses', %s, %s::date)",
+                        [site, f"{month}-01"],
+                    )
+                    given = {"site": site, "month": f"{month}-01T00:00:00Z", "rows": each}
+                    connection.execute(_FILL, given | {"count": each - before})
+        with psycopg.connect(self.world.url(), autocommit=True) as connection:
+            connection.execute("ANALYZE")
+        self.rows = rows
+
+    def ask(self, path: str = MONTH) -> httpx.Response:
+        """Ask once, and see that it was answered."""
+        answer = httpx.get(f"http://127.0.0.1:{self.port}{path}", headers=self.headers, timeout=60)
+        answer.raise_for_status()
+        return answer
+
+    def loaded(self, paths: list[str], connections: int = CONNECTIONS, **more: str) -> Load:
+        """Put load on it for some seconds."""
+        requests = [request(path, self.headers | more) for path in paths]
+        return load(self.port, requests, seconds=SECONDS, connections=connections, cpu=1)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
+async def _key(url: str) -> str:
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        return await api_keys.add(connection, "bench", ["corporate"])
+
+
+@contextmanager
+def served() -> Iterator[Served]:
+    """Run a centre of thirty sites without agents, and its API on core 0."""
+    with (
+        tempfile.TemporaryDirectory(prefix="mes-bench-") as folder,
+        System(Path(folder) / "world", plans(SITES)) as world,
+    ):
+        world.start_database("")
+        world.start_broker("")
+        world.migrate()
+        port = _free_port()
+        settings = world.central_settings() | {"api_port": port, "api_host": "127.0.0.1"}
+        running = world.fleet.start("api", CENTRAL, "api", **settings)
+        os.sched_setaffinity(running.pid, {0})
+        wait_until(lambda: _answers(port))
+        yield Served(world, port, asyncio.run(_key(world.url("mes_ingest"))))
+
+
+def _answers(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=1).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _warm(on: Served) -> None:
+    """Ask until an answer is given again: the key is remembered, and the look is fresh."""
+    wait_until(lambda: "etag" in on.ask().headers)
+
+
+def reports_kept(runs: int = frame.RUNS) -> list[frame.Result]:
+    """Give the same answer again and again, and tell browsers that they have it."""
+    with served() as on:
+        on.fill(100_000)
+        _warm(on)
+        tag = on.ask().headers["etag"]
+        size = len(on.ask().content)
+        kept = [_sound(on.loaded([MONTH])) for _ in range(runs + 1)][1:]
+        same = [_sound(on.loaded([MONTH], **{"If-None-Match": tag})) for _ in range(runs)]
+    return [
+        frame.single(
+            "reports_kept", "requests/s", [each.per_s for each in kept],
+            target=frame.Target(15_000), note=f"{size:,} bytes of JSON",
+        ),
+        frame.single(
+            "reports_kept_p99", "ms", [each.p99_ms for each in kept],
+            target=frame.Target(20, at_least=False),
+        ),
+        frame.single("reports_not_modified", "requests/s", [each.per_s for each in same]),
+    ]  # fmt: skip
+
+
+def _sound(found: Load) -> Load:
+    if found.errors:
+        raise AssertionError(f"{found.errors} of {found.answers} went wrong")
+    return found
+
+
+def reports_read(runs: int = frame.RUNS) -> list[frame.Result]:
+    """Read each answer anew, from few facts and from many, and once from the facts themselves."""
+    with served() as on:
+        on.fill(FEW)
+        _warm(on)
+        few = [_in_database_ms(on, lambda: on.ask(_fresh())) for _ in range(20 * runs)]
+        on.fill(MANY)
+        _warm(on)
+        many = [_in_database_ms(on, lambda: on.ask(_fresh())) for _ in range(20 * runs)]
+        read = [
+            _sound(on.loaded([_fresh() for _ in range(20_000)], FRESH_CONNECTIONS))
+            for _ in range(runs)
+        ]
+        raw = [_raw_ms(on) for _ in range(runs)]
+    ratios = [each / statistics.median(many) for each in raw]
+    growth = [b / a for a, b in zip(sorted(few), sorted(many), strict=True)]
+    return [
+        frame.single(
+            "reports_read", "requests/s", [each.per_s for each in read],
+            target=frame.Target(1_500), note=f"{MANY:,} facts, 30 sites, row security",
+        ),
+        frame.single("reports_read_p95", "ms", [each.p95_ms for each in read]),
+        frame.single("reports_from_rollups_vs_facts", "x", ratios, target=frame.Target(100)),
+        frame.single(
+            "reports_ten_times_the_facts", "x", growth, target=frame.Target(1.2, at_least=False)
+        ),
+    ]  # fmt: skip
+
+
+_asked = iter(range(1, 1 << 40))
+
+
+def _fresh() -> str:
+    """Return a question that was never asked: the same month, with another limit."""
+    number = next(_asked)
+    return f"{MONTH}&limit={40 + number % 900}&nonzero=qty_good&sort={'-' * (number % 2)}qty_good"
+
+
+def _in_database_ms(on: Served, ask: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    ask()
+    return (time.perf_counter() - began) * 1000
+
+
+def _raw_ms(on: Served) -> float:
+    with psycopg.connect(on.world.url()) as connection:
+        began = time.perf_counter()
+        connection.execute(_OF_FACTS, [on.world.sites]).fetchall()
+        return (time.perf_counter() - began) * 1000
