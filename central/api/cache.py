@@ -116,8 +116,10 @@ class Cached:
         key = _Key(sites, scope["raw_path"], scope["query_string"], given.accept)
         if (kept := await self._current(key)) is not None and self._may_ask(one):
             await self._give(scope, send, kept, one, given.known)
-            return
-        await self._read(scope, receive, send, key, given.known)
+        elif self._has_it(key, given.known) and self._may_ask(one):
+            await self._tell_same(scope, send, key, one)
+        else:
+            await self._read(scope, receive, send, key)
 
     # --- who asks ----------------------------------------------------------------------------
 
@@ -199,6 +201,20 @@ class Cached:
         await send(kept.start)
         await send(kept.body)
 
+    def _has_it(self, key: _Key, known: bytes) -> bool:
+        """Return whether who asks has the answer as it is now, though we do not."""
+        revisions = self.reach.live.current(key.sites) if known else None
+        return revisions is not None and _names(known, _tag(key, revisions))
+
+    async def _tell_same(self, scope: Asgi, send: Send, key: _Key, one: Who) -> None:
+        scope.setdefault("state", {}).update(who=one.name, sites=key.sites)
+        self.reach.audit.note(replace(asked_in(scope, 304), action=f"GET {scope['path']}"))
+        _SAME.inc()
+        revisions = self.reach.live.current(key.sites) or ()
+        tag = (b"etag", _tag(key, revisions))
+        await send({"type": "http.response.start", "status": 304, "headers": [tag, _CONTROL]})
+        await send(_NOTHING)
+
     def _keep(self, key: _Key, kept: _Kept) -> None:
         if (old := self._kept.pop(key, None)) is not None:
             self._size -= old.size
@@ -210,9 +226,7 @@ class Cached:
 
     # --- what is not kept yet ----------------------------------------------------------------
 
-    async def _read(
-        self, scope: Asgi, receive: Receive, send: Send, key: _Key, known: bytes
-    ) -> None:
+    async def _read(self, scope: Asgi, receive: Receive, send: Send, key: _Key) -> None:
         """Have the application answer; tag the answer, and keep it."""
         revisions = self.reach.live.current(key.sites)
         if revisions is None:
@@ -220,7 +234,7 @@ class Cached:
             await self.app(scope, receive, send)
             return
         _MISS.inc()
-        tagging = _Tagging(send, scope, key, revisions, known)
+        tagging = _Tagging(send, scope, key, revisions)
         is_first = key not in self._under_way
         event = self._under_way.setdefault(key, asyncio.Event())
         try:
@@ -241,10 +255,8 @@ class _Tagging:
     _scope: Asgi
     _key: _Key
     _revisions: tuple[int, ...]
-    _known: bytes
     _start: Message | None = None
     _tag: bytes = b""
-    _is_same: bool = False
     _parts: list[bytes] = field(default_factory=list)
     _size: int = 0
     _is_whole: bool = False
@@ -259,10 +271,7 @@ class _Tagging:
             if self._size <= ONE_MAX:
                 self._parts.append(message.get("body", b""))
             self._is_whole = not message.get("more_body", False)
-        if not self._is_same:
-            await self._send(message)
-        elif self._is_whole:
-            await self._send(_NOTHING)
+        await self._send(message)
 
     async def _begin(self, message: Message) -> None:
         sites = self._scope.get("state", {}).get("sites")
@@ -273,8 +282,7 @@ class _Tagging:
         others = (each for each in message["headers"] if each[0] != _CONTROL[0])
         headers = [*others, (b"etag", self._tag), _CONTROL]
         self._start = {**message, "headers": headers}
-        self._is_same = bool(self._known) and _names(self._known, self._tag)
-        await self._send(_unchanged(self._start) if self._is_same else self._start)
+        await self._send(self._start)
 
     def whole(self) -> _Kept | None:
         """Return the answer to be kept; None where it is none, or too large."""

@@ -121,7 +121,9 @@ def served() -> Iterator[Served]:
         world.start_broker("")
         world.migrate()
         port = _free_port()
-        settings = world.central_settings() | {"api_port": port, "api_host": "127.0.0.1"}
+        settings = world.central_settings() | {
+            "api_port": port, "api_host": "127.0.0.1", "api_rate": 0,
+        }  # fmt: skip
         running = world.fleet.start("api", CENTRAL, "api", **settings)
         os.sched_setaffinity(running.pid, {0})
         wait_until(lambda: _answers(port))

@@ -148,7 +148,7 @@ async def test_a_browser_is_told_so_by_a_process_that_has_not_kept_the_answer(fr
         other.count.since()
         same = await client.get(OUTPUT, headers={"If-None-Match": first.headers["etag"]})
         assert (same.status_code, same.content) == (304, b"")
-        assert other.count.since() == {"read": 1}
+        assert other.count.since() == {"not modified": 1}
 
 
 async def test_what_is_applied_of_one_site_leaves_answers_on_another_as_they_are(fronted):

@@ -13,6 +13,10 @@ DAYS: Final = "central/reports/machine_days.py"
 PAGING: Final = "central/reports/paging.py"
 TESTS: Final = "tests/integration/test_reports.py"
 OEE: Final = "tests/integration/test_reports_oee.py"
+CACHE: Final = "central/api/cache.py"
+WHOLE: Final = "central/reports/whole.py"
+KEPT: Final = "tests/integration/test_api_cache.py"
+STREAMS: Final = "tests/integration/test_reports_whole.py"
 UNIT: Final = "tests/unit/test_report_question.py"
 
 OF_REPORTS: Final[tuple[Mutant, ...]] = (
@@ -93,5 +97,81 @@ OF_REPORTS: Final[tuple[Mutant, ...]] = (
         "return any(through is None or through < min(until, as_of) for through in known.values())",
         "return False",
         f"{TESTS}::test_an_answer_says_until_when_it_is_complete",
+    ),
+    of(
+        "kept answers: one is given on though something was committed since",
+        CACHE, "kept is None or kept.revisions != self.reach.live.current(key.sites)",
+        "kept is None",
+        f"{KEPT}::test_an_answer_is_read_once_and_given_again_until_something_is_applied",
+    ),
+    of(
+        "kept answers: whoever asks the same gets it, of whatever sites",
+        CACHE, "key = _Key(sites, scope", "key = _Key((), scope",
+        f"{KEPT}::test_who_reads_the_same_sites_shares_an_answer_and_nobody_else_gets_it",
+    ),
+    of(
+        "kept answers: all forms are one",
+        CACHE, 'headers.get(b"accept", b""), headers', 'b"", headers',
+        f"{KEPT}::test_forms_of_one_answer_are_kept_apart",
+    ),
+    of(
+        "kept answers: they are given on while nobody can look whether they are current",
+        "central/api/live.py", "time.monotonic() - self._looked_at_s > LOOK_FRESH_S", "False",
+        f"{KEPT}::test_nothing_is_given_again_where_the_last_look_is_too_old",
+    ),
+    of(
+        "kept answers: who asks too often gets them all the same",
+        CACHE, "self.reach.guard.rates.take(one.name, time.monotonic())", "pass",
+        f"{KEPT}::test_who_asks_too_often_is_refused_what_is_kept_as_well",
+    ),
+    of(
+        "kept answers: nobody notes who got them",
+        CACHE, """        self.reach.audit.note(
+            replace(
+                kept.asked,""", """        (
+            replace(
+                kept.asked,""",
+        f"{KEPT}::test_a_kept_answer_is_noted_in_the_audit_log_with_who_got_it",
+    ),
+    of(
+        "revisions: what is applied changes none",
+        "central/store/finish.py", "if moves or tally.rows or tally.parked", "if tally.parked",
+        f"{KEPT}::test_the_revision_of_a_site_alone_is_another_one_after_a_change",
+    ),
+    of(
+        "revisions: what was told between two looks changes none",
+        "central/feed.py", "for site in sorted(changed):", "for site in ():",
+        f"{KEPT}::test_the_revision_is_another_one_though_a_change_was_told_between_two_looks",
+    ),
+    of(
+        "revisions: rollups that are made anew change none",
+        "central/rolled.py",
+        """await connection.execute("SELECT sync.count_change(%s, 'kept')", [site])""", "pass",
+        f"{KEPT}::test_the_revision_of_a_site_alone_is_another_one_after_a_change",
+    ),
+    of(
+        "whole answers: a cell is computed by a spreadsheet",
+        WHOLE, "_TEXT: _AS_NO_FORMULA, _VARCHAR: _AS_NO_FORMULA,", "",
+        f"{STREAMS}::test_every_form_holds_the_rows_of_all_pages_in_their_order",
+    ),
+    of(
+        "whole answers: an empty text is none in Arrow",
+        WHOLE, "quoted_strings_can_be_null=False", "quoted_strings_can_be_null=True",
+        f"{STREAMS}::test_every_form_holds_the_rows_of_all_pages_in_their_order",
+    ),
+    of(
+        "whole answers: they are of all sites",
+        WHOLE, 'given = [",".join(question.sites), f"{WHOLE_MAX_S}s"]',
+        'given = ["*", f"{WHOLE_MAX_S}s"]',
+        f"{STREAMS}::test_a_whole_answer_holds_nothing_of_a_site_that_its_asker_does_not_reach",
+    ),
+    of(
+        "whole answers: nobody makes room",
+        "central/api/streams.py",
+        """                await to_thread.run_sync(whole.connection.close)
+            self._open -= 1""",
+        "                await to_thread.run_sync(whole.connection.close)",
+        f"{STREAMS}"
+        "::test_too_many_at_once_are_told_to_come_again_and_a_reader_who_goes_makes_room",
     ),
 )  # fmt: skip
