@@ -86,17 +86,20 @@ class Guard:
     _sites: frozenset[str] = frozenset()
     _sites_until: float = float("-inf")
 
-    def remembered(self, shown: str) -> Who | None:
-        """Return whose key or token it is, if that is remembered and fresh."""
+    def remembered(self, shown: str) -> tuple[Who, float] | None:
+        """Return whose key or token it is, and until when by the clock of the loop that stands."""
         if len(shown) > TOKEN_MAX:
             return None
         digest = hashlib.sha256(shown.encode()).digest()
         found, until = self._known.get(digest, (None, 0.0))
-        return found if time.time_ns() / 1e9 < until else None
+        left_s = until - time.time_ns() / 1e9
+        return (found, time.monotonic() + left_s) if found and left_s > 0 else None
 
-    def remembered_sites(self) -> frozenset[str] | None:
-        """Return the sites that are registered, if they are remembered and fresh."""
-        return self._sites if time.monotonic() <= self._sites_until else None
+    def remembered_sites(self) -> tuple[frozenset[str], float] | None:
+        """Return the sites that are registered, and until when that stands; None of old ones."""
+        if time.monotonic() > self._sites_until:
+            return None
+        return self._sites, self._sites_until
 
     async def who(self, shown: str) -> Who:
         """Return whose key or token it is; raise BadToken, ProviderAway."""

@@ -49,7 +49,10 @@ class AuditLog:
 
     def note(self, asked: Asked) -> None:
         """Have a question written soon."""
-        if len(self._waiting) >= WAITING_MAX and asked not in self._waiting:
+        if (known := self._waiting.get(asked)) is not None:
+            self._waiting[asked] = Counted(known.times + 1, known.first_at)
+            return
+        if len(self._waiting) >= WAITING_MAX:
             asked = Asked(MANY, "", MANY, MANY, (), asked.status)
         self._add(asked, Counted(1, datetime.fromtimestamp(time.time_ns() / 1e9, UTC)))
 

@@ -15,6 +15,7 @@ import hashlib
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from prometheus_client import Counter
@@ -28,7 +29,7 @@ from central.api.rates import TooOften
 from central.api.reach import V1
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
     from starlette.types import ASGIApp, Message, Receive, Send
     from starlette.types import Scope as Asgi
@@ -42,8 +43,10 @@ BELOW: Final = f"{V1}/reports/"
 #: Bytes of all answers that are kept, and of one.
 BYTES_MAX: Final = 64 << 20
 ONE_MAX: Final = 512 << 10
-#: Pairs of a token and what it narrows to, of which the sites are remembered.
-_REACHES_MAX: Final = 10_000
+#: Pairs of a token and what it narrows to, of which the sites are remembered; and people who got
+#: one answer.
+_ASKERS_MAX: Final = 10_000
+_NOTED_MAX: Final = 1_000
 #: It may be kept by who asked, who has to ask each time whether it still stands.
 _CONTROL: Final = (b"cache-control", b"private, no-cache")
 _BEARER: Final = b"bearer "
@@ -59,19 +62,22 @@ _HIT, _SAME, _MISS, _PASSED = (
 class _Key(NamedTuple):
     """What tells one answer from another."""
 
-    sites: tuple[str, ...]
+    #: Number of the sites that it is of.
+    group: int
     path: bytes
     query: bytes
     accept: bytes
 
 
-class _Given(NamedTuple):
-    """What a request brings that matters here."""
+@dataclass(frozen=True, slots=True)
+class _Asker:
+    """Who shows a token and narrows their sites, and of which sites an answer is then."""
 
-    token: str
-    narrowing: str | None
-    accept: bytes
-    known: bytes
+    one: Who
+    sites: tuple[str, ...]
+    group: int
+    #: Until when that is so without another look, by the clock of the loop.
+    until_s: float
 
 
 @dataclass(slots=True)
@@ -81,12 +87,25 @@ class _Kept:
     body: Message
     unchanged: Message
     tag: bytes
-    #: As it is noted, but for who asked and from where.
+    #: As it is noted, but for who asked, from where, and how it was answered.
     asked: Asked
+    #: What the last look found at which the answer was current.
+    looked: Mapping[str, int] | None = None
+    noted: dict[tuple[str, str, int], Asked] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
         return len(self.body["body"])
+
+    def note_of(self, name: str, address: str, status: int) -> Asked:
+        """Return the answer as the audit log tells it."""
+        place = (name, address, status)
+        if (asked := self.noted.get(place)) is None:
+            if len(self.noted) >= _NOTED_MAX:
+                self.noted.clear()
+            asked = replace(self.asked, who=name, address=address, status=status)
+            self.noted[place] = asked
+        return asked
 
 
 @dataclass(slots=True)
@@ -97,122 +116,113 @@ class Cached:
     reach: Reach
     _kept: OrderedDict[_Key, _Kept] = field(default_factory=OrderedDict)
     _size: int = 0
-    _reaches: dict[tuple[str, str | None], tuple[Who, frozenset[str], tuple[str, ...]]] = field(
-        default_factory=dict
-    )
+    _askers: dict[tuple[bytes, bytes], _Asker] = field(default_factory=dict)
+    _groups: dict[tuple[str, ...], int] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=count)
     #: Answers that are being read: who asks the same meanwhile waits for them.
     _under_way: dict[_Key, asyncio.Event] = field(default_factory=dict)
 
     async def __call__(self, scope: Asgi, receive: Receive, send: Send) -> None:
         """Answer with what is kept, or have it answered and keep that."""
-        if scope["type"] != "http" or scope["method"] != "GET":
+        if (
+            scope["type"] != "http"
+            or scope["method"] != "GET"
+            or not scope["path"].startswith(BELOW)
+            or len(headers := dict(scope["headers"])) < len(scope["headers"])  # one came twice
+            or (asker := self._asker(scope, headers)) is None
+        ):
             await self.app(scope, receive, send)
             return
-        given = self._given(scope) if scope["path"].startswith(BELOW) else None
-        if given is None or (found := self._known(given)) is None:
-            await self.app(scope, receive, send)
-            return
-        one, sites = found
-        key = _Key(sites, scope["raw_path"], scope["query_string"], given.accept)
-        if (kept := await self._current(key)) is not None and self._may_ask(one):
-            await self._give(scope, send, kept, one, given.known)
-        elif self._has_it(key, given.known) and self._may_ask(one):
-            await self._tell_same(scope, send, key, one)
+        accept, known = headers.get(b"accept", b""), headers.get(b"if-none-match", b"")
+        key = _Key(asker.group, scope["raw_path"], scope["query_string"], accept)
+        if event := self._under_way.get(key):
+            await event.wait()
+        if (kept := self._current(key, asker)) is not None and self._may_ask(asker):
+            await self._give(scope, send, kept, asker, known)
+        elif known and self._has_it(key, asker, known) and self._may_ask(asker):
+            await self._tell_same(scope, send, key, asker)
         else:
-            await self._read(scope, receive, send, key)
+            await self._read(scope, receive, send, key, asker)
 
     # --- who asks ----------------------------------------------------------------------------
 
-    def _given(self, scope: Asgi) -> _Given | None:
-        """Return what a request brings; None of one that is for the application to judge."""
-        headers = dict(scope["headers"])
-        if len(headers) < len(scope["headers"]):
-            return None  # one came twice
-        token = headers.get(b"authorization", b"")
-        if token[: len(_BEARER)].lower() == _BEARER:
-            shown = token[len(_BEARER) :].decode("latin-1").strip()
-        else:
-            try:
-                shown = shown_by(self.reach.guard, HTTPConnection(scope), scope["method"])
-            except NeedsToken:
-                return None
-        narrowing = headers.get(b"x-site-id")
-        return _Given(
-            shown, None if narrowing is None else narrowing.decode("latin-1"),
-            headers.get(b"accept", b""), headers.get(b"if-none-match", b""),
-        )  # fmt: skip
-
-    def _known(self, given: _Given) -> tuple[Who, tuple[str, ...]] | None:
-        """Return who asks and the sites of the answer, as far as both are remembered."""
-        guard = self.reach.guard
-        one, registered = guard.remembered(given.token), guard.remembered_sites()
-        if one is None or registered is None:
-            return None
-        place = (given.token, given.narrowing)
-        known = self._reaches.get(place)
-        if known is not None and known[0] is one and known[1] is registered:
-            return one, known[2]
+    def _asker(self, scope: Asgi, headers: Mapping[bytes, bytes]) -> _Asker | None:
+        """Return who asks, as far as that is remembered; None where the application has to say."""
+        token, narrowing = headers.get(b"authorization", b""), headers.get(b"x-site-id", b"")
+        asker = self._askers.get((token, narrowing))
+        if asker is not None and time.monotonic() < asker.until_s:
+            return asker
+        is_bearer = token[: len(_BEARER)].lower() == _BEARER
         try:
-            sites = reached(one, Scope.READ, registered, given.narrowing)
-        except (NotInScope, NotYourSite):
+            shown = shown_by(self.reach.guard, HTTPConnection(scope), scope["method"])
+            asker = self._found(shown, narrowing.decode("latin-1") or None)
+        except (NeedsToken, NotInScope, NotYourSite):
             return None
+        if asker is not None and is_bearer:  # a session may be ended at any moment
+            if len(self._askers) >= _ASKERS_MAX:
+                self._askers.clear()
+            self._askers[token, narrowing] = asker
+        return asker
+
+    def _found(self, shown: str, narrowing: str | None) -> _Asker | None:
+        found, registered = self.reach.guard.remembered(shown), self.reach.guard.remembered_sites()
+        if found is None or registered is None:
+            return None
+        one, until_s = found
+        sites = reached(one, Scope.READ, registered[0], narrowing)
         if not sites:
             return None
-        if len(self._reaches) >= _REACHES_MAX:
-            self._reaches.clear()
-        self._reaches[place] = (one, registered, sites)
-        return one, sites
+        if (group := self._groups.get(sites)) is None:
+            if len(self._groups) >= _ASKERS_MAX:
+                self._groups.clear()  # what is kept under their numbers is asked for no more
+            self._groups[sites] = group = next(self._numbers)
+        return _Asker(one, sites, group, min(until_s, registered[1]))
 
-    def _may_ask(self, one: Who) -> bool:
+    def _may_ask(self, asker: _Asker) -> bool:
         """Take a request from who asks; the application refuses whoever asks too often."""
         try:
-            self.reach.guard.rates.take(one.name, time.monotonic())
+            self.reach.guard.rates.take(asker.one.name, time.monotonic())
         except TooOften:
             return False
         return True
 
     # --- what is kept ------------------------------------------------------------------------
 
-    async def _current(self, key: _Key) -> _Kept | None:
-        """Return what is kept of an answer if it is current; wait for it where it is being read."""
-        if (event := self._under_way.get(key)) is not None:
-            await event.wait()
-        kept = self._kept.get(key)
-        if kept is None or kept.revisions != self.reach.live.current(key.sites):
+    def _current(self, key: _Key, asker: _Asker) -> _Kept | None:
+        """Return what is kept of an answer if it is current."""
+        live, kept = self.reach.live, self._kept.get(key)
+        if kept is None or not live.is_fresh:
             return None
+        if kept.looked is not live.revisions:
+            if kept.revisions != live.current(asker.sites):
+                return None
+            kept.looked = live.revisions
         self._kept.move_to_end(key)
         return kept
 
-    async def _give(self, scope: Asgi, send: Send, kept: _Kept, one: Who, known: bytes) -> None:
+    async def _give(
+        self, scope: Asgi, send: Send, kept: _Kept, asker: _Asker, known: bytes
+    ) -> None:
         is_same = bool(known) and _names(known, kept.tag)
-        client = scope.get("client")
-        self.reach.audit.note(
-            replace(
-                kept.asked, who=one.name, address=client[0] if client else "",
-                status=304 if is_same else 200,
-            )
-        )  # fmt: skip
-        if is_same:
-            _SAME.inc()
-            await send(kept.unchanged)
-            await send(_NOTHING)
-            return
-        _HIT.inc()
-        await send(kept.start)
-        await send(kept.body)
+        address = client[0] if (client := scope.get("client")) else ""
+        asked = kept.note_of(asker.one.name, address, 304 if is_same else 200)
+        self.reach.audit.note(asked)
+        (_SAME if is_same else _HIT).inc()
+        await send(kept.unchanged if is_same else kept.start)
+        await send(_NOTHING if is_same else kept.body)
 
-    def _has_it(self, key: _Key, known: bytes) -> bool:
+    def _has_it(self, key: _Key, asker: _Asker, known: bytes) -> bool:
         """Return whether who asks has the answer as it is now, though we do not."""
-        revisions = self.reach.live.current(key.sites) if known else None
-        return revisions is not None and _names(known, _tag(key, revisions))
+        revisions = self.reach.live.current(asker.sites)
+        return revisions is not None and _names(known, _tag(key, asker, revisions))
 
-    async def _tell_same(self, scope: Asgi, send: Send, key: _Key, one: Who) -> None:
-        scope.setdefault("state", {}).update(who=one.name, sites=key.sites)
+    async def _tell_same(self, scope: Asgi, send: Send, key: _Key, asker: _Asker) -> None:
+        scope.setdefault("state", {}).update(who=asker.one.name, sites=asker.sites)
         self.reach.audit.note(replace(asked_in(scope, 304), action=f"GET {scope['path']}"))
         _SAME.inc()
-        revisions = self.reach.live.current(key.sites) or ()
-        tag = (b"etag", _tag(key, revisions))
-        await send({"type": "http.response.start", "status": 304, "headers": [tag, _CONTROL]})
+        tag = _tag(key, asker, self.reach.live.current(asker.sites) or ())
+        headers = [(b"etag", tag), _CONTROL]
+        await send({"type": "http.response.start", "status": 304, "headers": headers})
         await send(_NOTHING)
 
     def _keep(self, key: _Key, kept: _Kept) -> None:
@@ -226,24 +236,26 @@ class Cached:
 
     # --- what is not kept yet ----------------------------------------------------------------
 
-    async def _read(self, scope: Asgi, receive: Receive, send: Send, key: _Key) -> None:
+    async def _read(
+        self, scope: Asgi, receive: Receive, send: Send, key: _Key, asker: _Asker
+    ) -> None:
         """Have the application answer; tag the answer, and keep it."""
-        revisions = self.reach.live.current(key.sites)
+        revisions = self.reach.live.current(asker.sites)
         if revisions is None:
             _PASSED.inc()
             await self.app(scope, receive, send)
             return
         _MISS.inc()
-        tagging = _Tagging(send, scope, key, revisions)
-        is_first = key not in self._under_way
-        event = self._under_way.setdefault(key, asyncio.Event())
+        event = asyncio.Event()
+        tagging = _Tagging(send, scope, key, asker, revisions, event)
+        is_first = self._under_way.setdefault(key, event) is event
         try:
             await self.app(scope, receive, tagging.send)
             if (kept := tagging.whole()) is not None:
                 self._keep(key, kept)
         finally:
+            event.set()
             if is_first:
-                event.set()
                 del self._under_way[key]
 
 
@@ -254,7 +266,10 @@ class _Tagging:
     _send: Send
     _scope: Asgi
     _key: _Key
+    _asker: _Asker
     _revisions: tuple[int, ...]
+    #: Set as soon as it is known that nobody need wait for the answer.
+    _event: asyncio.Event
     _start: Message | None = None
     _tag: bytes = b""
     _parts: list[bytes] = field(default_factory=list)
@@ -270,15 +285,18 @@ class _Tagging:
             self._size += len(message.get("body", b""))
             if self._size <= ONE_MAX:
                 self._parts.append(message.get("body", b""))
+            else:
+                self._parts.clear()
+                self._event.set()
             self._is_whole = not message.get("more_body", False)
         await self._send(message)
 
     async def _begin(self, message: Message) -> None:
         sites = self._scope.get("state", {}).get("sites")
-        if message["status"] != 200 or sites != self._key.sites:
+        if message["status"] != 200 or sites != self._asker.sites:
             await self._send(message)
             return
-        self._tag = _tag(self._key, self._revisions)
+        self._tag = _tag(self._key, self._asker, self._revisions)
         others = (each for each in message["headers"] if each[0] != _CONTROL[0])
         headers = [*others, (b"etag", self._tag), _CONTROL]
         self._start = {**message, "headers": headers}
@@ -305,8 +323,8 @@ def _unchanged(start: Message) -> Message:
     return {**start, "status": 304, "headers": headers}
 
 
-def _tag(key: _Key, revisions: Iterable[int]) -> bytes:
-    told = repr((key, tuple(revisions))).encode()
+def _tag(key: _Key, asker: _Asker, revisions: Iterable[int]) -> bytes:
+    told = repr((asker.sites, key[1:], tuple(revisions))).encode()
     return f'W/"{hashlib.blake2b(told, digest_size=12).hexdigest()}"'.encode()
 
 

@@ -87,9 +87,14 @@ class Live:
             self.revisions = found
             self._ring()
 
+    @property
+    def is_fresh(self) -> bool:
+        """Return whether the last look says what is current."""
+        return time.monotonic() - self._looked_at_s <= LOOK_FRESH_S
+
     def current(self, sites: Collection[str]) -> tuple[int, ...] | None:
         """Return the revisions of some sites, None where what is known of one may be too old."""
-        if time.monotonic() - self._looked_at_s > LOOK_FRESH_S:
+        if not self.is_fresh:
             return None
         try:
             return tuple([self.revisions[site] for site in sites])

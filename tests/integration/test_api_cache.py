@@ -218,6 +218,7 @@ async def test_a_key_that_is_known_no_more_gets_nothing_that_is_kept(fronted, ap
         await client.get(OUTPUT)
         await api.world.admin.execute("UPDATE sync.api_key SET revoked_at = now()")
         api.reach.guard._known.clear()  # as it is after five seconds
+        fronted.app._askers.clear()
         assert (await client.get(OUTPUT)).status_code == 401
 
 
