@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shared.catalog import Catalog
+from shared.changes import Op
 from tests.integration.apply_world import World, open_world, world  # noqa: F401
 from tests.integration.parking import told
 from tests.integration.test_central_parking_retry import job_of
@@ -67,6 +68,22 @@ async def test_a_row_that_is_tied_to_one_that_is_refused_at_last_is_told_with_it
         assert await migrated.store.retry_due("SITE_001") == 0
     assert await quiet(world) == [("invalid_value", False), ("tied", False)]
     assert await told(world, "job_orders") == [job["id"]]
+
+
+async def test_thousands_of_parked_rows_of_which_nobody_knows_the_number_yet_are_read_by_look_ups(
+    world: World,
+) -> None:
+    """PostgreSQL has not counted the rows: joined by whatever seems best it took too long to end."""
+    site, count = world.site(), 10_000
+    orders = site.insert("work_orders", *(site.order(notes="a") for _ in range(count)))
+    base = await site.writes(orders)
+    await world.client("UPDATE mes.work_orders SET notes = 'c'")
+    poor = replace(
+        orders, op=Op.UPDATE, columns=("notes", "priority"), base=[base] * count,
+        new=[["b"] * count, [1000] * count], old=[["a"] * count, [None] * count],
+    )  # fmt: skip
+    assert (await site.apply(site.sends(poor))).parked == count
+    assert await world.value("SELECT count(*) FROM sync.version WHERE overruled <> 0") == count
 
 
 @pytest.mark.parametrize("value", ["a\x00b", b"\xff", "x" * 1000])
