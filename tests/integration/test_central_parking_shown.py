@@ -73,7 +73,7 @@ async def test_a_row_that_is_tied_to_one_that_is_refused_at_last_is_told_with_it
 async def test_thousands_of_parked_rows_of_which_nobody_knows_the_number_yet_are_read_by_look_ups(
     world: World,
 ) -> None:
-    """PostgreSQL has not counted the rows: joined by whatever seems best it took too long to end."""
+    """PostgreSQL has not counted the rows: joined by what seems best it took too long to end."""
     site, count = world.site(), 10_000
     orders = site.insert("work_orders", *(site.order(notes="a") for _ in range(count)))
     base = await site.writes(orders)
