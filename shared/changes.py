@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 Value = None | int | float | str | bytes
 
@@ -90,6 +90,27 @@ class ChangeBlock:
             new=[column[rows] for column in self.new],
             old=[column[rows] for column in self.old],
             times=self.times[rows],
+        )
+
+    def take(self, places: Sequence[int]) -> ChangeBlock:
+        """Return some rows as a block of their own."""
+        if len(places) == len(self):
+            return self
+
+        def of(column: list[Any]) -> list[Any]:
+            return [column[place] for place in places] if column else []
+
+        return replace(
+            self,
+            sites=of(self.sites),
+            created=of(self.created),
+            ids=of(self.ids),
+            at=of(self.at),
+            base=of(self.base),
+            after=of(self.after),
+            new=list(map(of, self.new)),
+            old=list(map(of, self.old)),
+            times=of(self.times),
         )
 
 

@@ -10,6 +10,7 @@ WITH given AS MATERIALIZED (
         created_at = g.created_at
     FROM given AS g
     WHERE g.held AND h.site_id = %(site)s AND h.table_no = %(table_no)s AND h.id = g.id
+      AND h.id = ANY(%(id)s::uuid[]) -- not all heads of the table, whatever is known of its size
     RETURNING h.id, h.ord
 ), made AS (
     INSERT INTO sync.head (site_id, table_no, id, created_at, version, ord, deleted)

@@ -29,7 +29,8 @@ TOO_LARGE: Final = (
 ROWS_AT_FAULT: Final = (psycopg.IntegrityError, psycopg.DataError, *TOO_LARGE)
 
 _PLAN: Final = b"""SELECT set_config('enable_hashjoin', %(joins)s, true),
-                        set_config('enable_mergejoin', %(joins)s, true)"""
+                        set_config('enable_mergejoin', %(joins)s, true),
+                        set_config('enable_material', %(joins)s, true)"""
 
 
 class Setback(Exception):
@@ -127,7 +128,7 @@ class Applying:
         """Have the statements that follow joined by index look-ups, or by whatever seems best.
 
         Look-ups are what the updates are for, however large the tables; PostgreSQL may think
-        otherwise as long as it knows little of them.
+        otherwise as long as it knows little of them, and keep all rows of a table at hand instead.
         """
         if self.is_indexed != indexed:
             self.is_indexed = indexed

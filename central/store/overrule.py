@@ -7,7 +7,9 @@ change, made as the site is told, that was overruled in these columns and took n
 been built on the change comes after it by its base and is decided on by the policy of the columns;
 what is written once the site has heard does not.
 
-The same where a person gives up a change that only waited, for until then its site shows it.
+The same where a person gives up a change that only waited, for until then its site shows it. There
+it has been taken for applied, on a head that the site has had, and it takes no such head again. So
+the row gets a version of its own in any case.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from central.store.intake import as_sent
 from central.store.overwrite import overwrite
 from central.store.standing import read_standing
 from shared.changes import Op
+from shared.values import rule_broken
 from sync.decisions import Resolution
 from sync.resolve import concurrent
 
@@ -34,22 +37,29 @@ if TYPE_CHECKING:
     from central.store.changeset import Rows, Source
     from central.store.standing import Standing
     from shared.changes import ChangeBlock
+    from sync.decisions import Write
 
 #: What can't be read, or failed for reasons that nobody knows: it would fail here, too.
 UNREADABLE: Final = frozenset({Reason.MALFORMED, Reason.FAULT, Reason.DATABASE})
 
 
-async def overrule(applying: Applying, sources: Iterable[Source]) -> None:
-    """Keep versions of changes that will not count, where they had not seen what others wrote."""
+async def overrule(
+    applying: Applying, sources: Iterable[Source], *, is_shown: bool = False
+) -> None:
+    """Keep versions of changes that will not count, where they had not seen what others wrote.
+
+    Of those that are shown, which their site has taken for applied, in any case.
+    """
+    await applying.plan(indexed=True)
     for block, places in _by_block(sources):
-        rows = as_sent(block, places[0].origin, applying.catalog)
-        if rows is None or rows.table.fact or rows.op is Op.DELETE:
+        # Not the whole block: of a large one the rows come in many portions.
+        some = block.take([each.place for each in places])
+        rows = as_sent(some, places[0].origin, applying.catalog)
+        if rows is None or rows.table.fact or (rows.op is Op.DELETE and not is_shown):
             continue
-        named = {each.id for each in places}
-        rows = rows.take([row for row, each in enumerate(rows.ids) if each in named])
         for portion in rows.slices(ROWS_MAX):
             found = enumerate(await read_standing(applying, portion))
-            decisions = [_overruled(portion, row, standing) for row, standing in found]
+            decisions = [_overruled(portion, row, each, is_shown=is_shown) for row, each in found]
             await overwrite(applying, portion, [each for each in decisions if each])
 
 
@@ -60,18 +70,33 @@ def _by_block(sources: Iterable[Source]) -> Iterable[tuple[ChangeBlock, list[Sou
     return [(some[0].block, some) for some in found.values()]
 
 
-def _overruled(rows: Rows, row: int, standing: Standing) -> Decision | None:
+def _overruled(rows: Rows, row: int, standing: Standing, *, is_shown: bool) -> Decision | None:
     """Return a change as one that takes no effect, if there is anything that it had not seen."""
     write = write_of(rows, row)
-    unseen = concurrent(rows.table, standing.since, write) & write.new.keys()
-    if standing.values is None or not unseen:
+    unseen: frozenset[str] = frozenset()
+    if standing.values is not None:
+        unseen = concurrent(rows.table, standing.since, write) & write.new.keys()
+    if standing.head is None or not (unseen or is_shown):
         return None
     return Decision(
         row=row,
         standing=standing,
-        write=replace(write, op=Op.UPDATE, new={name: write.new[name] for name in unseen}),
+        write=replace(
+            write,
+            op=Op.UPDATE,
+            new={name: write.new[name] for name in unseen},
+            author=replace(write.author, writer=_person(rows, write)),
+        ),
         resolution=Resolution({}, overruled=unseen),
         version=str(uuid.uuid4()),
         is_clean=False,
         tells_site=True,
     )
+
+
+def _person(rows: Rows, write: Write) -> str | None:
+    """Return who wrote, unless that is the very value that can't be taken."""
+    column = rows.table.writer_column
+    if column is None or rule_broken(column, write.new.get(column.name)) is not None:
+        return None
+    return write.author.writer

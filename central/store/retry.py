@@ -15,14 +15,14 @@ from central.store.groups import apply_group, part_orphans
 from central.store.intake import take_in
 from central.store.literals import array
 from central.store.overrule import overrule
-from central.store.parking import MESSAGE_MAX, plain, send_heads, tell
+from central.store.parking import MESSAGE_MAX, plain, send_heads
 from central.store.records import News, queue_touched, restate
 from shared.catalog import Kind
 from shared.errors import WaitsBehind
 from sync import codec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from psycopg import AsyncConnection
 
@@ -127,7 +127,7 @@ async def discard(applying: Applying, ticket: str, by: str) -> bool:
     await _forget(applying, [ticket])
     message = plain(f"discarded by {by}", MESSAGE_MAX)
     await restate(applying, {ticket: News("discarded", message=message)})
-    await overrule(applying, _shown(found))
+    await overrule(applying, _shown(found), is_shown=True)
     await send_heads(applying, [source for waiting in found for source in _sources(waiting)])
     for each in await _behind(applying, found):
         await retry(applying, each)
@@ -313,9 +313,7 @@ async def _keep_back(
 ) -> None:
     """Note what is in the way of rows now; the others of the group wait for the first of them."""
     by_ticket = {each.source.ticket: each for each in refused}
-    quiet = {waiting.ticket for waiting in group if waiting.is_quiet}
-    # What only waited may be refused now, and then its site has to see the truth.
-    await tell(applying, [each for ticket, each in by_ticket.items() if ticket in quiet])
+    await _tell_shown(applying, _loud(group, by_ticket))
     await applying.connection.execute(
         b"UPDATE sync.waiting SET catalogue = %s WHERE ticket = ANY(%s::uuid[])",
         [applying.catalog.digest, array(Kind.UUID, [each.ticket for each in group])],
@@ -329,17 +327,39 @@ async def _keep_back(
         state = "waiting" if why.reason.waits else "parked"
         told[waiting.ticket] = News(state, why.reason.value, plain(why.message, MESSAGE_MAX))
         await applying.connection.execute(
-            b"UPDATE sync.waiting SET reason = %s, needs = %s, behind = %s, quiet = %s"
-            b" WHERE ticket = %s",
-            [
-                why.reason.value,
-                why.needs,
-                why.behind,
-                waiting.is_quiet and why.is_quiet,
-                waiting.ticket,
-            ],
+            b"UPDATE sync.waiting SET reason = %s, needs = %s, behind = %s WHERE ticket = %s",
+            [why.reason.value, why.needs, why.behind, waiting.ticket],
         )
     await restate(applying, told)
+
+
+def _loud(group: Sequence[Waiting], refused: Mapping[str, Refusal]) -> list[Waiting]:
+    """Return those that only waited and are refused now, or are tied to one that is."""
+    waits = all(each.is_quiet for each in refused.values())
+    return [
+        each
+        for each in group
+        if each.is_quiet
+        and not (refused[each.ticket].is_quiet if each.ticket in refused else waits)
+    ]
+
+
+async def _tell_shown(applying: Applying, loud: Sequence[Waiting]) -> None:
+    """Let a site see the truth of rows that it has taken for applied.
+
+    With them goes out of its sight what it has built on them, which waits behind them.
+    """
+    told: dict[str, Waiting] = {}
+    while loud := [each for each in loud if each.is_quiet and each.ticket not in told]:
+        told |= {each.ticket: each for each in loud}
+        loud = await _read(applying, await _behind(applying, loud))
+    sources = [source for each in told.values() for source in _sources(each)]
+    await overrule(applying, sources, is_shown=True)
+    await send_heads(applying, sources)
+    await applying.connection.execute(
+        b"UPDATE sync.waiting SET quiet = false WHERE ticket = ANY(%s::uuid[])",
+        [array(Kind.UUID, list(told))],
+    )
 
 
 async def _behind(applying: Applying, group: Sequence[Waiting]) -> list[str]:

@@ -105,7 +105,8 @@ _ASKED: Final = b"""unnest(%(places)s::int[], %(tables)s::text[], %(owners)s::te
     %(ids)s::uuid[]) AS k (place, table_name, owner, id)"""
 
 # Of each epoch the first. What has moved on with its store is of the epoch that it was sent in
-# first; a version may have an id of its own, and the clock is its drain's. OFFSET 0 has the index
+# first; a version may have an id of its own, and the clock is its drain's. Of a change that was
+# parked and overruled and then applied the last version has all columns. OFFSET 0 has the index
 # used: before the fork lie the drains of a year.
 _VERSIONS: Final = (
     b"""WITH drain AS MATERIALIZED (
@@ -123,7 +124,7 @@ _VERSIONS: Final = (
     JOIN sync.version AS v ON v.site_id = k.owner AND v.table_no = t.no AND v.id = k.id
     LEFT JOIN drain AS d ON d.hlc = v.hlc
     WHERE v.origin = %(site)s AND v.lost AND v.hlc >= %(first)s
-    ORDER BY k.place, d.epoch, v.hlc"""
+    ORDER BY k.place, d.epoch, v.hlc, v.ord DESC"""
 )
 
 

@@ -130,6 +130,7 @@ async def _values(
         f"SELECT t.id::text, {listed} FROM unnest(%(ids)s::uuid[], %(created)s::timestamptz[])"
         f" AS k (id, created_at) JOIN {into} AS t"
         " ON t.site_id = %(site)s AND t.created_at = k.created_at AND t.id = k.id"
+        " AND t.id = ANY(%(ids)s::uuid[])"
     )
     given = {
         "ids": array(Kind.UUID, list(created)),

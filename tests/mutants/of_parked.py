@@ -41,7 +41,8 @@ OF_PARKED: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "discard: what a change hid that only waited counts as seen",
-        f"{STORE}/retry.py", "await overrule(applying, _shown(found))", "pass",
+        f"{STORE}/retry.py", "await overrule(applying, _shown(found), is_shown=True)",
+        "pass",
         f"{RETRY}"
         "::test_what_a_discarded_change_hid_while_it_only_waited_is_held_against_what_came_after",
     ),

@@ -89,26 +89,28 @@ class Parking:
         settled = {ticket for ticket, before in known.items() if before.state in _SETTLED}
         for ticket, each in listed:
             if each.state == "discarded" and ticket in quiet - settled:
-                self._overrule(each)
+                self._overrule(each, is_shown=True)
         for ticket, each in listed:
             if each.state == "applied" and ticket not in settled:
                 self.reach["parked row applied"] += 1
                 self._apply_row(each.sent, each.change, again=True)
             elif ticket in quiet and not each.is_quiet:
-                self._overrule(each)
+                self._overrule(each, is_shown=True)
 
-    def _overrule(self, ticket: Ticket) -> None:
+    def _overrule(self, ticket: Ticket, *, is_shown: bool = False) -> None:
         """Foretell the version of a change that will not count: overruled in what it had not seen.
 
-        It is there from when its site is told; what had been built on it comes after it.
+        It is there from when its site is told; what had been built on it comes after it. Of what
+        its site has taken for applied there is one in any case, or it would not take the head.
         """
         change, sent = ticket.change, ticket.sent
         table, row = self.catalog.table(change.table), self.rows.get(change.key)
-        if row is None or row.values is None or table.fact or change.op == "D":
+        if row is None or not row.past or table.fact:
             return
-        wish = self._wish(table, sent, change, row)
-        unseen = frozenset(by_others(table, row.since(change.base), wish) & wish.new.keys())
-        if unseen:
+        wish, unseen = self._wish(table, sent, change, row), frozenset[str]()
+        if row.values is not None and change.op != "D":
+            unseen = frozenset(by_others(table, row.since(change.base), wish) & wish.new.keys())
+        if unseen or is_shown:
             self.reach["parked and overruled"] += 1
             row.past.append(
                 Past("", "U", unseen, wish.by, overruled=unseen, hlc=sent.hlc, times=wish.times)
