@@ -94,6 +94,9 @@ class Version:
     #: Made by a store of which its site went back to an older copy: nobody there has seen it. Or
     #: made after the write that is decided on, which was parked: then that has not seen it.
     lost: bool = False
+    #: Not where it is of a change that was parked: it has the columns in which that had not seen
+    #: what others wrote, all of them overruled.
+    counts: bool = True
 
     def author_of(self, columns: Collection[str]) -> Author:
         """Return who wrote these columns, some of the version's, and when."""

@@ -2,7 +2,7 @@
 -- then the whole history is of no use and none is read, and everything is in conflict.
 SELECT k.id::text, k.base IS NOT NULL AND b.ord IS NULL AS unknown,
        v.version::text, v.op::text, v.mask, v.overruled, v.contested, v.origin, v.writer,
-       v.at_ms, v.clamped, v.times, v.lost, v.hlc
+       v.at_ms, v.clamped, v.times, v.lost, v.counts, v.hlc
 FROM unnest(%(ids)s::uuid[], %(bases)s::uuid[]) AS k (id, base)
 LEFT JOIN LATERAL (
     SELECT max(o.ord) AS ord FROM sync.version AS o

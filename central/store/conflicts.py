@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from central.store import releases
 from central.store.changeset import Reason, Refusal, Rows
 from central.store.decision import Decision
-from central.store.later import later_of_site, unseen, yielded
+from central.store.later import counted, later_of_site, unseen, yielded
 from central.store.overwrite import overwrite
 from central.store.standing import Parked, Standing, read_standing
 from central.store.times import by_columns
@@ -110,7 +110,8 @@ def decide(
     records: tuple[Conflict, ...] = ()
     since: Sequence[Version] | None = standing.since
     if again:
-        later = later_of_site(standing.since, standing.clocks, write, rows.hlc[row])
+        since, clocks = counted(standing.since, standing.clocks, rows.hlc[row])
+        later = later_of_site(since, clocks, write, rows.hlc[row])
         left, records = yielded(table, standing.values, later, write)
         since = unseen(since, later)
     resolution = _NOTHING

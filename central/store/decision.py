@@ -29,6 +29,8 @@ class Decision:
     is_clean: bool
     #: The site can't know the outcome from the ack alone.
     tells_site: bool
+    #: Not of a change that is parked: then it takes no effect.
+    counts: bool = True
 
     @property
     def is_nothing(self) -> bool:

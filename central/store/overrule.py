@@ -91,6 +91,7 @@ def _overruled(rows: Rows, row: int, standing: Standing, *, is_shown: bool) -> D
         version=str(uuid.uuid4()),
         is_clean=False,
         tells_site=True,
+        counts=False,
     )
 
 

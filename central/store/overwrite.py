@@ -263,6 +263,7 @@ async def _keep_versions(
         "at_ms": (Kind.INTEGER, [d.write.author.at_ms for d in done]),
         "hlc": (Kind.INTEGER, [rows.hlc[d.row] for d in done]),
         "clamped": (Kind.BOOLEAN, [d.write.author.clamped for d in done]),
+        "counts": (Kind.BOOLEAN, [d.counts for d in done]),
         "replaced": (Kind.TEXT, [replaced.get(each) for each in ids]),
         "times": (
             Kind.TEXT,

@@ -105,7 +105,7 @@ async def _read_versions(applying: Applying, rows: Rows, found: dict[str, Standi
 
 
 def _version(table: Table, version: str, fields: list[Any]) -> Version:
-    op, mask, overruled, contested, origin, writer, at_ms, clamped, times, lost, _ = fields
+    op, mask, overruled, contested, origin, writer, at_ms, clamped, times, lost, counts, _ = fields
     every = (1 << len(table.columns)) - 1
     return Version(
         id=version,
@@ -115,6 +115,7 @@ def _version(table: Table, version: str, fields: list[Any]) -> Version:
         overruled=frozenset(table.names_of(overruled & every)),
         contested=frozenset(table.names_of(contested & every)),
         lost=lost,
+        counts=counts,
         times=by_columns(table, from_json(times)),
     )
 

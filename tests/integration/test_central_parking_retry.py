@@ -364,7 +364,6 @@ async def test_what_a_discarded_change_hid_while_it_only_waited_is_held_against_
     assert await world.conflicts() == [("segment_code", "site", "here", {"segment_code": "A"})]
 
 
-@pytest.mark.xfail(strict=True, reason="gives way to the overruled version of a parked change")
 async def test_a_retry_gives_way_to_no_later_write_of_its_site_that_is_parked_itself(
     world: World,
 ) -> None:

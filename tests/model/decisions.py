@@ -61,7 +61,7 @@ class Decisions:
                 self._touch(change.key)
                 return
         clean = self._is_clean(row, change)
-        since = self._since(link, change)
+        since = self._since(link, change, late=late)
         if (clean and self.on(Rule.AFTER_IS_CLEAN)) or not self.on(Rule.BASE_CHECK):
             since = []
         write = self._write(link, change, now)
@@ -171,8 +171,11 @@ class Decisions:
 
     # --- what came since its base -------------------------------------------------------------
 
-    def _since(self, link: Link, change: Change) -> list[Version] | None:
-        """Return the versions after the base; None where the base is not known."""
+    def _since(self, link: Link, change: Change, *, late: bool = False) -> list[Version] | None:
+        """Return the versions after the base; None where the base is not known.
+
+        A retry is held against no later change of its site that does not count.
+        """
         known = self.book.versions.get(change.key, [])
         start = 0
         if change.base is not None:
@@ -180,7 +183,11 @@ class Decisions:
             if not places:
                 return None
             start = places[-1] + 1
-        return [self._as_seen(each, link) for each in known[start:]]
+        return [
+            self._as_seen(each, link)
+            for each in known[start:]
+            if each.version.counts or not late or self.is_own(each.epoch, each.n, link)
+        ]
 
     def _as_seen(self, each: Known, link: Link) -> Version:
         """Return a version as concurrent or own to a transaction: own is what its store made."""
@@ -208,7 +215,8 @@ class Decisions:
         later = {
             column
             for each in self.book.versions.get(change.key, [])
-            if each.version.author.site == link.site and not self.is_own(each.epoch, each.n, link)
+            if each.version.author.site == link.site and each.version.counts
+            if not self.is_own(each.epoch, each.n, link)
             for column in each.version.columns
             if TABLES[change.key[0]].group_of(column).policy not in _JOINED
         }

@@ -138,7 +138,9 @@ class Parking(Feeds):
         unseen = concurrent(table, self._since(link, change), write) & self._known(change.new)
         if unseen:
             self.reach["parked and overruled"] += 1
-            made = Version(self._name("version"), Op.UPDATE, unseen, author, overruled=unseen)
+            made = Version(
+                self._name("version"), Op.UPDATE, unseen, author, overruled=unseen, counts=False
+            )
             self._put(change.key, Resolution({}), Known(0, made, link.epoch, link.n))
 
     def _known(self, columns: Iterable[str]) -> frozenset[str]:

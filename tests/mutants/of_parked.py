@@ -34,6 +34,11 @@ OF_PARKED: Final[tuple[Mutant, ...]] = (
         _HID,
     ),
     of(
+        "retry: it gives way to a later change that is parked, too",
+        f"{STORE}/later.py", "if v.counts or at <= clock]", "]",
+        f"{RETRY}::test_a_retry_gives_way_to_no_later_write_of_its_site_that_is_parked_itself",
+    ),
+    of(
         "discard: a change that its site shows no more is overruled once more",
         f"{STORE}/retry.py",
         "for each in some if each.is_quiet for source", "for each in some for source",

@@ -58,6 +58,8 @@ class Past:
     times: dict[str, Moment] = field(default_factory=dict)
     #: Made by a store that went back to an older copy of itself, which has not seen it.
     is_lost: bool = False
+    #: Not of a change that was parked.
+    counts: bool = True
 
     @property
     def site(self) -> str:

@@ -283,6 +283,7 @@ class Oracle(Parking, Releases, Aside, Blind):
         change, wish = asked
         left, notes = wish, list[Note]()
         if again:
+            since = since and [v for v in since if v.counts or v.hlc <= hlc]
             later = [v for v in since or () if v.site == wish.site and v.hlc > hlc]
             some, notes = verdicts.give_way(table, row.values, later, wish)
             self.reach["retry gave way"] += bool(notes)

@@ -113,7 +113,16 @@ class Parking:
         if unseen or is_shown:
             self.reach["parked and overruled"] += 1
             row.past.append(
-                Past("", "U", unseen, wish.by, overruled=unseen, hlc=sent.hlc, times=wish.times)
+                Past(
+                    "",
+                    "U",
+                    unseen,
+                    wish.by,
+                    overruled=unseen,
+                    hlc=sent.hlc,
+                    times=wish.times,
+                    counts=False,
+                )
             )
 
     def _must_not_be_parked_for(self, sent: Sent, change: Change, brought: Iterable[Key]) -> None:
