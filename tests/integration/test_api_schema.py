@@ -43,7 +43,10 @@ CHECKS = (
     "object_level_authorization",
 )  # fmt: skip
 #: Reports that are the same operation as others, with another beginning: they are left out.
-TWINS = "^/v1/reports/(quality|rework|fpy|downtime|reliability|setup|workers|fulfilment|benchmark)$"
+TWINS = (
+    "^/v1/reports/(quality|rework|fpy|downtime|reliability|setup|workers|fulfilment|benchmark"
+    "|on-time)$"
+)
 #: A stream has no end: each question would wait until schemathesis has had enough of it. What it
 #: tells is read in test_web_live.py.
 STREAM = "^/v1/events$"

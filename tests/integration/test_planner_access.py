@@ -171,6 +171,9 @@ async def test_nobody_hands_a_row_to_a_site_that_they_do_not_reach(api, client):
             body = {"site": "SITE_001", "values": person | more}
             answer = await one.post(PERSONS, json=body)
             assert (answer.status_code, answer.json()["type"]) == (403, "/problems/not-your-site")
+        for owner in ("SITE_003", "*"):  # though it would go to a site of theirs alone
+            answer = await one.post(PERSONS, json={"site": owner, "values": person})
+            assert (answer.status_code, answer.json()["type"]) == (403, "/problems/not-your-site")
         row = await made(one, PERSONS, **person, assigned_sites=["SITE_002"])
         assert (await changed(one, row, assigned_sites=["SITE_003"])).status_code == 403
         # What stands there already is not theirs to judge.

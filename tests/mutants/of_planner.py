@@ -14,6 +14,12 @@ WRITING: Final = "central/row_writing.py"
 WRITES: Final = "tests/integration/test_planner_writes.py"
 ACCESS: Final = "tests/integration/test_planner_access.py"
 UNIT: Final = "tests/unit/test_row_values.py"
+DUE: Final = "central/reports/due.py"
+KPIS: Final = "central/reports/kpis.py"
+ORDERS: Final = "tests/integration/test_reports_due.py"
+JUDGED: Final = (
+    f"{ORDERS}::test_orders_that_were_due_are_on_time_or_late_and_nothing_unknown_counts"
+)
 
 OF_PLANNER: Final[tuple[Mutant, ...]] = (
     of(
@@ -63,7 +69,7 @@ OF_PLANNER: Final[tuple[Mutant, ...]] = (
         PLANS,
         "        plan.check_owner(site)\n        values",
         "        values",
-        f"{ACCESS}::test_a_row_of_another_site_is_not_told_from_one_that_is_not_there",
+        f"{ACCESS}::test_nobody_hands_a_row_to_a_site_that_they_do_not_reach",
     ),
     of(
         "planner: a row that is added goes to any site",
@@ -92,14 +98,6 @@ OF_PLANNER: Final[tuple[Mutant, ...]] = (
         "        if is_deleted or values is not None:\n",
         "        if True:\n",
         f"{ACCESS}::test_a_person_is_shown_to_the_sites_that_share_them",
-    ),
-    of(
-        "planner: a row of any site is found",
-        READING,
-        "WHERE n.name = %s AND h.id = %s AND h.site_id = ANY (%s)",
-        "WHERE n.name = %s AND h.id = %s AND cardinality(%s::text[]) > 0",
-        f"{WRITES}::test_a_row_is_read_as_it_was_answered",
-        f"{ACCESS}::test_a_row_of_another_site_is_not_told_from_one_that_is_not_there",
     ),
     of(
         "planner: facts are planned",
@@ -255,5 +253,97 @@ OF_PLANNER: Final[tuple[Mutant, ...]] = (
         "if error.status_code == 405 and",
         "if error.status_code == 406 and",
         f"{ACCESS}::test_what_can_be_done_at_an_address_is_told_in_full",
+    ),
+    of(
+        "due: an order that was cancelled is late",
+        DUE,
+        "(r.cancel_requested AND r.exec_state IN ('CREATED', 'RELEASED'))",
+        "false",
+        JUDGED,
+    ),
+    of(
+        "due: an order that is under way is cancelled at once",
+        DUE,
+        "(r.cancel_requested AND r.exec_state IN ('CREATED', 'RELEASED'))",
+        "r.cancel_requested",
+        JUDGED,
+    ),
+    of(
+        "due: an end that nobody knows is late",
+        DUE,
+        "THEN f.finished_at IS NOT NULL",
+        "THEN true",
+        JUDGED,
+    ),
+    of(
+        "due: an order is late before it is due",
+        DUE,
+        "ELSE f.due_at <= now() END",
+        "ELSE true END",
+        JUDGED,
+    ),
+    of(
+        "due: the very moment is late",
+        DUE,
+        "coalesce(f.finished_at <= f.due_at, false)",
+        "coalesce(f.finished_at < f.due_at, false)",
+        JUDGED,
+    ),
+    of(
+        "due: an end that was not noted is not looked for in the reports",
+        DUE,
+        "coalesce(w.actual_end, {last})",
+        "w.actual_end",
+        JUDGED,
+    ),
+    of(
+        "due: the output of any definition counts",
+        DUE,
+        '"g.definition_id = w.definition_id OR w.definition_id IS NULL"',
+        '"true"',
+        f"{ORDERS}::test_the_output_of_another_definition_does_not_count",
+    ),
+    of(
+        "due: every operation counts",
+        DUE,
+        '" WHERE s.is_output)"',
+        '")"',
+        f"{ORDERS}::test_progress_of_several_is_the_ratio_of_sums_over_orders_that_are_counted",
+        f"{JUDGED}",
+    ),
+    of(
+        "due: days are those of UTC",
+        DUE,
+        "((r.due_at AT TIME ZONE z.zone) - z.day_start::interval)::date",
+        "(r.due_at AT TIME ZONE 'UTC')::date",
+        f"{ORDERS}::test_a_window_and_a_bucket_go_by_the_sites_own_day",
+    ),
+    of(
+        "due: orders of which nothing is known count as begun",
+        KPIS,
+        'Kpi("progress", "qty_made", "qty_to_make"',
+        'Kpi("progress", "qty_made", "qty_ordered"',
+        f"{ORDERS}::test_progress_of_several_is_the_ratio_of_sums_over_orders_that_are_counted",
+    ),
+    of(
+        "due: orders that are not due count",
+        KPIS,
+        'Kpi("on_time_delivery", "orders_on_time", "orders_due"',
+        'Kpi("on_time_delivery", "orders_on_time", "orders"',
+        JUDGED,
+    ),
+    of(
+        "due: an order that has all its pieces is on time",
+        DUE,
+        "{_IS_COUNTED} AND {_IS_ON_TIME} AND f.qty_made",
+        "{_IS_COUNTED} AND f.qty_made",
+        f"{ORDERS}::test_an_order_that_is_late_with_all_its_pieces_is_not_in_full_on_time",
+    ),
+    of(
+        "times: setup and breakdowns are not busy",
+        KPIS,
+        "sum(k.busy_s), 0) / 3600",
+        "sum(k.production_s), 0) / 3600",
+        f"{ORDERS}::test_allocation_is_the_sum_of_busy_times_over_that_of_lives",
     ),
 )
