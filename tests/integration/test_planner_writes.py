@@ -115,6 +115,22 @@ async def test_a_key_that_another_row_of_the_site_has_is_refused_by_its_columns(
     assert (clash.status_code, clash.json()["type"]) == (409, "/problems/key-taken")
 
 
+async def test_of_rows_with_one_key_that_come_at_once_one_is_made(client, world):
+    body = {"site": "SITE_001", "values": order(order_no="A1")}
+    answers = await asyncio.gather(*(client.post(ORDERS, json=body) for _ in range(5)))
+    assert sorted(each.status_code for each in answers) == [201, 409, 409, 409, 409]
+    assert await world.value("SELECT count(*) FROM mes.work_orders") == 1
+
+
+async def test_one_request_that_comes_several_times_at_once_makes_one_row(client, world):
+    body, named = {"site": "SITE_001", "values": order()}, {"Idempotency-Key": "plan-1"}
+    asked = (client.post(ORDERS, json=body, headers=named) for _ in range(5))
+    answers = await asyncio.gather(*asked)
+    assert {each.status_code for each in answers} == {201}
+    assert len({each.content for each in answers}) == 1
+    assert await world.value("SELECT count(*) FROM mes.work_orders") == 1
+
+
 async def test_a_reference_to_nothing_or_to_another_sites_row_is_refused_by_its_column(client):
     theirs = await made(client, EQUIPMENT, "SITE_002", equipment_code="M2")
     rate = {"pri_s": "2", "effective_from": "2026-12-01T00:00:00Z"}

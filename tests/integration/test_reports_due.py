@@ -46,8 +46,9 @@ async def output(client, code: str = "Packing", number: str = "P-1") -> str:
     definition = await made(
         client, "/v1/tables/operations_definitions/rows", "*", material_id=part["id"]
     )
-    step = {"definition_id": definition["id"], "seq": 1, "code": code, "is_output": True}
-    await made(client, "/v1/tables/operation_segments/rows", "*", **step)
+    for seq, (name, is_output) in enumerate(((code, True), ("Turning", False))):
+        step = {"definition_id": definition["id"], "seq": seq, "code": name, "is_output": is_output}
+        await made(client, "/v1/tables/operation_segments/rows", "*", **step)
     return definition["id"]
 
 

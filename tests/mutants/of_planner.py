@@ -308,8 +308,7 @@ OF_PLANNER: Final[tuple[Mutant, ...]] = (
         DUE,
         '" WHERE s.is_output)"',
         '")"',
-        f"{ORDERS}::test_progress_of_several_is_the_ratio_of_sums_over_orders_that_are_counted",
-        f"{JUDGED}",
+        f"{ORDERS}::test_an_order_is_as_far_as_its_output_operation",
     ),
     of(
         "due: days are those of UTC",
@@ -340,7 +339,7 @@ OF_PLANNER: Final[tuple[Mutant, ...]] = (
         f"{ORDERS}::test_an_order_that_is_late_with_all_its_pieces_is_not_in_full_on_time",
     ),
     of(
-        "times: setup and breakdowns are not busy",
+        "due: setup and breakdowns are not busy",
         KPIS,
         "sum(k.busy_s), 0) / 3600",
         "sum(k.production_s), 0) / 3600",
