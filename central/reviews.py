@@ -16,11 +16,9 @@ import psycopg
 from psycopg import sql
 
 from central import capture
+from central.acting import act_for, stored
 from central.conflicts import Conflict, Standing, find_conflict, read_standing
-from central.roles import APP
 from shared import reviews
-from shared.catalog import Kind
-from shared.errors import NotAuthorised
 from shared.reviews import DecidedAlready, Decision, WrittenSince
 
 if TYPE_CHECKING:
@@ -99,7 +97,7 @@ async def resolve(
             _check_unwritten(table, conflict, standing, choice.seen)
             decision = reviews.decide(table, conflict, standing.values, choice)
             if not dry_run:
-                await _act_as_person(connection, conflict.site, choice.by)
+                await act_for(connection, conflict.site, choice.by)
                 await _write(connection, table, conflict, standing, decision, choice.by)
                 await _close(connection, conflict, decision, choice)
     except psycopg.errors.SerializationFailure as error:
@@ -121,21 +119,6 @@ async def _moved_meanwhile(
 def _check_open(conflict: Conflict) -> None:
     at = conflict.review.decided_at if conflict.review else None
     reviews.check_open(conflict, f"{at:%Y-%m-%d %H:%M %Z}" if at else "")
-
-
-async def _act_as_person(connection: AsyncConnection[Any], site: str, person: str) -> None:
-    """Be a client of the centre until the commit: captured, and bound to the rows of one site."""
-    try:
-        await connection.execute(f"SET LOCAL ROLE {APP}")
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise NotAuthorised(
-            f"{connection.info.user} may not act as {APP}; run `mes-central migrate`, or let a"
-            f" superuser run: GRANT {APP} TO {connection.info.user} WITH INHERIT FALSE, SET TRUE"
-        ) from error
-    await connection.execute(
-        "SELECT set_config('app.current_site_id', %s, true), set_config('app.person', %s, true)",
-        [site, person],
-    )
 
 
 _SEEN: Final = "SELECT mes.seen(%s, %s, %s, %s)"
@@ -161,16 +144,9 @@ async def _write(
         sets = [sql.SQL("{} = %s").format(sql.Identifier(column)) for column in changes]
         stay = [sql.Identifier(c) for c in decision.columns if c not in changes]
         sets += [sql.SQL("{0} = {0}").format(column) for column in stay]
-        values = [_stored(table, column, value) for column, value in changes.items()]
+        values = [stored(table, column, value) for column, value in changes.items()]
         statement = sql.SQL("UPDATE {} SET {} {}").format(name, sql.SQL(", ").join(sets), where)
         await connection.execute(statement, [*values, *key])
-
-
-def _stored(table: Table, column: str, value: Value) -> object:
-    """Return a canonical value as PostgreSQL's drivers take it."""
-    if table.column(column).type.kind is Kind.BOOLEAN and value is not None:
-        return bool(value)
-    return value
 
 
 async def _close(

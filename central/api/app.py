@@ -15,7 +15,18 @@ from fastapi import FastAPI, HTTPException, Path, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import PlainTextResponse, Response
 
-from central.api import archive, conflicts, events, genealogy, quality, reports, sites
+from central.api import (
+    archive,
+    conflicts,
+    events,
+    genealogy,
+    plans,
+    quality,
+    reports,
+    rows,
+    sites,
+    tables,
+)
 from central.api.answers import Health, ProblemKind
 from central.api.audit import Audited
 from central.api.bounds import Bounded
@@ -33,6 +44,7 @@ if TYPE_CHECKING:
 _TAGS = [
     {"name": "sites", "description": "How the sync of sites is."},
     {"name": "conflicts", "description": "What two sides wrote at once, and what people decide."},
+    {"name": "rows", "description": "Central and two-way rows: read, and written by planners."},
     {"name": "reports", "description": "What was made, how well, and what is behind it."},
     {"name": "archive", "description": "Facts by time, also of months that are in files."},
     {"name": "events", "description": "At which sites something is new."},
@@ -50,7 +62,9 @@ def build(reach: Reach) -> FastAPI:
     _add_description(app)
     _add_health(app, reach)
     _add_metrics(app, reach)
-    for each in (sites, conflicts, reports, quality, genealogy, archive, events):
+    for each in (
+        sites, conflicts, tables, rows, plans, reports, quality, genealogy, archive, events,
+    ):  # fmt: skip
         include(app, each.router(reach))
     answer_problems(app)
     app.add_middleware(Bounded)

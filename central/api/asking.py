@@ -68,6 +68,12 @@ class Asking:
 
     who: Who
     sites: tuple[str, ...]
+    #: The request named the sites itself, by X-Site-Id.
+    narrowed: bool = False
+
+    def may_share(self, scope: Scope) -> bool:
+        """Tell whether rows that all sites share are theirs: of whoever reaches every site."""
+        return scope in self.who.reach and self.who.reach[scope].every and not self.narrowed
 
 
 @dataclass(slots=True)
@@ -153,7 +159,7 @@ class Guard:
         if not sites:
             raise NotYourSite("none of the sites of this key or token is registered")
         request.state.sites = sites
-        return Asking(one, sites)
+        return Asking(one, sites, narrowed=narrowing is not None)
 
     async def registered(self) -> frozenset[str]:
         """Return the sites that are registered."""

@@ -115,10 +115,12 @@ async def begin(connection: AsyncConnection[Any], asked: Named | None) -> Answer
     return Answer(status, text)
 
 
-async def keep(connection: AsyncConnection[Any], asked: Named | None, document: object) -> None:
+async def keep(
+    connection: AsyncConnection[Any], asked: Named | None, document: object, status: int = 200
+) -> None:
     """Keep the answer, in the transaction that did it."""
     if asked is not None:
         await connection.execute(
-            "UPDATE sync.answer SET status = 200, answer = %s WHERE who = %s AND key = %s",
-            [to_json(document), asked.who, asked.key],
+            "UPDATE sync.answer SET status = %s, answer = %s WHERE who = %s AND key = %s",
+            [status, to_json(document), asked.who, asked.key],
         )

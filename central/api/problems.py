@@ -29,6 +29,9 @@ from central.reports.question import BadQuestion
 from central.reports.spc import UnfitChart
 from central.reports.spc_values import TooManyValues, UnknownCharacteristic
 from central.reports.whole import TooManyWhole
+from central.row_reading import UnknownRow
+from central.row_values import BadRow, OnlyAdded, UnknownPlan
+from central.row_writing import KeyTaken, NeedsVersion, RowMoved, StillReferredTo
 from central.scrapes import NeedsMetricsToken, NotFromHere
 from central.sites import UnknownSite
 from shared import reviews
@@ -81,6 +84,14 @@ _KINDS: Final[tuple[tuple[type[Exception], Kind], ...]] = (
     (UnfitChart, Kind("unfit-chart", 422, "The chart does not fit what was measured.")),
     (TooManyValues, Kind("too-many-values", 422, "The answer would hold too much.")),
     (UnknownTable, Kind("unknown-table", 404, "There is no such table of facts.")),
+    (UnknownPlan, Kind("unknown-plan", 404, "There is no such table that planners write.")),
+    (UnknownRow, Kind("unknown-row", 404, "There is no such row.")),
+    (BadRow, Kind("bad-row", 422, "The row breaks rules of its table.")),
+    (OnlyAdded, Kind("only-added", 409, "Rows of the table are only ever added.")),
+    (KeyTaken, Kind("key-taken", 409, "Another row has the key already.")),
+    (StillReferredTo, Kind("still-referred-to", 409, "Other rows refer to the row.")),
+    (RowMoved, Kind("row-moved", 412, "The row was written since it was seen.")),
+    (NeedsVersion, Kind("needs-version", 428, "The version that was seen is to be named.")),
     (ArchiveMoves, Kind("archive-moves", 503, "The archive is being changed; try again.")),
     (ArchiveSlow, Kind("archive-slow", 503, "The files took too long; ask for a shorter time.")),
     (ArchiveAway, _ARCHIVE_AWAY),
@@ -173,9 +184,17 @@ def _told(request: Request, error: Exception, kind: Kind) -> Problem:
         more = {"errors": [{"field": field, "rule": detail}]}
     if isinstance(error, BadQuestion):
         more = {"errors": [{"field": f"query.{error.field}", "rule": error.rule}]}
+    if isinstance(error, BadRow):
+        more = {"errors": [_of_column(each.column, each.rule) for each in error.broken]}
+    if isinstance(error, KeyTaken):
+        more = {"errors": [_of_column(each, detail) for each in error.columns]}
     if isinstance(error, reviews.WrittenSince):
         more = {"shown": error.shown, "stands": error.stands, "version": error.version}
     return Problem(kind, detail, request, more=more, headers=_headers(error, kind))
+
+
+def _of_column(column: str, rule: str) -> dict[str, str]:
+    return {"field": f"body.values.{column}", "rule": rule}
 
 
 def _headers(error: Exception, kind: Kind) -> dict[str, str] | None:
@@ -195,7 +214,16 @@ def _refused(request: Request, error: Exception) -> Problem:
     """Tell of what the framework refuses itself: no such path, no such method."""
     assert isinstance(error, HTTPException)
     kind = _REFUSED.get(error.status_code, _REFUSED[400])
-    return Problem(kind, str(error.detail), request, headers=dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if error.status_code == 405 and (methods := _methods_there(request)):
+        headers["Allow"] = ", ".join(methods)
+    return Problem(kind, str(error.detail), request, headers=headers)
+
+
+def _methods_there(request: Request) -> list[str]:
+    """Return all methods of a described address: the framework tells those of one route alone."""
+    path = getattr(request.scope.get("route"), "path", "")
+    return [each.upper() for each in request.app.openapi()["paths"].get(path, ())]
 
 
 def _invalid(request: Request, error: Exception) -> Problem:

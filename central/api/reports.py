@@ -23,7 +23,8 @@ from central.api.routes import v1_router
 from central.api.streams import Streams
 from central.reports.answer import answer, going_on
 from central.reports.dimensions import BUCKETS, DIMENSIONS
-from central.reports.kpis import DISTINCTS, KPIS, MEASURES
+from central.reports.due import BUCKETS_OF_DUE, MEASURES_OF_DUE, due_statement
+from central.reports.kpis import COUNTED, FIGURES
 from central.reports.log import log_statement
 from central.reports.orders import (
     OF_ORDERS,
@@ -31,7 +32,7 @@ from central.reports.orders import (
     wip_at_statement,
     wip_statement,
 )
-from central.reports.presets import PRESETS, Preset
+from central.reports.presets import DUE_PRESETS, PRESETS, Preset
 from central.reports.question import (
     GROUPS_MAX,
     ROWS_MAX,
@@ -121,6 +122,14 @@ class _Wip(_Asked):
     at: Values = Field(default_factory=list, description="Instants, in place of days.")
 
 
+class _Due(_Asked):
+    bucket: Text | None = Field(
+        None, description=f"Of due dates; one of {', '.join(BUCKETS_OF_DUE)}."
+    )
+    measures: Text = Field("", description=f"Of {', '.join(MEASURES_OF_DUE)}; parted by commas.")
+    sort: Text = Field("", description="Columns of the answer, `-` before one to go down.")
+
+
 class _Log(_Asked):
     open_at: Text | None = Field(None, description="Only reports under way at this instant.")
 
@@ -128,6 +137,7 @@ class _Log(_Asked):
 _PRODUCTION: Final = _with_filters(_Production, tuple(DIMENSIONS))
 _ORDERS: Final = _with_filters(_Asked, OF_ORDERS)
 _WIPS: Final = _with_filters(_Wip, OF_ORDERS)
+_DUES: Final = _with_filters(_Due, OF_ORDERS)
 _LOGS: Final = _with_filters(_Log, tuple(DIMENSIONS))
 
 
@@ -139,6 +149,8 @@ def router(reach: Reach) -> APIRouter:
     for preset in PRESETS:
         _add_preset(routes, reads, tell, preset)
     _add_orders(routes, reads, tell)
+    for preset in DUE_PRESETS:
+        _add_due(routes, reads, tell, preset)
     _add_log(routes, reads, tell)
 
     @routes.get("/reports/definitions", response_model=Definitions, dependencies=[reads])
@@ -228,6 +240,21 @@ def _add_orders(routes: APIRouter, reads: Any, tell: Telling) -> None:
         return await tell(request, asked, *_wip(asked, asking.sites))
 
 
+def _add_due(routes: APIRouter, reads: Any, tell: Telling, preset: Preset) -> None:
+    async def report(
+        request: Request,
+        asked: Annotated[_DUES, Query()],  # type: ignore[valid-type]
+        asking: Asking = reads,
+    ) -> Response:
+        return await tell(request, asked, *_due(preset, asked, asking.sites))
+
+    routes.add_api_route(
+        f"/reports/{preset.name}", report, name=f"report_{preset.name.replace('-', '_')}",
+        summary=preset.about, response_model=ReportTold, responses=IN_FORMS,
+        description=_described(preset),
+    )  # fmt: skip
+
+
 def _add_log(routes: APIRouter, reads: Any, tell: Telling) -> None:
     @routes.get("/reports/log", response_model=ReportTold, responses=IN_FORMS)
     async def report_log(
@@ -290,6 +317,18 @@ def _wip(asked: _Asked, sites: tuple[str, ...]) -> _Put:
     return _plain(asked, sites), partial(wip_at_statement, at=at) if at else wip_statement
 
 
+def _due(preset: Preset, asked: Any, sites: tuple[str, ...]) -> _Put:
+    question = replace(
+        _plain(asked, sites),
+        bucket=one_name("bucket", asked.bucket, BUCKETS_OF_DUE),
+        measures=names("measures", asked.measures, MEASURES_OF_DUE) or preset.measures,
+    )
+    if not (question.group_by or question.bucket):
+        question = replace(question, group_by=preset.group_by)
+    sort = asked.sort or ("" if asked.measures else preset.sort)
+    return question.sorted(orders(sort, question.columns)), due_statement
+
+
 def _of_preset(preset: Preset, asked: _Asked, sites: tuple[str, ...]) -> _Put:
     return _production(preset, asked, sites), statement_of
 
@@ -297,13 +336,14 @@ def _of_preset(preset: Preset, asked: _Asked, sites: tuple[str, ...]) -> _Put:
 #: What each report is asked with, and the question and statement that come of it.
 _PUT: Final[dict[str, tuple[type[_Asked], Callable[[Any, tuple[str, ...]], _Put]]]] = {
     **{preset.name: (_PRODUCTION, partial(_of_preset, preset)) for preset in PRESETS},
+    **{preset.name: (_DUES, partial(_due, preset)) for preset in DUE_PRESETS},
     "throughput-time": (_ORDERS, _throughput),
     "wip": (_WIPS, _wip),
 }
 
 
 def _described(preset: Preset) -> str:
-    figures = [KPIS[name] for name in preset.measures if name in KPIS]
+    figures = [FIGURES[name] for name in preset.measures if name in FIGURES]
     told = [f"`{each.name}` = {each.formula} ({each.about}; {each.source})" for each in figures]
     shown = [f"Shows {', '.join(preset.measures)}"]
     shown += [f"by {', '.join(preset.group_by)}"] if preset.group_by else []
@@ -314,15 +354,14 @@ def _definitions() -> dict[str, Any]:
     return {
         "schema": "mes-central.definitions/v1",
         "measures": [
-            *({"name": m.name, "about": m.about, "unit": m.unit} for m in MEASURES.values()),
-            *({"name": m.name, "about": m.about, "unit": m.unit} for m in DISTINCTS.values()),
+            {"name": m.name, "about": m.about, "unit": m.unit} for m in COUNTED
         ],
         "kpis": [
             {
                 "name": each.name, "formula": each.formula, "about": each.about,
                 "source": each.source, "unit": each.unit,
             }
-            for each in KPIS.values()
+            for each in FIGURES.values()
         ],
         "dimensions": [{"name": e.name, "about": e.about} for e in DIMENSIONS.values()],
         "buckets": [{"name": e.name, "about": e.about} for e in BUCKETS.values()],

@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from central.reports.dimensions import DIMENSIONS, JOINS
+from central.reports.kpis import KPIS_OF_TIMES, MEASURES_OF_TIMES
 from central.reports.paging import Place, Statement
 from central.reports.question import BadQuestion, By
-from central.reports.statement import condition, literals
-from central.rollups import AT
+from central.reports.statement import DIGITS, condition, literals
+from central.rollups import AT, OUTPUT
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -25,7 +26,8 @@ OF_ORDERS: Final = ("site", "region", "order", "material", "customer")
 #: Days, or moments, that one question on work in progress asks for.
 STEPS_MAX: Final = 400
 
-_HOURS: Final = "extract(epoch FROM k.last_end - k.first_start) / 3600"
+_HOURS: Final = "k.life_s / 3600"
+_LIFE: Final = "extract(epoch FROM i.last_end - i.first_start) AS life_s"
 #: Each column of the answer on throughput times, and what it is.
 THROUGHPUT: Final = {
     "orders": "count(*)",
@@ -36,7 +38,7 @@ THROUGHPUT: Final = {
     "p90_h": f"percentile_cont(0.9) WITHIN GROUP (ORDER BY {_HOURS})",
     "min_h": f"min({_HOURS})",
     "max_h": f"max({_HOURS})",
-    "sum_h": f"sum({_HOURS})",
+    **{each.name: each.of for each in MEASURES_OF_TIMES.values()},
 }
 _MOMENTS: Final = ("first_start", "last_end")
 
@@ -59,10 +61,12 @@ def throughput_statement(question: Question) -> Statement:
         for name, of in THROUGHPUT.items()
     ]
     named = [f'{of} AS "{name}"' for of, name in zip(groups, question.group_by, strict=True)]
-    made.columns = (*question.group_by, *THROUGHPUT)
+    made.columns = (*question.group_by, *THROUGHPUT, *KPIS_OF_TIMES)
     made.places = tuple(map(Place, question.group_by))
     rows = f"SELECT {', '.join([*named, *figures])} FROM ({lives}) AS k"
     rows += f" GROUP BY {', '.join(groups)}" if groups else ""
+    ratios = [f"round({each.sql}, {DIGITS}) AS {each.name}" for each in KPIS_OF_TIMES.values()]
+    rows = f"SELECT {', '.join(['g.*', *ratios])} FROM ({rows}) AS g"
     return made.page(rows, after=question.after, limit=question.limit)
 
 
@@ -128,19 +132,23 @@ def _lives(question: Question, made: Statement) -> str:
         if name not in OF_ORDERS:
             raise BadQuestion(name, f"of orders: one of {', '.join(OF_ORDERS)}")
     joins = dict.fromkeys(join for name in used for join in DIMENSIONS[name].joins)
-    columns = [f"{_called(question, name)} AS by_{name}" for name in question.group_by]
+    columns = [f"{called(question, name)} AS by_{name}" for name in question.group_by]
     where = " AND ".join(
-        condition(each, _called(question, each.dimension), made) for each in question.filters
+        condition(each, called(question, each.dimension), made) for each in question.filters
     )
+    elapsed = next(each.of for each in OUTPUT if each.name == "elapsed_s")
     life = (
         f"SELECT r.site_id, r.work_order_id, min(r.started_at) AS first_start,"
-        f" max({AT}) AS last_end FROM mes.job_responses AS r"
+        f" max({AT}) AS last_end, sum({elapsed}) AS busy_s,"
+        f" sum({elapsed}) FILTER (WHERE r.report_type = 'PRODUCTION') AS production_s"
+        " FROM mes.job_responses AS r"
         f" WHERE r.site_id IN ({sites}) AND r.work_order_id IS NOT NULL"
         " GROUP BY 1, 2 HAVING min(r.started_at) IS NOT NULL"
     )
     day = "((i.last_end AT TIME ZONE z.zone) - z.day_start::interval)::date AS last_day"
     text = (
-        f"SELECT {', '.join(['i.*', 'z.zone', 'z.day_start', day, *columns])} FROM ({life}) AS i"
+        f"SELECT {', '.join(['i.*', _LIFE, 'z.zone', 'z.day_start', day, *columns])}"
+        f" FROM ({life}) AS i"
         " LEFT JOIN sync.site_day AS d ON d.site = i.site_id"
         " CROSS JOIN LATERAL (SELECT coalesce(d.zone, 'UTC') AS zone,"
         " coalesce(d.day_start, '00:00'::time) AS day_start) AS z"
@@ -149,7 +157,8 @@ def _lives(question: Question, made: Statement) -> str:
     return f"SELECT * FROM ({text}{' WHERE ' + where if where else ''}) AS k"
 
 
-def _called(question: Question, name: str) -> str:
+def called(question: Question, name: str) -> str:
+    """Return the SQL of what orders are grouped by: codes, or ids where it goes by them."""
     dimension = DIMENSIONS[name]
     by_id = question.by is By.ID and dimension.id
     return f'({dimension.id if by_id else dimension.code}) COLLATE "C"'

@@ -64,3 +64,13 @@ PRESETS: Final = (
            ("qty_good", "qty_produced", "quality_ratio", "scrap_ratio", "setup_ratio",
             "breakdowns", "mttr_min"), ("site",), None, "-quality_ratio"),
 )  # fmt: skip
+
+#: Those of orders by their due dates, which are a question of their own (``due``).
+DUE_PRESETS: Final = (
+    Preset("orders", "Progress and lateness of orders that are due then, the latest first",
+           ("due_at", "finished_at", "qty_ordered", "qty_made", "progress", "orders_open",
+            "orders_late", "late_h"), ("order",), None, "-late_h"),
+    Preset("on-time", "On-time delivery of orders that are due then, and how late others are",
+           ("orders", "orders_open", "orders_due", "orders_on_time", "on_time_delivery",
+            "orders_late", "mean_late_h", "orders_in_full", "on_time_in_full")),
+)  # fmt: skip

@@ -11,17 +11,17 @@ from fastapi import APIRouter, Depends, FastAPI
 from pydantic import TypeAdapter
 
 from central.access import Scope
-from central.api import answers, examples
+from central.api import answers, answers_of_rows, examples
 from central.api.app import build
 from central.api.asking import Guard, asks
 from central.api.reach import V1, Reach
 from central.api.routes import V1Route, include, v1_router
+from shared.catalog_file import load_catalog
 
 NOTHING: Any = None
 REACH = Reach(
     pool=NOTHING, reading=NOTHING, reading_url="", watching=NOTHING, guard=Guard(NOTHING),
-    audit=NOTHING,
-    catalog=NOTHING, link=NOTHING,
+    audit=NOTHING, catalog=load_catalog(), link=NOTHING,
 )  # fmt: skip
 FOUND = build(REACH).openapi()
 OPERATIONS = {
@@ -63,7 +63,8 @@ def test_every_operation_has_a_name_a_tag_a_sentence_and_a_schema_of_its_answer(
     operation = OPERATIONS[name]
     assert operation["tags"][0] in {each["name"] for each in FOUND["tags"]}
     assert operation["description"]
-    forms = operation["responses"]["200"]["content"]
+    (done,) = {"200", "201"} & set(operation["responses"])
+    forms = operation["responses"][done]["content"]
     assert forms
     assert all(form["schema"] for form in forms.values())
 
@@ -73,7 +74,9 @@ def test_every_operation_has_a_name_a_tag_a_sentence_and_a_schema_of_its_answer(
     [
         (answers.Health, examples.HEALTH), (answers.ProblemKind, examples.KIND),
         (answers.ConflictsTold, examples.CONFLICTS), (answers.OneConflict, examples.CONFLICT),
-        (answers.Resolution, examples.RESOLUTION),
+        (answers.Resolution, examples.RESOLUTION), (answers_of_rows.OneRow, answers_of_rows.ROW),
+        (answers_of_rows.RowsTold, answers_of_rows.ROWS),
+        (answers_of_rows.DeletedRow, answers_of_rows.DELETED),
     ],
 )  # fmt: skip
 def test_an_example_has_just_the_fields_of_what_it_is_an_example_of(kind, example):
