@@ -22,7 +22,13 @@ from central.api.reach import Json, Reach
 from central.api.routes import v1_router
 from central.reports.answer import answer, going_on
 from central.reports.dimensions import BUCKETS, DIMENSIONS
-from central.reports.kpis import DISTINCTS, KPIS, MEASURES
+from central.reports.kpis import (
+    DISTINCTS,
+    INTERVAL_MEASURES,
+    KPIS,
+    MACHINE_MEASURES,
+    MEASURES,
+)
 from central.reports.log import log_statement
 from central.reports.orders import (
     OF_ORDERS,
@@ -300,7 +306,10 @@ def _definitions() -> dict[str, Any]:
     return {
         "schema": "mes-central.definitions/v1",
         "measures": [
-            *({"name": m.name, "about": m.about, "unit": m.unit} for m in MEASURES.values()),
+            *(
+                {"name": m.name, "about": m.about, "unit": m.unit}
+                for m in (MEASURES | MACHINE_MEASURES | INTERVAL_MEASURES).values()
+            ),
             *({"name": m.name, "about": m.about, "unit": m.unit} for m in DISTINCTS.values()),
         ],
         "kpis": [

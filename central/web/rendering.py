@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MENU: Final = (
     ("/", "Fleet"),
     ("/output", "Output"),
+    ("/oee", "OEE"),
     ("/downtime", "Downtime"),
     ("/scrap", "Scrap"),
     ("/orders", "Orders"),

@@ -20,8 +20,8 @@ from central.reports.kpis import KPIS
 from central.reports.question import BadQuestion
 from central.web.asked import asked_of
 from central.web.boards import BOARDS
+from central.web.columns import column
 from central.web.fleet import OF_SITE
-from central.web.panels import column
 from central.web.rendering import MENU, figure, per_cent, templates
 from central.web.signing import inner
 

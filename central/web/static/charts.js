@@ -2,8 +2,8 @@
 // Charts over time, drawn from the table beside each of them: what is drawn is what can be read.
 (function () {
   const charts = new Map();
-  const strokes = ["--series-1", "--series-2", "--series-3"];
-  const dashes = [[], [7, 4], [2, 4]];
+  const strokes = ["--series-1", "--series-2", "--series-3", "--series-4"];
+  const dashes = [[], [7, 4], [2, 4], [10, 3, 2, 3]];
 
   function colour(name) {
     return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
