@@ -64,6 +64,15 @@ class Column:
     source: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A key figure with its value, or why it has none."""
+
+    column: Column
+    value: float | None
+    because: str
+
+
 def column(name: str) -> Column:
     """Return how a column is shown, in the very words of its definition."""
     if name in DIMENSIONS or name in BUCKETS or name == "day":

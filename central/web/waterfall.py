@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from central.reports.kpis import KPIS
-from central.web.columns import Column, column
+from central.web.columns import Column, Figure, column
 from central.web.rendering import figure
 
 if TYPE_CHECKING:
@@ -45,15 +45,6 @@ class Step:
     share: float | None
     low: float
     high: float
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A key figure with its value, or why it has none."""
-
-    column: Column
-    value: float | None
-    because: str
 
 
 @dataclass(frozen=True, slots=True)

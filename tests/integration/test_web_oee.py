@@ -20,7 +20,6 @@ from tests.integration.test_web_pages import signed_in
 if TYPE_CHECKING:
     import httpx
 
-    from tests.integration.api_world import Api
     from tests.integration.apply_world import World
 
 __all__ = ["api", "link", "world"]
