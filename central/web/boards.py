@@ -112,7 +112,8 @@ BOARDS: Final = (
                   says="A gap is a day for which it is undefined: nothing was planned, nothing was"
                   " made, or no rate is known."),
             Panel(name="by", title="OEE by group", report="oee", drawn="bars",
-                  given={"group_by": "site,machine", "sort": "oee"}, drawn_of=("oee",),
+                  given={"measures": f"{','.join(_PARTS)},teep,planned_min,qty_unrated",
+                         "group_by": "site,machine", "sort": "oee"}, drawn_of=("oee",),
                   takes=("group_by", *_MACHINES), says="The lowest first; undefined ones last."),
         ),
     ),

@@ -100,9 +100,9 @@
   function draw(plot) {
     const kind = kinds[plot.dataset.kind];
     if (!kind) return; // its script has not run yet, and draws all when it has
-    const [options, columns] = kind(
-      plot.closest("figure").querySelector("table"), plot.clientWidth,
-    );
+    // The legend of a plot that is drawn is a table, too.
+    const table = plot.closest("figure").querySelector(".as-table table");
+    const [options, columns] = kind(table, plot.clientWidth);
     charts.get(plot)?.destroy();
     const chart = new uPlot(options, columns, plot);
     // Its legend is a table of its own that a reader of the page has no use for beside ours.

@@ -72,7 +72,7 @@
       lineStyle: { color: colour("--soft"), width: 1.5, curveness: 0.08 },
       label: {
         show: true, position: "bottom", color: colour("--ink"),
-        fontSize: Math.round(0.8 * em()), fontFamily: "system-ui, sans-serif",
+        fontSize: Math.round(0.8 * em()), lineHeight: Math.round(em()), fontFamily: "system-ui, sans-serif",
       },
       labelLayout: { hideOverlap: true },
     };
