@@ -47,6 +47,17 @@ def test_every_file_of_others_is_the_one_that_the_manifest_names(folder):
     assert found == named
 
 
+def test_charts_are_put_together_of_the_versions_that_the_manifest_names():
+    locked = json.loads((ROOT / "deploy/charts/package-lock.json").read_text())["packages"]
+    named = tomllib.loads((FOLDERS[0] / "manifest.toml").read_text())
+    for name in ("echarts", "zrender", "tslib"):
+        assert locked[f"node_modules/{name}"]["version"] == named[name]["version"]
+    # Who builds it takes packages from where they are used to, and the bytes are checked.
+    for name, each in locked.items():
+        assert "resolved" not in each, name
+        assert not name or each["integrity"].startswith("sha512-"), name
+
+
 def test_a_wheel_brings_all_that_a_page_is_made_of():
     given = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     kept = {
