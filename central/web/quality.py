@@ -108,6 +108,7 @@ def router(reach: Reach, env: Environment) -> APIRouter:
         if "characteristic" in asked.given:
             shown |= await _charted(reach, asking, asked)
         else:
+            shown |= {"fresh": await read_freshness(reach, asked.sites), "as_of": present()}
             async with reading(reach.reading, asked.sites) as connection:
                 text = asked.given.get("name", "")
                 shown["found"], shown["is_more"] = await find_characteristics(

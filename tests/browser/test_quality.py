@@ -132,3 +132,21 @@ async def test_a_graph_says_the_same_in_tables_without_javascript(system: Plants
     assert await seen.page.locator("#steps tbody tr").count() == 4
     assert "CRACK, by q.chief" in await seen.page.locator("#lots").inner_text()
     await seen.page.context.close()
+
+
+async def test_days_that_can_not_be_are_told_in_the_page_and_can_be_put_right(
+    system: Plants, browser: Browser
+):
+    seen = await looks(browser, system)
+    page = seen.page
+    await seen.goes(f"/oee?site={ONE}&from=2026-11-20&to=2026-11-25")
+    await page.get_by_label("From", exact=True).fill("2026-11-26")
+    await page.keyboard.press("Tab")
+    await page.wait_for_selector("[role=alert]:has-text('later than from')")
+    assert await page.get_by_label("From", exact=True).input_value() == "2026-11-26"
+    await page.get_by_label("From", exact=True).fill("2026-11-24")
+    await page.keyboard.press("Tab")
+    await page.wait_for_selector("#waterfall .waterfall")
+    # A browser reports each answer of 4xx itself; nothing else was complained of.
+    assert [each for each in seen.complained if "422" not in each] == []
+    await page.context.close()
