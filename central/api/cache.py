@@ -27,6 +27,7 @@ from central.api.audit import asked_in
 from central.api.problems import NeedsToken
 from central.api.rates import TooOften
 from central.api.reach import V1
+from central.reports.presets import PRESETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -38,8 +39,11 @@ if TYPE_CHECKING:
     from central.api.reach import Reach
     from central.audit import Asked
 
-#: What rests on nothing but rows of its sites. Of these no answer depends on what time it is.
-BELOW: Final = f"{V1}/reports/"
+#: Reports that rest on nothing but rows of their sites: no answer depends on what time it is.
+KEPT: Final = frozenset(
+    f"{V1}/reports/{name}"
+    for name in (*(preset.name for preset in PRESETS), "throughput-time", "wip", "log")
+)
 #: Bytes of all answers that are kept, and of one.
 BYTES_MAX: Final = 64 << 20
 ONE_MAX: Final = 512 << 10
@@ -127,7 +131,7 @@ class Cached:
         if (
             scope["type"] != "http"
             or scope["method"] != "GET"
-            or not scope["path"].startswith(BELOW)
+            or scope["path"] not in KEPT
             or len(headers := dict(scope["headers"])) < len(scope["headers"])  # one came twice
             or (asker := self._asker(scope, headers)) is None
         ):

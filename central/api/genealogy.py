@@ -16,7 +16,7 @@ from starlette.responses import Response
 from central.access import Scope
 from central.api.answers_of_reports import AS_CSV, GenealogyTold, LotsTold
 from central.api.asking import Asking, asks, reading
-from central.api.given import Word, broken
+from central.api.given import Format, Word, broken, wants_csv
 from central.api.reach import Json, Reach
 from central.api.routes import v1_router
 from central.documents import to_json
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from fastapi import APIRouter
 
-Format = Literal["json", "csv"]
 Status = Literal["RELEASED", "PENDING", "QUARANTINED", "REJECTED", "SCRAPPED"]
 
 
@@ -76,24 +75,30 @@ def _add_genealogy(routes: APIRouter, reach: Reach) -> None:
         lot_id: UUID, given: Annotated[Followed, Query()], request: Request, asking: Asking = reads
     ) -> Response:
         """Give the lots that went into a lot and those that it went into, with what is where."""
-        sites = asking.sites
-        ways = [way for way in Way if given.direction in (way, "both")]
-        async with reading(reach.reading, sites) as connection:
-            now, through = await complete_through(connection, sites)
-            if not await read_lots(connection, sites, [lot_id]):
-                raise UnknownLot(f"no lot {lot_id} here that this key or token reaches")
-            bounds = Bounds(depth=given.depth, lots=given.lots)
-            found = await walk(connection, sites, lot_id, ways, bounds)
-            visible = await read_lots(connection, sites, found.lots)
-            stock = await read_stock(connection, sites, found.lots)
-        told = {
-            "schema": "mes-central.genealogy/v1", "as_of": now, "complete_through": through,
-            "lot": lot_id, "direction": given.direction, "depth": given.depth,
-            **lot_answers.genealogy(found, visible, stock),
-        }  # fmt: skip
-        if _wants_csv(given.format, request):
+        told = await read_genealogy(reach, asking.sites, lot_id, given)
+        if wants_csv(given.format, request):
             return _csv(told, f"lots-{given.direction}-{lot_id}", cut=told["truncated"])
         return Json(told)
+
+
+async def read_genealogy(
+    reach: Reach, sites: tuple[str, ...], lot_id: UUID, given: Followed
+) -> dict[str, Any]:
+    """Return what ``GET /v1/reports/genealogy/LOT`` tells; raise UnknownLot."""
+    ways = [way for way in Way if given.direction in (way, "both")]
+    async with reading(reach.reading, sites) as connection:
+        now, through = await complete_through(connection, sites)
+        if not await read_lots(connection, sites, [lot_id]):
+            raise UnknownLot(f"no lot {lot_id} here that this key or token reaches")
+        bounds = Bounds(depth=given.depth, lots=given.lots)
+        found = await walk(connection, sites, lot_id, ways, bounds)
+        visible = await read_lots(connection, sites, found.lots)
+        stock = await read_stock(connection, sites, found.lots)
+    return {
+        "schema": "mes-central.genealogy/v1", "as_of": now, "complete_through": through,
+        "lot": lot_id, "direction": given.direction, "depth": given.depth,
+        **lot_answers.genealogy(found, visible, stock),
+    }  # fmt: skip
 
 
 def _add_lots(routes: APIRouter, reach: Reach) -> None:
@@ -104,24 +109,30 @@ def _add_lots(routes: APIRouter, reach: Reach) -> None:
         given: Annotated[Listed, Query()], request: Request, asking: Asking = reads
     ) -> Response:
         """List lots with what is on hand of them and the holds that block them, page by page."""
-        wanted = Wanted(
-            lot_no=given.lot_no, material=given.material, status=given.status,
-            after=_place(given.cursor) if given.cursor is not None else None, limit=given.limit,
-        )  # fmt: skip
-        async with reading(reach.reading, asking.sites) as connection:
-            now, through = await complete_through(connection, asking.sites)
-            found, end = await find_lots(connection, asking.sites, wanted)
-            stock = await read_stock(connection, asking.sites, [lot.id for lot in found])
-        told = {
-            "schema": "mes-central.lots/v1", "as_of": now, "complete_through": through,
-            "lots": lot_answers.listed(found, stock), "next": end and _cursor(end),
-        }  # fmt: skip
-        is_csv = _wants_csv(given.format, request)
+        told = await read_listed(reach, asking.sites, given)
+        end = told["next"]
+        is_csv = wants_csv(given.format, request)
         answer: Response = _csv(told, "lots", cut=end is not None) if is_csv else Json(told)
         if end is not None:
-            kept = given.model_dump(exclude_none=True) | {"cursor": _cursor(end)}
+            kept = given.model_dump(exclude_none=True) | {"cursor": end}
             answer.headers["Link"] = f'<{request.url.path}?{urlencode(kept)}>; rel="next"'
         return answer
+
+
+async def read_listed(reach: Reach, sites: tuple[str, ...], given: Listed) -> dict[str, Any]:
+    """Return what ``GET /v1/reports/lots`` tells; raise RequestValidationError."""
+    wanted = Wanted(
+        lot_no=given.lot_no, material=given.material, status=given.status,
+        after=_place(given.cursor) if given.cursor is not None else None, limit=given.limit,
+    )  # fmt: skip
+    async with reading(reach.reading, sites) as connection:
+        now, through = await complete_through(connection, sites)
+        found, end = await find_lots(connection, sites, wanted)
+        stock = await read_stock(connection, sites, [lot.id for lot in found])
+    return {
+        "schema": "mes-central.lots/v1", "as_of": now, "complete_through": through,
+        "lots": lot_answers.listed(found, stock), "next": end and _cursor(end),
+    }  # fmt: skip
 
 
 # --- pages ---------------------------------------------------------------------------------------
@@ -150,13 +161,6 @@ def _place(cursor: str) -> Place:
 
 
 # --- tables --------------------------------------------------------------------------------------
-
-
-def _wants_csv(given: Format | None, request: Request) -> bool:
-    if given is not None:
-        return given == "csv"
-    accepted = request.headers.get("accept", "").split(",")[0]
-    return accepted.split(";")[0].strip() == "text/csv"
 
 
 def _csv(told: Mapping[str, Any], name: str, *, cut: bool) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import AwareDatetime, Field
@@ -12,15 +12,26 @@ from central.access import NotYourSite
 from central.reports.spc_values import Window
 
 if TYPE_CHECKING:
+    from starlette.requests import Request
+
     from central.api.asking import Asking
 
 #: Text that a column may hold: no control characters.
 Word = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Instant = AwareDatetime
+Format = Literal["json", "csv"]
 WINDOW_DAYS: Final = 30
 WINDOW_DAYS_MAX: Final = 400
 _FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST: Final = datetime(2200, 1, 1, tzinfo=UTC)
+
+
+def wants_csv(given: Format | None, request: Request) -> bool:
+    """Tell whether a table is wanted: what is asked for by ``format`` goes before the header."""
+    if given is not None:
+        return given == "csv"
+    accepted = request.headers.get("accept", "").split(",")[0]
+    return accepted.split(";")[0].strip() == "text/csv"
 
 
 def broken(field: str, rule: str) -> RequestValidationError:

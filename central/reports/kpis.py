@@ -140,6 +140,25 @@ MACHINE_MEASURES: Final = {
     )
 }  # fmt: skip
 
+
+def _minutes_of(ranges: str) -> str:
+    return (
+        "(SELECT coalesce(sum(extract(epoch FROM upper(one) - lower(one))), 0) / 60"
+        f" FROM unnest({ranges}) AS one)"
+    )
+
+
+#: What only intervals tell: two reports of one machine at once make it busy once.
+INTERVAL_MEASURES: Final = {
+    each.name: each
+    for each in (
+        Measure("busy_min", _minutes_of("range_agg(k.busy)"),
+                "Minutes in which anything of the group was busy, overlaps once", "min"),
+        Measure("calendar_min", f"nullif({_minutes_of('range_agg(k.calendar)')}, 0)",
+                "Minutes of the window, or of the piece of time", "min"),
+    )
+}  # fmt: skip
+
 #: Counted and summed once for each order, machine or person, however many reports it has.
 DISTINCTS: Final = {
     each.name: each
@@ -191,6 +210,16 @@ KPIS: Final = {
             "OEE: availability x effectiveness x quality ratio = PRI x GQ / PBT", ISO),
         Kpi("teep", "ideal_good_min", "calendar_time_min",
             "TEEP: OEE x PBT / calendar time = PRI x GQ / calendar time", "not ISO"),
+        Kpi("availability_loss", "planned_min - run_min", "planned_min",
+            "Availability loss: planned time without production, (PBT - APT) / PBT", "not ISO"),
+        Kpi("performance_loss", "run_min - ideal_min", "planned_min",
+            "Performance loss: production that took longer than planned for its pieces,"
+            " (APT - PRI x PQ) / PBT; below 0 a rate or a count is wrong", "not ISO"),
+        Kpi("quality_loss", "ideal_min - ideal_good_min", "planned_min",
+            "Quality loss: time for pieces that were not good, PRI x (PQ - GQ) / PBT; with OEE and"
+            " the other two losses it makes 1", "not ISO"),
+        Kpi("utilisation", "busy_min", "calendar_min",
+            "Utilisation: time in which anything was reported, over all time", "not ISO"),
         Kpi("throughput_rate", "qty_produced", "elapsed_min",
             "Throughput rate: PQ / AOET, pieces a minute of reported time", ISO, "pieces/min"),
         Kpi("fill", "qty_good", QTY_ORDERED,
@@ -279,8 +308,8 @@ KPIS_OF_TIMES: Final = {
 
 #: Everything that is counted, as it is told.
 COUNTED: Final[tuple[Measure | Distinct, ...]] = (
-    *MEASURES.values(), *DISTINCTS.values(), *MEASURES_OF_ORDERS.values(),
-    *MEASURES_OF_TIMES.values(),
+    *MEASURES.values(), *MACHINE_MEASURES.values(), *INTERVAL_MEASURES.values(),
+    *DISTINCTS.values(), *MEASURES_OF_ORDERS.values(), *MEASURES_OF_TIMES.values(),
 )  # fmt: skip
 #: Every key figure, by its name.
 FIGURES: Final = KPIS | KPIS_OF_ORDERS | KPIS_OF_TIMES

@@ -12,7 +12,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from central.reports.dimensions import DIMENSIONS
-from central.reports.kpis import DISTINCTS, KPIS, MACHINE_MEASURES, MEASURES, QTY_ORDERED
+from central.reports.kpis import (
+    DISTINCTS,
+    INTERVAL_MEASURES,
+    KPIS,
+    MACHINE_MEASURES,
+    MEASURES,
+    QTY_ORDERED,
+)
 from shared.errors import Fatal
 
 if TYPE_CHECKING:
@@ -130,9 +137,6 @@ MOMENTS: Final = {
     "first_end": ("min", "ended_at"),
     "last_end": ("max", "ended_at"),
 }
-#: What only intervals tell: minutes in which anything of the group was busy, those of the window or
-#: bucket, and the one over the other.
-OF_INTERVALS: Final = ("busy_min", "calendar_min", "utilisation")
 
 
 def names(field_name: str, text: str, known: Iterable[str], *, most: int = 40) -> tuple[str, ...]:
@@ -208,7 +212,8 @@ def orders(text: str, columns: Sequence[str]) -> tuple[Order, ...]:
 def known_measures() -> tuple[str, ...]:
     """Return the names of everything that can be counted."""
     return (
-        *MEASURES, *DISTINCTS, QTY_ORDERED, *MOMENTS, *KPIS, *OF_INTERVALS, *MACHINE_MEASURES,
+        *MEASURES, *DISTINCTS, QTY_ORDERED, *MOMENTS, *KPIS, *INTERVAL_MEASURES,
+        *MACHINE_MEASURES,
     )  # fmt: skip
 
 

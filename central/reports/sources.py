@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from central.reports.dimensions import BUCKETS, DIMENSIONS
-from central.reports.kpis import DISTINCTS, KPIS, MEASURES, QTY_ORDERED
-from central.reports.question import MOMENTS, OF_INTERVALS, Basis
+from central.reports.kpis import DISTINCTS, INTERVAL_MEASURES, KPIS, MEASURES, QTY_ORDERED
+from central.reports.question import MOMENTS, Basis
 from central.rollups import ROLLUPS
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def needs(question: Question) -> Needs:
         is_bounded and not question.window.by_instant
     )
     reports = question.basis is not Basis.END or any(
-        name in MOMENTS or name in OF_INTERVALS for name in measures
+        name in MOMENTS or name in INTERVAL_MEASURES for name in measures
     )
     return Needs(tuple(keys), by_day, by_instant, reports or not _in_quarters(question))
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
 VALUES_MAX: Final = 10_000
+LISTED_MAX: Final = 200
 #: By how much the moments of a value and of its result may differ.
 _SLACK: Final = timedelta(days=1)
 #: From here on a chart of s tells more than one of ranges; Montgomery, section 6.3.
@@ -52,6 +53,14 @@ class Characteristic:
     uom: str | None
     subgroup_size: int | None
     chart_type: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A characteristic, and the plan that it is of."""
+
+    plan_code: str | None
+    characteristic: Characteristic
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +129,19 @@ async def read_characteristic(
     if not found:
         raise UnknownCharacteristic(f"no characteristic {name} here that this key or token reaches")
     return Characteristic(**found[0])
+
+
+async def find_characteristics(
+    connection: AsyncConnection[Any], sites: Sequence[str], text: str
+) -> tuple[list[Found], bool]:
+    """Return characteristics whose name, or whose plan's, holds a text, and whether there are more.
+
+    At most ``LISTED_MAX``, in the order of their plans.
+    """
+    given = {"sites": with_shared(sites), "text": text.lower(), "limit": LISTED_MAX + 1}
+    found = await rows(connection, "find_characteristics", given)
+    listed = [Found(row.pop("plan_code"), Characteristic(**row)) for row in found[:LISTED_MAX]]
+    return listed, len(found) > LISTED_MAX
 
 
 async def read_measured(

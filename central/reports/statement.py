@@ -13,10 +13,17 @@ from typing import TYPE_CHECKING, Final
 
 from central.reports.clipped import DAY_OF, clipped_rows
 from central.reports.dimensions import BUCKETS, DIMENSIONS, JOINS
-from central.reports.kpis import DISTINCTS, KPIS, MACHINE_MEASURES, MEASURES, QTY_ORDERED
+from central.reports.kpis import (
+    DISTINCTS,
+    INTERVAL_MEASURES,
+    KPIS,
+    MACHINE_MEASURES,
+    MEASURES,
+    QTY_ORDERED,
+)
 from central.reports.machine_days import machine_days
 from central.reports.paging import Place, Statement
-from central.reports.question import MOMENTS, OF_INTERVALS, Basis, By, Match
+from central.reports.question import MOMENTS, Basis, By, Match
 from central.reports.sources import needs, parts_of, source_of
 from central.rollups import AT, DAY, OUTPUT, SITE_DAY
 
@@ -60,7 +67,7 @@ def statement_of(question: Question, source: Source | None = None) -> Statement:
 
 def is_clipped(question: Question) -> bool:
     """Tell whether reports are cut at the window and the bucket."""
-    asks_busy = any(name in OF_INTERVALS for name in _all_measures(question))
+    asks_busy = any(name in INTERVAL_MEASURES for name in parts_of(_all_measures(question)))
     return question.basis is Basis.CLIP or asks_busy
 
 
@@ -253,32 +260,15 @@ def _grouped(groups: list[tuple[str, str]], measures: tuple[str, ...], kept: str
 
 
 def _aggregate(name: str) -> str:
-    if name in MEASURES or name in MACHINE_MEASURES:
-        return (MEASURES | MACHINE_MEASURES)[name].of
+    if measure := (MEASURES | MACHINE_MEASURES | INTERVAL_MEASURES).get(name):
+        return measure.of
     if name in DISTINCTS:
         return f"count(DISTINCT k.its_{name})"
     if name in MOMENTS:
         function, column = MOMENTS[name]
         return f"{function}(k.{function}_{column})"
-    if name == QTY_ORDERED:
-        return f"coalesce(sum(k.once_{QTY_ORDERED}), 0)"
-    return _OF_INTERVALS[name]
-
-
-def _minutes_of(ranges: str) -> str:
-    return (
-        "(SELECT coalesce(sum(extract(epoch FROM upper(one) - lower(one))), 0) / 60"
-        f" FROM unnest({ranges}) AS one)"
-    )
-
-
-_BUSY: Final = _minutes_of("range_agg(k.busy)")
-_CALENDAR: Final = _minutes_of("range_agg(k.calendar)")
-_OF_INTERVALS: Final = {
-    "busy_min": _BUSY,
-    "calendar_min": f"nullif({_CALENDAR}, 0)",
-    "utilisation": f"{_BUSY} / nullif({_CALENDAR}, 0)",
-}
+    assert name == QTY_ORDERED, name
+    return f"coalesce(sum(k.once_{QTY_ORDERED}), 0)"
 
 
 def _figures(question: Question, measures: tuple[str, ...]) -> str:
@@ -324,7 +314,7 @@ _NUMBERS: Final = frozenset(
         *DISTINCTS,
         *KPIS,
         QTY_ORDERED,
-        *OF_INTERVALS,
+        *INTERVAL_MEASURES,
         *MACHINE_MEASURES,
         "share",
         "cum_share",

@@ -15,7 +15,7 @@ from starlette.staticfiles import StaticFiles
 from central.api.app import build as build_api
 from central.api.reach import V1
 from central.api.sessions import take_back
-from central.web import boards, conflicts, fleet, signing
+from central.web import boards, conflicts, fleet, lots, quality, signing
 from central.web.rendering import page, templates
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def build(reach: Reach) -> FastAPI:
     """Return the application."""
     app = build_api(reach)
     env = templates()
-    for part in (fleet, boards, conflicts, signing):
+    for part in (fleet, boards, quality, lots, conflicts, signing):
         app.include_router(part.router(reach, env))
     app.mount(STATIC, StaticFiles(directory=str(files("central.web") / "static")), name="static")
     _tell_people(app)
@@ -67,7 +67,9 @@ def _tell_people(app: FastAPI) -> None:
             if answer.status_code == HTTPStatus.UNAUTHORIZED:
                 return _to_sign_in(request)
             found = json.loads(bytes(answer.body))
-            shown = page(env, request, "problem.html", {"problem": found})
+            # A filter swaps one part of its page: the problem takes its place, beside the filters.
+            is_part = request.headers.get("hx-target") == "results"
+            shown = page(env, request, "problem.html", {"problem": found, "is_part": is_part})
             shown.status_code = answer.status_code
             shown.headers.update(_HEADERS)  # what breaks is answered outside of what gives them
             return shown
@@ -80,7 +82,9 @@ def _tell_people(app: FastAPI) -> None:
 
 def _is_for_people(request: Request) -> bool:
     is_page = not request.url.path.startswith((f"{V1}/", "/problems/", "/metrics", "/healthz"))
-    return is_page and "text/html" in request.headers.get("accept", "")
+    # What htmx asks for a page it accepts in any form, and puts into the page.
+    is_swap = "hx-request" in request.headers
+    return is_page and (is_swap or "text/html" in request.headers.get("accept", ""))
 
 
 def _to_sign_in(request: Request) -> Response:

@@ -59,9 +59,9 @@ def asked_of(
     if not end:
         end = str(today + timedelta(days=1))
     if not start:
-        start = str(_day("to", end) - timedelta(days=DAYS_USUAL))
+        start = str(day_of("to", end) - timedelta(days=DAYS_USUAL))
     for name, text in (("from", start), ("to", end)):
-        _day(name, text)
+        day_of(name, text)
     given = {name: params[name].strip() for name in known if params.get(name, "").strip()}
     return Asked(reached=tuple(reached), chosen=chosen, start=start, end=end, given=given)
 
@@ -71,7 +71,8 @@ def present() -> datetime:
     return datetime.fromtimestamp(time.time_ns() / 1e9, UTC)
 
 
-def _day(name: str, text: str) -> date:
+def day_of(name: str, text: str) -> date:
+    """Return a day of an address; raise BadQuestion for what is none."""
     found = moment(name, text)
     if isinstance(found, datetime):
         raise BadQuestion(name, "a day such as 2026-11-02")

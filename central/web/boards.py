@@ -12,6 +12,7 @@ from starlette.responses import Response  # noqa: TC002 - FastAPI reads it
 from central.access import Scope
 from central.api.asking import Asking, asks, reading
 from central.api.reach import PAGES
+from central.web import waterfall
 from central.web.asked import asked_of, present
 from central.web.freshness import read_freshness
 from central.web.panels import Panel, grid, read_panels
@@ -69,8 +70,15 @@ _MADE: Final = ("site", "machine", "line", "operation", "part", "order", "shift"
 _SCRAPPED: Final = (
     "operation", "scrap reason", "machine", "line", "part", "order", "shift", "site",
 )  # fmt: skip
+_OF_MACHINES: Final = ("machine", "line", "machine class", "site", "region")
+_MACHINES: Final = {
+    "machine.contains": "Machine contains", "line.contains": "Line contains",
+    "machine_class.contains": "Machine class contains",
+}  # fmt: skip
+_PARTS: Final = ("oee", "availability", "effectiveness", "quality_ratio")
 #: The first is what is shown by itself.
-_BUCKETS: Final = (("", "day"), ("hour", "hour"), ("week", "week"), ("month", "month"))
+_DAYS: Final = (("", "day"), ("week", "week"), ("month", "month"))
+_BUCKETS: Final = (_DAYS[0], ("hour", "hour"), *_DAYS[1:])
 _PIECES: Final = "qty_good,qty_scrap,qty_mrb"
 
 BOARDS: Final = (
@@ -84,6 +92,29 @@ BOARDS: Final = (
             Panel(name="by", title="Output by group", report="output", drawn="bars",
                   given={"group_by": "site", "sort": "-qty_good"}, takes=_TAKEN,
                   drawn_of=("qty_good",)),
+        ),
+    ),
+    Board(
+        path="/oee", title="OEE", groups=_OF_MACHINES, buckets=_DAYS,
+        words=tuple(_MACHINES.items()),
+        about="How much of the planned time became good pieces, and where the rest of it went.",
+        panels=(
+            Panel(name="waterfall", title="From planned time to OEE", report="output",
+                  drawn="waterfall", given={"measures": ",".join(waterfall.MEASURES)},
+                  drawn_of=waterfall.LOSSES, takes=tuple(_MACHINES),
+                  says="What is left of the planned time after each loss. Pieces count by the time"
+                  " that they need, so the parts may multiply to another figure than OEE where"
+                  " machines differ in speed."),
+            Panel(name="trend", title="OEE over time", report="output", drawn="trend",
+                  given={"measures": f"{','.join(_PARTS)},teep,planned_min,qty_unrated",
+                         "bucket": "day"},
+                  takes=("bucket", *_MACHINES), drawn_of=_PARTS,
+                  says="A gap is a day for which it is undefined: nothing was planned, nothing was"
+                  " made, or no rate is known."),
+            Panel(name="by", title="OEE by group", report="oee", drawn="bars",
+                  given={"measures": f"{','.join(_PARTS)},teep,planned_min,qty_unrated",
+                         "group_by": "site,machine", "sort": "oee"}, drawn_of=("oee",),
+                  takes=("group_by", *_MACHINES), says="The lowest first; undefined ones last."),
         ),
     ),
     Board(

@@ -7,14 +7,14 @@ is the address of the very question. Pure but for ``read_panels``.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from central.api.reach import V1
 from central.api.reports import read_report
-from central.reports.dimensions import BUCKETS, DIMENSIONS
-from central.reports.kpis import DISTINCTS, KPIS, MEASURES, QTY_ORDERED
-from central.reports.orders import THROUGHPUT
+from central.reports.dimensions import DIMENSIONS
+from central.web.columns import Column, column
 from central.web.rendering import figure, query
+from central.web.waterfall import Waterfall, waterfall
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,70 +24,6 @@ if TYPE_CHECKING:
 
     from central.reports.answer import Answer
     from central.web.asked import Asked
-
-#: How columns are called on pages; any other by its own name.
-_LABELS: Final = {
-    "qty_good": "Good", "qty_scrap": "Scrap", "qty_rework": "Rework", "qty_mrb": "MRB",
-    "qty_produced": "Produced", "qty_ordered": "Ordered", "fill": "Good / ordered",
-    "fpy": "FPY", "fpy_without_rework": "FPY without rework", "mttr_min": "MTTR",
-    "mtbf_min": "MTBF", "breakdown_min": "Breakdown time", "breakdowns": "Breakdowns",
-    "elapsed_min": "Reported time", "busy_min": "Busy", "calendar_min": "Of",
-    "operating_min": "Operating time", "cum_share": "Cumulative", "wip_end": "At the day's end",
-    "active": "At any time of the day", "mean_h": "Mean", "median_h": "Median",
-    "p90_h": "90 % within", "min_h": "Shortest", "max_h": "Longest", "sum_h": "Sum",
-    "setup_min": "Setup time", "production_min": "Production time",
-}  # fmt: skip
-#: What is shown beside what no key figure and no measure tells.
-_ABOUT: Final = {
-    QTY_ORDERED: "Ordered quantity of each order, once",
-    "busy_min": "Minutes in which anything of the group was busy, overlaps once",
-    "calendar_min": "Minutes of the days shown",
-    "utilisation": "busy_min / calendar_min; not ISO",
-    "share": "Of the sum of all groups", "cum_share": "This one and those above it",
-    "wip_end": "Orders whose first start is before the end of the day and whose last end is not;"
-    " not ISO",
-    "active": "Orders that were under way at any instant of the day; not ISO",
-    **dict.fromkeys(
-        [name for name in THROUGHPUT if name.endswith("_h")],
-        "Hours from an order's first start to its last end; percentiles by linear interpolation;"
-        " not ISO",
-    ),
-}  # fmt: skip
-_UNITS: Final = {"utilisation": "ratio", "share": "ratio", "cum_share": "ratio"}
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of an answer, as people read it."""
-
-    name: str
-    label: str
-    #: ``ratio`` is shown in per cent; empty for what is no number.
-    unit: str
-    is_number: bool
-    #: What it is, by which formula and from where; empty for names of things.
-    about: str = ""
-    formula: str = ""
-    source: str = ""
-
-
-def column(name: str) -> Column:
-    """Return how a column is shown, in the very words of its definition."""
-    if name in DIMENSIONS or name in BUCKETS or name == "day":
-        return Column(name, name.replace("_", " ").capitalize(), "", is_number=False)
-    label = _LABELS.get(name, name.removesuffix("_min").replace("_", " ").capitalize())
-    if name in KPIS:
-        kpi = KPIS[name]
-        return Column(
-            name, label, kpi.unit, is_number=True, about=kpi.about, formula=kpi.formula,
-            source=kpi.source,
-        )  # fmt: skip
-    measure = MEASURES.get(name) or DISTINCTS.get(name)
-    if measure:
-        return Column(name, label, measure.unit, is_number=True, about=measure.about)
-    unit = _UNITS.get(name) or ("min" if name.endswith("_min") else "h" if "_h" in name else "")
-    is_number = name not in ("first_start", "last_end")
-    return Column(name, label, unit, is_number=is_number, about=_ABOUT.get(name, ""))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +37,8 @@ class Panel:
     given: Mapping[str, Any] = field(default_factory=dict)
     #: Which of the page's own parameters it takes; ``group_by`` and ``bucket`` among them.
     takes: Sequence[str] = ()
-    #: table, trend (over time), pareto (bars with their share), bars, or heat (machine by day).
+    #: table, trend (over time), pareto (bars with their share), bars, heat (machine by day), or
+    #: waterfall (from planned time to OEE).
     drawn: str = "table"
     #: The columns that are drawn; of a Pareto the first is the bar.
     drawn_of: tuple[str, ...] = ()
@@ -147,6 +84,11 @@ class Shown:
                 low, high = figure(min(values), each.unit), figure(max(values), each.unit)
                 spans.append(f"{each.label} from {low} to {high}")
         return f"{self.panel.title}: {'; '.join(spans) or 'no values'}."
+
+    @property
+    def waterfall(self) -> Waterfall:
+        """Return the losses of OEE that its one row tells."""
+        return waterfall(self.rows[0])
 
     def most(self, column: Column) -> float:
         """Return what a full bar stands for: a column's largest value, of shares at least 1."""

@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 MENU: Final = (
     ("/", "Fleet"),
     ("/output", "Output"),
+    ("/oee", "OEE"),
     ("/downtime", "Downtime"),
     ("/scrap", "Scrap"),
+    ("/spc", "SPC"),
+    ("/genealogy", "Genealogy"),
     ("/orders", "Orders"),
     ("/utilisation", "Utilisation"),
     ("/benchmark", "Benchmark"),
@@ -46,6 +49,7 @@ def templates() -> Environment:
     env.filters |= {
         "instant": instant, "machine_time": machine_time, "figure": figure, "ago": ago,
         "compact": to_json, "query": query, "per_cent": per_cent, "plural": plural,
+        "measured": measured,
     }  # fmt: skip
     env.globals |= {"menu": MENU, "nothing": NOTHING, "static": static}
     return env
@@ -112,6 +116,11 @@ def figure(value: Any, unit: str = "") -> str:
         return per_cent(value)
     text = f"{value:,.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else f"{value:,}"
     return text.replace(",", "\u202f")
+
+
+def measured(value: float | None) -> str:
+    """Return a measured value, or what is made of such, by its six first digits that count."""
+    return NOTHING if value is None else f"{value:.6g}"
 
 
 def per_cent(value: float | None) -> str:

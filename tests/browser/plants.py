@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+import uuid
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -93,6 +94,62 @@ def _line(
     )  # fmt: skip
 
 
+def know_more(edge: Edge, now: datetime) -> None:
+    """Have a plant plan its time, measure a bore that jumps once, and follow steel to boxes."""
+    edge.write(*(
+        ("INSERT INTO shift_calendar (starts_at, ends_at) VALUES (?, ?)",
+         (text(day), text(day + timedelta(hours=16))))
+        for day in (now - timedelta(days=back) for back in range(DAYS, 0, -1))
+    ))  # fmt: skip
+    edge.write(("INSERT INTO inspection_plans (plan_code) VALUES ('P-BORE')", ()))
+    edge.write((
+        "INSERT INTO inspection_characteristics (plan_id, seq, name, lsl, target, usl, uom)"
+        " SELECT id, 1, 'bore', 9.9, 10, 10.1, 'mm' FROM inspection_plans"
+        " WHERE plan_code = 'P-BORE'", (),
+    ))  # fmt: skip
+    ((bore,),) = edge.read("SELECT id FROM inspection_characteristics")
+    for n in range(25):
+        at = text(now - timedelta(hours=30 - n))
+        result, value = str(uuid.uuid4()), 10.09 if n == 20 else 10 + 0.004 * (n % 5 - 2)
+        edge.write(
+            ("INSERT INTO inspection_results (id, created_at) VALUES (?, ?)", (result, at)),
+            ("INSERT INTO measurements (created_at, result_id, characteristic_id, piece_no, value)"
+             " VALUES (?, ?, ?, 1, ?)", (at, result, bore, f"{value:.3f}")),
+        )  # fmt: skip
+    _make_lots(edge)
+
+
+def _make_lots(edge: Edge) -> None:
+    lots = {name: str(uuid.uuid4()) for name in ("STEEL", "RESIN", "BLANK", "PART", "BOX")}
+    edge.write(*(
+        ("INSERT INTO material_lots (id, lot_no, material_code) VALUES (?, ?, ?)",
+         (lot, f"{name}-{edge.site[-1]}", name))
+        for name, lot in lots.items()
+    ))  # fmt: skip
+    edge.write(*(
+        ("INSERT INTO lot_genealogy (parent_lot_id, child_lot_id, relation, qty, uom)"
+         " VALUES (?, ?, 'CONSUMED', 40, 'kg')", (lots[parent], lots[child]))
+        for parent, child in (("STEEL", "BLANK"), ("RESIN", "BLANK"), ("BLANK", "PART"),
+                              ("PART", "BOX"))
+    ))  # fmt: skip
+    edge.write(
+        ("INSERT INTO inventory_movements (lot_id, kind, qty_delta) VALUES (?, 'PRODUCE', 28)",
+         (lots["BOX"],)),
+        ("INSERT INTO holds (target_type, target_id, reason_code, placed_by, placed_at)"
+         " VALUES ('LOT', ?, 'CRACK', 'q.chief', '2026-11-20T08:00:00.000Z')", (lots["BLANK"],)),
+    )  # fmt: skip
+
+
+async def rate(world: World, site: str) -> None:
+    """Have the centre say how fast the machines of a site can be."""
+    await world.central(
+        "INSERT INTO mes.equipment_rates (id, site_id, created_at, equipment_id, pri_s,"
+        " effective_from) SELECT gen_random_uuid(), e.site_id, now(), e.id, 90, '2026-01-01'"
+        " FROM mes.equipment AS e WHERE e.site_id = %s RETURNING 1",
+        site,
+    )
+
+
 async def in_review(world: World, site: str, plan: str) -> str:
     """Let both ends edit one plan while the site is cut off; return the conflict."""
     edge = world.edges[site]
@@ -124,7 +181,9 @@ async def plants(
         now = datetime.fromtimestamp(time.time_ns() / 1e9, UTC)
         for edge in world.edges.values():
             await asyncio.to_thread(work, edge, chance, now)
+            await asyncio.to_thread(know_more, edge, now)
         await world.settle_counts(timeout_s=60)
+        await rate(world, ONE)
         port = free_port()
         settings = CentralSettings(
             database_url=roles.as_role(centre, "mes_ingest"), nats_servers=(nats_url,),

@@ -85,7 +85,8 @@ async def test_filters_work_without_javascript(system: Plants, browser: Browser)
 
 @pytest.mark.parametrize(
     ("path", "panel"),
-    [("/output", "trend"), ("/output", "by"), ("/downtime", "pareto"), ("/downtime", "trend"),
+    [("/output", "trend"), ("/output", "by"), ("/oee", "trend"), ("/oee", "by"),
+     ("/downtime", "pareto"), ("/downtime", "trend"),
      ("/downtime", "reliability"), ("/scrap", "pareto"), ("/scrap", "trend"), ("/scrap", "fpy"),
      ("/orders", "progress"), ("/orders", "wip"), ("/orders", "throughput"),
      ("/utilisation", "machines"), ("/benchmark", "benchmark")],
@@ -191,8 +192,8 @@ async def test_whoever_decides_on_what_was_written_since_sees_the_newer_state(
 
 async def test_a_plants_own_people_see_nothing_of_the_other_plant(system: Plants, browser: Browser):
     seen = await looks(browser, system, "one")
-    for path in ("/", "/output", "/downtime", "/scrap", "/orders", "/utilisation", "/benchmark",
-                 "/conflicts"):  # fmt: skip
+    for path in ("/", "/output", "/oee", "/downtime", "/scrap", "/spc", "/genealogy", "/orders",
+                 "/utilisation", "/benchmark", "/conflicts"):  # fmt: skip
         await seen.goes(path)
         content = await seen.page.content()
         assert OTHER not in content, path
@@ -244,8 +245,8 @@ async def test_no_page_is_wider_than_a_phone_or_lost_on_a_wall(
 ):
     seen = await looks(browser, system)
     await seen.page.set_viewport_size({"width": width, "height": 800})
-    for name in ("", "output", "downtime", "scrap", "orders", "utilisation", "benchmark",
-                 "conflicts", f"sites/{ONE}"):  # fmt: skip
+    for name in ("", "output", "oee", "downtime", "scrap", "spc", "genealogy", "orders",
+                 "utilisation", "benchmark", "conflicts", f"sites/{ONE}"):  # fmt: skip
         await seen.goes(f"/{name}")
         wide = await seen.page.evaluate("document.documentElement.scrollWidth")
         assert wide <= width, f"{name}: {await _wide(seen, width)}"

@@ -74,7 +74,7 @@ async def test_whoever_is_not_signed_in_is_led_to_sign_in_and_back(api):
         assert done.headers["location"] == "/output?from=2026-10-20&to=2026-11-01"
         assert (await browser.get(done.headers["location"])).status_code == 200
         here = {"HX-Request": "true", "HX-Current-URL": "http://centre/output?site=SITE_001"}
-        swapped = await api.client().get("/output", headers=HTML | here)
+        swapped = await api.client().get("/output", headers={"Accept": "*/*"} | here)
         assert swapped.headers["hx-redirect"] == "/sign-in?next=/output%3Fsite%3DSITE_001"
 
 
@@ -271,6 +271,15 @@ async def test_a_page_that_is_asked_for_what_can_not_be_says_why(api, query):
     assert answer.status_code == 422
     assert 'role="alert"' in answer.text
     assert answer.headers["content-type"].startswith("text/html")
+
+
+async def test_a_filter_that_can_not_be_is_told_beside_the_filters(api):
+    swap = {"Accept": "*/*", "HX-Request": "true", "HX-Target": "results"}
+    async with signed_in(api, "corporate") as browser:
+        answer = await browser.get("/output?from=2026-11-02&to=2026-11-01", headers=swap)
+    assert answer.status_code == 422
+    part = answer.text.partition('<div id="results"')[2]
+    assert "later than from" in part.partition("</main>")[0]
 
 
 async def test_pages_of_orders_are_all_orders_and_each_once(api, world):

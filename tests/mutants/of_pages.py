@@ -1,4 +1,4 @@
-"""Mutants of who is signed in at the dashboard, and of what a form or a page may do."""
+"""Mutants of the dashboard: who is signed in, what a form may do, what pages show."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ LIVE: Final = "central/api/live.py"
 PAGES: Final = "tests/integration/test_web_pages.py"
 OF_SESSIONS: Final = "tests/unit/test_web_sessions.py"
 PARTS: Final = "tests/unit/test_web_parts.py"
+WATERFALL: Final = "central/web/waterfall.py"
+LOTS: Final = "central/web/lots.py"
+OEE: Final = "tests/integration/test_web_oee.py"
+SPC: Final = "tests/integration/test_web_spc.py"
+GENEALOGY: Final = "tests/integration/test_web_genealogy.py"
 
 OF_PAGES: Final[tuple[Mutant, ...]] = (
     of(
@@ -71,5 +76,68 @@ OF_PAGES: Final[tuple[Mutant, ...]] = (
         'is_tagged = self.tag and self.tag in getattr(scope.get("route"), "tags", ())',
         "is_tagged = False",
         f"{PAGES}::test_what_is_looked_at_is_in_the_audit_log",
+    ),
+    of(
+        "pages: what is undefined of OEE is a zero",
+        WATERFALL,
+        "tuple(Figure(column(name), row[name], because(row, name)) for name in FIGURES)",
+        "tuple(Figure(column(name), row[name] or 0, because(row, name)) for name in FIGURES)",
+        f"{OEE}::test_what_is_undefined_is_called_so_with_its_reason_and_is_no_zero",
+    ),
+    of(
+        "pages: a loss is of the time that is left, and not of planned time",
+        "central/reports/kpis.py",
+        '"performance_loss", "run_min - ideal_min", "planned_min"',
+        '"performance_loss", "run_min - ideal_min", "run_min"',
+        f"{OEE}::test_losses_lead_from_planned_time_to_oee_and_add_up",
+    ),
+    of(
+        "pages: production without planned time goes unsaid",
+        WATERFALL,
+        "if outside > 0 and row",
+        "if outside < 0 and row",
+        f"{OEE}::test_what_makes_oee_too_high_is_said",
+    ),
+    of(
+        "pages: a broken rule is marked on the point after it",
+        "central/reports/spc_table.py",
+        'fired[each["point"]].append',
+        'fired[each["point"] + 1].append',
+        f"{SPC}::test_a_rule_that_is_broken_is_marked_and_named_in_words",
+    ),
+    of(
+        "pages: means are held against the limits of single values",
+        "central/reports/spc_table.py",
+        'is_held = chart["name"] == _OF_VALUES',
+        'is_held = chart["name"] != "moving-range"',
+        f"{SPC}::test_subgroups_are_charted_as_means_without_the_limits_of_single_values",
+    ),
+    of(
+        "pages: the oldest points of a long chart are shown",
+        "central/web/quality.py",
+        "points[-POINTS_MAX:]",
+        "points[:POINTS_MAX]",
+        f"{SPC}::test_a_long_chart_shows_its_newest_points_and_says_how_many_there_are",
+    ),
+    of(
+        "pages: what went into a lot stands where it went",
+        LOTS,
+        "else -int(up)",
+        "else int(up)",
+        f"{GENEALOGY}::test_a_lot_is_shown_with_what_went_in_and_where_it_went_and_what_is_on_hand",
+    ),
+    of(
+        "pages: a held lot looks like any other that is on hand",
+        LOTS,
+        'return "held" if self.lot["holds"] else "on-hand"',
+        'return "held" if False else "on-hand"',
+        f"{GENEALOGY}::test_a_lot_is_shown_with_what_went_in_and_where_it_went_and_what_is_on_hand",
+    ),
+    of(
+        "pages: a walk that was cut looks whole",
+        "central/web/templates/genealogy.html",
+        "{% if told.truncated %}",
+        "{% if false %}",
+        f"{GENEALOGY}::test_a_walk_that_is_cut_says_that_it_is_not_all",
     ),
 )

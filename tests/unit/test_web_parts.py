@@ -20,8 +20,8 @@ from central.reports.kpis import KPIS
 from central.reports.question import BadQuestion
 from central.web.asked import asked_of
 from central.web.boards import BOARDS
+from central.web.columns import column
 from central.web.fleet import OF_SITE
-from central.web.panels import column
 from central.web.rendering import MENU, figure, per_cent, templates
 from central.web.signing import inner
 
@@ -45,6 +45,17 @@ def test_every_file_of_others_is_the_one_that_the_manifest_names(folder):
         if path.name != "manifest.toml"
     }
     assert found == named
+
+
+def test_charts_are_put_together_of_the_versions_that_the_manifest_names():
+    locked = json.loads((ROOT / "deploy/charts/package-lock.json").read_text())["packages"]
+    named = tomllib.loads((FOLDERS[0] / "manifest.toml").read_text())
+    for name in ("echarts", "zrender", "tslib"):
+        assert locked[f"node_modules/{name}"]["version"] == named[name]["version"]
+    # Who builds it takes packages from where they are used to, and the bytes are checked.
+    for name, each in locked.items():
+        assert "resolved" not in each, name
+        assert not name or each["integrity"].startswith("sha512-"), name
 
 
 def test_a_wheel_brings_all_that_a_page_is_made_of():

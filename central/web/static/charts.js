@@ -2,8 +2,8 @@
 // Charts over time, drawn from the table beside each of them: what is drawn is what can be read.
 (function () {
   const charts = new Map();
-  const strokes = ["--series-1", "--series-2", "--series-3"];
-  const dashes = [[], [7, 4], [2, 4]];
+  const strokes = ["--series-1", "--series-2", "--series-3", "--series-4"];
+  const dashes = [[], [7, 4], [2, 4], [10, 3, 2, 3]];
 
   function colour(name) {
     return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -17,16 +17,21 @@
     return Date.UTC(year, month - 1, day || 1, hour, minute) / 1000;
   }
 
-  function read(table) {
-    const names = table.dataset.trend.split(" ");
-    const rows = [...table.tBodies[0].rows];
-    const times = rows.map((row) => seconds(row.cells[0].textContent.trim()));
-    const columns = names.map((name) =>
+  // The numbers of some columns of a table; what is empty there is a gap.
+  function numbers(rows, names) {
+    return names.map((name) =>
       rows.map((row) => {
         const text = row.querySelector(`[data-column="${name}"]`).dataset.value;
         return text === "" ? null : Number(text);
       }),
     );
+  }
+
+  function read(table) {
+    const names = table.dataset.trend.split(" ");
+    const rows = [...table.tBodies[0].rows];
+    const times = rows.map((row) => seconds(row.cells[0].textContent.trim()));
+    const columns = numbers(rows, names);
     const heads = [...table.tHead.rows[0].cells].map((cell) => cell.textContent.trim());
     const at = (name) =>
       [...rows[0].cells].findIndex((cell) => cell.dataset.column === name);
@@ -84,13 +89,22 @@
     };
   }
 
+  // What a plot is drawn of, by its data-kind: options and columns of uPlot.
+  const kinds = {
+    trend(table, width) {
+      const found = read(table);
+      return [options(found, width), [found.times, ...found.columns]];
+    },
+  };
+
   function draw(plot) {
-    const table = plot.closest("figure").querySelector("table[data-trend]");
-    const found = read(table);
+    const kind = kinds[plot.dataset.kind];
+    if (!kind) return; // its script has not run yet, and draws all when it has
+    // The legend of a plot that is drawn is a table, too.
+    const table = plot.closest("figure").querySelector(".as-table table");
+    const [options, columns] = kind(table, plot.clientWidth);
     charts.get(plot)?.destroy();
-    const chart = new uPlot(
-      options(found, plot.clientWidth), [found.times, ...found.columns], plot,
-    );
+    const chart = new uPlot(options, columns, plot);
     // Its legend is a table of its own that a reader of the page has no use for beside ours.
     plot.querySelector(".u-legend")?.setAttribute("aria-hidden", "true");
     charts.set(plot, chart);
@@ -113,4 +127,5 @@
   document.addEventListener("theme", drawAll);
   document.addEventListener("htmx:afterSettle", drawAll);
   drawAll();
+  window.mesCharts = { axis, colour, em, numbers, kinds, drawAll };
 })();

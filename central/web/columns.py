@@ -1,0 +1,92 @@
+"""Columns of answers as people read them: a label, a unit, and the words of their definition."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from central.reports.dimensions import BUCKETS, DIMENSIONS
+from central.reports.kpis import (
+    DISTINCTS,
+    FIGURES,
+    INTERVAL_MEASURES,
+    MACHINE_MEASURES,
+    MEASURES,
+    QTY_ORDERED,
+)
+from central.reports.orders import THROUGHPUT
+
+#: How columns are called on pages; any other by its own name.
+_LABELS: Final = {
+    "qty_good": "Good", "qty_scrap": "Scrap", "qty_rework": "Rework", "qty_mrb": "MRB",
+    "qty_produced": "Produced", "qty_ordered": "Ordered", "fill": "Good / ordered",
+    "fpy": "FPY", "fpy_without_rework": "FPY without rework", "mttr_min": "MTTR",
+    "mtbf_min": "MTBF", "breakdown_min": "Breakdown time", "breakdowns": "Breakdowns",
+    "elapsed_min": "Reported time", "busy_min": "Busy", "calendar_min": "Of",
+    "operating_min": "Operating time", "cum_share": "Cumulative", "wip_end": "At the day's end",
+    "active": "At any time of the day", "mean_h": "Mean", "median_h": "Median",
+    "p90_h": "90 % within", "min_h": "Shortest", "max_h": "Longest", "sum_h": "Sum",
+    "setup_min": "Setup time", "production_min": "Production time", "oee": "OEE", "teep": "TEEP",
+    "effectiveness": "Performance", "planned_min": "Planned time",
+    "run_min": "Production in planned time", "produced_min": "Production time",
+    "ideal_min": "Time its pieces need", "ideal_good_min": "Time its good pieces need",
+    "qty_unrated": "Pieces without a rate", "calendar_time_min": "Calendar time",
+}  # fmt: skip
+#: What is shown beside what no key figure and no measure tells.
+_ABOUT: Final = {
+    QTY_ORDERED: "Ordered quantity of each order, once",
+    "share": "Of the sum of all groups", "cum_share": "This one and those above it",
+    "wip_end": "Orders whose first start is before the end of the day and whose last end is not;"
+    " not ISO",
+    "active": "Orders that were under way at any instant of the day; not ISO",
+    **dict.fromkeys(
+        [name for name in THROUGHPUT if name.endswith("_h")],
+        "Hours from an order's first start to its last end; percentiles by linear interpolation;"
+        " not ISO",
+    ),
+}  # fmt: skip
+_MEASURES: Final = MEASURES | MACHINE_MEASURES | INTERVAL_MEASURES
+_UNITS: Final = {"share": "ratio", "cum_share": "ratio"}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of an answer, as people read it."""
+
+    name: str
+    label: str
+    #: ``ratio`` is shown in per cent; empty for what is no number.
+    unit: str
+    is_number: bool
+    #: What it is, by which formula and from where; empty for names of things.
+    about: str = ""
+    formula: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A key figure with its value, or why it has none."""
+
+    column: Column
+    value: float | None
+    because: str
+
+
+def column(name: str) -> Column:
+    """Return how a column is shown, in the very words of its definition."""
+    if name in DIMENSIONS or name in BUCKETS or name == "day":
+        return Column(name, name.replace("_", " ").capitalize(), "", is_number=False)
+    label = _LABELS.get(name, name.removesuffix("_min").replace("_", " ").capitalize())
+    if name in FIGURES:
+        kpi = FIGURES[name]
+        return Column(
+            name, label, kpi.unit, is_number=True, about=kpi.about, formula=kpi.formula,
+            source=kpi.source,
+        )  # fmt: skip
+    measure = _MEASURES.get(name) or DISTINCTS.get(name)
+    if measure:
+        return Column(name, label, measure.unit, is_number=True, about=measure.about)
+    unit = _UNITS.get(name) or ("min" if name.endswith("_min") else "h" if "_h" in name else "")
+    is_number = name not in ("first_start", "last_end")
+    return Column(name, label, unit, is_number=is_number, about=_ABOUT.get(name, ""))
