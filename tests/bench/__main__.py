@@ -16,6 +16,7 @@ from tests.bench import (
     frame,
     latency,
     reports,
+    rollups,
     snapshots,
     two_way,
 )
@@ -37,6 +38,7 @@ MEASURES = {
     "bytes_per_fact": agent.bytes_per_fact,
     "agent_idle": agent.agent_idle,
     "backlog_flat": agent.backlog_flat,
+    "rollups_in_apply": rollups.rollups_in_apply,
     "reports_kept": reports.reports_kept,
     "reports_read": reports.reports_read,
 }

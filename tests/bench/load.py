@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import uvloop
@@ -99,15 +100,16 @@ class _Asker(asyncio.BufferedProtocol):
             self.done.set_result(None)
 
 
+def _itself(asker: _Asker) -> _Asker:
+    return asker
+
+
 async def _run(port: int, requests: Sequence[bytes], seconds: float, connections: int) -> Load:
     loop = asyncio.get_running_loop()
     began = time.perf_counter()
-    askers = [
-        (await loop.create_connection(
-            lambda k=k: _Asker(requests, began + seconds, k), "127.0.0.1", port
-        ))[1]
-        for k in range(connections)
-    ]  # fmt: skip
+    askers = [_Asker(requests, began + seconds, number) for number in range(connections)]
+    for each in askers:
+        await loop.create_connection(partial(_itself, each), "127.0.0.1", port)
     # Whoever is not answered by then never will be, and is an error.
     await asyncio.wait([each.done for each in askers], timeout=seconds + PATIENCE_S)
     lost = sum(not each.done.done() for each in askers)

@@ -27,8 +27,9 @@ from tests.bench.load import Load, load, request
 from tests.bench.system import System, plans, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
+_NONE: Mapping[str, str] = {}
 SITES = 30
 MONTHS = [f"2026-{month:02d}" for month in range(1, 11)]
 FEW, MANY = 1_000_000, 10_000_000
@@ -94,9 +95,11 @@ class Served:
         answer.raise_for_status()
         return answer
 
-    def loaded(self, paths: list[str], connections: int = CONNECTIONS, **more: str) -> Load:
+    def loaded(
+        self, paths: list[str], connections: int = CONNECTIONS, more: Mapping[str, str] = _NONE
+    ) -> Load:
         """Put load on it for some seconds."""
-        requests = [request(path, self.headers | more) for path in paths]
+        requests = [request(path, self.headers | dict(more)) for path in paths]
         return load(self.port, requests, seconds=SECONDS, connections=connections, cpu=1)
 
 
@@ -150,7 +153,7 @@ def reports_kept(runs: int = frame.RUNS) -> list[frame.Result]:
         tag = on.ask().headers["etag"]
         size = len(on.ask().content)
         kept = [_sound(on.loaded([MONTH])) for _ in range(runs + 1)][1:]
-        same = [_sound(on.loaded([MONTH], **{"If-None-Match": tag})) for _ in range(runs)]
+        same = [_sound(on.loaded([MONTH], more={"If-None-Match": tag})) for _ in range(runs)]
     return [
         frame.single(
             "reports_kept", "requests/s", [each.per_s for each in kept],
