@@ -41,6 +41,8 @@ MEASURES = {
     "rollups_in_apply": rollups.rollups_in_apply,
     "reports_kept": reports.reports_kept,
     "reports_read": reports.reports_read,
+    "reports_whole": reports.reports_whole,
+    "reports_fresh": reports.reports_fresh,
 }
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import socket
 import statistics
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,10 @@ import psycopg
 from central import api_keys
 from deploy.local.fleet import CENTRAL
 from tests.bench import frame
+from tests.bench.latency import COMMITS, p99
 from tests.bench.load import Load, load, request
-from tests.bench.system import System, plans, wait_until
+from tests.bench.rows import INSERT_FACT, Facts, make_orders, plant
+from tests.bench.system import SITE, System, plans, system, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -63,6 +66,7 @@ class Served:
     """A centre with an API of its own process on one core."""
 
     world: System
+    pid: int
     port: int
     key: str
     rows: int = 0
@@ -123,14 +127,20 @@ def served() -> Iterator[Served]:
         world.start_database("")
         world.start_broker("")
         world.migrate()
-        port = _free_port()
-        settings = world.central_settings() | {
-            "api_port": port, "api_host": "127.0.0.1", "api_rate": 0,
-        }  # fmt: skip
-        running = world.fleet.start("api", CENTRAL, "api", **settings)
-        os.sched_setaffinity(running.pid, {0})
-        wait_until(lambda: _answers(port))
-        yield Served(world, port, asyncio.run(_key(world.url("mes_ingest"))))
+        on = _with_api(world)
+        os.sched_setaffinity(on.pid, {0})
+        yield on
+
+
+def _with_api(world: System) -> Served:
+    """Start the API in a process of its own."""
+    port = _free_port()
+    settings = world.central_settings() | {
+        "api_port": port, "api_host": "127.0.0.1", "api_rate": 0,
+    }  # fmt: skip
+    running = world.fleet.start("api", CENTRAL, "api", **settings)
+    wait_until(lambda: _answers(port))
+    return Served(world, running.pid, port, asyncio.run(_key(world.url("mes_ingest"))))
 
 
 def _answers(port: int) -> bool:
@@ -222,3 +232,70 @@ def _raw_ms(on: Served) -> float:
         began = time.perf_counter()
         connection.execute(_OF_FACTS, [on.world.sites]).fetchall()
         return (time.perf_counter() - began) * 1000
+
+
+def reports_whole(runs: int = frame.RUNS) -> list[frame.Result]:
+    """Read all reports of production as one stream: of CSV, and of Parquet."""
+    with served() as on:
+        on.fill(FEW)
+        _warm(on)
+        csv = [_rows_per_s(on, "csv") for _ in range(runs + 1)][1:]
+        parquet = [_rows_per_s(on, "parquet") for _ in range(runs)]
+    return [
+        frame.single(
+            "reports_whole_csv", "rows/s", csv, target=frame.Target(400_000),
+            note=f"{FEW:,} reports with the names of what they are about, 24 columns",
+        ),
+        frame.single("reports_whole_parquet", "rows/s", parquet),
+    ]  # fmt: skip
+
+
+def _rows_per_s(on: Served, form: str) -> float:
+    path, size = f"/v1/reports/log?whole=true&format={form}", 0
+    began = time.perf_counter()
+    with httpx.stream(
+        "GET", f"http://127.0.0.1:{on.port}{path}", headers=on.headers, timeout=600
+    ) as answer:
+        answer.raise_for_status()
+        for block in answer.iter_raw():
+            size += len(block)
+    if size < FEW:
+        raise AssertionError(f"{size} bytes cannot be {FEW} rows")
+    return FEW / (time.perf_counter() - began)
+
+
+def reports_fresh(runs: int = frame.RUNS) -> list[frame.Result]:
+    """From a program's COMMIT at a plant to the report that has it in its number."""
+    chance = random.Random(5)
+    with (
+        tempfile.TemporaryDirectory(prefix="mes-bench-") as folder,
+        system(Path(folder) / "world") as world,
+    ):
+        on = _with_api(world)
+        orders = make_orders(world.store(SITE), 20)
+        rows = iter(Facts(orders).rows((runs + 1) * COMMITS))
+        path = "/v1/reports/output?measures=reports"
+        all_ms = []
+        for _ in range(runs + 1):
+            ms = []
+            with closing(plant(world.store(SITE))) as program:
+                for _ in range(COMMITS):
+                    time.sleep(chance.uniform(0.15, 0.35))
+                    before = _counted(on, path)
+                    program.execute(INSERT_FACT, next(rows))
+                    committed = time.perf_counter()
+                    wait_until(lambda n=before: _counted(on, path) > n)  # type: ignore[misc]
+                    ms.append((time.perf_counter() - committed) * 1000)
+            all_ms.append(ms)
+    return [
+        frame.single(
+            "reports_fresh_p99", "ms", [p99(ms) for ms in all_ms[1:]],
+            target=frame.Target(1_000, at_least=False),
+            note="one site; the report is asked for again as soon as it is answered",
+        )
+    ]  # fmt: skip
+
+
+def _counted(on: Served, path: str) -> int:
+    rows = on.ask(path).json()["rows"]
+    return int(rows[0]["reports"] or 0) if rows else 0
