@@ -163,7 +163,6 @@ SCHEMA_GRANTS: Final = (
     f"GRANT EXECUTE ON FUNCTION mes.reader_sites TO {BI}",
     f"GRANT USAGE ON SCHEMA sync TO {API}",
     f"GRANT SELECT ON sync.table_no TO {API}",
-    f"GRANT SELECT ON sync.site_revision TO {API}",
     *(
         each
         for name in ("archive", "head", "row_key")

@@ -3,7 +3,7 @@
 The revision of a site (``sync.site_revision``) is another one whenever anything was committed that
 an answer on the site rests on. It is looked at every tenth of a second, for all sites at once: what
 was committed before a look is told by it. A revision tells that something is new, and nothing of
-what. It is read from the server that the answers are read from.
+what. It has to be read from the server that the answers are read from: a replica may be behind.
 """
 
 from __future__ import annotations

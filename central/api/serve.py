@@ -81,7 +81,7 @@ async def serve_api(
             beside = [
                 asyncio.create_task(audit.keep_writing(), name="audit"),
                 asyncio.create_task(
-                    reach.live.follow(_bounded(reading_url(settings))), name="live"
+                    reach.live.follow(_bounded(settings.database_url)), name="live"
                 ),
             ]
             try:

@@ -16,7 +16,7 @@ from central.api.cache import Cached
 from central.archive import archive, attach, detach, drop
 from central.feed import Sequencer
 from central.migrate import migrate
-from central.roles import API, as_role
+from central.roles import INGEST, as_role
 from central.rolled import rebuild
 from central.web.app import build
 from tests.integration.api_world import Api, api, link
@@ -76,7 +76,7 @@ class Fronted:
 
 @asynccontextmanager
 async def fronted_by(api: Api) -> AsyncIterator[Fronted]:
-    looking = await psycopg.AsyncConnection.connect(as_role(api.world.url, API), autocommit=True)
+    looking = await psycopg.AsyncConnection.connect(as_role(api.world.url, INGEST), autocommit=True)
     async with looking:
         found = Fronted(api, looking)
         await found.look()

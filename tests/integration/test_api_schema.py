@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["api", "client", "link", "world"]
 
 # Minutes of work, and beside other work on two cores three times as many.
-pytestmark = [pytest.mark.postgres, pytest.mark.nats, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.postgres, pytest.mark.nats, pytest.mark.slow, pytest.mark.timeout(2700)]
 
 SEED = 4711
 EXAMPLES = 200
