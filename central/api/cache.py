@@ -15,6 +15,7 @@ import hashlib
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -30,7 +31,7 @@ from central.api.reach import V1
 from central.reports.presets import PRESETS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from starlette.types import ASGIApp, Message, Receive, Send
     from starlette.types import Scope as Asgi
@@ -251,12 +252,10 @@ class Cached:
             return
         _MISS.inc()
         event = asyncio.Event()
-        tagging = _Tagging(send, scope, key, asker, revisions, event)
+        tagging = _Tagging(send, scope, key, asker, revisions, partial(self._keep, key), event)
         is_first = self._under_way.setdefault(key, event) is event
         try:
             await self.app(scope, receive, tagging.send)
-            if (kept := tagging.whole()) is not None:
-                self._keep(key, kept)
         finally:
             event.set()
             if is_first:
@@ -272,6 +271,7 @@ class _Tagging:
     _key: _Key
     _asker: _Asker
     _revisions: tuple[int, ...]
+    _keep: Callable[[_Kept], None]
     #: Set as soon as it is known that nobody need wait for the answer.
     _event: asyncio.Event
     _start: Message | None = None
@@ -291,8 +291,11 @@ class _Tagging:
                 self._parts.append(message.get("body", b""))
             else:
                 self._parts.clear()
-                self._event.set()
             self._is_whole = not message.get("more_body", False)
+            if (kept := self.whole()) is not None:
+                self._keep(kept)
+            # Before it is sent: nobody waits for somebody else's slow line.
+            self._event.set()
         await self._send(message)
 
     async def _begin(self, message: Message) -> None:

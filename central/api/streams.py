@@ -15,7 +15,7 @@ from central.reports.answer import is_provisional
 from central.reports.whole import Form, TooManyWhole, Whole
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from starlette.types import Receive, Scope, Send
 
     from central.reports.paging import Statement
     from central.reports.question import Question
@@ -29,32 +29,40 @@ class Streams:
     """Whole answers that are being read."""
 
     url: str
-    _open: int = 0
+    open: int = 0
 
     async def answered(
         self, question: Question, statement: Statement, form: Form, name: str
     ) -> StreamingResponse:
         """Return an answer that is read as it is sent; raise TooManyWhole."""
-        if self._open >= AT_ONCE_MAX:
+        if self.open >= AT_ONCE_MAX:
             raise TooManyWhole(str(TooManyWhole.__doc__))
-        self._open += 1
+        self.open += 1
         try:
             whole = await to_thread.run_sync(Whole.begun, self.url, question, statement)
         except BaseException:
-            self._open -= 1
+            self.open -= 1
             raise
         as_of, known = whole.fresh
         told = about(as_of, provisional=is_provisional(question, as_of, known))
         told["content-disposition"] = f'attachment; filename="{name}.{form}"'
-        return StreamingResponse(self._sent(whole, form), media_type=TYPES[form], headers=told)
+        return _Stream(self, whole, form, told)
 
-    async def _sent(self, whole: Whole, form: Form) -> AsyncIterator[bytes]:
-        blocks = whole.blocks(form)
+
+class _Stream(StreamingResponse):
+    """Makes room when it ends, also where the reader went before the first block."""
+
+    def __init__(self, streams: Streams, whole: Whole, form: Form, told: dict[str, str]) -> None:
+        self._streams, self._whole, self._blocks = streams, whole, whole.blocks(form)
+        sent = iterate_in_threadpool(self._blocks)
+        super().__init__(sent, media_type=TYPES[form], headers=told)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
         try:
-            async for block in iterate_in_threadpool(blocks):
-                yield block
-        finally:  # also where the reader went away
+            await super().__call__(scope, receive, send)
+        finally:
+            self._streams.open -= 1
             with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(blocks.close)
-                await to_thread.run_sync(whole.connection.close)
-            self._open -= 1
+                await to_thread.run_sync(self._blocks.close)
+                await to_thread.run_sync(self._whole.connection.close)

@@ -164,9 +164,7 @@ OF_REPORTS: Final[tuple[Mutant, ...]] = (
     of(
         "whole answers: nobody makes room",
         "central/api/streams.py",
-        """                await to_thread.run_sync(whole.connection.close)
-            self._open -= 1""",
-        "                await to_thread.run_sync(whole.connection.close)",
+        "            self._streams.open -= 1\n", "",
         f"{STREAMS}"
         "::test_too_many_at_once_are_told_to_come_again_and_a_reader_who_goes_makes_room",
     ),
