@@ -304,13 +304,15 @@ async def purge_applied(asker: Asker, site: str) -> int:
 
 
 async def redeliver(asker: Asker, site: str) -> bool:
-    """Have what was delivered to a worker that is gone delivered again at once, not after its wait.
+    """Have what is with a worker that is gone delivered again at once, not after its wait.
 
-    The durable is made anew with its own settings; what was applied is skipped when it comes again.
+    Also what would still come to it: the requests of one that stands still go on taking messages,
+    every second of them, until they expire. The durable is made anew with its own settings; what
+    was applied is skipped when it comes again.
     """
     stream = up_stream(site)
     consumer = await _api(asker, f"CONSUMER.INFO.{stream}.{APPLY}", {})
-    if not consumer["num_ack_pending"]:
+    if not consumer["num_ack_pending"] and not consumer["num_waiting"]:
         return False
     await _api(asker, f"CONSUMER.DELETE.{stream}.{APPLY}", {})
     order = {"stream_name": stream, "config": consumer["config"], "action": "create"}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from shared.errors import ConsumerGone
 from sync.streams import (
     Difference,
     Layout,
@@ -245,6 +246,27 @@ async def test_what_was_applied_is_purged_and_the_next_batch_still_fits(link):
     assert purged == 2
     assert await purge_applied(link, "ROT") == 0
     assert await link.publish_batch("up.ROT.tx", [b"4"], expected_last=last, over="up.ROT.>") == 4
+
+
+async def test_what_a_worker_that_stands_still_has_asked_for_comes_to_the_next_one(link):
+    await provision(link, desired(["ROT"], limits=LIMITS))
+    frozen = aiter(link.pull("UP_ROT", "apply"))
+    asked = asyncio.create_task(anext(frozen))
+    for _ in range(100):  # what it asks for may be on its way
+        if (await api(link, "CONSUMER.INFO.UP_ROT.apply"))["num_waiting"]:
+            break
+        await asyncio.sleep(0.02)
+    try:
+        assert await redeliver(link, "ROT")
+        await link.publish_batch("up.ROT.tx", [b"1"], expected_last=0, over="up.ROT.>")
+        async with asyncio.timeout(5):
+            async for deliveries in link.pull("UP_ROT", "apply"):
+                assert [each.payload for each in deliveries] == [b"1"]
+                break
+        with pytest.raises(ConsumerGone):
+            await asked
+    finally:
+        await frozen.aclose()
 
 
 async def test_what_a_dead_worker_had_in_hand_comes_to_the_next_one_at_once(link):

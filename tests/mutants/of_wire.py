@@ -49,6 +49,13 @@ OF_WIRE: Final[tuple[Mutant, ...]] = (
         OF_PROTOCOL,
     ),
     of(
+        "a worker that stands still keeps what it has asked for",
+        "sync/streams.py",
+        'if not consumer["num_ack_pending"] and not consumer["num_waiting"]:',
+        'if not consumer["num_ack_pending"]:',
+        "tests/integration/test_streams.py",
+    ),
+    of(
         "the hash of a transaction says nothing of its epoch",
         PROTOCOL,
         r'link.update(f"{epoch}\x00{n}\x00{tx_id}\x00".encode())',
