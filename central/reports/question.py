@@ -205,6 +205,8 @@ def filters(given: Mapping[str, Sequence[str]]) -> tuple[Filter, ...]:
 def orders(text: str, columns: Sequence[str]) -> tuple[Order, ...]:
     """Return what to sort by: columns of the answer, each with ``-`` before it to go down."""
     found = [each.strip() for each in text.split(",") if each.strip()]
+    if "-" in found:
+        raise BadQuestion("sort", "a column's name after the -")
     plain = names("sort", ",".join(each.removeprefix("-") for each in found), columns)
     return tuple(Order(name, each.startswith("-")) for name, each in zip(plain, found, strict=True))
 
@@ -219,7 +221,8 @@ def known_measures() -> tuple[str, ...]:
 
 def one_name(field_name: str, text: str | None, known: Iterable[str]) -> str | None:
     """Return a name that must be known; None where none is given."""
-    return names(field_name, text, known, most=1)[0] if text and text.strip(" ,") else None
+    found = names(field_name, text or "", known, most=1)
+    return found[0] if found else None
 
 
 def instants(field_name: str, texts: Sequence[str]) -> tuple[datetime, ...]:

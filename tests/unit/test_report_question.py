@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, date, datetime
 
 import pytest
@@ -61,6 +62,34 @@ def test_a_window_that_breaks_a_rule_is_refused_with_the_field(start, end, field
 def test_names_that_are_not_known_or_come_twice_are_refused(text):
     with pytest.raises(BadQuestion):
         names("group_by", text, DIMENSIONS)
+
+
+@pytest.mark.parametrize("text", ["\x0b", "\x0b,", " , ", "", "\u2003"])
+def test_nothing_but_blanks_is_no_name(text):
+    assert one_name("bucket", text, BUCKETS) is None
+    assert orders(text, ("site",)) == ()
+
+
+def test_a_direction_without_a_column_is_refused():
+    with pytest.raises(BadQuestion):
+        orders("site,-", ("site",))
+
+
+#: What parts, turns and blanks, beside any text there is.
+TEXTS = st.text() | st.text(st.sampled_from("-, \t\x0b\x00aT:Z+0123456789"))
+NAMES = st.sampled_from(("a", "b", "-a", "")) | TEXTS
+
+
+@given(TEXTS, st.lists(NAMES).map(",".join))
+def test_whatever_a_person_writes_is_understood_or_refused(text, some):
+    for read in (
+        lambda: names("group_by", some, ("a", "b")), lambda: one_name("bucket", some, ("a", "b")),
+        lambda: orders(some, ("a", "b")), lambda: moment("from", text),
+        lambda: window(text, some), lambda: instants("at", [text, some]),
+        lambda: filters({text: [some], "machine": [text, some], f"site.{text}": [some]}),
+    ):  # fmt: skip
+        with contextlib.suppress(BadQuestion):
+            read()
 
 
 def test_one_name_is_one_name():
