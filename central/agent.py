@@ -39,6 +39,7 @@ from central.layout import keep_refusals, layout
 from central.partitions import make_ahead, site_names
 from central.relay import Relay
 from central.retention import Kept
+from central.rolled import keep_folding
 from central.store import CentralStore
 from central.store.lives import life_now
 from central.upkeep import keep_up
@@ -127,7 +128,7 @@ async def run_feed(settings: CentralSettings, catalog: Catalog) -> None:
         )  # fmt: skip
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(control.serve(link), name="control")
-            for work in (_relay, _declare_streams, _upkeep, _make_partitions, _archive):
+            for work in (_relay, _declare_streams, _upkeep, _fold, _make_partitions, _archive):
                 tasks.create_task(_forever(work, settings, catalog, link), name=work.__name__)
 
 
@@ -213,6 +214,12 @@ async def _upkeep(settings: CentralSettings, catalog: Catalog, link: Link) -> No
                 audit_days=settings.audit_days,
             ),
         )
+
+
+async def _fold(settings: CentralSettings, catalog: Catalog, link: Link) -> None:
+    del catalog, link
+    async with _connection(settings, autocommit=True) as connection:
+        await keep_folding(connection)
 
 
 async def _make_partitions(settings: CentralSettings, catalog: Catalog, link: Link) -> None:

@@ -279,19 +279,19 @@ def rollup_steps(catalog: Catalog, made: Mapping[str, str]) -> Iterator[Step]:
 
     The triggers lock the facts against writers until the commit, so none is missed or added twice.
     """
-    for table in catalog.tables:
-        found = rollups.rollups_of(table.name)
+    for name in rollups.ROLLED:
+        found = rollups.rollups_of(name)
         statements = [
-            *(statement for each in found for statement in rollups.table_statements(each)),
-            *(statement for each in found for statement in roles.rollup_statements(each)),
-            *rollups.trigger_statements(table.name),
+            *rollups.table_statements(name),
+            *roles.rollup_statements(name),
+            *rollups.trigger_statements(name),
         ]
         sha256 = capture.fingerprint(statements)
-        name = f"rollups of {table.name}"
-        if found and made.get(name) != sha256:
-            yield Step(f"{name} made", (*statements, _generated_note(name, sha256)))
-            sums = tuple(rollups.add_statement(each, ((f"mes.{table.name}", 1),)) for each in found)
-            yield Step(f"{name} filled", sums, by=capture.INGEST)
+        what = f"rollups of {name}"
+        if name in catalog and made.get(what) != sha256:
+            yield Step(f"{what} made", (*statements, _generated_note(what, sha256)))
+            sums = tuple(rollups.fill_statement(each, f"mes.{name}") for each in found)
+            yield Step(f"{what} filled", sums, by=capture.INGEST)
 
 
 def _generated_note(name: str, sha256: str) -> str:

@@ -27,6 +27,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from central.capture import INGEST
+from central.rollups import deltas_of, rollups_of
 from central.row_security import policy_statements, read_by_asked, reading_statements
 from shared.errors import NotAuthorised
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-    from central.rollups import Rollup
     from shared.catalog import Table
 
 OWNER: Final = "mes_owner"
@@ -194,14 +194,21 @@ def table_statements(table: Table) -> list[str]:
     ]
 
 
-def rollup_statements(rollup: Rollup) -> list[str]:
-    """Return the policies and grants of a rollup: what feeds it writes it, and nobody else."""
-    name = f"mes.{rollup.name}"
+def rollup_statements(table: str) -> list[str]:
+    """Return the policies and grants of a table's rollups: nobody but what feeds them writes."""
+    found, deltas = rollups_of(table), deltas_of(table)
+    rows = [f"mes.{name}" for name in (deltas, *(each.folded for each in found))]
+    every = [*rows, *(f"mes.{each.name}" for each in found)]
     return [
-        *reading_statements(name, of_one=(APP, READER), of_asked=API, of_reader=BI),
-        f"REVOKE ALL ON {name} FROM {', '.join(CLIENTS)}",
-        f"GRANT SELECT ON {name} TO {', '.join(CLIENTS)}",
-        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO {INGEST}",
+        *(
+            each
+            for name in rows
+            for each in reading_statements(name, of_one=(APP, READER), of_asked=API, of_reader=BI)
+        ),
+        *(f"REVOKE ALL ON {name} FROM {', '.join(CLIENTS)}" for name in every),
+        *(f"GRANT SELECT ON {name} TO {', '.join(CLIENTS)}" for name in every),
+        *(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO {INGEST}" for name in rows),
+        f"GRANT MAINTAIN ON mes.{deltas} TO {INGEST}",
     ]
 
 

@@ -6,15 +6,24 @@ their files are read, and where they can't be reached nothing is compared and no
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 from psycopg.rows import dict_row
 
+from central import metrics
 from central.archive_contents import ArchiveAway, ArchiveDamaged
 from central.archive_loading import all_facts
-from central.rollups import ROLLUPS, compare_statement, rebuild_statements
+from central.rollups import (
+    FOLDING,
+    ROLLED,
+    compare_statement,
+    deltas_of,
+    fold_statement,
+    rebuild_statements,
+)
 from shared.errors import StoreBusy
 from shared.observe import note
 
@@ -27,6 +36,11 @@ if TYPE_CHECKING:
     from central.rollups import Rollup
 
 _log = logging.getLogger(__name__)
+
+#: Deltas that one transaction folds.
+FOLD_ROWS: Final = 50_000
+#: Seconds between two looks for deltas: what gathers meanwhile is summed by each who reads.
+FOLD_PAUSE_S: Final = 1.0
 
 # Whose days are made otherwise than mes.sites has it by now. A site that is not registered has no
 # facts.
@@ -68,6 +82,45 @@ async def rebuild(connection: AsyncConnection[Any], site: str, shelf: Shelf | No
         await _rebuild(connection, site, sources)
 
 
+async def fold(connection: AsyncConnection[Any]) -> int:
+    """Fold all deltas that stand, some at a time; return how many there were.
+
+    None where somebody else is folding. No sum changes by it, and nobody who applies facts waits
+    for it. ``connection`` must be in autocommit mode, as mes_ingest.
+    """
+    folded = 0
+    for table in ROLLED:
+        while some := await _fold_some(connection, table):
+            folded += some
+            if some < FOLD_ROWS:
+                break
+    return folded
+
+
+async def _fold_some(connection: AsyncConnection[Any], table: str) -> int:
+    async with connection.transaction():
+        cursor = await connection.execute(f"SELECT pg_try_advisory_xact_lock({FOLDING})".encode())
+        if not (await cursor.fetchone() or [False])[0]:
+            return 0
+        cursor = await connection.execute(fold_statement(table).encode(), {"most": FOLD_ROWS})
+        row = await cursor.fetchone()
+        return int(row[0]) if row else 0
+
+
+async def keep_folding(connection: AsyncConnection[Any]) -> None:
+    """Fold what stands, again and again until cancelled; ``connection`` as for ``fold``."""
+    dead = 0
+    while True:
+        folded = await fold(connection)
+        metrics.FOLDED.inc(folded)
+        dead += folded
+        if dead >= FOLD_ROWS:  # who reads goes over what was deleted until it is cleared away
+            dead = 0
+            for table in ROLLED:
+                await connection.execute(f"VACUUM mes.{deltas_of(table)}".encode())
+        await asyncio.sleep(FOLD_PAUSE_S)
+
+
 async def follow_days(connection: AsyncConnection[Any], shelf: Shelf | None = None) -> list[str]:
     """Have the rollups of each site go by its own zone and day start; return whose changed.
 
@@ -107,12 +160,11 @@ async def _sources(
     connection: AsyncConnection[Any], site: str, shelf: Shelf | None
 ) -> dict[str, str]:
     """Return what to select the facts from, by table: files are read before anybody waits."""
-    tables = sorted({rollup.table for rollup in ROLLUPS})
-    return {table: await all_facts(connection, shelf, table, site) for table in tables}
+    return {table: await all_facts(connection, shelf, table, site) for table in ROLLED}
 
 
 async def _rebuild(connection: AsyncConnection[Any], site: str, sources: Mapping[str, str]) -> None:
-    for rollup in ROLLUPS:
-        for statement in rebuild_statements(rollup, sources[rollup.table]):
+    for table, source in sources.items():
+        for statement in rebuild_statements(table, source):
             await connection.execute(statement.encode(), {"site": site})
     await connection.execute("SELECT sync.count_change(%s, 'kept')", [site])

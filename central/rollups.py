@@ -1,10 +1,13 @@
 """Rollups: sums of facts by time and by what people ask for, right after every statement.
 
-Pure: this makes the text of tables, functions and triggers, and of the statement that compares
-them with the facts. Statement triggers with transition tables, on a table of facts and on all its
-partitions, add what a statement inserts and take away what it deletes, in its own transaction. So
-whatever writes facts, in whatever order and however late, the sums are those of the facts that
-stand. Only what adds up is kept: counts and sums, never ratios; whole or decimal, never floating.
+Pure: this makes the text of tables, functions and triggers, and of the statements that fold deltas
+and compare sums with the facts. Statement triggers with transition tables, on a table of facts and
+on all its partitions, note what a statement adds and what it takes away: a delta for each fact,
+appended in its own transaction, which costs the same however late the fact is. A rollup is what was
+folded of them and what was not yet, read together; folding makes the many few, at leisure and in
+one statement, and changes no sum. So whatever writes facts, in whatever order and however
+late, the sums are those of the facts that stand. Only what adds up is kept: counts and sums, never
+ratios; whole or decimal, never floating.
 
 A day is the site's business day, in its zone and from its day start as ``sync.site_day`` has them;
 that a report was made in another one (``business_date``) goes before. Quarters of an hour are in
@@ -43,6 +46,11 @@ class Rollup:
     sums: tuple[Part, ...]
 
     @property
+    def folded(self) -> str:
+        """Return the table of what was folded."""
+        return f"{self.name}_folded"
+
+    @property
     def key_names(self) -> tuple[str, ...]:
         """Return the columns that a row is found by."""
         return ("site_id", *(key.name for key in self.keys))
@@ -79,6 +87,17 @@ SITE_DAY: Final = (
     " CROSS JOIN LATERAL (SELECT coalesce(d.zone, 'UTC') AS zone,"
     " coalesce(d.day_start, '00:00'::time) AS day_start) AS z"
 )
+#: The same of deltas: their day is the one that the fact had when they were noted.
+_NOTED_DAY: Final = " CROSS JOIN (SELECT NULL::text AS zone, NULL::time AS day_start) AS z"
+_SIGN: Final = "r.sign * "
+#: Columns of a table's facts that its rollups rest on, as its deltas have them.
+NOTED: Final = {
+    "job_responses": (
+        "created_at", "started_at", "ended_at", "business_date", "equipment_id", "report_type",
+        "segment_code", "shift_code", "work_order_id", "person_id", "qty_good", "qty_scrap",
+        "qty_rework", "qty_mrb", "duration_s", "duration_known",
+    ),
+}  # fmt: skip
 _TYPE: Final = Part("report_type", "text", "r.report_type")
 _MACHINE: Final = Part("equipment_id", "uuid", "r.equipment_id")
 _SEGMENT: Final = Part("segment_code", "text", "r.segment_code")
@@ -108,6 +127,10 @@ ROLLUPS: Final = (
 )  # fmt: skip
 
 
+#: The tables whose facts are rolled up.
+ROLLED: Final = tuple(NOTED)
+
+
 def rollups_of(table: str) -> tuple[Rollup, ...]:
     """Return the rollups of a table's facts."""
     return tuple(each for each in ROLLUPS if each.table == table)
@@ -116,30 +139,80 @@ def rollups_of(table: str) -> tuple[Rollup, ...]:
 # --- making them -----------------------------------------------------------------------------
 
 
-def table_statements(rollup: Rollup) -> Iterator[str]:
-    """Give the statements that make the table of a rollup, empty."""
-    name = f"mes.{rollup.name}"
-    columns = ["site_id text NOT NULL"]
-    columns += [f"{key.name} {key.type}" for key in rollup.keys]
-    columns += [f"{each.name} {each.type} NOT NULL" for each in rollup.sums]
-    yield f"DROP TABLE IF EXISTS {name}"
-    # Rows are added to again and again: with room on their page the index stays as it is.
-    yield f"CREATE TABLE {name} ({', '.join(columns)}) WITH (fillfactor = 70)"
-    yield f"COMMENT ON TABLE {name} IS '{rollup.about}'"
+def deltas_of(table: str) -> str:
+    """Return the table of what a table's facts add that is not folded into its rollups yet."""
+    return f"{table}_deltas"
+
+
+def table_statements(table: str) -> Iterator[str]:
+    """Give the statements that make the rollups of a table's facts, empty."""
+    found, deltas = rollups_of(table), deltas_of(table)
+    for rollup in found:
+        # What it was before there were deltas; a view is no table, and the other way round.
+        yield (
+            f"DO $$ BEGIN IF (SELECT relkind FROM pg_class WHERE oid ="
+            f" to_regclass('mes.{rollup.name}')) = 'r' THEN DROP TABLE mes.{rollup.name};"
+            f" END IF; END $$"
+        )
+        yield f"DROP VIEW IF EXISTS mes.{rollup.name}"
+    yield f"DROP TABLE IF EXISTS mes.{deltas}"
+    # No index: it would cost as much as the row, and there are few rows.
     yield (
-        f"CREATE UNIQUE INDEX {rollup.name}_key ON {name} ({', '.join(rollup.key_names)})"
+        f"CREATE TABLE mes.{deltas} AS SELECT site_id, {', '.join(NOTED[table])}, 1::smallint"
+        f" AS sign FROM mes.{table} WITH NO DATA"
+    )
+    yield f"COMMENT ON TABLE mes.{deltas} IS 'What {table} add that is not folded yet'"
+    for rollup in found:
+        yield from _rollup_statements(rollup)
+
+
+def _rollup_statements(rollup: Rollup) -> Iterator[str]:
+    name, folded = f"mes.{rollup.name}", f"mes.{rollup.folded}"
+    yield f"DROP TABLE IF EXISTS {folded}"
+    # Rows are added to again and again: with room on their page the index stays as it is.
+    columns = _columns((*rollup.keys, *rollup.sums))
+    yield f"CREATE TABLE {folded} ({columns}) WITH (fillfactor = 70)"
+    yield f"COMMENT ON TABLE {folded} IS 'What was folded of mes.{rollup.name}'"
+    yield (
+        f"CREATE UNIQUE INDEX {rollup.folded}_key ON {folded} ({', '.join(rollup.key_names)})"
         " NULLS NOT DISTINCT"
     )
+    named = ", ".join(rollup.key_names)
+    sums = ", ".join(f"sum({e.name})::{e.type} AS {e.name}" for e in rollup.sums)
+    # Whoever reads it is held to the policies of what it is made of.
+    yield (
+        f"CREATE VIEW {name} WITH (security_invoker = true) AS"
+        f" SELECT {named}, {sums} FROM {rows_of(rollup)} AS r GROUP BY {named}"
+    )
+    yield f"COMMENT ON VIEW {name} IS '{rollup.about}'"
+
+
+def _columns(parts: tuple[Part, ...]) -> str:
+    sums = {one.name for rollup in ROLLUPS for one in rollup.sums}
+    made = (f"{e.name} {e.type}{' NOT NULL' if e.name in sums else ''}" for e in parts)
+    return ", ".join(["site_id text NOT NULL", *made])
+
+
+def rows_of(rollup: Rollup) -> str:
+    """Return what a rollup's sums are summed from: what was folded, and what was not yet."""
+    named = ", ".join((*rollup.key_names, *rollup.sum_names))
+    deltas = _rows(rollup, f"mes.{deltas_of(rollup.table)}", sign=_SIGN, day=_NOTED_DAY)
+    return f"(SELECT {named} FROM mes.{rollup.folded} UNION ALL {deltas})"
 
 
 def trigger_statements(table: str) -> Iterator[str]:
-    """Give the statements that keep the rollups of a table's facts from now on."""
+    """Give the statements that note what a table's facts add from now on."""
+    columns = [DAY.of if name == "business_date" else f"r.{name}" for name in NOTED[table]]
+    into = f"mes.{deltas_of(table)} (site_id, {', '.join(NOTED[table])}, sign)"
     for operation, sources in _OPERATIONS.items():
-        body = "".join(f"    {add_statement(each, sources)};\n" for each in rollups_of(table))
+        noted = " UNION ALL ".join(
+            f"SELECT r.site_id, {', '.join(columns)}, {sign} FROM {source} AS r{SITE_DAY}"
+            for source, sign in sources
+        )
         yield (
             f"CREATE OR REPLACE FUNCTION sync.roll_up_{table}_{operation}() RETURNS trigger\n"
             "LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$\n"
-            f"BEGIN\n{body}    RETURN NULL;\nEND $$"
+            f"BEGIN\n    INSERT INTO {into}\n    {noted};\n    RETURN NULL;\nEND $$"
         )
     yield f"SELECT sync.keep_rollups('mes.{table}'::regclass, '{table}')"
 
@@ -152,28 +225,50 @@ _OPERATIONS: Final = {
 }
 
 
-def add_statement(rollup: Rollup, sources: tuple[tuple[str, int], ...]) -> str:
-    """Return the statement that adds to a rollup what stands in some tables of facts.
+def fold_statement(table: str) -> str:
+    """Return the statement that folds some deltas, at most ``%(most)s``, and counts them.
 
-    Each comes with 1, or with -1 where its facts are taken away. In the order of the keys, so that
-    two writers of one site never wait for each other in a circle.
+    One at a time may do it: see ``FOLDING``.
     """
-    keys, sums = rollup.key_names, rollup.sum_names
-    parts = " UNION ALL ".join(_rows(rollup, *source) for source in sources)
-    added = ", ".join(f"{name} = t.{name} + excluded.{name}" for name in sums)
+    deltas = f"mes.{deltas_of(table)}"
+    some = f"SELECT ctid FROM {deltas} LIMIT %(most)s"
+    folds = ", ".join(
+        f"{each.name} AS ({_add(each, _rows(each, 'taken', sign=_SIGN, day=_NOTED_DAY))})"
+        for each in rollups_of(table)
+    )
     return (
-        f"INSERT INTO mes.{rollup.name} AS t ({', '.join((*keys, *sums))})"
-        f" SELECT {', '.join(keys)}, {', '.join(f'sum({name})' for name in sums)}"
-        f" FROM ({parts}) AS d GROUP BY {', '.join(keys)} ORDER BY {', '.join(keys)}"
-        f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {added}"
+        f"WITH taken AS (DELETE FROM {deltas} WHERE ctid = ANY (ARRAY({some})) RETURNING *),"
+        f" {folds} SELECT count(*) FROM taken"
     )
 
 
-def _rows(rollup: Rollup, source: str, sign: int) -> str:
-    """Return the query of what each fact of a table adds."""
-    keys = [f"{key.of} AS {key.name}" for key in rollup.keys]
-    sums = [f"{'-' if sign < 0 else ''}({each.of}) AS {each.name}" for each in rollup.sums]
-    return f"SELECT r.site_id, {', '.join([*keys, *sums])} FROM {source} AS r{SITE_DAY}"
+#: The advisory lock of whoever changes what was folded.
+FOLDING: Final = "hashtextextended('mes.rollups', 0)"
+
+
+def _add(rollup: Rollup, rows: str) -> str:
+    """Return the statement that adds what a query gives, keys and sums, to what was folded."""
+    keys, sums = rollup.key_names, rollup.sum_names
+    named = ", ".join(keys)
+    added = ", ".join(f"{name} = t.{name} + excluded.{name}" for name in sums)
+    return (
+        f"INSERT INTO mes.{rollup.folded} AS t ({', '.join((*keys, *sums))})"
+        f" SELECT {named}, {', '.join(f'sum({name})' for name in sums)}"
+        f" FROM ({rows}) AS d GROUP BY {named} ORDER BY {named}"
+        f" ON CONFLICT ({named}) DO UPDATE SET {added}"
+    )
+
+
+def fill_statement(rollup: Rollup, source: str) -> str:
+    """Return the statement that adds what facts come to, to what was folded."""
+    return _add(rollup, _rows(rollup, source))
+
+
+def _rows(rollup: Rollup, source: str, *, sign: str = "", day: str = SITE_DAY) -> str:
+    """Return the query of what each fact of a table adds, or each delta."""
+    parts = [f"{key.of} AS {key.name}" for key in rollup.keys]
+    parts += [f"{sign}({each.of}) AS {each.name}" for each in rollup.sums]
+    return f"SELECT r.site_id, {', '.join(parts)} FROM {source} AS r{day}"
 
 
 # --- holding them against the facts ----------------------------------------------------------
@@ -195,16 +290,17 @@ def compare_statement(rollup: Rollup, source: str) -> str:
     return (
         f"SELECT {named}, {both} FROM ("
         f"SELECT {named}, {facts}"
-        f" FROM ({_rows(rollup, source, 1)} WHERE r.site_id = %(site)s) AS f"
-        f" UNION ALL SELECT {named}, {kept} FROM mes.{rollup.name} WHERE site_id = %(site)s"
+        f" FROM ({_rows(rollup, source)} WHERE r.site_id = %(site)s) AS f"
+        f" UNION ALL SELECT {named}, {kept} FROM {rows_of(rollup)} AS r WHERE site_id = %(site)s"
         f") AS e GROUP BY {named} HAVING {differs} ORDER BY {named}"
     )
 
 
-def rebuild_statements(rollup: Rollup, source: str) -> tuple[str, str]:
-    """Return the statements that make a rollup of one site anew out of the facts of ``source``."""
+def rebuild_statements(table: str, source: str) -> Iterator[str]:
+    """Give the statements that make the rollups of one site anew out of the facts of ``source``."""
     of_site = f"(SELECT * FROM {source} AS f WHERE site_id = %(site)s)"
-    return (
-        f"DELETE FROM mes.{rollup.name} WHERE site_id = %(site)s",
-        add_statement(rollup, ((of_site, 1),)),
-    )
+    yield f"SELECT pg_advisory_xact_lock({FOLDING})"
+    yield f"DELETE FROM mes.{deltas_of(table)} WHERE site_id = %(site)s"
+    for rollup in rollups_of(table):
+        yield f"DELETE FROM mes.{rollup.folded} WHERE site_id = %(site)s"
+        yield fill_statement(rollup, of_site)

@@ -17,7 +17,7 @@ from central.reports.orders import OF_ORDERS, called
 from central.reports.paging import Place, Statement
 from central.reports.question import BadQuestion
 from central.reports.statement import DIGITS, condition, literals
-from central.rollups import AT, SITE_DAY
+from central.rollups import AT, ROLLUPS, SITE_DAY, rows_of
 
 if TYPE_CHECKING:
     from central.reports.question import Question
@@ -29,6 +29,7 @@ _MOMENTS: Final = tuple(n for n, each in MEASURES_OF_ORDERS.items() if each.unit
 _FINISHED: Final = "r.exec_state IN ('COMPLETED', 'CLOSED')"
 _CANCELLED: Final = "(r.cancel_requested AND r.exec_state IN ('CREATED', 'RELEASED'))"
 _DAY: Final = "((r.due_at AT TIME ZONE z.zone) - z.day_start::interval)::date"
+_BY_ORDER: Final = next(each for each in ROLLUPS if each.name == "output_order_days")
 #: The end of an order's last report, for one that was finished and whose end nobody noted.
 _LAST: Final = (
     f"(SELECT max({AT}) FROM (SELECT f.ended_at, f.created_at FROM mes.job_responses AS f"
@@ -118,7 +119,7 @@ def _due(question: Question, made: Statement) -> str:
 
 def _made(question: Question) -> str:
     return (
-        "SELECT w.site_id, w.id, sum(p.qty_good) AS qty FROM w JOIN mes.output_order_days AS p"
+        f"SELECT w.site_id, w.id, sum(p.qty_good) AS qty FROM w JOIN {rows_of(_BY_ORDER)} AS p"
         " ON p.site_id = w.site_id AND p.work_order_id = w.id"
         f" AND p.site_id IN ({literals(question.sites)})"
         f" WHERE EXISTS (SELECT FROM g WHERE g.code = p.segment_code AND ({_OUTPUT}))"

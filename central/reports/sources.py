@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from central.reports.dimensions import BUCKETS, DIMENSIONS
 from central.reports.kpis import DISTINCTS, INTERVAL_MEASURES, KPIS, MEASURES, QTY_ORDERED
 from central.reports.question import MOMENTS, Basis
-from central.rollups import ROLLUPS
+from central.rollups import ROLLUPS, rows_of
 
 if TYPE_CHECKING:
     from central.reports.question import Question
@@ -40,6 +40,8 @@ class Source:
     """A table of facts or of their sums."""
 
     name: str
+    #: What its rows are selected from.
+    rows: str
     keys: frozenset[str]
     day: bool
     instant: bool
@@ -55,6 +57,7 @@ SOURCES: Final = (
     *(
         Source(
             each.name,
+            rows_of(each),
             frozenset(key.name for key in each.keys) - {"day", "quarter"},
             day=each.keys[0].name == "day",
             instant=each.keys[0].name == "quarter",
@@ -63,6 +66,7 @@ SOURCES: Final = (
     ),
     Source(
         FACTS,
+        f"mes.{FACTS}",
         frozenset(key for each in DIMENSIONS.values() for key in each.keys),
         day=True,
         instant=True,

@@ -112,7 +112,7 @@ def _inner(question: Question, wanted: Needs, source: Source, made: Statement) -
                  f"min({AT}) AS min_ended_at", f"max({AT}) AS max_ended_at"]  # fmt: skip
     places = ", ".join(str(place) for place in range(1, len(keys) + 1))
     return (
-        f"SELECT {', '.join([*keys, *sums])} FROM mes.{source.name} AS r"
+        f"SELECT {', '.join([*keys, *sums])} FROM {source.rows} AS r"
         f"{SITE_DAY if source.is_facts else ''}"
         f" WHERE r.site_id IN ({literals(question.sites)})"
         f"{_within(question, day, at, made)}{_early(question, made)} GROUP BY {places}"

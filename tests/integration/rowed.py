@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from central.roles import INGEST
+from central.rollups import ROLLED, fold_statement
 from shared.catalog import Kind
 from tests.integration.central_world import CATALOG
 
@@ -31,6 +32,9 @@ def rowed(centre):
                 ("SITE_001", "SITE_002") if table.partitioned else ("SITE_001", "SITE_002", "*")
             ):
                 owner.execute(row_of(table, site).encode())
+        for name in ROLLED:  # some is folded, and some is not
+            owner.execute(fold_statement(name).encode(), {"most": 100})
+            owner.execute(f"UPDATE mes.{name} SET created_at = created_at".encode())
     return centre
 
 

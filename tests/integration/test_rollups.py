@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from central import rolled
 from central.migrate import migrate
 from central.roles import API, INGEST, as_role
-from central.rolled import differences, follow_days, rebuild
-from central.rollups import ROLLUPS, rollups_of
+from central.rolled import differences, fold, follow_days, keep_folding, rebuild
+from central.rollups import FOLDING, ROLLUPS
 from tests.integration.apply_world import World, world
 from tests.integration.central_world import SITES
 from tests.integration.command_world import mes_central
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from shared.changes import ChangeBlock
     from tests.integration.apply_world import Site
 
@@ -38,6 +41,13 @@ async def as_ingest(world: World, statement: str, *given: object) -> None:
     url = as_role(world.url, INGEST)
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as ingest:
         await ingest.execute(statement.encode(), list(given))
+
+
+async def folds(world: World) -> int:
+    """Fold what stands, and return how many deltas there were."""
+    url = as_role(world.url, INGEST)
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as ingest:
+        return await fold(ingest)
 
 
 async def exact(world: World) -> None:
@@ -92,7 +102,7 @@ async def test_sums_are_those_of_the_facts_after_any_history(world: World, seed)
     sent: list[tuple[Site, list[dict[str, Any]]]] = []
     for _ in range(25):
         site = chance.choice(sites)
-        match chance.randrange(6):
+        match chance.randrange(7):
             case 0 | 1 | 2:  # new, or weeks late, in several months at once
                 reports = [report(site, chance) for _ in range(chance.randrange(1, 12))]
                 sent.append((site, reports))
@@ -101,7 +111,9 @@ async def test_sums_are_those_of_the_facts_after_any_history(world: World, seed)
                 again, reports = chance.choice(sent)
                 some = chance.sample(reports, len(reports))
                 await again.apply(again.sends(*blocks(again, some)))
-            case 4:  # a person takes rows away
+            case 4:  # what stands is folded
+                assert await folds(world) >= 0
+            case 5:  # a person takes rows away
                 await as_ingest(
                     world,
                     "DELETE FROM mes.job_responses WHERE id IN"
@@ -187,6 +199,109 @@ async def test_two_that_add_to_the_same_sums_at_once_lose_nothing(world: World):
     assert found >= (4 * 20 * 3, 20 * 3 * (1 + 2 + 3 + 4))
 
 
+# --- folding -------------------------------------------------------------------------------------
+
+
+async def all_sums(world: World) -> list[Any]:
+    return [
+        await world.rows(f"SELECT * FROM mes.{rollup.name} ORDER BY {', '.join(rollup.key_names)}")
+        for rollup in ROLLUPS
+    ]
+
+
+async def test_folding_changes_no_sum_and_leaves_nothing_to_fold(world: World, monkeypatch):
+    monkeypatch.setattr(rolled, "FOLD_ROWS", 7)
+    site, chance = world.site(), random.Random(10)
+    for _ in range(2):  # the second time there are rows to add to
+        await sends(site, [report(site, chance) for _ in range(30)])
+        before = await all_sums(world)
+        assert await folds(world) == 30
+        assert await world.rows("SELECT FROM mes.job_responses_deltas") == []
+        assert await all_sums(world) == before
+        await exact(world)
+    assert await folds(world) == 0
+
+
+async def test_what_is_taken_away_before_it_is_folded_and_after_is_gone(world: World):
+    site, chance = world.site(), random.Random(14)
+    await sends(site, [report(site, chance) for _ in range(6)])
+    await folds(world)
+    await sends(site, [report(site, chance) for _ in range(6)])
+    await as_ingest(world, "DELETE FROM mes.job_responses")
+    for _ in range(2):
+        await exact(world)
+        assert await world.rows("SELECT FROM mes.output_days WHERE reports <> 0") == []
+        await folds(world)
+
+
+async def test_what_was_folded_is_cleared_away_for_those_who_read(world: World, monkeypatch):
+    monkeypatch.setattr(rolled, "FOLD_ROWS", 20)
+    monkeypatch.setattr(rolled, "FOLD_PAUSE_S", 0.01)
+    site, chance = world.site(), random.Random(15)
+    url = as_role(world.url, INGEST)
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as ingest:
+        folding = asyncio.create_task(keep_folding(ingest))
+        for _ in range(3):
+            await sends(site, [report(site, chance) for _ in range(20)])
+        size = "SELECT pg_relation_size('mes.job_responses_deltas')"
+        sizes = [await world.value(size)]
+        for _ in range(500):
+            if not sizes[-1]:
+                break
+            await asyncio.sleep(0.02)
+            sizes.append(await world.value(size))
+        folding.cancel()
+        await asyncio.gather(folding, return_exceptions=True)
+    assert sizes[-1] == 0
+    await exact(world)
+
+
+async def test_whoever_reads_while_it_is_folded_finds_every_report_once(world: World, monkeypatch):
+    monkeypatch.setattr(rolled, "FOLD_ROWS", 5)
+    site, chance, seen = world.site(), random.Random(11), [0]
+    is_over = asyncio.Event()
+
+    async def read() -> None:
+        while not is_over.is_set():
+            seen.append(await world.value("SELECT sum(reports)::int FROM mes.output_days"))
+
+    async def keep(work: Callable[[], Awaitable[object]]) -> None:
+        while not is_over.is_set():
+            await work()
+
+    await sends(site, [report(site, chance)])
+    others = [asyncio.create_task(read())]
+    others += [asyncio.create_task(keep(lambda: folds(world))) for _ in range(2)]
+    for _ in range(25):
+        await sends(site, [report(site, chance) for _ in range(4)])
+    is_over.set()
+    await asyncio.gather(*others)
+    assert seen == sorted(seen)
+    assert len(set(seen)) > 3
+    await exact(world)
+
+
+async def test_rollups_made_anew_while_others_fold_are_those_of_the_facts(world: World):
+    site, chance = world.site(), random.Random(12)
+    await sends(site, [report(site, chance) for _ in range(40)])
+    await folds(world)
+    await sends(site, [report(site, chance) for _ in range(40)])
+    url = as_role(world.url, INGEST)
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as ingest:
+        for _ in range(5):
+            await asyncio.gather(rebuild(ingest, "SITE_001"), folds(world), folds(world))
+    await exact(world)
+
+
+async def test_one_at_a_time_folds(world: World):
+    site = world.site()
+    await sends(site, [report(site, random.Random(13))])
+    async with await psycopg.AsyncConnection.connect(world.url) as other:
+        await other.execute(f"SELECT pg_advisory_xact_lock({FOLDING})".encode())
+        assert await folds(world) == 0
+    assert await folds(world) == 1
+
+
 # --- days ----------------------------------------------------------------------------------------
 
 
@@ -257,8 +372,8 @@ async def test_a_sum_that_is_wrong_is_found_by_its_keys_and_mended(world: World)
     site = world.site()
     await sends(site, [report(site, random.Random(n)) for n in range(5)])
     await world.admin.execute(
-        b"UPDATE mes.output_quarters SET qty_good = qty_good + 1"
-        b" WHERE ctid = (SELECT min(ctid) FROM mes.output_quarters)"
+        b"UPDATE mes.job_responses_deltas SET qty_good = qty_good + 1"
+        b" WHERE ctid = (SELECT min(ctid) FROM mes.job_responses_deltas)"
     )
     rollup = next(each for each in ROLLUPS if each.name == "output_quarters")
     (found,) = await differences(world.admin, rollup, "SITE_001")
@@ -282,9 +397,9 @@ def test_the_command_holds_rollups_against_the_facts_and_mends_them(mes_central)
     )
     equal = mes_central("rollups", "verify")
     assert (equal.code, equal.out.splitlines()[-1]) == (0, "EQUAL  every sum is that of the facts")
-    run("UPDATE mes.output_days SET qty_scrap = 3")
+    run("UPDATE mes.job_responses_deltas SET qty_scrap = 3")
     found = mes_central("rollups", "verify", "--json")
-    assert (found.code, found.document["differing"]) == (1, 1)
+    assert (found.code, found.document["differing"]) == (1, len(ROLLUPS))
     assert mes_central("rollups", "verify", "--site", "SITE_001").code == 0
     assert "run again with --repair" in mes_central("rollups", "verify").out
     assert mes_central("rollups", "verify", "--repair").code == 0
@@ -311,16 +426,24 @@ async def test_facts_that_were_there_before_are_in_the_rollups_once_they_are_mad
 
 
 async def test_rollups_are_read_of_the_sites_that_one_may_read_and_written_by_nobody(world: World):
-    for name in SITES[:2]:
-        site = world.site(name)
-        await sends(site, [report(site, random.Random(7))])
+    sites, chance = [world.site(name) for name in SITES[:2]], random.Random(7)
+    for work in (folds(world), None):  # some is folded, and some is not
+        for site in sites:
+            await sends(site, [report(site, chance)])
+        if work:
+            await work
     async with await psycopg.AsyncConnection.connect(as_role(world.url, API)) as connection:
-        for rollup in rollups_of("job_responses"):
+        for name in ("job_responses_deltas", *(each.folded for each in ROLLUPS)):
+            await connection.execute("SELECT set_config('app.sites', 'SITE_002', true)")
+            cursor = await connection.execute(f"SELECT DISTINCT site_id FROM mes.{name}".encode())
+            assert await cursor.fetchall() == [("SITE_002",)]
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                await connection.execute(f"DELETE FROM mes.{name}".encode())
+            await connection.rollback()
+        for rollup in ROLLUPS:
             await connection.execute("SELECT set_config('app.sites', 'SITE_002', true)")
             cursor = await connection.execute(
                 f"SELECT DISTINCT site_id FROM mes.{rollup.name}".encode()
             )
             assert await cursor.fetchall() == [("SITE_002",)]
-            with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                await connection.execute(f"DELETE FROM mes.{rollup.name}".encode())
             await connection.rollback()

@@ -13,7 +13,7 @@ from psycopg.errors import InsufficientPrivilege
 from psycopg.rows import dict_row
 
 from central.roles import API, APP, BI, INGEST, OWNER, READER, as_role
-from central.rollups import ROLLUPS
+from central.rollups import ROLLED, ROLLUPS, deltas_of
 from tests.integration.central_world import CATALOG
 from tests.integration.centre import client as program
 from tests.integration.centre import insert, rows
@@ -104,7 +104,8 @@ def test_of_all_tables_and_partitions_there_are_it_reads_no_row_of_another_site(
     ours = {"sync.table_no", "sync.head", "sync.row_key", "sync.site", "sync.epoch"}
     ours |= {"sync.verified", "sync.compare", "sync.backup_position", "sync.feed_head"}
     ours |= {"sync.backup", "sync.site_day", "sync.archive"}
-    tables = {f"mes.{table.name}" for table in (*CATALOG.tables, *ROLLUPS)}
+    rolled = {*map(deltas_of, ROLLED)} | {n for each in ROLLUPS for n in (each.name, each.folded)}
+    tables = {f"mes.{name}" for name in (*(table.name for table in CATALOG.tables), *rolled)}
     assert readable - ours == tables
     assert readable & ours in (set(), ours)
 

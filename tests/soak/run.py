@@ -190,6 +190,8 @@ class Soak:
                             return f"{site} has no store yet"
                         if found := owed(site, system.store(site), centre):
                             return f"{site}: {', '.join(found)} {failure(system.store(site))}"
+                if samples.central_rows(centre)["deltas"]:
+                    return "the centre folds reports"
         except psycopg.OperationalError as why:
             return str(why)
         return ""

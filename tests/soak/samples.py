@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from central.rollups import deltas_of
 from deploy.local.settled import look
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ CENTRAL: Final = {
     "conflicts": "mes.sync_conflicts",
     "reviews": "mes.sync_reviews",
     "parked": "mes.sync_parked",
+    "deltas": f"mes.{deltas_of('job_responses')}",
 }
 EDGE: Final = {
     "row": "_sync_row WHERE gone = 0",

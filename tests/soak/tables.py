@@ -116,6 +116,7 @@ CENTRAL_RULES: Final[Mapping[str, Rule]] = {
     # What is under way, and what no run brings about.
     "part": Empty(),
     "touched": Empty(),
+    "deltas": Empty(),
     "waiting": Empty(),
     "extra": Empty(),
     "refused": Empty(),

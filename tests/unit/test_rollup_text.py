@@ -7,6 +7,7 @@ from pathlib import Path
 from central.rollups import (
     ROLLUPS,
     compare_statement,
+    fold_statement,
     rollups_of,
     table_statements,
     trigger_statements,
@@ -18,9 +19,10 @@ GOLDEN = Path(__file__).parent.parent / "golden" / "rollups_job_responses.sql"
 
 def test_the_rollups_of_production_reports_are_those_that_were_read():
     found = rollups_of("job_responses")
-    made = [statement for each in found for statement in table_statements(each)]
-    made += [
+    made = [
+        *table_statements("job_responses"),
         *trigger_statements("job_responses"),
+        fold_statement("job_responses"),
         *(compare_statement(each, "mes.job_responses") for each in found),
     ]
     assert ";\n\n".join(made) + ";\n" == GOLDEN.read_text()
