@@ -40,6 +40,7 @@ from central.partitions import make_ahead, site_names
 from central.relay import Relay
 from central.retention import Kept
 from central.rolled import keep_folding
+from central.rollup_checks import keep_checking
 from central.store import CentralStore
 from central.store.lives import life_now
 from central.upkeep import keep_up
@@ -128,7 +129,15 @@ async def run_feed(settings: CentralSettings, catalog: Catalog) -> None:
         )  # fmt: skip
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(control.serve(link), name="control")
-            for work in (_relay, _declare_streams, _upkeep, _fold, _make_partitions, _archive):
+            for work in (
+                _relay,
+                _declare_streams,
+                _upkeep,
+                _fold,
+                _check_rollups,
+                _make_partitions,
+                _archive,
+            ):
                 tasks.create_task(_forever(work, settings, catalog, link), name=work.__name__)
 
 
@@ -220,6 +229,15 @@ async def _fold(settings: CentralSettings, catalog: Catalog, link: Link) -> None
     del catalog, link
     async with _connection(settings, autocommit=True) as connection:
         await keep_folding(connection)
+
+
+async def _check_rollups(settings: CentralSettings, catalog: Catalog, link: Link) -> None:
+    del link
+    if not settings.rollup_check_hours:
+        await asyncio.Event().wait()  # a person does it, or nobody
+    async with _connection(settings, autocommit=True) as connection:
+        shelf = Shelf(catalog, settings.archive_dir)
+        await keep_checking(connection, settings.rollup_check_hours, shelf)
 
 
 async def _make_partitions(settings: CentralSettings, catalog: Catalog, link: Link) -> None:

@@ -1,7 +1,6 @@
 """What can be seen of the centre and its sites at one instant, out of PostgreSQL and the broker.
 
-``central.status`` judges it. The broker is asked last and may be away: then what it holds is not
-known, and the rest is told all the same.
+``central.status`` judges it. Where the broker is away, what it holds is not known.
 """
 
 from __future__ import annotations
@@ -95,6 +94,9 @@ class SitePicture:
     #: When all its tables were compared last; rows that differed then, or when it was done again.
     compared_at: datetime | None = None
     differing: int = 0
+    #: When its rollups were held against its facts last, and in how many rows they differed.
+    sums_checked_at: datetime | None = None
+    sums_differing: int = 0
     #: Why the broker does not make its stream as it must be; empty where it does.
     stream_refused: str = ""
     #: Another store that said hello for it, and was sent away; why, where it stands in its place.
@@ -150,21 +152,19 @@ SELECT s.site, s.registered_at, s.stopped_because, sync.is_verified(s.site) AS v
        s.hello_at, s.claimed_by, s.claimed_because, s.clock_offset_ms, e.epoch::text AS epoch,
        CASE WHEN s.lease_until > now() THEN s.lease_holder END AS worker, e.decided_at,
        coalesce(e.last_n, 0) AS last_n, coalesce(e.safe_n, 0) AS safe_n, e.through_ms,
-       coalesce(f.pos, 0) AS feed_pos, w.compared_at, d.differing, p.n AS protected_n,
-       p.through_ms AS protected_through_ms
+       coalesce(f.pos, 0) AS feed_pos, d.differing, p.n AS protected_n, coalesce(r.differing, 0)
+       AS sums_differing, r.checked_at AS sums_checked_at, p.through_ms AS protected_through_ms,
+       (SELECT max(c.at) FROM sync.compare AS c WHERE c.site = s.site AND c.whole) AS compared_at
 FROM sync.site AS s
 LEFT JOIN LATERAL (
     SELECT * FROM sync.epoch AS e WHERE e.site = s.site
     ORDER BY e.closed_at_n IS NOT NULL, e.opened_at DESC LIMIT 1
 ) AS e ON true
 LEFT JOIN sync.feed_head AS f ON f.scope = s.site
-LEFT JOIN LATERAL (
-    SELECT max(c.at) AS compared_at FROM sync.compare AS c WHERE c.site = s.site AND c.whole
-) AS w ON true
+LEFT JOIN sync.rollup_check AS r ON r.site = s.site
 LEFT JOIN LATERAL (  -- of each table what its last comparison came to
-    SELECT coalesce(sum(differing), 0)::integer AS differing FROM (
-        SELECT DISTINCT ON (t ->> 'table')
-               (t ->> 'differing')::integer - (t ->> 'repaired')::integer AS differing
+    SELECT coalesce(sum(n), 0)::integer AS differing FROM (SELECT DISTINCT ON (t ->> 'table')
+        (t ->> 'differing')::integer - (t ->> 'repaired')::integer AS n
         FROM sync.compare AS c CROSS JOIN LATERAL jsonb_array_elements(c.report -> 'tables') AS t
         WHERE c.site = s.site AND t ->> 'skipped' = ''
         ORDER BY t ->> 'table', c.at DESC) AS t
@@ -314,7 +314,7 @@ def _site(
 _TAKEN: Final = (
     "compared_at", "differing", "claimed_by", "claimed_because", "site", "registered_at", "worker",
     "stopped_because", "verified", "clock_offset_ms", "epoch", "last_n", "safe_n", "decided_at",
-    "feed_pos",
+    "feed_pos", "sums_checked_at", "sums_differing",
 )  # fmt: skip
 
 

@@ -137,7 +137,7 @@ def database_statement(database: str) -> sql.Composed:
 #: What the status of a site is read from, with the column that tells whose a row is.
 _STATUS: Final[Mapping[str, str]] = {
     "site": "site", "epoch": "site", "verified": "site", "compare": "site",
-    "backup_position": "site", "feed_head": "scope",
+    "backup_position": "site", "feed_head": "scope", "rollup_check": "site",
 }  # fmt: skip
 
 SCHEMA_GRANTS: Final = (

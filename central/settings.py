@@ -56,6 +56,12 @@ class CentralSettings:
     fact_days: int = field(
         default=31, metadata={"help": "days of facts that a new store gets with its snapshot"}
     )
+    rollup_check_hours: float = field(
+        default=24.0,
+        metadata={
+            "help": "hours until a site's rollups are held against its facts again; 0: never"
+        },
+    )
     archive_dir: Path | None = field(
         default=None, metadata={"help": "folder of archived months; the API reads them there"}
     )
@@ -108,6 +114,11 @@ class CentralSettings:
                     f"MES_{name.upper()}={getattr(self, name):g} must not be negative; 0 keeps for"
                     " ever"
                 )
+        if self.rollup_check_hours < 0:
+            raise BadSetting(
+                f"MES_ROLLUP_CHECK_HOURS={self.rollup_check_hours:g} must not be negative; 0 is"
+                " never"
+            )
         if not self.api_rate >= 0:
             raise BadSetting(f"MES_API_RATE={self.api_rate:g} must not be negative; 0 is no limit")
 

@@ -268,6 +268,12 @@ def _left_reasons(site: SitePicture) -> Iterator[Reason]:
             f"{counted(site.differing, 'row differs', 'rows differ')} from what the centre has",
             f"mes-central verify --site {name} --repair",
         )  # fmt: skip
+    if site.sums_differing:
+        yield Reason(
+            "MES-SUMS", Level.DEGRADED,
+            f"{counted(site.sums_differing, 'sum', 'sums')} of reports differ from the facts",
+            f"mes-central rollups verify --site {name}, then with --repair",
+        )  # fmt: skip
     if site.refused:
         yield Reason(
             "MES-REFUSED", Level.DEGRADED,

@@ -39,6 +39,9 @@ BACKUP_AGE: Final = Gauge(
 BACKUP_LATE: Final = Gauge("mes_central_backup_late", "1 while the status warns of the backups")
 COMPARE_AGE: Final = Gauge("mes_central_compare_age_seconds", "Since all was compared", ["site"])
 DIFFERING: Final = Gauge("mes_central_compare_differing_rows", "Rows that differ", ["site"])
+SUMS: Final = Gauge(
+    "mes_central_rollup_differing_rows", "Sums of reports that are not those of the facts", ["site"]
+)
 STREAM: Final = Gauge("mes_central_stream_filled_ratio", "Room taken in the stream", ["site"])
 
 
@@ -78,6 +81,7 @@ def _measure_site(site: SitePicture, shared_pos: int, now: datetime) -> None:
     CLOCK.labels(name).set(site.clock_offset_ms / 1000)
     UNSAFE.labels(name).set(site.last_n - site.safe_n)
     DIFFERING.labels(name).set(site.differing)
+    SUMS.labels(name).set(site.sums_differing)
     if site.compared_at is not None:
         COMPARE_AGE.labels(name).set((now - site.compared_at).total_seconds())
     if site.hello is not None:

@@ -138,6 +138,13 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
         " here, or a disk failed. `mes-central verify --site SITE` names them, with both values;"
         " `--repair` sends the centre's rows down and takes what only the site has.",
     ),
+    "MES-SUMS": (
+        "degraded: at once",
+        "Sums that reports are made of were held against the facts, as each site's are once in"
+        " MES_ROLLUP_CHECK_HOURS, and were not what these come to. `mes-central rollups verify"
+        " --site SITE` shows which, with both values: keep what it says, for a sum is wrong by a"
+        " fault of the program or by somebody's hand. With --repair they are made anew.",
+    ),
     "MES-REFUSED": (
         "degraded: for a day",
         "Messages that nobody could read: damaged, forged for another site, or of a later"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -71,14 +72,20 @@ async def _verify(sites: tuple[str, ...], *, repair: bool) -> Looked:
     import psycopg
 
     from central.rolled import rebuild
+    from central.rollup_checks import keep_found
 
     shelf = shelf_of(settings())
     async with await psycopg.AsyncConnection.connect(
         settings().database_url, autocommit=True
     ) as connection:
         looked = await _look(connection, sites, shelf)
-        for site in sorted({site for site, _, rows in looked if rows}) if repair else ():
-            await rebuild(connection, site, shelf)
+        found: Counter[str] = Counter()
+        for site, _, rows in looked:
+            found[site] += len(rows)
+        for site, differing in found.items():
+            if differing and repair:
+                await rebuild(connection, site, shelf)
+            await keep_found(connection, site, 0 if repair else differing)
         return looked
 
 

@@ -193,6 +193,9 @@ def _in_full(each: SiteVerdict, verdict: Verdict) -> Iterator[str]:
     )
     same = f"{number(site.differing)} rows differ" if site.differing else "all rows are the same"
     yield f"  compared  {_since(site.compared_at, at)}{f': {same}' if site.compared_at else ''}"
+    sums = f"{number(site.sums_differing)} sums differ" if site.sums_differing else "all are right"
+    told = f": {sums}" if site.sums_checked_at else ""
+    yield f"  sums      {_since(site.sums_checked_at, at)}{told}"
     yield f"  clock     {_clock(site.clock_offset_ms)} against the centre, at the last hello"
     yield f"  epoch     {site.epoch or '-'}  worker {site.worker or '-'}"
     yield from _why(each.reasons)

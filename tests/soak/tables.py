@@ -148,6 +148,7 @@ CENTRAL_RULES: Final[Mapping[str, Rule]] = {
     "forgotten_to": AtMost(lambda met: 1),
     # One for each site, table and hour that has facts: four tables here, and the hour before.
     "revision": AtMost(lambda met: 3 * (met.sites + 1)),
+    "rollup_check": _A_LINE_A_SITE,
     "site_day": AtMost(lambda met: met.sites),
     "rollup_mark": AtMost(lambda met: met.sites * 4 * (2 + met.at_s / 3600)),
     "migration": Still(),
