@@ -103,7 +103,23 @@ _MACHINE: Final = Part("equipment_id", "uuid", "r.equipment_id")
 _SEGMENT: Final = Part("segment_code", "text", "r.segment_code")
 _SHIFT: Final = Part("shift_code", "text", "r.shift_code")
 
+#: Those with fewer rows before those with more: a question is answered by the first that can.
 ROLLUPS: Final = (
+    Rollup(
+        name="output_site_days", table="job_responses", sums=OUTPUT,
+        about="Output of sites by business day and shift",
+        keys=(DAY, _TYPE, _SHIFT),
+    ),
+    Rollup(
+        name="output_machine_days", table="job_responses", sums=OUTPUT,
+        about="Output of machines by business day",
+        keys=(DAY, _MACHINE, _TYPE),
+    ),
+    Rollup(
+        name="output_person_days", table="job_responses", sums=OUTPUT,
+        about="Output of people by business day and shift",
+        keys=(DAY, Part("person_id", "uuid", "r.person_id"), _TYPE, _SHIFT),
+    ),
     Rollup(
         name="output_quarters", table="job_responses", sums=OUTPUT,
         about="Output of machines by quarters of an hour (UTC) in which reports ended",
@@ -111,21 +127,15 @@ ROLLUPS: Final = (
     ),
     Rollup(
         name="output_days", table="job_responses", sums=OUTPUT,
-        about="Output of machines by business day and shift",
+        about="Output of machines by business day, shift and operation",
         keys=(DAY, _MACHINE, _TYPE, _SEGMENT, _SHIFT),
     ),
     Rollup(
         name="output_order_days", table="job_responses", sums=OUTPUT,
-        about="Output of orders by business day",
+        about="Output of orders by business day and operation",
         keys=(DAY, Part("work_order_id", "uuid", "r.work_order_id"), _TYPE, _SEGMENT),
     ),
-    Rollup(
-        name="output_person_days", table="job_responses", sums=OUTPUT,
-        about="Output of people by business day and shift",
-        keys=(DAY, Part("person_id", "uuid", "r.person_id"), _TYPE, _SHIFT),
-    ),
 )  # fmt: skip
-
 
 #: The tables whose facts are rolled up.
 ROLLED: Final = tuple(NOTED)

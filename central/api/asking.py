@@ -219,14 +219,16 @@ async def reading(pool: Pool, sites: tuple[str, ...]) -> AsyncIterator[AsyncConn
     The pool has to be that of mes_api. PostgreSQL refuses the transaction where no site is named.
     All is set for the transaction alone: between us and the server a pool may share sessions out.
     """
-    async with pool.connection() as connection, connection.transaction():
-        cursor = await connection.execute(_READING, [",".join(sites), f"{READING_MAX_S}s"])
-        if (row := await cursor.fetchone()) is None or row[0]:
+    async with pool.connection() as connection:
+        async with connection.pipeline():  # one way there and back; it begins the transaction, too
+            cursor = await connection.execute(_READING, [",".join(sites), f"{READING_MAX_S}s"])
+            await connection.execute("SELECT mes.asked_sites()")
+            row = await cursor.fetchone()
+        if row is None or row[0]:
             raise NotAuthorised(
                 "MES_API_DATABASE_URL is of a role that row-level security does not bind: let it"
                 " log in as mes_api"
             )
-        await connection.execute("SELECT mes.asked_sites()")
         yield connection
 
 

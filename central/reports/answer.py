@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import dict_row
 
-from central.reports.freshness import complete_through
+from central.reports.freshness import ASKED, as_told
 from central.reports.question import BadQuestion
 
 if TYPE_CHECKING:
@@ -46,9 +46,10 @@ async def answer(
 
     It holds all that was committed at the moment that it tells, and maybe a little more.
     """
-    as_of, known = await complete_through(connection, question.sites)
-    async with connection.cursor(row_factory=dict_row) as cursor:
+    async with connection.pipeline(), connection.cursor(row_factory=dict_row) as cursor:
+        before = await connection.execute(ASKED, [list(question.sites)])
         await cursor.execute(statement.text.encode(), statement.values)
+        as_of, known = as_told(await before.fetchall())
         rows = await cursor.fetchall()
     is_more = question.limit is not None and len(rows) > question.limit
     rows = rows[: question.limit]

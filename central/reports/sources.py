@@ -62,7 +62,7 @@ SOURCES: Final = (
             day=each.keys[0].name == "day",
             instant=each.keys[0].name == "quarter",
         )
-        for each in sorted(ROLLUPS, key=lambda rollup: (len(rollup.keys), rollup.name))
+        for each in ROLLUPS
     ),
     Source(
         FACTS,

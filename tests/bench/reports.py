@@ -14,7 +14,7 @@ import statistics
 import tempfile
 import time
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ import httpx
 import psycopg
 
 from central import api_keys
+from central.rolled import fold
 from deploy.local.fleet import CENTRAL
 from tests.bench import frame
 from tests.bench.latency import COMMITS, p99
@@ -70,6 +71,7 @@ class Served:
     port: int
     key: str
     rows: int = 0
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60))
 
     @property
     def headers(self) -> dict[str, str]:
@@ -89,13 +91,14 @@ class Served:
                     )
                     given = {"site": site, "month": f"{month}-01T00:00:00Z", "rows": each}
                     connection.execute(_FILL, given | {"count": each - before})
+                asyncio.run(_folded(url))  # as the feed does meanwhile
         with psycopg.connect(self.world.url(), autocommit=True) as connection:
             connection.execute("ANALYZE")
         self.rows = rows
 
     def ask(self, path: str = MONTH) -> httpx.Response:
         """Ask once, and see that it was answered."""
-        answer = httpx.get(f"http://127.0.0.1:{self.port}{path}", headers=self.headers, timeout=60)
+        answer = self.client.get(f"http://127.0.0.1:{self.port}{path}", headers=self.headers)
         answer.raise_for_status()
         return answer
 
@@ -115,6 +118,12 @@ def _free_port() -> int:
 async def _key(url: str) -> str:
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         return await api_keys.add(connection, "bench", ["corporate"])
+
+
+async def _folded(url: str) -> None:
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        await fold(connection)
+        await connection.execute("VACUUM mes.job_responses_deltas")
 
 
 @contextmanager
