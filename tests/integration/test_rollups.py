@@ -5,93 +5,34 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
-from central import rolled
 from central.migrate import migrate
 from central.roles import API, INGEST, as_role
-from central.rolled import differences, fold, follow_days, keep_folding, rebuild
-from central.rollups import FOLDING, ROLLUPS
+from central.rolled import differences, follow_days, rebuild
+from central.rollups import ROLLUPS
 from tests.integration.apply_world import World, world
 from tests.integration.central_world import SITES
 from tests.integration.command_world import mes_central
+from tests.integration.rollup_world import (
+    MACHINES,
+    as_ingest,
+    blocks,
+    exact,
+    folds,
+    report,
+    sends,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from shared.changes import ChangeBlock
     from tests.integration.apply_world import Site
 
 __all__ = ["mes_central", "world"]
 
 pytestmark = pytest.mark.postgres
-
-MONTHS = ("2024-02", "2026-10", "2026-11")
-MACHINES = [str(uuid.UUID(int=n)) for n in range(1, 4)]
-TYPES = ("PRODUCTION", "SETUP", "BREAKDOWN", "CORRECTION")
-
-
-async def as_ingest(world: World, statement: str, *given: object) -> None:
-    """Write facts past their site, as nobody but the ingest may."""
-    url = as_role(world.url, INGEST)
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as ingest:
-        await ingest.execute(statement.encode(), list(given))
-
-
-async def folds(world: World) -> int:
-    """Fold what stands, and return how many deltas there were."""
-    url = as_role(world.url, INGEST)
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as ingest:
-        return await fold(ingest)
-
-
-async def exact(world: World) -> None:
-    """All rollups of all sites are what the facts come to, and there is something to be wrong."""
-    for site in SITES:
-        for rollup in ROLLUPS:
-            assert await differences(world.admin, rollup, site) == [], (site, rollup.name)
-
-
-def moment(chance: random.Random) -> datetime:
-    month = datetime.fromisoformat(f"{chance.choice(MONTHS)}-01").replace(tzinfo=UTC)
-    return month + timedelta(milliseconds=chance.randrange(28 * 86_400_000))
-
-
-def report(site: Site, chance: random.Random) -> dict[str, Any]:
-    ended = moment(chance)
-    began = ended - timedelta(seconds=chance.randrange(40_000))
-    some = site.report()
-    return some | {
-        "id": str(uuid.UUID(int=chance.getrandbits(128), version=4)),
-        "created": canonical(ended), "started_at": canonical(began),
-        "ended_at": chance.choice([canonical(ended), canonical(ended), None]),
-        "report_type": chance.choice(TYPES), "equipment_id": chance.choice([*MACHINES, None]),
-        "work_order_id": None, "person_id": chance.choice([*MACHINES, None]),
-        "segment_code": chance.choice(["10", "20", None]),
-        "shift_code": chance.choice(["A", None]),
-        "business_date": chance.choice([None, None, "2026-11-02"]),
-        "qty_good": str(Decimal(chance.randrange(-10**6, 10**9)) / 10**6),
-        "qty_scrap": str(chance.randrange(5)), "qty_rework": "0.1", "qty_mrb": "0.000001",
-        "duration_s": chance.choice([None, "60", "0.001"]), "duration_known": chance.randrange(2),
-    }  # fmt: skip
-
-
-def canonical(at: datetime) -> str:
-    return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z"
-
-
-async def sends(site: Site, reports: list[dict[str, Any]]) -> None:
-    await site.writes(*blocks(site, reports))
-
-
-def blocks(site: Site, reports: list[dict[str, Any]]) -> list[ChangeBlock]:
-    return [site.insert("job_responses", each, created=each["created"]) for each in reports]
-
 
 # --- exact, whatever happens ---------------------------------------------------------------------
 
@@ -197,109 +138,6 @@ async def test_two_that_add_to_the_same_sums_at_once_lose_nothing(world: World):
         "SELECT sum(reports), sum(qty_good) FROM mes.output_days WHERE day = '2026-11-03'"
     )
     assert found >= (4 * 20 * 3, 20 * 3 * (1 + 2 + 3 + 4))
-
-
-# --- folding -------------------------------------------------------------------------------------
-
-
-async def all_sums(world: World) -> list[Any]:
-    return [
-        await world.rows(f"SELECT * FROM mes.{rollup.name} ORDER BY {', '.join(rollup.key_names)}")
-        for rollup in ROLLUPS
-    ]
-
-
-async def test_folding_changes_no_sum_and_leaves_nothing_to_fold(world: World, monkeypatch):
-    monkeypatch.setattr(rolled, "FOLD_ROWS", 7)
-    site, chance = world.site(), random.Random(10)
-    for _ in range(2):  # the second time there are rows to add to
-        await sends(site, [report(site, chance) for _ in range(30)])
-        before = await all_sums(world)
-        assert await folds(world) == 30
-        assert await world.rows("SELECT FROM mes.job_responses_deltas") == []
-        assert await all_sums(world) == before
-        await exact(world)
-    assert await folds(world) == 0
-
-
-async def test_what_is_taken_away_before_it_is_folded_and_after_is_gone(world: World):
-    site, chance = world.site(), random.Random(14)
-    await sends(site, [report(site, chance) for _ in range(6)])
-    await folds(world)
-    await sends(site, [report(site, chance) for _ in range(6)])
-    await as_ingest(world, "DELETE FROM mes.job_responses")
-    for _ in range(2):
-        await exact(world)
-        assert await world.rows("SELECT FROM mes.output_days WHERE reports <> 0") == []
-        await folds(world)
-
-
-async def test_what_was_folded_is_cleared_away_for_those_who_read(world: World, monkeypatch):
-    monkeypatch.setattr(rolled, "FOLD_ROWS", 20)
-    monkeypatch.setattr(rolled, "FOLD_PAUSE_S", 0.01)
-    site, chance = world.site(), random.Random(15)
-    url = as_role(world.url, INGEST)
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as ingest:
-        folding = asyncio.create_task(keep_folding(ingest))
-        for _ in range(3):
-            await sends(site, [report(site, chance) for _ in range(20)])
-        size = "SELECT pg_relation_size('mes.job_responses_deltas')"
-        sizes = [await world.value(size)]
-        for _ in range(500):
-            if not sizes[-1]:
-                break
-            await asyncio.sleep(0.02)
-            sizes.append(await world.value(size))
-        folding.cancel()
-        await asyncio.gather(folding, return_exceptions=True)
-    assert sizes[-1] == 0
-    await exact(world)
-
-
-async def test_whoever_reads_while_it_is_folded_finds_every_report_once(world: World, monkeypatch):
-    monkeypatch.setattr(rolled, "FOLD_ROWS", 5)
-    site, chance, seen = world.site(), random.Random(11), [0]
-    is_over = asyncio.Event()
-
-    async def read() -> None:
-        while not is_over.is_set():
-            seen.append(await world.value("SELECT sum(reports)::int FROM mes.output_days"))
-
-    async def keep(work: Callable[[], Awaitable[object]]) -> None:
-        while not is_over.is_set():
-            await work()
-
-    await sends(site, [report(site, chance)])
-    others = [asyncio.create_task(read())]
-    others += [asyncio.create_task(keep(lambda: folds(world))) for _ in range(2)]
-    for _ in range(25):
-        await sends(site, [report(site, chance) for _ in range(4)])
-    is_over.set()
-    await asyncio.gather(*others)
-    assert seen == sorted(seen)
-    assert len(set(seen)) > 3
-    await exact(world)
-
-
-async def test_rollups_made_anew_while_others_fold_are_those_of_the_facts(world: World):
-    site, chance = world.site(), random.Random(12)
-    await sends(site, [report(site, chance) for _ in range(40)])
-    await folds(world)
-    await sends(site, [report(site, chance) for _ in range(40)])
-    url = as_role(world.url, INGEST)
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as ingest:
-        for _ in range(5):
-            await asyncio.gather(rebuild(ingest, "SITE_001"), folds(world), folds(world))
-    await exact(world)
-
-
-async def test_one_at_a_time_folds(world: World):
-    site = world.site()
-    await sends(site, [report(site, random.Random(13))])
-    async with await psycopg.AsyncConnection.connect(world.url) as other:
-        await other.execute(f"SELECT pg_advisory_xact_lock({FOLDING})".encode())
-        assert await folds(world) == 0
-    assert await folds(world) == 1
 
 
 # --- days ----------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ TEXT: Final = "central/rollups.py"
 KEPT: Final = "central/rolled.py"
 STEPS: Final = "central/migrations/0023_rollups.sql"
 TESTS: Final = "tests/integration/test_rollups.py"
+FOLDS: Final = "tests/integration/test_rollup_folding.py"
 
 OF_ROLLUPS: Final[tuple[Mutant, ...]] = (
     of(
@@ -103,28 +104,28 @@ OF_ROLLUPS: Final[tuple[Mutant, ...]] = (
         TEXT,
         "WITH taken AS (DELETE FROM {deltas} WHERE ctid = ANY (ARRAY({some})) RETURNING *),",
         "WITH taken AS (SELECT * FROM {deltas} WHERE ctid = ANY (ARRAY({some}))),",
-        f"{TESTS}::test_folding_changes_no_sum_and_leaves_nothing_to_fold",
+        f"{FOLDS}::test_folding_changes_no_sum_and_leaves_nothing_to_fold",
     ),
     of(
         "rollups: what was taken away is folded as if it were added",
         TEXT,
         "_add(each, _rows(each, 'taken', sign=_SIGN, day=_NOTED_DAY))",
         "_add(each, _rows(each, 'taken', day=_NOTED_DAY))",
-        f"{TESTS}::test_what_is_taken_away_before_it_is_folded_and_after_is_gone",
+        f"{FOLDS}::test_what_is_taken_away_before_it_is_folded_and_after_is_gone",
     ),
     of(
         "rollups: what is not folded yet is not read",
         TEXT,
         'return f"(SELECT {named} FROM mes.{rollup.folded} UNION ALL {deltas})"',
         'return f"(SELECT {named} FROM mes.{rollup.folded} UNION ALL {deltas} WHERE false)"',
-        f"{TESTS}::test_folding_changes_no_sum_and_leaves_nothing_to_fold",
+        f"{FOLDS}::test_folding_changes_no_sum_and_leaves_nothing_to_fold",
     ),
     of(
         "rollups: a rollup made anew keeps what was not folded",
         TEXT,
         '    yield f"DELETE FROM mes.{deltas_of(table)} WHERE site_id = %(site)s"\n',
         "",
-        f"{TESTS}::test_rollups_made_anew_while_others_fold_are_those_of_the_facts",
+        f"{FOLDS}::test_rollups_made_anew_while_others_fold_are_those_of_the_facts",
     ),
     of(
         "rollups: two fold at once",
@@ -132,7 +133,7 @@ OF_ROLLUPS: Final[tuple[Mutant, ...]] = (
         "        if not (await cursor.fetchone() or [False])[0]:\n            return 0\n"
         "        cursor = await connection.execute(fold_statement",
         "        cursor = await connection.execute(fold_statement",
-        f"{TESTS}::test_one_at_a_time_folds",
+        f"{FOLDS}::test_one_at_a_time_folds",
     ),
     of(
         "rollups: nobody folds",
@@ -146,6 +147,6 @@ OF_ROLLUPS: Final[tuple[Mutant, ...]] = (
         KEPT,
         "        if dead >= FOLD_ROWS:",
         "        if dead < 0:",
-        f"{TESTS}::test_what_was_folded_is_cleared_away_for_those_who_read",
+        f"{FOLDS}::test_what_was_folded_is_cleared_away_for_those_who_read",
     ),
 )
