@@ -343,6 +343,8 @@ class Checks:
     def _counters_add_up(self, world: World) -> None:
         book = world.centre.book
         apart = {item.change.key for item in book.parked.values() if item.state in KEPT}
+        # What was discarded before we went back comes home as a record alone.
+        apart |= {record.key for record in book.records.values() if record.policy in KEPT}
         lost = {w.key for w in self.written if w.destroyed}
         if self.went_back:  # what is gone may have come home with a head all the same
             lost |= {key for key, commit, _ in self.counted if commit in self.gone}

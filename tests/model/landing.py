@@ -154,6 +154,8 @@ class Landing(Drains):
         file.includes.setdefault(key, {})[link.epoch] = link.n
         is_gone = known is not None and (known.fate is not Fate.DECIDED or known.values is None)
         if is_gone and change.op is not Op.INSERT:
+            if change.op is Op.DELETE and known is not None and known.fate is Fate.DECIDED:
+                file.heads[key] = replace(known, version=link.tx_id)  # gone once more
             return  # it can't have been taken on a row that went out of sight
         before = known.values if known else None
         values = laid(key, before, change.op, change.new, change.old)
@@ -228,10 +230,10 @@ class Landing(Drains):
         if head is None and not self._decided(key, snapshot.ack):
             return
         if head is None or head.stale or head.order <= snapshot.order:
-            if head is not None and head.values is None:
-                self.land(replace(head, order=snapshot.order, stale=False), snapshot.ack)
-                return
             order = 0 if head is None or head.stale else head.order
+            if head is not None and head.values is None:
+                self.land(replace(head, order=order, stale=False), snapshot.ack)
+                return
             version = head.version if head else ""
             self.land(Head(key, None, version, order, Fate.MISSING), snapshot.ack)
 

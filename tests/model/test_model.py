@@ -97,6 +97,12 @@ FOUND = {
         5421, 1, restores=True
     ): "an update of a row whose insertion is parked did not wait behind"
     " it, sent by a copy that did not know of the insertion",
+    Order(8020, 1, restores=True): "a sum was asked for that was built on what a person let go of",
+    Order(9127, 1, restores=True): "a second deletion was not taken for the one that stands",
+    **{
+        Order(seed, 1, restores=True): "a snapshot gave a deleted row its own order, which was none"
+        for seed in (12607, 17531)
+    },
     Order(710045, 1, restores=True): "a touch was known again by its time alone",
     Order(130, 1, bias="retries"): "a late column was taken for the centre's write",
     **{Order(seed, 1, bias="retries"): "as the one before" for seed in (720017, 720032, 720561)},
