@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -75,6 +76,24 @@ class Api:
         return await self.world.rows(
             "SELECT who, action, target, sites, status, times FROM sync.audit ORDER BY no"
         )
+
+
+def asking(path: str, query: str, token: str) -> dict[str, Any]:
+    """Return a request as a server hands it to an application."""
+    return {
+        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1",
+        "method": "GET", "scheme": "http", "path": path, "raw_path": path.encode(),
+        "root_path": "", "query_string": query.encode(), "client": ("127.0.0.1", 1),
+        "server": ("centre", 80), "headers": [
+            (b"authorization", f"Bearer {token}".encode()), (b"accept", b"*/*"),
+        ],
+    }  # fmt: skip
+
+
+async def nothing_more() -> dict[str, Any]:
+    """Wait for more of a request, which has no more."""
+    await asyncio.Event().wait()
+    raise AssertionError
 
 
 @asynccontextmanager

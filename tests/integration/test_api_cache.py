@@ -19,14 +19,14 @@ from central.migrate import migrate
 from central.roles import INGEST, as_role
 from central.rolled import rebuild
 from central.web.app import build
-from tests.integration.api_world import Api, api, link
+from tests.integration.api_world import Api, api, asking, link, nothing_more
 from tests.integration.apply_world import world
 from tests.integration.archive_world import OLD, archive_of
 from tests.integration.central_world import SITES
 from tests.integration.test_central_extra import grown
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from tests.integration.apply_world import Site, World
 
@@ -247,6 +247,28 @@ async def test_many_that_ask_the_same_at_once_have_it_read_once(fronted):
         answers = await asyncio.gather(*(client.get(OUTPUT) for _ in range(20)))
         assert {each.content for each in answers} == {answers[0].content}
         assert fronted.count.since() == {"read": 1, "kept": 19}
+
+
+async def test_nobody_waits_for_the_slow_line_of_who_asked_first(fronted, api):
+    await reports(fronted.world.site())
+    await fronted.look()
+    key = await api.key("admin")
+    async with fronted.client(key) as client:
+        await remembered(client)
+        has_room = asyncio.Event()
+
+        async def crawl(message: Mapping[str, Any]) -> None:
+            if message["type"] == "http.response.body":
+                await has_room.wait()
+
+        path, _, query = OUTPUT.partition("?")
+        slow = asyncio.create_task(fronted.app(asking(path, query, key), nothing_more, crawl))
+        await asyncio.sleep(0)  # it has begun: who asks now waits for what is read for it
+        answer = await asyncio.wait_for(client.get(OUTPUT), 10)
+        assert good(answer) == {"SITE_001": 5}
+        assert not slow.done()
+        has_room.set()
+        await slow
 
 
 async def test_a_kept_answer_is_noted_in_the_audit_log_with_who_got_it(fronted, api):

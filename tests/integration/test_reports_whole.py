@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import csv
 import io
 import json
@@ -14,12 +15,14 @@ import httpx
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from starlette.requests import ClientDisconnect
 
 from central.api.streams import AT_ONCE_MAX
 from central.reports import whole
 from central.reports.log import log_statement
 from central.reports.question import Question
-from tests.integration.api_world import api, link
+from central.web.app import build
+from tests.integration.api_world import api, asking, link, nothing_more
 from tests.integration.apply_world import world
 from tests.integration.test_reports import plant
 
@@ -142,7 +145,24 @@ async def test_blocks_are_of_whole_rows_and_no_more_is_held(world, api, seed, mo
     assert of_arrow(pa.ipc.open_stream(b"".join(arrow)).read_all()) == rows
 
 
-async def test_too_many_at_once_are_told_to_come_again_and_a_reader_who_goes_makes_room(
+async def test_a_reader_who_goes_before_the_first_block_makes_room(world, api):
+    site = world.site()
+    await site.writes(site.insert("job_responses", site.report()))
+    key, app = await api.key("corporate"), build(api.reach)
+
+    async def cut(message: Any) -> None:
+        raise OSError("the line is cut")
+
+    for _ in range(AT_ONCE_MAX + 1):
+        with contextlib.suppress(OSError, ClientDisconnect):
+            await app(asking(LOG, "format=csv&whole=true", key), nothing_more, cut)
+    transport, shown = httpx.ASGITransport(app=app), {"Authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://centre") as client:
+        told = await client.get(LOG, params={"format": "csv", "whole": "true"}, headers=shown)
+        assert told.status_code == 200, told.text
+
+
+async def test_too_many_at_once_are_told_to_come_again_and_others_have_their_place_then(
     world, api, monkeypatch
 ):
     site = world.site()

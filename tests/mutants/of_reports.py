@@ -166,6 +166,15 @@ OF_REPORTS: Final[tuple[Mutant, ...]] = (
         "central/api/streams.py",
         "            self._streams.open -= 1\n", "",
         f"{STREAMS}"
-        "::test_too_many_at_once_are_told_to_come_again_and_a_reader_who_goes_makes_room",
+        "::test_a_reader_who_goes_before_the_first_block_makes_room",
+    ),
+    of(
+        "kept answers: all wait for the line of who asked first",
+        "central/api/cache.py",
+        "            self._event.set()\n        await self._send(message)",
+        "            await self._send(message)\n            self._event.set()\n            return\n"
+        "        await self._send(message)",
+        "tests/integration/test_api_cache.py"
+        "::test_nobody_waits_for_the_slow_line_of_who_asked_first",
     ),
 )  # fmt: skip
