@@ -39,7 +39,8 @@ _REPORT: Final = (
 _MOVEMENT: Final = (
     "INSERT INTO inventory_movements (id, lot_id, kind, qty_delta) VALUES (?, ?, 'PRODUCE', '1')"
 )
-#: In so many of its steps a plant moves a lot that it makes in the next one only: it is parked.
+#: In its first step, and so many others, a plant moves a lot that it makes in the next one only:
+#: it is parked.
 _EARLY: Final = 0.05
 
 
@@ -125,8 +126,9 @@ class Plant(Writer):
         self._connection.executemany(_FACT, [(fact, machine) for fact in facts])
         report, good = str(uuid.uuid4()), self.chance.randrange(1, 9)
         self._do(_REPORT, report, order, machine, str(good), str(self.chance.randrange(3)))
+        is_first = not self._lots
         gone = self._turn_over_lots()
-        if self.chance.random() < _EARLY:
+        if is_first or self.chance.random() < _EARLY:
             movement = str(uuid.uuid4())
             self._do(_MOVEMENT, movement, self._next_lot)
             self.ledger.fact("inventory_movements", [movement])
