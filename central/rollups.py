@@ -90,13 +90,16 @@ SITE_DAY: Final = (
 #: The same of deltas: their day is the one that the fact had when they were noted.
 _NOTED_DAY: Final = " CROSS JOIN (SELECT NULL::text AS zone, NULL::time AS day_start) AS z"
 _SIGN: Final = "r.sign * "
-#: Columns of a table's facts that its rollups rest on, as its deltas have them.
+#: Columns of a table's facts that its rollups rest on, as its deltas have them: with types that
+#: have no bounds of their own, so that a column of the facts may be widened.
 NOTED: Final = {
-    "job_responses": (
-        "created_at", "started_at", "ended_at", "business_date", "equipment_id", "report_type",
-        "segment_code", "shift_code", "work_order_id", "person_id", "qty_good", "qty_scrap",
-        "qty_rework", "qty_mrb", "duration_s", "duration_known",
-    ),
+    "job_responses": {
+        "created_at": "timestamptz", "started_at": "timestamptz", "ended_at": "timestamptz",
+        "business_date": "date", "equipment_id": "uuid", "report_type": "text",
+        "segment_code": "text", "shift_code": "text", "work_order_id": "uuid", "person_id": "uuid",
+        "qty_good": "numeric", "qty_scrap": "numeric", "qty_rework": "numeric",
+        "qty_mrb": "numeric", "duration_s": "numeric", "duration_known": "boolean",
+    },
 }  # fmt: skip
 _TYPE: Final = Part("report_type", "text", "r.report_type")
 _MACHINE: Final = Part("equipment_id", "uuid", "r.equipment_id")
@@ -167,10 +170,8 @@ def table_statements(table: str) -> Iterator[str]:
         yield f"DROP VIEW IF EXISTS mes.{rollup.name}"
     yield f"DROP TABLE IF EXISTS mes.{deltas}"
     # No index: it would cost as much as the row, and there are few rows.
-    yield (
-        f"CREATE TABLE mes.{deltas} AS SELECT site_id, {', '.join(NOTED[table])}, 1::smallint"
-        f" AS sign FROM mes.{table} WITH NO DATA"
-    )
+    columns = ", ".join(f"{name} {kind}" for name, kind in NOTED[table].items())
+    yield (f"CREATE TABLE mes.{deltas} (site_id text NOT NULL, {columns}, sign smallint NOT NULL)")
     yield f"COMMENT ON TABLE mes.{deltas} IS 'What {table} add that is not folded yet'"
     for rollup in found:
         yield from _rollup_statements(rollup)

@@ -24,7 +24,7 @@ DROP VIEW IF EXISTS mes.output_order_days;
 
 DROP TABLE IF EXISTS mes.job_responses_deltas;
 
-CREATE TABLE mes.job_responses_deltas AS SELECT site_id, created_at, started_at, ended_at, business_date, equipment_id, report_type, segment_code, shift_code, work_order_id, person_id, qty_good, qty_scrap, qty_rework, qty_mrb, duration_s, duration_known, 1::smallint AS sign FROM mes.job_responses WITH NO DATA;
+CREATE TABLE mes.job_responses_deltas (site_id text NOT NULL, created_at timestamptz, started_at timestamptz, ended_at timestamptz, business_date date, equipment_id uuid, report_type text, segment_code text, shift_code text, work_order_id uuid, person_id uuid, qty_good numeric, qty_scrap numeric, qty_rework numeric, qty_mrb numeric, duration_s numeric, duration_known boolean, sign smallint NOT NULL);
 
 COMMENT ON TABLE mes.job_responses_deltas IS 'What job_responses add that is not folded yet';
 
