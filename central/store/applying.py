@@ -100,6 +100,8 @@ class Applying:
     is_bold: bool = False
     is_indexed: bool = False
     tally: Tally = field(default_factory=Tally)
+    #: Transactions whose rows came home: what is parked of them, their site has heard of.
+    came_home: set[str] = field(default_factory=set)
 
     def no(self, table: Table) -> int:
         """Return the number that stands for a table in the bookkeeping."""

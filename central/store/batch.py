@@ -92,12 +92,16 @@ class Batch:
         for table, ids in later.touched():
             self._ids[table].update(ids)
 
-    def again(self, rows: set[tuple[str, str]]) -> Batch:
+    def again(self, rows: set[tuple[str, str]], let_go: set[tuple[str, str]]) -> Batch:
         """Return what of a transaction takes effect that came home with a salvage.
 
-        Its facts, which know one another by their ids, and the ``rows`` that were parked.
+        Its facts, which know one another by their ids, but for those that a person has ``let_go``
+        of, and the ``rows`` that were parked.
         """
-        some = Batch(releases=self.releases, facts=self.facts)
+        some = Batch(releases=self.releases)
+        for each in self.facts:
+            gone = [row for row, own in enumerate(each.ids) if (each.table.name, own) in let_go]
+            some.facts += [each.without(gone)] if len(gone) < len(each.ids) else []
         for each in self.two_way:
             kept = [row for row, own in enumerate(each.ids) if (each.table.name, own) in rows]
             some.two_way += [each.take(kept)] if kept else []

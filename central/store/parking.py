@@ -186,7 +186,9 @@ def plain(text: str, length_max: int) -> str:
 async def tell(applying: Applying, refused: Sequence[Refusal]) -> None:
     """Have the site get the heads of its rows, but for those that only wait."""
     told = [each for each in refused if not each.is_quiet]
-    await overrule(applying, [each.source for each in told if each.reason not in UNREADABLE])
+    # What is parked again after a restore of ours its site has heard of, and has built on since.
+    news = [each for each in told if each.source.origin.tx_id not in applying.came_home]
+    await overrule(applying, [each.source for each in news if each.reason not in UNREADABLE])
     await send_heads(applying, [each.source for each in told])
 
 

@@ -262,9 +262,7 @@ async def settle_home(applying: Applying, tickets: Sequence[str]) -> None:
     for ticket, table, state in await cursor.fetchall():
         is_fact = table in catalog and catalog.table(table).fact
         (facts if is_fact and state == "applied" else settled[state]).append(ticket)
-    discarded = await _read(applying, settled["discarded"])
     await _forget(applying, [*settled["applied"], *settled["discarded"]])
-    await overrule(applying, _shown(discarded))
     await applying.connection.execute(
         b"UPDATE sync.waiting SET reason = %s, catalogue = '', needs = NULL, behind = NULL"
         b" WHERE ticket = ANY(%s::uuid[])",

@@ -34,7 +34,8 @@ async def apply_transactions(
         applying.tally.through_ms = max(applying.tally.through_ms, each.origin.through_ms)
         batch = each.batch
         if each.sent.tx_id in included:
-            batch = batch.again(await rows_again(applying, each.origin))
+            applying.came_home.add(each.origin.tx_id)
+            batch = batch.again(*await rows_again(applying, each.origin))
         facts.facts += batch.facts
         if batch.stands_alone or not gathered.goes_with(batch):
             await _apply_batch(applying, gathered)
@@ -58,6 +59,8 @@ async def apply_parts(applying: Applying, whole: Whole, *, is_included: bool = F
     applying.tally.through_ms = origin.through_ms
     applying.tally.hlc, applying.tally.offset_ms = origin.hlc, origin.offset_ms
     again = await rows_again(applying, origin) if is_included else None
+    if is_included:
+        applying.came_home.add(origin.tx_id)
     seen: dict[int, set[int]] = {}
     for step in range(_FACTS + 1):
         wanted = partial(_has_rows, seen, step)
@@ -67,18 +70,29 @@ async def apply_parts(applying: Applying, whole: Whole, *, is_included: bool = F
             some = [block for block, rank in zip(blocks, ranks, strict=True) if rank == step]
             if some:
                 batch = sorted_batch(some, origin, applying.catalog)
-                await _apply_batch(applying, batch if again is None else batch.again(again))
+                await _apply_batch(applying, batch if again is None else batch.again(*again))
                 await wake(applying)
                 applying.forget()
 
 
-async def rows_again(applying: Applying, origin: Origin) -> set[tuple[str, str]]:
-    """Return table and id of the rows that had not taken effect when the others came home."""
-    cursor = await applying.connection.execute(
+async def rows_again(
+    applying: Applying, origin: Origin
+) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+    """Return table and id of rows of a transaction that came home: of those to be applied again.
+
+    They had not taken effect when the others came home. And of those that a person has let go of.
+    """
+    again = await applying.connection.execute(
         b"SELECT table_name, row_id FROM sync.again WHERE site = %s AND tx_id = %s",
         [origin.site, origin.tx_id],
     )
-    return set(await cursor.fetchall())
+    rows = set(await again.fetchall())
+    let_go = await applying.connection.execute(
+        b"SELECT table_name, row_id::text FROM mes.sync_parked"
+        b" WHERE site_id = %s AND tx_id = %s AND state = 'discarded'",
+        [origin.site, origin.tx_id],
+    )
+    return rows, set(await let_go.fetchall())
 
 
 async def apply_blocks(applying: Applying, origin: Origin, blocks: Sequence[ChangeBlock]) -> None:

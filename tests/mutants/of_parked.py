@@ -16,7 +16,7 @@ OF_PARKED: Final[tuple[Mutant, ...]] = (
     of(
         "parked: what the change hid counts as seen by who built on it",
         f"{STORE}/parking.py",
-        "await overrule(applying, [each.source for each in told if each.reason not in UNREADABLE])",
+        "await overrule(applying, [each.source for each in news if each.reason not in UNREADABLE])",
         "pass",
         _HID,
     ),
@@ -30,37 +30,62 @@ OF_PARKED: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "parked: its version is one that took effect",
-        f"{STORE}/overrule.py", "Resolution({}, overruled=unseen)", "Resolution({})",
+        f"{STORE}/overrule.py",
+        "Resolution({}, overruled=unseen)",
+        "Resolution({})",
         _HID,
     ),
     of(
         "retry: it gives way to a later change that is parked, too",
-        f"{STORE}/later.py", "if v.counts or at <= clock]", "]",
+        f"{STORE}/later.py",
+        "if v.counts or at <= clock]",
+        "]",
         f"{RETRY}::test_a_retry_gives_way_to_no_later_write_of_its_site_that_is_parked_itself",
     ),
     of(
         "discard: a change that its site shows no more is overruled once more",
         f"{STORE}/retry.py",
-        "for each in some if each.is_quiet for source", "for each in some for source",
+        "for each in some if each.is_quiet for source",
+        "for each in some for source",
         f"{SIM}::test_what_a_site_writes_once_it_has_heard_of_the_parked_change_is_in_no_conflict",
     ),
     of(
         "discard: what a change hid that only waited counts as seen",
-        f"{STORE}/retry.py", "await overrule(applying, _shown(found), is_shown=True)",
+        f"{STORE}/retry.py",
+        "await overrule(applying, _shown(found), is_shown=True)",
         "pass",
         f"{RETRY}"
         "::test_what_a_discarded_change_hid_while_it_only_waited_is_held_against_what_came_after",
     ),
     of(
         "discard: what waits behind another change may go before that",
-        f"{STORE}/retry.py", "if front := await _front(applying, found):",
+        f"{STORE}/retry.py",
+        "if front := await _front(applying, found):",
         "if front := None and await _front(applying, found):",
         f"{RETRY}::test_what_waits_behind_another_change_is_not_discarded_before_that",
     ),
     of(
         "migration: no site hears that a value does not count, of a column that came",
-        "central/migrate.py", "await extra.tell_of_parked(connection, catalog)", "pass",
+        "central/migrate.py",
+        "await extra.tell_of_parked(connection, catalog)",
+        "pass",
         f"{EXTRA}::test_a_site_learns_that_the_value_of_a_parked_change_does_not_count_with_the"
         "_column",
     ),
-)  # fmt: skip
+    of(
+        "parked: what is parked again after a restore counts as news to its site",
+        "central/store/parking.py",
+        "if each.source.origin.tx_id not in applying.came_home]",
+        "if True]",
+        "tests/sim/test_parked_and_restored.py"
+        "::test_what_a_site_wrote_once_it_had_heard_is_in_no_conflict_though_the_centre_went_back",
+    ),
+    of(
+        "home: a fact that a person let go of is applied after all",
+        "central/store/run.py",
+        "return rows, set(await let_go.fetchall())",
+        "return rows, set()",
+        "tests/sim/test_parked_and_restored.py"
+        "::test_a_report_that_was_discarded_in_the_time_that_the_centre_lost_stays_away",
+    ),
+)

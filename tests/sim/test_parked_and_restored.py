@@ -1,0 +1,53 @@
+"""The centre goes back, and deals again with what was parked or discarded: its site has heard."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sim.story import Story, lab, play
+from tests.sim.test_parked_and_counted_on import tickets
+from tests.sim.test_parked_and_overruled import hidden
+
+__all__ = ["lab", "play"]
+
+pytestmark = [pytest.mark.postgres, pytest.mark.timeout(120)]
+
+
+@pytest.mark.parametrize("between", [True, False])
+def test_what_a_site_wrote_once_it_had_heard_is_in_no_conflict_though_the_centre_went_back(
+    play, between
+):
+    async def story(s: Story) -> None:
+        await hidden(s, severity=7, note="of the centre", dose=6)
+        await s.world.centre_is_backed_up()
+        await s.rest(owed=True)  # it is parked, and NORTH has heard
+        s.change(2, severity=4, note="seen", dose=7)
+        if between:
+            await s.rest(owed=True)
+            s.change(2, severity=2, note="seen again", dose=10)
+        await s.step("drain")
+        await s.restore()
+        await s.rest(owed=True)
+        assert await s.conflicts() == []
+        last = (2, "seen again", 10) if between else (4, "seen", 7)
+        assert await s.both(2, "severity", "note", "dose") == last
+
+    play(story)
+
+
+def test_a_report_that_was_discarded_in_the_time_that_the_centre_lost_stays_away(play):
+    async def story(s: Story) -> None:
+        s.order(1, code="C1")
+        await s.back_up()
+        s.report(30, 3)
+        await s.world._rounds()  # its order is missing
+        (ticket,) = await tickets(s)
+        assert await s.world.centre.by_hand.discard(ticket, "a person")
+        s.order(3, code="C3")
+        await s.rest()
+        await s.restore()
+        await s.rest()
+        assert await s.count("mes.reports") == 0
+        assert await s.count("mes.sync_parked", "state <> 'discarded'") == 0
+
+    play(story)
