@@ -107,7 +107,7 @@ _SEGMENT: Final = Part("segment_code", "text", "r.segment_code")
 _SHIFT: Final = Part("shift_code", "text", "r.shift_code")
 
 #: Those with fewer rows before those with more: a question is answered by the first that can.
-ROLLUPS: Final = (
+OUTPUTS: Final = (
     Rollup(
         name="output_site_days", table="job_responses", sums=OUTPUT,
         about="Output of sites by business day and shift",
@@ -140,6 +140,21 @@ ROLLUPS: Final = (
     ),
 )  # fmt: skip
 
+_UTC_DAY: Final = "({at} AT TIME ZONE 'UTC')::date"
+_TOUCHED: Final = ", ".join(
+    [DAY.of, *(_UTC_DAY.format(at=at) for at in (AT, f"coalesce(r.started_at, {AT})"))]
+)
+#: Where facts are: whoever has to read them leaves the other months out.
+MONTHS: Final = Rollup(
+    name="report_months", table="job_responses", sums=OUTPUT[:1],
+    about="Months of created_at in which reports are, by the first and last day that they touch",
+    keys=(
+        Part("first_day", "date", f"least({_TOUCHED})"),
+        Part("last_day", "date", f"greatest({_TOUCHED})"),
+        Part("month", "date", "date_trunc('month', r.created_at AT TIME ZONE 'UTC')::date"),
+    ),
+)  # fmt: skip
+ROLLUPS: Final = (*OUTPUTS, MONTHS)
 #: The tables whose facts are rolled up.
 ROLLED: Final = tuple(NOTED)
 

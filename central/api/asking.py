@@ -221,6 +221,7 @@ async def reading(pool: Pool, sites: tuple[str, ...]) -> AsyncIterator[AsyncConn
     """
     async with pool.connection() as connection:
         async with connection.pipeline():  # one way there and back; it begins the transaction, too
+            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             cursor = await connection.execute(_READING, [",".join(sites), f"{READING_MAX_S}s"])
             await connection.execute("SELECT mes.asked_sites()")
             row = await cursor.fetchone()
@@ -234,5 +235,5 @@ async def reading(pool: Pool, sites: tuple[str, ...]) -> AsyncIterator[AsyncConn
 
 _READING: Final = b"""
 SELECT (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user),
-       set_config('app.sites', %s, true), set_config('transaction_read_only', 'on', true),
+       set_config('app.sites', %s, true),
        set_config('statement_timeout', %s, true)"""

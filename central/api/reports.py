@@ -183,7 +183,7 @@ class Telling:
             name = request.url.path.rsplit("/", 1)[1]
             return await self.streams.answered(question, made(question), Form(form), name)
         async with reading(self.reach.reading, question.sites) as connection:
-            found = await answer(connection, question, made(question))
+            found = await answer(connection, question, made)
         return answered(request, found, form)
 
 
@@ -203,7 +203,7 @@ async def read_report(
     question, made = put(asked, sites)
     if asked.cursor:
         question = going_on(question, asked.cursor)
-    return await answer(connection, question, made(question))
+    return await answer(connection, question, made)
 
 
 def _add_preset(routes: APIRouter, reads: Any, tell: Telling, preset: Preset) -> None:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from psycopg.rows import dict_row
 
 from central.reports.freshness import ASKED, as_told
+from central.reports.months import located
 from central.reports.question import BadQuestion
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from psycopg import AsyncConnection
 
@@ -40,12 +41,15 @@ class Answer:
 
 
 async def answer(
-    connection: AsyncConnection[Any], question: Question, statement: Statement
+    connection: AsyncConnection[Any], question: Question, made: Callable[[Question], Statement]
 ) -> Answer:
-    """Answer a question, in the caller's transaction, of which row-level security knows the sites.
+    """Answer a question by the statement that is made of it, in the caller's transaction.
 
-    It holds all that was committed at the moment that it tells, and maybe a little more.
+    Row-level security knows its sites, and all that it reads is of one snapshot: it holds all that
+    was committed at the moment that it tells, and maybe a little more.
     """
+    question = await located(connection, question)
+    statement = made(question)
     async with connection.pipeline(), connection.cursor(row_factory=dict_row) as cursor:
         before = await connection.execute(ASKED, [list(question.sites)])
         await cursor.execute(statement.text.encode(), statement.values)
@@ -105,7 +109,7 @@ def going_on(question: Question, cursor: str) -> Question:
 
 def _fingerprint(question: Question) -> str:
     """Return what tells one question from another, wherever its answer goes on."""
-    asked = repr(replace(question, after=(), limit=0))
+    asked = repr(replace(question, after=(), limit=0, months=None))
     return hashlib.blake2b(asked.encode(), digest_size=8).hexdigest()
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from central.reports.dimensions import DIMENSIONS, JOINS
 from central.reports.paging import Place, Statement
+from central.reports.sources import in_months
 from central.reports.statement import condition, literals
 from central.rollups import AT, DAY, SITE_DAY
 
@@ -80,4 +81,5 @@ def _rows(question: Question, open_at: datetime | None, made: Statement) -> str:
     return (
         f"SELECT r.*, {AT} AS at, {DAY.of} AS day FROM mes.job_responses AS r{SITE_DAY}"
         f" WHERE r.site_id IN ({literals(question.sites)}){''.join(bounds)}"
+        f"{in_months(question)}"
     )

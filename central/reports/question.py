@@ -115,6 +115,8 @@ class Question:
     nonzero: str | None = None
     #: Rows of a page; None for all rows at once.
     limit: int | None = ROWS_USUAL
+    #: First days of the months of created_at that alone can hold what is asked for; None for all.
+    months: tuple[date, ...] | None = None
     #: Where the answer goes on: the values of the columns that it is sorted by.
     after: tuple[object, ...] = field(default=())
 

@@ -8,19 +8,22 @@ busy at once) is read from the facts themselves.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from central.reports.dimensions import BUCKETS, DIMENSIONS
 from central.reports.kpis import DISTINCTS, INTERVAL_MEASURES, KPIS, MEASURES, QTY_ORDERED
 from central.reports.question import MOMENTS, Basis
-from central.rollups import ROLLUPS, rows_of
+from central.rollups import OUTPUTS, rows_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from central.reports.question import Question
 
 FACTS: Final = "job_responses"
 _QUARTER_S: Final = 900
+_SPANS_MAX: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ SOURCES: Final = (
             day=each.keys[0].name == "day",
             instant=each.keys[0].name == "quarter",
         )
-        for each in ROLLUPS
+        for each in OUTPUTS
     ),
     Source(
         FACTS,
@@ -128,3 +131,33 @@ def source_of(question: Question) -> Source:
         and (each.instant or not wanted.instant)
         and (each.is_facts or not wanted.reports)
     )
+
+
+def in_months(question: Question) -> str:
+    """Return the condition that leaves months of facts out in which there is nothing to find.
+
+    Of literals, so that their partitions are left out before a statement starts.
+    """
+    if question.months is None:
+        return ""
+    parts = [
+        f"r.created_at >= '{first}T00:00Z'::timestamptz"
+        f" AND r.created_at < '{after}T00:00Z'::timestamptz"
+        for first, after in _spans(question.months)
+    ]
+    return f" AND ({' OR '.join(parts) or 'false'})"
+
+
+def _spans(months: Iterable[date]) -> list[tuple[date, date]]:
+    """Return months as spans from the first day to the one after the last, each as long as can be.
+
+    Many are one span over all that is between: a condition has its own cost.
+    """
+    spans: list[tuple[date, date]] = []
+    for month in sorted(months):
+        after = (month.replace(day=1) + timedelta(days=32)).replace(day=1)
+        if spans and spans[-1][1] == month:
+            spans[-1] = (spans[-1][0], after)
+        else:
+            spans.append((month, after))
+    return spans if len(spans) <= _SPANS_MAX else [(spans[0][0], spans[-1][1])]

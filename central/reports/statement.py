@@ -24,7 +24,7 @@ from central.reports.kpis import (
 from central.reports.machine_days import machine_days
 from central.reports.paging import Place, Statement
 from central.reports.question import MOMENTS, Basis, By, Match
-from central.reports.sources import needs, parts_of, source_of
+from central.reports.sources import in_months, needs, parts_of, source_of
 from central.rollups import AT, DAY, OUTPUT, SITE_DAY
 
 if TYPE_CHECKING:
@@ -76,6 +76,13 @@ def is_of_machines(question: Question) -> bool:
     return any(name in MACHINE_MEASURES for name in parts_of(_all_measures(question)))
 
 
+def reads_facts(question: Question) -> bool:
+    """Tell whether reports themselves are read for an answer, as for a list of them."""
+    if not question.measures or is_of_machines(question) or is_clipped(question):
+        return True
+    return source_of(question).is_facts
+
+
 def _all_measures(question: Question) -> tuple[str, ...]:
     more = (question.share_of, question.nonzero)
     return tuple(dict.fromkeys([*question.measures, *(each for each in more if each)]))
@@ -98,6 +105,7 @@ def _inner(question: Question, wanted: Needs, source: Source, made: Statement) -
         return machine_days(question, literals(question.sites), made.take)
     if is_clipped(question):
         rows = clipped_rows(question, wanted.keys, literals(question.sites), made.take)
+        rows += in_months(question)
         return f"{rows}{_early(question, made)}"
     keys = ["r.site_id", *(f"r.{key}" for key in wanted.keys)]
     day, at = _moments(question) if source.is_facts else ("r.day", "r.quarter")
@@ -115,7 +123,8 @@ def _inner(question: Question, wanted: Needs, source: Source, made: Statement) -
         f"SELECT {', '.join([*keys, *sums])} FROM {source.rows} AS r"
         f"{SITE_DAY if source.is_facts else ''}"
         f" WHERE r.site_id IN ({literals(question.sites)})"
-        f"{_within(question, day, at, made)}{_early(question, made)} GROUP BY {places}"
+        f"{_within(question, day, at, made)}{in_months(question) if source.is_facts else ''}"
+        f"{_early(question, made)} GROUP BY {places}"
     )
 
 

@@ -191,8 +191,8 @@ OF_ACCESS: Final[tuple[Mutant, ...]] = (
     of(
         "access: a transaction that reads may write",
         ASKING,
-        "set_config('transaction_read_only', 'on', true)",
-        "set_config('transaction_read_only', 'off', true)",
+        "REPEATABLE READ, READ ONLY",
+        "REPEATABLE READ",
         f"{API}::test_a_transaction_reads_only_for_half_a_minute_and_only_of_named_sites",
     ),
     of(

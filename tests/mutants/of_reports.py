@@ -14,6 +14,7 @@ PAGING: Final = "central/reports/paging.py"
 TESTS: Final = "tests/integration/test_reports.py"
 OEE: Final = "tests/integration/test_reports_oee.py"
 CACHE: Final = "central/api/cache.py"
+MONTHS: Final = "tests/integration/test_reports_months.py"
 WHOLE: Final = "central/reports/whole.py"
 KEPT: Final = "tests/integration/test_api_cache.py"
 STREAMS: Final = "tests/integration/test_reports_whole.py"
@@ -176,5 +177,29 @@ OF_REPORTS: Final[tuple[Mutant, ...]] = (
         "        await self._send(message)",
         "tests/integration/test_api_cache.py"
         "::test_nobody_waits_for_the_slow_line_of_who_asked_first",
+    ),
+    of(
+        "months: one is left out whose reports began before the window",
+        "central/reports/months.py",
+        '(window.start, "last_day >= %s", -_MARGIN)', '(window.start, "first_day >= %s", -_MARGIN)',
+        f"{MONTHS}::test_an_answer_is_the_same_as_from_the_facts_of_all_months",
+    ),
+    of(
+        "months: a report touches its first day alone",
+        "central/rollups.py",
+        'f"greatest({_TOUCHED})"', 'f"least({_TOUCHED})"',
+        f"{MONTHS}::test_an_answer_is_the_same_as_from_the_facts_of_all_months",
+    ),
+    of(
+        "months: all are read",
+        "central/reports/sources.py",
+        "    if question.months is None:", "    if True:",
+        f"{MONTHS}::test_partitions_of_other_months_are_left_out_before_a_statement_starts",
+    ),
+    of(
+        "months: facts are read of a later moment than the months",
+        "central/api/asking.py",
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY", "SET TRANSACTION READ ONLY",
+        f"{MONTHS}::test_all_that_an_answer_reads_is_of_one_moment",
     ),
 )  # fmt: skip
