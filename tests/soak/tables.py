@@ -146,11 +146,12 @@ CENTRAL_RULES: Final[Mapping[str, Rule]] = {
     "snapshot_chunk": AtMost(lambda met: 10 * met.sites * (1 + met.lives)),
     "compare": AtMost(lambda met: 10 * met.sites),
     "forgotten_to": AtMost(lambda met: 1),
-    # One for each site, table and hour that has facts: four tables here, and the hour before.
     "revision": AtMost(lambda met: 3 * (met.sites + 1)),
     "rollup_check": _A_LINE_A_SITE,
     "site_day": AtMost(lambda met: met.sites),
-    "rollup_mark": AtMost(lambda met: met.sites * 4 * (2 + met.at_s / 3600)),
+    # One for each site, table and hour that has facts: four tables here, the hour before, that of
+    # the beginning, and each that has begun since, as the first may at once.
+    "rollup_mark": AtMost(lambda met: met.sites * 4 * (3 + met.at_s / 3600)),
     "migration": Still(),
     "generated": Still(),
     "catalogue": Still(),
