@@ -37,10 +37,18 @@ async def located(connection: AsyncConnection[Any], question: Question) -> Quest
     ):  # fmt: skip
         if moment is not None:
             bounds += f" AND r.{text}"
-            given.append(date(moment.year, moment.month, moment.day) + margin)
+            given.append(_moved(date(moment.year, moment.month, moment.day), margin))
     cursor = await connection.execute(
         f"SELECT DISTINCT r.month FROM {rows_of(MONTHS)} AS r"
         f" WHERE r.site_id IN ({literals(question.sites)}){bounds}".encode(),
         given,
     )
     return replace(question, months=tuple(sorted(m for (m,) in await cursor.fetchall())))
+
+
+def _moved(day: date, margin: timedelta) -> date:
+    """Return a day some days off, or the last that there is on that side."""
+    try:
+        return day + margin
+    except OverflowError:
+        return day

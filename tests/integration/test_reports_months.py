@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import psycopg
 import pytest
 
@@ -161,3 +162,13 @@ async def test_all_that_an_answer_reads_is_of_one_moment(world, api):
         assert await (await connection.execute(count)).fetchone() == before
         with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
             await connection.execute("CREATE TEMPORARY TABLE mine ()")
+
+
+@pytest.mark.parametrize(
+    "given", [{"from": "0001-01-01"}, {"to": "9999-12-31"}, {"from": "0001-01-01T00:00:00Z"}]
+)
+async def test_a_window_may_begin_with_the_first_day_there_is_and_end_with_the_last(api, given):
+    async with await api.asked_by("corporate") as client:
+        for path in ("/v1/reports/log", "/v1/reports/output?time_basis=clip"):
+            told = await client.get(httpx.URL(path).copy_merge_params(given))
+            assert told.status_code in (200, 422), told.text
