@@ -11,10 +11,11 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from central.archive_contents import ArchiveAway, ArchiveDamaged
+import psycopg
+
 from central.rolled import differences
 from central.rollups import ROLLUPS
-from shared.errors import StoreBusy
+from shared.errors import SyncError
 from shared.observe import note
 
 if TYPE_CHECKING:
@@ -34,10 +35,11 @@ SELECT s.site FROM sync.site AS s LEFT JOIN sync.rollup_check AS c USING (site)
 WHERE c.checked_at IS NULL OR c.checked_at <= now() - %s * interval '1 hour'
 ORDER BY c.checked_at NULLS FIRST, s.site LIMIT 1"""
 
+# Where nobody could look, what was found before stands: that is no proof of anything.
 _KEEP: Final = b"""
-INSERT INTO sync.rollup_check (site, checked_at, differing, why) VALUES (%s, now(), %s, %s)
-ON CONFLICT (site) DO UPDATE
-SET checked_at = now(), differing = excluded.differing, why = excluded.why"""
+INSERT INTO sync.rollup_check AS c (site, checked_at, differing, why) VALUES (%s, now(), %s, %s)
+ON CONFLICT (site) DO UPDATE SET checked_at = now(), why = excluded.why,
+    differing = CASE WHEN excluded.why = '' THEN excluded.differing ELSE c.differing END"""
 
 
 async def check_next(
@@ -56,8 +58,11 @@ async def check_next(
         for rollup in ROLLUPS:
             lines = await differences(connection, rollup, site, shelf)
             found += [{"rollup": rollup.name} | line for line in lines]
-    except (ArchiveAway, ArchiveDamaged, StoreBusy) as error:
-        why = str(error)
+    except (SyncError, psycopg.Error, OSError) as error:
+        if connection.closed:
+            raise
+        # The site's turn is over all the same: the others are to have theirs.
+        why, found = str(error) or type(error).__name__, []
         _log.warning("rollups of %s were not checked: %s", site, why)
     if found:
         told = [{k: str(v) for k, v in each.items()} for each in found[:_NAMED_MAX]]

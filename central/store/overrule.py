@@ -5,7 +5,8 @@ parked it has not seen what others wrote since its base, nor has whoever built o
 they heard that it is parked, though theirs names a later base. Therefore we keep a version of the
 change, made as the site is told, that was overruled in these columns and took no effect: what had
 been built on the change comes after it by its base and is decided on by the policy of the columns;
-what is written once the site has heard does not.
+what is written once the site has heard does not. So there is none where a change is parked again
+as its transaction comes home: its site has heard of it before we went back.
 
 The same where a person gives up a change that only waited, for until then its site shows it. There
 it has been taken for applied, on a head that the site has had, and it takes no such head again. So

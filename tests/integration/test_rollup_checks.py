@@ -80,9 +80,13 @@ async def test_a_site_whose_archive_is_away_holds_up_no_other(ingest, monkeypatc
             raise ArchiveAway("the disk is not mounted")
         return await looked(connection, rollup, site, shelf)
 
+    await ingest.execute(
+        "INSERT INTO sync.rollup_check VALUES (%s, now() - interval '2 days', 3, '')", [SITES[0]]
+    )
     monkeypatch.setattr(rollup_checks, "differences", away)
-    assert [await check_next(ingest, 24) for _ in range(4)] == [*SITES, None]
+    assert {await check_next(ingest, 24) for _ in range(4)} == {*SITES, None}
     assert "the disk is not mounted" in caplog.text
+    assert (await differing(ingest))[SITES[0]] == 3, "what was found before is forgotten"
     cursor = await ingest.execute("SELECT why FROM sync.rollup_check ORDER BY site")
     assert [why for (why,) in await cursor.fetchall()] == ["the disk is not mounted", "", ""]
 
