@@ -1,4 +1,4 @@
-"""The centre folds what sites report, while it goes on."""
+"""The centre folds what sites report, and checks the sums, while it goes on."""
 
 from __future__ import annotations
 
@@ -24,3 +24,10 @@ async def test_reports_are_folded_while_sites_go_on_and_count_once(world):
         "SELECT sum(reports)::int, sum(qty_good)::int, sum(qty_scrap)::int FROM mes.output_days"
     )
     assert tuple(sums) == (6, 3, 3)
+
+
+async def test_the_sums_of_a_site_are_checked_by_themselves(world):
+    async def checked() -> bool:
+        return bool(await world.central("SELECT FROM sync.rollup_check WHERE differing = 0"))
+
+    await world.eventually(checked)

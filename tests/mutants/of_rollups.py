@@ -136,6 +136,20 @@ OF_ROLLUPS: Final[tuple[Mutant, ...]] = (
         f"{FOLDS}::test_one_at_a_time_folds",
     ),
     of(
+        "rollups: nobody checks the sums",
+        "central/agent.py",
+        "        await keep_checking(connection, settings.rollup_check_hours, shelf)\n",
+        "        await asyncio.get_running_loop().create_future()\n",
+        "tests/integration/test_agent_folds.py",
+    ),
+    of(
+        "rollups: where nobody could look all is taken for right",
+        "central/rollup_checks.py",
+        "CASE WHEN excluded.why = '' THEN excluded.differing ELSE c.differing END",
+        "excluded.differing",
+        "tests/integration/test_rollup_checks.py::test_a_site_whose_archive_is_away_holds_up_no_other",
+    ),
+    of(
         "rollups: nobody folds",
         "central/agent.py",
         "        await keep_folding(connection)\n",
