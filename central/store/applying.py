@@ -95,6 +95,8 @@ class Applying:
     waiting: bool = True
     #: Whether any value of the site waits for a column that is to come, or is to fit it.
     has_extras: bool = True
+    #: Whether a person has let go of any fact of the site.
+    has_let_go: bool = True
     #: Nearly all runs have no setback, and savepoints cost two round trips each. So there are none
     #: at first, and after a setback the whole transaction is done again, with them.
     is_bold: bool = False

@@ -92,20 +92,21 @@ class Batch:
         for table, ids in later.touched():
             self._ids[table].update(ids)
 
-    def again(self, rows: set[tuple[str, str]], let_go: set[tuple[str, str]]) -> Batch:
+    def again(self, rows: set[tuple[str, str]], catalog: Catalog) -> Batch:
         """Return what of a transaction takes effect that came home with a salvage.
 
-        Its facts, which know one another by their ids, but for those that a person has ``let_go``
-        of, and the ``rows`` that were parked.
+        The ``rows`` that were parked, and what does not come home as rows: facts, which know one
+        another by their ids, and rows of tables that are not here any more, or not yet again.
         """
-        some = Batch(releases=self.releases)
-        for each in self.facts:
-            gone = [row for row, own in enumerate(each.ids) if (each.table.name, own) in let_go]
-            some.facts += [each.without(gone)] if len(gone) < len(each.ids) else []
+        some = Batch(releases=self.releases, facts=self.facts)
         for each in self.two_way:
             kept = [row for row, own in enumerate(each.ids) if (each.table.name, own) in rows]
             some.two_way += [each.take(kept)] if kept else []
-        some.refused = [each for each in self.refused if each.source.key in rows]
+        some.refused = [
+            each
+            for each in self.refused
+            if each.source.key in rows or _is_never_home(each.source.block.table, catalog)
+        ]
         some.extras = list(self.extras)
         for table, own in rows:
             some._ids[table].add(own)
@@ -160,6 +161,10 @@ def _refuse_repeated(batch: Batch) -> None:
         ]
         batch.two_way[at] = rows.without(places)
     batch.two_way = [rows for rows in batch.two_way if rows.ids]
+
+
+def _is_never_home(table: str, catalog: Catalog) -> bool:
+    return table not in catalog or catalog.table(table).fact
 
 
 def _lets_go_of_keys(rows: Rows) -> bool:

@@ -39,8 +39,10 @@ class Gate:
     is_verified: bool
     #: Those of the run that had their effect already, in whatever epoch.
     applied: frozenset[str]
+    #: As in ``Applying``.
     is_waiting: bool
     has_extras: bool
+    has_let_go: bool
     #: When the transaction began, in canonical form.
     now: str
     #: Closed: up to here its site has the transactions, and they come again in its next epoch.
@@ -70,9 +72,8 @@ async def open_gate(
         tx_ids = frozenset(row[0] for row in await applied.fetchall())
     if known is None:
         raise WrongSite(f"site {site} is not registered; run `mes-central sites add {site}`")
-    holder, token, stopped, epochs, is_waiting, has_extras, now, is_verified, has_included, _ = (
-        known
-    )
+    holder, token, stopped, epochs, *others = known
+    is_waiting, has_extras, has_let_go, now, is_verified, has_included, _ = others
     if (holder, token) != (lease.holder, lease.token):
         raise LeaseLost(f"{holder or 'nobody'} has {site} by now")
     if held is None:
@@ -84,7 +85,7 @@ async def open_gate(
     included = await _included(connection, given) if has_included else frozenset()
     return Gate(
         Position(n, bytes(own)), closed, included, stopped, held is not None, is_verified,
-        tx_ids, is_waiting, has_extras, now, fork_n or 0,
+        tx_ids, is_waiting, has_extras, has_let_go, now, fork_n or 0,
     )  # fmt: skip
 
 

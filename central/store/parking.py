@@ -146,19 +146,24 @@ async def _keep(applying: Applying, some: Sequence[tuple[str, Refusal]]) -> None
 
 def _listed(applying: Applying, refusal: Refusal) -> dict[str, Value]:
     source = refusal.source
-    content = as_json(source.new()) or "{}"
     return {
         "table_name": plain(source.block.table, _NAME_MAX),
         "row_id": source.id if rule_broken(ID, source.id) is None else None,
         "op": source.block.op.value,
         "reason": refusal.reason.value,
         "message": plain(refusal.message, MESSAGE_MAX),
-        "content": plain(content, len(content)),
+        "content": content_of(source),
         "tx_id": source.origin.tx_id,
         "n": source.origin.n,
         "state": "waiting" if refusal.reason.waits else "parked",
         "parked_at": applying.now,
     }
+
+
+def content_of(source: Source) -> str:
+    """Return what a row was sent with, as its record has it."""
+    content = as_json(source.new()) or "{}"
+    return plain(content, len(content))
 
 
 async def quarantine(

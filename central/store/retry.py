@@ -13,6 +13,7 @@ from central.store.facts import apply_facts
 from central.store.fixed import fixed
 from central.store.groups import apply_group, part_orphans
 from central.store.intake import take_in
+from central.store.let_go import note_let_go
 from central.store.literals import array
 from central.store.overrule import overrule
 from central.store.parking import MESSAGE_MAX, plain, send_heads
@@ -127,6 +128,7 @@ async def discard(applying: Applying, ticket: str, by: str) -> bool:
     await _forget(applying, [ticket])
     message = plain(f"discarded by {by}", MESSAGE_MAX)
     await restate(applying, {ticket: News("discarded", message=message)})
+    await note_let_go(applying, [ticket])
     await overrule(applying, _shown(found), is_shown=True)
     await send_heads(applying, [source for waiting in found for source in _sources(waiting)])
     for each in await _behind(applying, found):
@@ -270,6 +272,7 @@ async def settle_home(applying: Applying, tickets: Sequence[str]) -> None:
     )
     message = "was applied in the time that the centre lost; it is applied again"
     await restate(applying, {ticket: News("waiting", message=message) for ticket in facts})
+    await note_let_go(applying, tickets)
 
 
 async def _forget(applying: Applying, tickets: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from central.store.batch import Batch, merged, sorted_batch
 from central.store.extras import forget_extras, keep_extras
 from central.store.facts import apply_facts
 from central.store.groups import apply_group, part_orphans, taken
+from central.store.let_go import without_let_go
 from central.store.parking import park
 from central.store.releases import relaxing_tables
 from central.store.retry import wake
@@ -35,7 +36,7 @@ async def apply_transactions(
         batch = each.batch
         if each.sent.tx_id in included:
             applying.came_home.add(each.origin.tx_id)
-            batch = batch.again(*await rows_again(applying, each.origin))
+            batch = batch.again(await rows_again(applying, each.origin), each.catalog)
         facts.facts += batch.facts
         if batch.stands_alone or not gathered.goes_with(batch):
             await _apply_batch(applying, gathered)
@@ -56,6 +57,7 @@ async def apply_parts(applying: Applying, whole: Whole, *, is_included: bool = F
     seen, it is unpacked again only for the steps that it has rows for.
     """
     origin = whole.origin
+    catalog = applying.catalog
     applying.tally.through_ms = origin.through_ms
     applying.tally.hlc, applying.tally.offset_ms = origin.hlc, origin.offset_ms
     again = await rows_again(applying, origin) if is_included else None
@@ -65,34 +67,28 @@ async def apply_parts(applying: Applying, whole: Whole, *, is_included: bool = F
     for step in range(_FACTS + 1):
         wanted = partial(_has_rows, seen, step)
         async for number, blocks in whole.blocks(applying.connection, wanted):
-            ranks = [_rank(applying.catalog, block) for block in blocks]
+            ranks = [_rank(catalog, block) for block in blocks]
             seen[number] = set(ranks)
             some = [block for block, rank in zip(blocks, ranks, strict=True) if rank == step]
             if some:
-                batch = sorted_batch(some, origin, applying.catalog)
-                await _apply_batch(applying, batch if again is None else batch.again(*again))
+                batch = sorted_batch(some, origin, catalog)
+                await _apply_batch(
+                    applying, batch if again is None else batch.again(again, catalog)
+                )
                 await wake(applying)
                 applying.forget()
 
 
-async def rows_again(
-    applying: Applying, origin: Origin
-) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+async def rows_again(applying: Applying, origin: Origin) -> set[tuple[str, str]]:
     """Return table and id of rows of a transaction that came home: of those to be applied again.
 
-    They had not taken effect when the others came home. And of those that a person has let go of.
+    They had not taken effect when the others came home.
     """
     again = await applying.connection.execute(
         b"SELECT table_name, row_id FROM sync.again WHERE site = %s AND tx_id = %s",
         [origin.site, origin.tx_id],
     )
-    rows = set(await again.fetchall())
-    let_go = await applying.connection.execute(
-        b"SELECT table_name, row_id::text FROM mes.sync_parked"
-        b" WHERE site_id = %s AND tx_id = %s AND state = 'discarded'",
-        [origin.site, origin.tx_id],
-    )
-    return rows, set(await let_go.fetchall())
+    return set(await again.fetchall())
 
 
 async def apply_blocks(applying: Applying, origin: Origin, blocks: Sequence[ChangeBlock]) -> None:
@@ -116,6 +112,7 @@ _FACTS: Final = 4
 
 
 async def _apply_batch(applying: Applying, batch: Batch) -> None:
+    batch = await without_let_go(applying, batch)
     refused: list[Refusal] = []
     for rows in merged(batch.releases):
         refused += await _apply_facts(applying, rows)

@@ -48,6 +48,7 @@ async def in_one_transaction(
             raise Unverified(f"{site} has not said hello since the server was started")
         applying = await session.applying(connection, site, now=gate.now, waiting=gate.is_waiting)
         applying.is_bold, applying.has_extras = is_bold, gate.has_extras
+        applying.has_let_go = gate.has_let_go
         done = await work(applying, gate)
         if done.accepted:
             await finish(applying, epoch, done)

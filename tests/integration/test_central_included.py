@@ -75,6 +75,21 @@ async def test_one_is_known_by_its_id_unless_rows_of_it_are_to_be_done_again(wor
     assert await epochs.applied_of(world.admin, SITE, asked) == []
 
 
+async def test_what_no_tip_can_tell_of_waits_again_where_the_centre_is_older_than_it_was(world):
+    """It had waited for a migration, was applied then, and both were lost with the restore."""
+    site = world.site(schema=world.catalog.version + 1)
+    report = site.report(shift_code="x" * 30)
+    seam = replace(site.insert("holds", {}), table="weld_seams")
+    order = site.order(notes="x" * 4001)
+    sent = site.sends(site.insert("job_responses", report), seam, site.insert("work_orders", order))
+    await came_home(world, sent.epoch, sent.n, sent.tx_id, sent.hash)
+    assert (await site.apply(sent)).parked == 2
+    waiting = [each[:3] for each in await world.parked()]
+    assert waiting == [
+        ("newer_schema", "waiting", "job_responses"), ("newer_schema", "waiting", "weld_seams"),
+    ]  # fmt: skip
+
+
 async def test_one_in_parts_brings_the_heads_of_its_rows(world):
     row = await an_order(world, notes="what came home")
     new = row.site.insert("work_orders", row.site.order())

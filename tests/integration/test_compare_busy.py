@@ -8,7 +8,9 @@ import threading
 
 import pytest
 
-from tests.integration.central_world import SITES, execute
+from central.roles import as_role
+from central.store import CentralStore
+from tests.integration.central_world import CATALOG, SITES, execute
 from tests.integration.compare_world import counts, tampered, verify
 from tests.integration.test_compare import orders, reports
 from tests.integration.whole_world import world  # noqa: F401
@@ -138,11 +140,18 @@ async def test_rows_that_wait_or_were_given_up_at_the_centre_are_no_difference(w
     await world.settle_counts()
     report = await verify(edge)
     assert (report.found, total(report, "parked")) == (0, 1)
-    await world.central("UPDATE mes.sync_parked SET state = 'discarded' RETURNING 1")
-    await world.central("DELETE FROM sync.waiting RETURNING 1")
+    async with CentralStore.open(as_role(world.url, "mes_ingest"), CATALOG) as store:
+        for (ticket,) in await world.central("SELECT id::text FROM mes.sync_parked"):
+            assert await store.discard(ticket, "a person")
     await world.settle_counts()
     report = await verify(edge)
     assert (report.found, total(report, "parked")) == (0, 1)
+    # Their record is kept for a time, what was decided as long as the site has the row.
+    await world.central("DELETE FROM mes.sync_parked RETURNING 1")
+    await world.settle_counts()
+    report = await verify(edge, repair=True)
+    assert (report.found, total(report, "parked")) == (0, 1)
+    assert await world.central("SELECT value FROM mes.measurements") == []
 
 
 OLD = """INSERT INTO job_responses (created_at, report_type, qty_good, equipment_id) VALUES

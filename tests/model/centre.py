@@ -133,7 +133,7 @@ class Centre(Restores):
         record = self.book.records.get(f"{link.tx_id}/{change.key}")
         if record is not None and record.policy == "parked" and self.on(Rule.PARKED_HOME):
             self.reach["parked home"] += 1
-            self._park(link, change, record.outcome)
+            self._park(link, change, record.outcome, is_news=False)
         row = self.book.rows.get(change.key)
         if row is None or row.values is None:
             # What we had kept of columns that we did not have yet is lost with our past.

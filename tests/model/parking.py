@@ -81,7 +81,7 @@ class Parking(Feeds):
             return
         facts.setdefault(change.key[1], values)
 
-    def _park(self, link: Link, change: Change, reason: str) -> None:
+    def _park(self, link: Link, change: Change, reason: str, *, is_news: bool = True) -> None:
         ticket = f"{link.tx_id}/{change.key}"
         if ticket in self.book.parked:
             return
@@ -89,7 +89,8 @@ class Parking(Feeds):
         self.reach[f"parked: {reason}"] += 1
         self.book.parked[ticket] = Parked(link, change, reason)
         self._tell_parked(ticket, reason)
-        self._overrule(link, change)
+        if is_news:  # else its site has heard of it before we went back, and has built on it
+            self._overrule(link, change)
         self._touch(change.key, refused=link.site)
 
     def _tell_parked(self, ticket: str, reason: str) -> None:

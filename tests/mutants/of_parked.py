@@ -82,10 +82,50 @@ OF_PARKED: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "home: a fact that a person let go of is applied after all",
-        "central/store/run.py",
-        "return rows, set(await let_go.fetchall())",
-        "return rows, set()",
+        "central/store/retry.py",
+        "    await note_let_go(applying, tickets)",
+        "    pass",
         "tests/sim/test_parked_and_restored.py"
         "::test_a_report_that_was_discarded_in_the_time_that_the_centre_lost_stays_away",
+    ),
+    of(
+        "again: a fact that a person let go of is applied where it comes again",
+        "central/store/run.py",
+        "batch = await without_let_go(applying, batch)",
+        "pass",
+        "tests/sim/test_parked_and_restored.py"
+        "::test_a_report_that_was_discarded_stays_away_though_its_store_goes_back_and_sends_it_anew",
+    ),
+    of(
+        "again: a fact is left out whatever it says, once one of its id was let go of",
+        "central/store/let_go.py",
+        "return bool(hashes) and hashlib.sha256(content_of(source).encode()).digest() in hashes",
+        "return bool(hashes)",
+        "tests/sim/test_parked_and_restored.py"
+        "::test_a_report_that_says_otherwise_than_the_one_discarded_was_let_go_of_by_nobody",
+    ),
+    of(
+        "again: a fact that could not be read, and was let go of, is parked once more",
+        "central/store/let_go.py",
+        "refused=[each for each in batch.refused if not is_gone(each.source)],",
+        "refused=batch.refused,",
+        "tests/integration/test_central_let_go.py"
+        "::test_what_could_not_be_read_then_is_not_parked_once_more",
+    ),
+    of(
+        "home: what no tip can tell of, and this catalogue can't take, is dropped",
+        "central/store/batch.py",
+        "if each.source.key in rows or _is_never_home(each.source.block.table, catalog)",
+        "if each.source.key in rows",
+        "tests/integration/test_central_included.py"
+        "::test_what_no_tip_can_tell_of_waits_again_where_the_centre_is_older_than_it_was",
+    ),
+    of(
+        "compare: what was let go of is sent again once its record is forgotten",
+        "central/compare/rows.py",
+        'text = _NOTES + (_GIVEN_UP if table.fact else "")',
+        "text = _NOTES",
+        "tests/integration/test_compare_busy.py"
+        "::test_rows_that_wait_or_were_given_up_at_the_centre_are_no_difference",
     ),
 )

@@ -141,15 +141,22 @@ class Afterwards:
             if name in self.were_restored or name in missing:
                 continue
             for _, change in self._sent(name):
-                key = change.key
-                if not site.catalog.table(change.table).fact or key in parked:
+                if not site.catalog.table(change.table).fact:
                     continue
-                if key not in self.oracle.facts:
-                    fail(f"{key} of {name} did not come again")
+                states, stands = parked.get(change.key, set()), change.key in self.oracle.facts
+                if stands and states == {"discarded"}:
+                    fail(f"{change.key} of {name} was discarded, and stands")
+                if not stands and states <= {"applied"}:
+                    fail(f"{change.key} of {name} did not come again: its records say {states}")
+                self.reach["discarded, and away"] += states == {"discarded"}
 
-    async def _parked(self) -> set[Key]:
-        rows = await self.database.rows("SELECT table_name, row_id::text FROM mes.sync_parked")
-        return set(rows)
+    async def _parked(self) -> dict[Key, set[str]]:
+        """Return the rows of which anything was parked, and what became of it."""
+        rows = await self.database.rows(
+            "SELECT table_name, row_id::text, array_agg(DISTINCT state) FROM mes.sync_parked"
+            " GROUP BY 1, 2"
+        )
+        return {(table, row_id): set(states) for table, row_id, states in rows}
 
     async def _records_came_home(self) -> None:
         for name, records in self.records.items():
@@ -164,7 +171,7 @@ class Afterwards:
         texts = await self.database.rows(
             "SELECT concat_ws(' ', base_value, here_value, central_value) FROM mes.sync_conflicts"
             " UNION ALL SELECT replaced::text FROM sync.version"
-            " UNION ALL SELECT content::text FROM mes.sync_parked"
+            " UNION ALL SELECT content::text FROM mes.sync_parked WHERE state <> 'applied'"
         )
         kept = self._replaced | _marks_in(text for (text,) in texts)
         kept |= {str(v) for row in self.oracle.rows.values() for v in (row.values or {}).values()}
@@ -186,7 +193,8 @@ class Afterwards:
         recorded = await self.database.rows(
             "SELECT table_name, row_id::text FROM mes.sync_conflicts WHERE policy = 'delete'"
         )
-        parked = await self._parked() | set(recorded)
+        parked = {key for key, states in (await self._parked()).items() if states != {"applied"}}
+        parked |= set(recorded)
         for name, site in self.sites.items():
             if name in self.were_restored or name in missing:
                 continue

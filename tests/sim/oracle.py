@@ -224,7 +224,9 @@ class Oracle(Parking, Releases, Aside, Blind):
         refused = [(row_id[:13], each.reason) for (_, row_id), each in parked.items()]
         self.trace.append(f"the centre takes {sent.site} n {sent.n} {what}, parks {refused}")
         for change in sorted(sent.changes, key=self._turn):
-            if change.key not in parked:
+            if self._was_let_go(change):
+                self.reach["let go of, and came again"] += 1
+            elif change.key not in parked:
                 self._must_not_be_parked_for(sent, change, brought)
                 self._apply_row(sent, change, again=False)
         for ticket in parked.values():

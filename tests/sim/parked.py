@@ -47,6 +47,15 @@ class Parking:
                     return True
         return False
 
+    def _was_let_go(self, change: Change) -> bool:
+        """Return whether a person let go of just this fact: then it has no effect any more."""
+        return self.catalog.table(change.table).fact and any(
+            each.state == "discarded"
+            and (each.change.op, each.change.key, each.change.new)
+            == (change.op, change.key, change.new)
+            for each in self.tickets.values()
+        )
+
     def _parent_came_with(self, ticket: Ticket) -> bool:
         """Return whether what is known of a parent may be of the very transaction, and no row."""
         table, sent = self.catalog.table(ticket.change.table), ticket.sent

@@ -1,10 +1,10 @@
-"""The centre goes back, and deals again with what was parked or discarded: its site has heard."""
+"""What was parked or discarded comes again, after a restore of either side."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.sim.story import Story, lab, play
+from tests.sim.story import Story, id_of, lab, play
 from tests.sim.test_parked_and_counted_on import tickets
 from tests.sim.test_parked_and_overruled import hidden
 
@@ -49,5 +49,39 @@ def test_a_report_that_was_discarded_in_the_time_that_the_centre_lost_stays_away
         await s.rest()
         assert await s.count("mes.reports") == 0
         assert await s.count("mes.sync_parked", "state <> 'discarded'") == 0
+
+    play(story)
+
+
+def test_a_report_that_was_discarded_stays_away_though_its_store_goes_back_and_sends_it_anew(play):
+    async def story(s: Story) -> None:
+        s.report(30, 3)
+        s.copy()  # with the report in its log
+        await s.world._rounds()
+        assert await s.let_go() == [True]
+        s.order(3, code="C3")
+        await s.rest()
+        s.put_back()
+        s.report(31, 3, good=8)
+        await s.rest()
+        assert await s.world.database.rows("SELECT good FROM mes.reports") == [(8,)]
+        assert await s.count("mes.sync_parked", "state <> 'discarded'") == 0
+        assert await s.world.database.rows("SELECT row_id::text FROM sync.let_go") == [(id_of(30),)]
+
+    play(story)
+
+
+def test_a_report_that_says_otherwise_than_the_one_discarded_was_let_go_of_by_nobody(play):
+    async def story(s: Story) -> None:
+        s.copy()
+        s.report(30, 3)
+        await s.world._rounds()
+        assert await s.let_go() == [True]
+        s.order(3, code="C3")
+        await s.rest()
+        s.put_back()
+        s.report(30, 3, good=8)
+        await s.rest()
+        assert await s.world.database.rows("SELECT good FROM mes.reports") == [(8,)]
 
     play(story)

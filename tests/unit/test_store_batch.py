@@ -319,7 +319,7 @@ def gate(**given: Any) -> Gate:
     usual: dict[str, Any] = {
         "position": Position(0, GENESIS), "closed_at_n": None, "stopped_because": None,
         "included": frozenset(), "is_known": True, "is_verified": True,
-        "applied": frozenset(), "is_waiting": False, "has_extras": False,
+        "applied": frozenset(), "is_waiting": False, "has_extras": False, "has_let_go": False,
         "now": CREATED,
     }  # fmt: skip
     return Gate(**(usual | given))
