@@ -307,7 +307,11 @@ SELECT 'parked', w.site_id, w.row_id, 'waiting' FROM sync.waiting AS w
 _GIVEN_UP: Final = """
 UNION ALL
 SELECT 'parked', g.site_id, g.row_id::text, 'discarded' FROM sync.let_go AS g
-    WHERE g.site_id = %(site)s AND g.table_name = %(table)s AND g.row_id = ANY(%(ids)s::uuid[])"""
+    WHERE g.site_id = %(site)s AND g.table_name = %(table)s AND g.row_id = ANY(%(ids)s::uuid[])
+UNION ALL
+SELECT 'parked', p.site_id, p.row_id::text, p.state FROM mes.sync_parked AS p
+    WHERE p.site_id = %(site)s AND p.table_name = %(table)s AND p.row_id = ANY(%(ids)s::uuid[])
+      AND p.state = 'discarded'"""
 
 
 async def _notes(

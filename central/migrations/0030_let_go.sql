@@ -6,17 +6,7 @@ CREATE TABLE sync.let_go (
     site_id    text  NOT NULL REFERENCES sync.site (site) ON DELETE CASCADE,
     table_name text  NOT NULL,
     row_id     uuid  NOT NULL,
-    sha256     bytea NOT NULL,                   -- of its content, as in mes.sync_parked
+    sha256     bytea NOT NULL,                   -- of its created_at and values
     PRIMARY KEY (site_id, table_name, row_id, sha256)
 );
 COMMENT ON TABLE sync.let_go IS 'Facts that were discarded, and are not applied should they come again';
-
-DO $$
-BEGIN
-    IF to_regclass('mes.sync_parked') IS NOT NULL THEN
-        INSERT INTO sync.let_go
-        SELECT DISTINCT p.site_id, p.table_name, p.row_id, sha256(convert_to(p.content::text, 'UTF8'))
-        FROM mes.sync_parked AS p JOIN sync.site AS s ON s.site = p.site_id
-        WHERE p.state = 'discarded' AND p.op = 'I' AND p.row_id IS NOT NULL AND p.content IS NOT NULL;
-    END IF;
-END $$;

@@ -18,7 +18,7 @@ from central.store.literals import array
 from central.store.overrule import UNREADABLE, overrule
 from central.store.records import as_json, instant, queue_touched, record
 from shared.catalog import CREATED_AT, ID, Kind
-from shared.changes import PartBody
+from shared.changes import Op, PartBody
 from shared.values import rule_broken
 from sync import codec
 
@@ -162,7 +162,9 @@ def _listed(applying: Applying, refusal: Refusal) -> dict[str, Value]:
 
 def content_of(source: Source) -> str:
     """Return what a row was sent with, as its record has it."""
-    content = as_json(source.new()) or "{}"
+    made = source.block.op is Op.INSERT
+    key = {"created_at": source.block.created[source.place]} if made else {}
+    content = as_json(key | source.new()) or "{}"
     return plain(content, len(content))
 
 

@@ -13,7 +13,7 @@ from central.store.facts import apply_facts
 from central.store.fixed import fixed
 from central.store.groups import apply_group, part_orphans
 from central.store.intake import take_in
-from central.store.let_go import note_let_go
+from central.store.let_go import digest, is_let_go, note_let_go
 from central.store.literals import array
 from central.store.overrule import overrule
 from central.store.parking import MESSAGE_MAX, plain, send_heads
@@ -125,15 +125,34 @@ async def discard(applying: Applying, ticket: str, by: str) -> bool:
         )
     if not found and await listed_of(ticket, applying.connection) is None:
         return False
-    await _forget(applying, [ticket])
+    found += await _same_facts(applying, found)
+    tickets = [ticket, *(each.ticket for each in found if each.ticket != ticket)]
+    await _forget(applying, tickets)
     message = plain(f"discarded by {by}", MESSAGE_MAX)
-    await restate(applying, {ticket: News("discarded", message=message)})
-    await note_let_go(applying, [ticket])
+    await restate(applying, {each: News("discarded", message=message) for each in tickets})
+    await note_let_go(applying, tickets)
     await overrule(applying, _shown(found), is_shown=True)
     await send_heads(applying, [source for waiting in found for source in _sources(waiting)])
     for each in await _behind(applying, found):
         await retry(applying, each)
     return True
+
+
+async def _same_facts(applying: Applying, found: Sequence[Waiting]) -> list[Waiting]:
+    """Return what else waits of the same facts, which their store has sent more than once."""
+
+    def facts(some: Iterable[Waiting]) -> list[tuple[Waiting, Source]]:
+        pairs = [(each, source) for each in some for source in _sources(each)]
+        return [(each, source) for each, source in pairs if is_let_go(applying, source)]
+
+    same = {(source.key, digest(source)) for _, source in facts(found)}
+    cursor = await applying.connection.execute(
+        b"SELECT ticket::text FROM sync.waiting WHERE site_id = %s AND row_id = ANY(%s::text[])",
+        [applying.site, array(Kind.TEXT, [row_id for (_, row_id), _ in same])],
+    )
+    tickets = {ticket for (ticket,) in await cursor.fetchall()} - {each.ticket for each in found}
+    others = await _read(applying, sorted(tickets))
+    return [each for each, source in facts(others) if (source.key, digest(source)) in same]
 
 
 async def _front(applying: Applying, found: Sequence[Waiting]) -> str | None:

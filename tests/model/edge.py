@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tests.model.file import File, Touch
-    from tests.model.vocabulary import Closed, Trace
+    from tests.model.vocabulary import Closed, Link, Trace
 
 
 class Edge(Landing):
@@ -45,6 +45,8 @@ class Edge(Landing):
         moved = [u for u in file.outbox if u.epoch == file.epoch and u.n > told.fork]
         gone = {id(link) for link in moved}
         file.outbox = [u for u in file.outbox if id(u) not in gone]
+        if self.on(Rule.DROP_SENT):
+            moved = _without_sent(moved, told.sent)
         file.undecided = [u for u in file.undecided if u.epoch != file.epoch or u.n <= told.fork]
         for n in range(told.fork + 1, file.last_n + 1):
             file.chain.pop((file.epoch, n), None)
@@ -124,6 +126,21 @@ class Edge(Landing):
     def copy(self) -> File:
         """Return a copy of the file, as a backup takes it."""
         return copy.deepcopy(self.file)
+
+
+def _without_sent(moved: list[Link], sent: Mapping[Key, list[tuple[Trace, ...]]]) -> list[Link]:
+    """Return transactions without what the lost life sent under another name.
+
+    That drained the same log anew, into its first transaction, as this store did into its own.
+    """
+    if not moved:
+        return []
+    left = tuple(
+        each
+        for each in moved[0].changes
+        if each.key not in sent or _covered(each.touches, sent[each.key]) < len(each.touches)
+    )
+    return [replace(moved[0], changes=left), *moved[1:]] if left else moved[1:]
 
 
 def _covered(log: Sequence[Trace], sent: Sequence[tuple[Trace, ...]]) -> int:

@@ -77,7 +77,7 @@ NEEDED_WITH_A_BIAS = {
     Rule.DISPLACED_IS_KEPT: ("given up", 125),
     Rule.HASH_CHAIN: ("lives", 0),
     Rule.TX_ID_ONCE: ("lives", 18),
-    Rule.KEEP_TX_IDS: ("lives", 27),
+    Rule.KEEP_TX_IDS: ("lives", 128),
     Rule.CLOSE_FIRST: ("lives", 28),
     Rule.SESSION: ("late", 236),
     Rule.LINEAGE: ("histories", 0),
@@ -98,6 +98,9 @@ FOUND = {
     ): "an update of a row whose insertion is parked did not wait behind"
     " it, sent by a copy that did not know of the insertion",
     Order(8020, 1, restores=True): "a sum was asked for that was built on what a person let go of",
+    Order(
+        7105373, 1, restores=True
+    ): "a newer copy that had drained the log of an older one sent it beside what that had sent",
     Order(9127, 1, restores=True): "a second deletion was not taken for the one that stands",
     **{
         Order(seed, 1, restores=True): "a snapshot gave a deleted row its own order, which was none"

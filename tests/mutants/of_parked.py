@@ -83,8 +83,8 @@ OF_PARKED: Final[tuple[Mutant, ...]] = (
     of(
         "home: a fact that a person let go of is applied after all",
         "central/store/retry.py",
-        "    await note_let_go(applying, tickets)",
-        "    pass",
+        "for ticket in facts})\n    await note_let_go(applying, tickets)",
+        "for ticket in facts})",
         "tests/sim/test_parked_and_restored.py"
         "::test_a_report_that_was_discarded_in_the_time_that_the_centre_lost_stays_away",
     ),
@@ -99,7 +99,7 @@ OF_PARKED: Final[tuple[Mutant, ...]] = (
     of(
         "again: a fact is left out whatever it says, once one of its id was let go of",
         "central/store/let_go.py",
-        "return bool(hashes) and hashlib.sha256(content_of(source).encode()).digest() in hashes",
+        "return bool(hashes) and digest(source) in hashes",
         "return bool(hashes)",
         "tests/sim/test_parked_and_restored.py"
         "::test_a_report_that_says_otherwise_than_the_one_discarded_was_let_go_of_by_nobody",
@@ -111,6 +111,45 @@ OF_PARKED: Final[tuple[Mutant, ...]] = (
         "refused=batch.refused,",
         "tests/integration/test_central_let_go.py"
         "::test_what_could_not_be_read_then_is_not_parked_once_more",
+    ),
+    of(
+        "again: a fact of another date is taken for the one that was let go of",
+        "central/store/parking.py",
+        'key = {"created_at": source.block.created[source.place]} if made else {}',
+        "key: dict[str, Value] = {}",
+        "tests/integration/test_central_let_go.py::test_one_that_was_dated_right_is_another_one",
+    ),
+    of(
+        "again: a column more makes another fact of one that was let go of",
+        "central/store/let_go.py",
+        "for name, value in content.items() if value is not None}",
+        "for name, value in content.items()}",
+        "tests/integration/test_central_let_go.py"
+        "::test_a_column_more_that_has_no_value_makes_no_other_fact_of_it",
+    ),
+    of(
+        "discard: the same fact goes on waiting under another ticket",
+        "central/store/retry.py",
+        "    found += await _same_facts(applying, found)\n",
+        "",
+        "tests/sim/test_parked_and_restored.py"
+        "::test_a_report_that_waits_twice_is_let_go_of_as_a_whole",
+    ),
+    of(
+        "discard: a value of a fact goes on waiting for its column",
+        "central/store/let_go.py",
+        "WHERE e.site_id = %(site)s AND e.table_name = f.table_name AND e.id = f.row_id)",
+        "WHERE false)",
+        "tests/integration/test_central_let_go.py"
+        "::test_no_value_of_it_waits_for_a_column_that_is_to_come",
+    ),
+    of(
+        "again: what was let go of leaves a value that waits for its column",
+        "central/store/let_go.py",
+        "extras=[each for each in batch.extras if not is_gone(each.source)],",
+        "extras=batch.extras,",
+        "tests/integration/test_central_let_go.py"
+        "::test_no_value_of_it_waits_for_a_column_that_is_to_come",
     ),
     of(
         "home: what no tip can tell of, and this catalogue can't take, is dropped",

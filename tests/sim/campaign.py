@@ -57,7 +57,7 @@ RARE: Final = (
 RAREST: Final = (
     "head: LEFT", "passing: LeaseLost", "new epoch", "moved, and known already",
     "up: FORK", "record came home", "store restored after the centre",
-    "centre restored after a store", "centre restored forward",
+    "centre restored after a store", "centre restored forward", "discarded, and away",
 )  # fmt: skip
 #: So many runs meet what is rare as well, and so many all.
 RUNS_MANY: Final = 400

@@ -119,6 +119,11 @@ class Story:
         await self.rest()
         await self.world.centre_is_backed_up()
 
+    async def back_up_as_it_is(self) -> None:
+        """Make a backup of the centre, whatever is owed."""
+        await self.world.centre_is_backed_up()
+        await self.world._rounds()
+
     async def restore(self) -> None:
         await self.world.centre_is_restored()
 

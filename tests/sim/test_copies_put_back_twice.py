@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 
-from tests.sim.story import Story, id_of, lab, play
+from tests.sim.story import NORTH, Story, id_of, lab, play
 
 __all__ = ["lab", "play"]
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(120)]
@@ -98,5 +101,41 @@ def test_what_a_life_between_added_to_the_sum_of_a_copy_before_it_sent_it_stands
         s.put_back()
         await s.rest()
         assert await s.both(1, "made") == (15,)
+
+    play(story)
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+@pytest.mark.parametrize(
+    ("drained", "between", "last"), [(None, None, 10), (None, 17, 17), (15, None, 15)]
+)
+def test_a_newer_copy_that_drained_the_log_of_an_older_one_counts_it_once(
+    play, is_new, drained, between, last
+):
+    """The lost life drained the same log under another name, and sent it."""
+
+    async def story(s: Story) -> None:
+        s.order(2 if is_new else 1)
+        await s.rest()
+        if is_new:
+            s.order(1)
+        s.change(1, made=10)
+        kept = s.site().files.copy()
+        older = Path(shutil.copytree(kept, kept.with_name("older")))
+        if drained:
+            s.change(1, made=drained)
+        await s.step("drain")
+        newer = s.site().files.copy()
+        s.world.copies[NORTH] = older
+        s.put_back()
+        if between:
+            s.change(1, made=between)
+        for step in ("hello", "drain", "send", "ingest"):
+            await s.step(step)
+        assert await s.stands(1, "made") == (between or 10,)
+        s.world.copies[NORTH] = newer
+        s.put_back()
+        await s.rest()
+        assert await s.both(1, "made") == (last,)
 
     play(story)

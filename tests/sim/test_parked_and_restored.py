@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sim.story import Story, id_of, lab, play
+from tests.sim.catalogue import CREATED
+from tests.sim.story import NORTH, Story, id_of, lab, play
 from tests.sim.test_parked_and_counted_on import tickets
 from tests.sim.test_parked_and_overruled import hidden
 
@@ -71,7 +72,10 @@ def test_a_report_that_was_discarded_stays_away_though_its_store_goes_back_and_s
     play(story)
 
 
-def test_a_report_that_says_otherwise_than_the_one_discarded_was_let_go_of_by_nobody(play):
+@pytest.mark.parametrize("otherwise", ["good", "created_at"])
+def test_a_report_that_says_otherwise_than_the_one_discarded_was_let_go_of_by_nobody(
+    play, otherwise
+):
     async def story(s: Story) -> None:
         s.copy()
         s.report(30, 3)
@@ -80,8 +84,45 @@ def test_a_report_that_says_otherwise_than_the_one_discarded_was_let_go_of_by_no
         s.order(3, code="C3")
         await s.rest()
         s.put_back()
-        s.report(30, 3, good=8)
+        good, created = (8, CREATED) if otherwise == "good" else (7, f"{CREATED[:-2]}9Z")
+        s.write(
+            "INSERT INTO reports (id, site_id, created_at, order_id, good) VALUES (?, ?, ?, ?, ?)",
+            id_of(30), NORTH, created, id_of(3), good,
+        )  # fmt: skip
         await s.rest()
-        assert await s.world.database.rows("SELECT good FROM mes.reports") == [(8,)]
+        assert await s.world.database.rows("SELECT good FROM mes.reports") == [(good,)]
+
+    play(story)
+
+
+async def parked_twice(s: Story) -> str:
+    """A store goes back and sends a report anew that waits; return the first ticket."""
+    s.report(30, 3)
+    s.copy()
+    await s.world._rounds()
+    (ticket,) = await tickets(s)
+    await s.back_up_as_it_is()
+    s.put_back()
+    s.report(31, 4, good=9)
+    await s.world._rounds()
+    assert await s.count("sync.waiting", f"row_id = '{id_of(30)}'") == 2
+    return ticket
+
+
+@pytest.mark.parametrize("is_restored", [True, False])
+def test_a_report_that_waits_twice_is_let_go_of_as_a_whole(play, is_restored):
+    async def story(s: Story) -> None:
+        ticket = await parked_twice(s)
+        assert await s.world.centre.by_hand.discard(ticket, "a person")
+        assert await s.count("sync.waiting", f"row_id = '{id_of(30)}'") == 0
+        if is_restored:
+            await s.world._rounds()
+            await s.restore()
+            await s.world._rounds()
+        s.order(3, code="C3")
+        await s.world._rounds()
+        assert await s.count("mes.reports") == 0
+        states = "SELECT DISTINCT state FROM mes.sync_parked WHERE row_id = %s"
+        assert await s.world.database.rows(states, id_of(30)) == [("discarded",)]
 
     play(story)
