@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -42,6 +43,18 @@ async def test_folding_changes_no_sum_and_leaves_nothing_to_fold(world: World, m
         assert await all_sums(world) == before
         await exact(world)
     assert await folds(world) == 0
+
+
+async def test_what_is_folded_goes_into_the_row_that_there_is_for_its_key(world: World):
+    """Also where a part of the key is null: rows would be added for ever, and summed each time."""
+    site, chance = world.site(), random.Random(16)
+    same = report(site, chance) | {"equipment_id": None, "person_id": None, "work_order_id": None}
+    for _ in range(3):
+        await sends(site, [same | {"id": str(uuid.UUID(int=chance.getrandbits(128), version=4))}])
+        await folds(world)
+    for rollup in ROLLUPS:
+        assert await world.value(f"SELECT count(*) FROM mes.{rollup.folded}") == 1, rollup.name
+    await exact(world)
 
 
 async def test_what_is_taken_away_before_it_is_folded_and_after_is_gone(world: World):

@@ -48,14 +48,14 @@ OF_ROLLUPS: Final[tuple[Mutant, ...]] = (
         TEXT,
         'f"{name} = t.{name} + excluded.{name}"',
         'f"{name} = excluded.{name}"',
-        f"{TESTS}::test_two_that_add_to_the_same_sums_at_once_lose_nothing",
+        f"{FOLDS}::test_folding_changes_no_sum_and_leaves_nothing_to_fold",
     ),
     of(
         "rollups: keys that are null are rows of their own each time",
         TEXT,
         '" NULLS NOT DISTINCT"',
         '""',
-        f"{TESTS}::test_rows_without_a_machine_are_one_row",
+        f"{FOLDS}::test_what_is_folded_goes_into_the_row_that_there_is_for_its_key",
     ),
     of(
         "rollups: a day begins at midnight",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,11 +148,12 @@ def _store_rows(connection: sqlite3.Connection) -> StoreLook:
 
 
 def folder_mb(folder: Path) -> float:
-    """Return what the files of a folder take on the disk; some may go meanwhile."""
+    """Return what the files of a folder take on the disk; files and folders may go meanwhile."""
     total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):
-            total += path.stat().st_blocks * 512 if path.is_file() else 0
+    for at, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += (Path(at) / name).lstat().st_blocks * 512
     return round(total / 1e6, 1)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import shutil
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +13,7 @@ from tests.soak.ledger import Ledger
 from tests.soak.plan import JUDGED_FROM_S, Kind, schedule
 from tests.soak.report import Report
 from tests.soak.run import times_of
-from tests.soak.samples import CENTRAL, EDGE, Process, Sample
+from tests.soak.samples import CENTRAL, EDGE, Process, Sample, folder_mb
 from tests.soak.tables import CENTRAL_RULES, EDGE_RULES, RULES, Empty, Stays
 from tests.soak.verdict import KINDS, bounds, kind_of, slopes, theil_sen, unjudged, unruled
 from tests.unit.test_retention_is_told import tables
@@ -259,3 +261,21 @@ def test_no_two_faults_hit_the_same_thing_at_a_time(seed):
     for fault in schedule(random.Random(seed), seconds=300, sites=SITES, workers=2):
         assert fault.at_s >= ends.get(fault.target, 0.0)
         ends[fault.target] = fault.ends_s
+
+
+def test_a_folder_is_measured_while_folders_in_it_go(tmp_path):
+    def come_and_go() -> None:
+        while not is_over.is_set():
+            (tmp_path / "a" / "b").mkdir(parents=True)
+            (tmp_path / "a" / "b" / "file").write_bytes(b"x" * 5000)
+            shutil.rmtree(tmp_path / "a")
+
+    is_over = threading.Event()
+    (tmp_path / "stays").write_bytes(b"x" * 1_000_000)
+    other = threading.Thread(target=come_and_go)
+    other.start()
+    try:
+        assert {round(folder_mb(tmp_path)) for _ in range(2_000)} == {1}
+    finally:
+        is_over.set()
+        other.join()
