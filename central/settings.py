@@ -69,6 +69,10 @@ class CentralSettings:
         default=0,
         metadata={"help": "months after which those of facts are archived by themselves; 0: never"},
     )
+    export_dir: Path | None = field(
+        default=None, metadata={"help": "folder of exports of the API, of their own"}
+    )
+    export_days: float = field(default=7, metadata={"help": "days that an export is kept"})
     api_port: int = field(default=0, metadata={"help": "port of metrics and API; 0 for none"})
     api_host: str = field(default="127.0.0.1", metadata={"help": "address that the API listens on"})
     api_rate: float = field(
@@ -108,6 +112,7 @@ class CentralSettings:
                 f" sites remember a deletion for {TOMBSTONE_DAYS} days"
             )
         self._check_archive()
+        self._check_exports()
         for name in ("version_days", "history_days", "audit_days"):
             if getattr(self, name) < 0:
                 raise BadSetting(
@@ -121,6 +126,15 @@ class CentralSettings:
             )
         if not self.api_rate >= 0:
             raise BadSetting(f"MES_API_RATE={self.api_rate:g} must not be negative; 0 is no limit")
+
+    def _check_exports(self) -> None:
+        if self.export_dir is not None and not self.export_dir.is_absolute():
+            raise BadSetting(
+                f"MES_EXPORT_DIR={self.export_dir} is to begin with /: all processes of the API"
+                " share it"
+            )
+        if not self.export_days > 0:
+            raise BadSetting(f"MES_EXPORT_DAYS={self.export_days:g} is not above 0")
 
     def _check_archive(self) -> None:
         if self.archive_after_months < 0:

@@ -19,6 +19,7 @@ from central.api import (
     archive,
     conflicts,
     events,
+    exports,
     genealogy,
     plans,
     quality,
@@ -47,6 +48,7 @@ _TAGS = [
     {"name": "rows", "description": "Central and two-way rows: read, and written by planners."},
     {"name": "reports", "description": "What was made, how well, and what is behind it."},
     {"name": "archive", "description": "Facts by time, also of months that are in files."},
+    {"name": "exports", "description": "Reports written into files, while nobody waits."},
     {"name": "events", "description": "At which sites something is new."},
     {"name": "process", "description": "Of the process that answers; these want no key."},
 ]
@@ -63,7 +65,8 @@ def build(reach: Reach) -> FastAPI:
     _add_health(app, reach)
     _add_metrics(app, reach)
     for each in (
-        sites, conflicts, tables, rows, plans, reports, quality, genealogy, archive, events,
+        sites, conflicts, tables, rows, plans, reports, quality, genealogy, archive, exports,
+        events,
     ):  # fmt: skip
         include(app, each.router(reach))
     answer_problems(app)

@@ -61,6 +61,31 @@ RESOLUTION: Final = {
     "again": False,
 }
 
+_EXPORT: Final = {
+    "id": "0199b1f0-5c3e-7a10-8a1e-0a4f6a2b9c02",
+    "report": "log",
+    "query": {"from": "2026-01-01", "to": "2026-02-01"},
+    "format": "parquet",
+    "sites": ["SITE_001"],
+    "state": "running",
+    "why": "",
+    "asked_at": "2026-11-28T05:00:00.000Z",
+    "begun_at": "2026-11-28T05:00:00.412Z",
+    "ended_at": None,
+    "expires_at": "2026-12-05T05:00:00.000Z",
+    "rows": 131072,
+    "rows_expected": 524288,
+    "progress": 0.25,
+    "bytes": 3145728,
+    "sha256": None,
+    "as_of": None,
+    "complete_through": None,
+    "provisional": None,
+    "file": None,
+}
+EXPORT: Final = {"schema": "mes-central.export/v1", **_EXPORT}
+EXPORTS: Final = {"schema": "mes-central.exports/v1", "exports": [_EXPORT]}
+
 
 def shown(example: Any) -> dict[int | str, dict[str, Any]]:
     """Return what describes an answer by its example, for a route's ``responses``."""

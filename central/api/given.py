@@ -39,6 +39,12 @@ def broken(field: str, rule: str) -> RequestValidationError:
     return RequestValidationError([{"loc": ("query", field), "msg": rule, "type": "value_error"}])
 
 
+def broken_body(field: str, rule: str) -> RequestValidationError:
+    """Return what is raised where a field of the body breaks a rule."""
+    loc = ("body", *field.split("."))
+    return RequestValidationError([{"loc": loc, "msg": rule, "type": "value_error"}])
+
+
 def window(begin: datetime | None, end: datetime | None, now: datetime, prefix: str = "") -> Window:
     """Return a window: the last days where nothing is given. Raise RequestValidationError."""
     till = end or now

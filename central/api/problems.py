@@ -24,6 +24,7 @@ from central.api.rates import TooOften
 from central.archive_contents import ArchiveAway, ArchiveDamaged
 from central.archive_reading import ArchiveMoves, ArchiveSlow
 from central.documents import to_json
+from central.exports import AGAIN_S, NoExports, NotWritten, TooManyExports, UnknownExport
 from central.reports.genealogy import UnknownLot
 from central.reports.question import BadQuestion
 from central.reports.spc import UnfitChart
@@ -69,6 +70,10 @@ _KINDS: Final[tuple[tuple[type[Exception], Kind], ...]] = (
     (NeedsMetricsToken, NO_TOKEN),
     (NotFromHere, Kind("not-from-here", 403, "Metrics are given to this machine alone.")),
     (TooManyWhole, Kind("too-many-whole", 503, "Too many whole answers are being read.")),
+    (TooManyExports, Kind("too-many-exports", 429, "Too many exports wait or are kept.")),
+    (UnknownExport, Kind("unknown-export", 404, "There is no such export.")),
+    (NotWritten, Kind("not-written", 409, "The export has no file (yet).")),
+    (NoExports, Kind("no-exports", 501, "Exports are not set up here.")),
     (TooOften, Kind("too-often", 429, "The key or token asks too often.")),
     (NotInScope, Kind("not-in-scope", 403, "The key or token does not allow this.")),
     (NotYourSite, Kind("not-your-site", 403, "The key or token reaches no such site.")),
@@ -200,6 +205,8 @@ def _of_column(column: str, rule: str) -> dict[str, str]:
 def _headers(error: Exception, kind: Kind) -> dict[str, str] | None:
     if isinstance(error, TooOften):
         return {"Retry-After": str(math.ceil(error.after_s))}
+    if isinstance(error, TooManyExports):
+        return {"Retry-After": str(AGAIN_S)}
     if kind is NO_TOKEN:
         return {"WWW-Authenticate": "Bearer"}
     return {"WWW-Authenticate": 'Bearer error="invalid_token"'} if kind.status == 401 else None

@@ -49,6 +49,9 @@ class Reach:
     backup_hours: float = LATE_HOURS
     #: Folder of archived months, where one is named.
     archive_dir: Path | None = None
+    #: Folder of exports, where one is named, and days that each is kept.
+    export_dir: Path | None = None
+    export_days: float = 7.0
 
 
 class Json(Response):

@@ -194,16 +194,24 @@ async def read_report(
 
     In the caller's transaction, which knows the sites.
     """
+    question, made = question_of(sites, name, given)
+    if cursor := given.get("cursor"):
+        question = going_on(question, cursor)
+    return await answer(connection, question, made)
+
+
+def question_of(sites: tuple[str, ...], name: str, given: Mapping[str, Any]) -> _Put:
+    """Return the question of ``GET /v1/reports/NAME`` with these parameters, and its statement.
+
+    From its beginning, whatever the cursor. Raise BadQuestion.
+    """
     model, put = _PUT[name]
     try:
         asked = model.model_validate(dict(given))
     except ValidationError as error:
         first = error.errors()[0]
         raise BadQuestion(".".join(map(str, first["loc"])), first["msg"]) from None
-    question, made = put(asked, sites)
-    if asked.cursor:
-        question = going_on(question, asked.cursor)
-    return await answer(connection, question, made)
+    return put(asked, sites)
 
 
 def _add_preset(routes: APIRouter, reads: Any, tell: Telling, preset: Preset) -> None:
@@ -263,10 +271,7 @@ def _add_log(routes: APIRouter, reads: Any, tell: Telling) -> None:
         asking: Asking = reads,
     ) -> Response:
         """Give the reports of production one by one, in the order in which they ended."""
-        text = cast("_Log", asked).open_at
-        at = instants("open_at", [text])[0] if text else None
-        made = partial(log_statement, open_at=at)
-        return await tell(request, asked, _plain(asked, asking.sites), made)
+        return await tell(request, asked, *_log(asked, asking.sites))
 
 
 def _given_filters(asked: _Asked) -> dict[str, list[str]]:
@@ -317,6 +322,12 @@ def _wip(asked: _Asked, sites: tuple[str, ...]) -> _Put:
     return _plain(asked, sites), partial(wip_at_statement, at=at) if at else wip_statement
 
 
+def _log(asked: _Asked, sites: tuple[str, ...]) -> _Put:
+    text = cast("_Log", asked).open_at
+    at = instants("open_at", [text])[0] if text else None
+    return _plain(asked, sites), partial(log_statement, open_at=at)
+
+
 def _due(preset: Preset, asked: Any, sites: tuple[str, ...]) -> _Put:
     question = replace(
         _plain(asked, sites),
@@ -339,7 +350,9 @@ _PUT: Final[dict[str, tuple[type[_Asked], Callable[[Any, tuple[str, ...]], _Put]
     **{preset.name: (_DUES, partial(_due, preset)) for preset in DUE_PRESETS},
     "throughput-time": (_ORDERS, _throughput),
     "wip": (_WIPS, _wip),
+    "log": (_LOGS, _log),
 }
+EXPORTED: Final = tuple(_PUT)
 
 
 def _described(preset: Preset) -> str:

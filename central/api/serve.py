@@ -21,12 +21,14 @@ from central.api.cache import Cached
 from central.api.oidc import Provider, Verifier
 from central.api.rates import Rates
 from central.api.reach import Reach
+from central.api.reports import question_of
+from central.exporting import Exporter
 from central.roles import API, as_role
 from central.scrapes import read_scrapers
 from shared.errors import BadSetting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
     from fastapi import FastAPI
     from starlette.types import ASGIApp
@@ -77,12 +79,10 @@ async def serve_api(
                     pool, Verifier(provider, client) if provider else None, Rates(settings.api_rate)
                 ),
                 backup_hours=settings.backup_hours, archive_dir=settings.archive_dir,
+                export_dir=settings.export_dir, export_days=settings.export_days,
             )  # fmt: skip
             beside = [
-                asyncio.create_task(audit.keep_writing(), name="audit"),
-                asyncio.create_task(
-                    reach.live.follow(_bounded(settings.database_url)), name="live"
-                ),
+                asyncio.create_task(each, name=name) for name, each in _beside(settings, reach)
             ]
             try:
                 await serve(Cached(build(reach), reach), listener, ends=reach.live.end)
@@ -90,6 +90,19 @@ async def serve_api(
                 for each in beside:
                     each.cancel()
                 await asyncio.gather(*beside, return_exceptions=True)
+
+
+def _beside(
+    settings: CentralSettings, reach: Reach
+) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
+    """Give what is done beside the answers, by its name."""
+    yield "audit", reach.audit.keep_writing()
+    yield "live", reach.live.follow(_bounded(settings.database_url))
+    if settings.export_dir is not None:
+        exporter = Exporter(
+            settings.database_url, reading_url(settings), settings.export_dir, question_of
+        )
+        yield "exports", exporter.keep_writing()
 
 
 def _pool(

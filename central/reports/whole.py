@@ -89,22 +89,37 @@ class Whole:
     fresh: Fresh
     #: Names, with their types as PostgreSQL numbers them.
     columns: list[tuple[str, int]]
+    #: Of them so many are read.
+    rows: int = 0
 
     @classmethod
-    def begun(cls, url: str, question: Question, statement: Statement) -> Whole:
-        """Begin to read, as the role that row-level security binds; raise where that can't be."""
+    def begun(
+        cls, url: str, question: Question, statement: Statement, *, longest_s: int = WHOLE_MAX_S
+    ) -> Whole:
+        """Begin to read, as the role that row-level security binds; raise where that can't be.
+
+        ``longest_s``: each statement may take so many seconds.
+        """
         connection = psycopg.connect(url)
         try:
-            return cls(connection, statement, *_begin(connection, question, statement))
+            begun = _begin(connection, question, statement, longest_s)
+            return cls(connection, statement, *begun)
         except BaseException:
             connection.close()
             raise
+
+    def count(self) -> int:
+        """Return how many rows there are."""
+        text = f"SELECT count(*) FROM ({self.statement.text}) AS t"
+        found = self.connection.execute(text.encode(), self.statement.values).fetchone()
+        return int(found[0]) if found else 0
 
     def blocks(self, form: Form) -> Generator[bytes]:
         """Give the rows in a form, and close the connection."""
         with self.connection:
             match form:
                 case Form.CSV:
+                    self.rows = -1  # the first line is one of names
                     yield from self._copied(form, "(FORMAT csv, HEADER)", _BLOCK)
                 case Form.NDJSON:
                     yield from self._copied(form, _LINES, _BLOCK)
@@ -127,6 +142,7 @@ class Whole:
             with cursor.copy(text.encode(), self.statement.values) as copy:
                 for row in copy:
                     block += row
+                    self.rows += 1
                     if len(block) >= size:
                         yield bytes(block)
                         block.clear()
@@ -150,12 +166,12 @@ class Whole:
 
 
 def _begin(
-    connection: Connection[Any], question: Question, statement: Statement
+    connection: Connection[Any], question: Question, statement: Statement, longest_s: int
 ) -> tuple[Fresh, list[tuple[str, int]]]:
     """Begin to read one moment of these sites; return how fresh that is, and the columns."""
     connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
     connection.read_only = True
-    given = [",".join(question.sites), f"{WHOLE_MAX_S}s"]
+    given = [",".join(question.sites), f"{longest_s}s"]
     found = connection.execute(_BEGIN, given).fetchone()
     if found is None or found[0]:
         raise NotAuthorised("the role of the API is one that row-level security does not bind")

@@ -6,6 +6,7 @@ import asyncio
 import re
 import sys
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -60,6 +61,10 @@ EXCLUDED: dict[tuple[str, str], str] = {
     " with a day: no schema of single parameters can tell; test_reports.py, test_reports_spc.py and"
     " test_archive_reading.py hold each rule",
     (
+        "^/v1/exports$",
+        "positive_data_acceptance",
+    ): "what a report can be asked with follows from its name; test_api_exports.py holds each rule",
+    (
         "^/v1/tables/",
         "positive_data_acceptance",
     ): "which columns a row has, and by which rules, follows from the table in the address, and"
@@ -108,6 +113,17 @@ async def test_no_field_is_answered_that_is_described_nowhere(client, world):
         ("/v1/conflicts/{name}/resolve", client.post(f"{here}/resolve", json=made)),
     ):  # fmt: skip
         check_described(found, path, await asked)
+
+
+async def test_no_field_of_exports_is_answered_that_is_described_nowhere(api, tmp_path):
+    reach = replace(api.reach, export_dir=tmp_path)
+    async with await replace(api, reach=reach).asked_by("admin") as client:
+        found = (await client.get("/v1/openapi.json")).json()
+        made = await client.post("/v1/exports", json={"report": "log"})
+        check_described(found, "/v1/exports", made)
+        check_described(found, "/v1/exports", await client.get("/v1/exports"))
+        one = await client.get(made.headers["location"])
+        check_described(found, "/v1/exports/{export_id}", one)
 
 
 async def test_no_field_of_rows_is_answered_that_is_described_nowhere(client):
@@ -170,7 +186,8 @@ async def schemathesis(address: str, key: str, path: Path) -> tuple[int, str]:
 
 async def test_nothing_that_is_asked_by_the_description_is_answered_otherwise(api, world, tmp_path):
     await quarrel(world, world.site())
-    async with served(api) as address:
+    reach = replace(api.reach, export_dir=tmp_path / "exports")
+    async with served(replace(api, reach=reach)) as address:
         code, said = await schemathesis(address, await api.key("admin"), tmp_path)
     assert code == 0, said
     tested = re.search(r"Tested: +(\d+)", said)

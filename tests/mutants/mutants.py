@@ -12,6 +12,7 @@ from tests.mutants.of_backups import OF_BACKUPS
 from tests.mutants.of_capture import OF_CAPTURE
 from tests.mutants.of_compare import OF_COMPARE
 from tests.mutants.of_edge import OF_EDGE
+from tests.mutants.of_exports import OF_EXPORTS
 from tests.mutants.of_extras import OF_EXTRAS
 from tests.mutants.of_feed import OF_FEED
 from tests.mutants.of_forks import OF_FORKS
@@ -41,5 +42,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *OF_BACKUPS, *OF_RESTORES, *OF_RESTORES_IN_A_ROW, *OF_RESTORES_CUT_SHORT, *OF_HOMECOMINGS,
     *OF_PARKED, *OF_RETENTION, *OF_SHARES, *OF_COMPARE, *OF_REVIEWS, *OF_FORKS, *OF_EXTRAS,
     *OF_TENANCY, *OF_ACCESS, *OF_API, *OF_ROLLUPS, *OF_REPORTS, *OF_QUALITY, *OF_ARCHIVE, *OF_PAGES,
+    *OF_EXPORTS,
     *OF_PLANNER,
 )  # fmt: skip
