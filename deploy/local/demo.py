@@ -92,7 +92,10 @@ def _run(wish: Wish) -> int:
     chance = random.Random(wish.seed)  # noqa: S311 - repeatable, not secret
     held = False
     try:
-        with World(wish.root, plans) as world, Rehearsal(world, chance, wish.tell) as rehearsal:
+        with (
+            World(wish.root, plans, has_pages=wish.keep) as world,
+            Rehearsal(world, chance, wish.tell) as rehearsal,
+        ):
             found = _perform(world, rehearsal, chance, wish)
             print(report.text(found))
             held = not any(check.wrong for check in report.checks(found))

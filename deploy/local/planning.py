@@ -166,8 +166,11 @@ class Planner:
     """Changes plans at the centre, every so often, for as long as the block runs."""
 
     def __init__(
-        self, url: str, sites: Sequence[str], chance: random.Random, *, pause_s: float
-    ) -> None:
+        self, url: str, sites: Sequence[str], chance: random.Random, *, pause_s: float,
+        first_order: int = 100_001,
+    ) -> None:  # fmt: skip
+        """Say how often; no two planners of one centre may number their orders alike."""
+        self._first_order = first_order
         self._url = url
         self._sites = sites
         self._chance = chance
@@ -183,12 +186,16 @@ class Planner:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join(15)
+        self.check()
+
+    def check(self) -> None:
+        """Raise what the planner stumbled on."""
         if self._failure is not None:
             raise self._failure
 
     def _run(self) -> None:
         try:
-            office = Office(self._url, self._chance, first_order=100_001)
+            office = Office(self._url, self._chance, first_order=self._first_order)
             try:
                 while not self._stop.wait(self._pause_s):
                     office.change_plan(self._chance.choice(self._sites), utc_now(office))

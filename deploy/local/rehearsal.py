@@ -263,9 +263,12 @@ class Rehearsal:
             more = ("--seconds", "0", "--seed", str(seed + 1))
             world.fleet.start(f"{site}-plant", PLANT, *arguments, *more)
         pause_s = PLANNER_PAUSE_S * RATE / rate
-        with Planner(world.url("mes_app"), world.sites, self._chance, pause_s=pause_s):
+        with Planner(
+            world.url("mes_app"), world.sites, self._chance, pause_s=pause_s, first_order=200_001
+        ) as planner:
             while True:
                 world.fleet.check()
+                planner.check()
                 time.sleep(0.5)  # until Ctrl-C; a program that died is noticed meanwhile
 
     # --- the probe ----------------------------------------------------------------------------

@@ -33,9 +33,12 @@ def text(world: World) -> str:
     edge = _write(world.root / "sites" / site / "edge.env", world.edge_settings(site))
     mes_central = f"{_short(bin_folder / 'mes-central')} --env-file {central}"
     mes_sync = f"{_short(bin_folder / 'mes-sync')} --env-file {edge}"
+    key = f"$(cat {_short(world.key_file)})"
     lines = [
         "Where to look next",
         "------------------",
+        f"  {world.address}/  the dashboard; sign in with what {_short(world.key_file)} holds",
+        f'  curl -H "Authorization: Bearer {key}" {world.address}/v1/reports/output',
         f"  {mes_central} status",
         f"  {mes_central} conflicts list",
         f"  {mes_central} report Q02",

@@ -19,7 +19,7 @@ import psycopg
 from central.roles import as_role
 from deploy.local import guest
 from deploy.local.fleet import CENTRAL, EDGE, Fleet
-from deploy.local.folder import FolderInUse, claim
+from deploy.local.folder import FolderInUse, claim, free_ports
 from deploy.local.network import Network
 from deploy.local.servers import NatsServer, PostgresServer
 from deploy.local.versions import check_database_version, database_version, host_and_port
@@ -49,9 +49,13 @@ class World:
 
     root: Path
     plans: Sequence[SitePlan]
+    #: Whether the API and the dashboard are served.
+    has_pages: bool = False
     catalog: Catalog = field(default_factory=load_catalog)
     fleet: Fleet = field(init=False)
     network: Network = field(init=False)
+    #: Of the dashboard; empty where there is none.
+    address: str = ""
     _stack: ExitStack = field(default_factory=ExitStack)
     _superuser_url: str = ""
     _nats_url: str = ""
@@ -77,6 +81,11 @@ class World:
     def keys(self) -> Path:
         """Return the folder of the broker's keys."""
         return self.root / "keys"
+
+    @property
+    def key_file(self) -> Path:
+        """Return the file with the key of the API and the dashboard."""
+        return self.root / "dashboard.key"
 
     def store(self, site: str) -> Path:
         """Return a site's SQLite file."""
@@ -137,9 +146,18 @@ class World:
 
     def start_centre(self) -> None:
         """Start the feed and the ingest workers."""
-        self.fleet.start("feed", CENTRAL, "feed", **self.central_settings())
+        pages = self._pages() if self.has_pages else {}
+        self.fleet.start("feed", CENTRAL, "feed", **self.central_settings(), **pages)
         for number in range(1, INGEST_WORKERS + 1):
             self.fleet.start(f"ingest-{number}", CENTRAL, "ingest", **self.central_settings())
+
+    def _pages(self) -> dict[str, Any]:
+        """Return the settings of the API and the dashboard, and make a key for them."""
+        (port,) = free_ports(1)
+        self.address = f"http://127.0.0.1:{port}"
+        add = ("api-keys", "add", "demo", "--grant", "admin", "--key-file", str(self.key_file))
+        self.fleet.finish("api-key", CENTRAL, *add, **self.central_settings())
+        return {"api_port": port, "export_dir": self.root / "exports"}
 
     def start_site(self, site: str) -> None:
         """Start the agent of a site; it makes the store."""

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import psutil
 import psycopg
 import pytest
@@ -140,6 +141,18 @@ def test_a_folder_that_holds_something_else_is_left_alone(folder):
     assert (folder / "kept" / "letter.txt").read_text() == "mine"
 
 
+def await_order(env: Path) -> None:
+    """Wait until the planner of a kept demo has ordered something more."""
+    (url,) = re.findall(r"(?m)^MES_ADMIN_URL=(.+)$", env.read_text())
+    with psycopg.connect(url, autocommit=True) as connection:
+        for _ in range(600):
+            found = connection.execute("SELECT FROM mes.work_orders WHERE order_no LIKE 'PO-2%'")
+            if found.rowcount:
+                return
+            time.sleep(0.2)
+    raise AssertionError("nobody ordered anything")
+
+
 def test_a_kept_demo_goes_on_until_it_is_interrupted(folder):
     kept = demo(folder, "--seconds", "4", "--keep")
     said = await_line(kept, "running until Ctrl-C")
@@ -152,6 +165,13 @@ def test_a_kept_demo_goes_on_until_it_is_interrupted(folder):
         check=False,
     )
     assert "SITE_019" in status.stdout, status
+    address = re.search(r"(http://127.0.0.1:\d+)/  the dashboard", said)[1]
+    key = (folder / ".mes-demo" / "dashboard.key").read_text().strip()
+    shown = {"Authorization": f"Bearer {key}"}
+    told = httpx.get(f"{address}/v1/reports/output", headers=shown)
+    assert told.status_code == 200, told.text
+    assert httpx.get(f"{address}/sign-in").status_code == 200
+    await_order(folder / env)
     kept.send_signal(signal.SIGINT)
     assert ends(kept)[0] == 0
     assert not await_nothing(folder)
