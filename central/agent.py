@@ -236,6 +236,8 @@ async def _check_rollups(settings: CentralSettings, catalog: Catalog, link: Link
     if not settings.rollup_check_hours:
         await asyncio.Event().wait()  # a person does it, or nobody
     async with _connection(settings, autocommit=True) as connection:
+        # A plan that is kept is one for the partitions of all sites: 12 MB of thirty.
+        connection.prepare_threshold = None
         shelf = Shelf(catalog, settings.archive_dir)
         await keep_checking(connection, settings.rollup_check_hours, shelf)
 
