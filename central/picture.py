@@ -97,6 +97,7 @@ class SitePicture:
     #: When its rollups were held against its facts last, and in how many rows they differed.
     sums_checked_at: datetime | None = None
     sums_differing: int = 0
+    sums_why: str = ""  # why they could not be looked at; else empty
     #: Why the broker does not make its stream as it must be; empty where it does.
     stream_refused: str = ""
     #: Another store that said hello for it, and was sent away; why, where it stands in its place.
@@ -152,8 +153,9 @@ SELECT s.site, s.registered_at, s.stopped_because, sync.is_verified(s.site) AS v
        s.hello_at, s.claimed_by, s.claimed_because, s.clock_offset_ms, e.epoch::text AS epoch,
        CASE WHEN s.lease_until > now() THEN s.lease_holder END AS worker, e.decided_at,
        coalesce(e.last_n, 0) AS last_n, coalesce(e.safe_n, 0) AS safe_n, e.through_ms,
-       coalesce(f.pos, 0) AS feed_pos, d.differing, p.n AS protected_n, coalesce(r.differing, 0)
-       AS sums_differing, r.checked_at AS sums_checked_at, p.through_ms AS protected_through_ms,
+       coalesce(f.pos, 0) AS feed_pos, d.differing, p.n AS protected_n, p.through_ms AS
+       protected_through_ms, coalesce(r.differing, 0) AS sums_differing,
+       coalesce(r.why, '') AS sums_why, r.checked_at AS sums_checked_at,
        (SELECT max(c.at) FROM sync.compare AS c WHERE c.site = s.site AND c.whole) AS compared_at
 FROM sync.site AS s
 LEFT JOIN LATERAL (
@@ -314,7 +316,7 @@ def _site(
 _TAKEN: Final = (
     "compared_at", "differing", "claimed_by", "claimed_because", "site", "registered_at", "worker",
     "stopped_because", "verified", "clock_offset_ms", "epoch", "last_n", "safe_n", "decided_at",
-    "feed_pos", "sums_checked_at", "sums_differing",
+    "feed_pos", "sums_checked_at", "sums_differing", "sums_why",
 )  # fmt: skip
 
 
@@ -339,11 +341,9 @@ def _hello(said: Mapping[str, Any] | None, at: datetime | None) -> Hello | None:
 def _complete_through(row: Mapping[str, Any], hello: Hello | None) -> datetime | None:
     """Return until when nothing of a site is missing.
 
-    That is the drain of the last transaction applied; or when it looked for its last hello whether
-    anything else was left, and nothing was.
+    The drain of the last transaction applied; or when its last hello found that nothing was left.
     """
-    through_ms = row["through_ms"]
-    known = [datetime.fromtimestamp(through_ms / 1000, UTC)] if through_ms else []
+    known = [datetime.fromtimestamp(ms / 1000, UTC) for ms in [row["through_ms"]] if ms]
     decided = hello and row["epoch"] in (None, hello.epoch) and hello.n <= row["last_n"]
     if hello and decided and hello.drained_ms is not None:
         known.append(min(datetime.fromtimestamp(hello.drained_ms / 1000, UTC), hello.at))

@@ -274,6 +274,12 @@ def _left_reasons(site: SitePicture) -> Iterator[Reason]:
             f"{counted(site.sums_differing, 'sum', 'sums')} of reports differ from the facts",
             f"mes-central rollups verify --site {name}, then with --repair",
         )  # fmt: skip
+    if site.sums_why:
+        yield Reason(
+            "MES-SUMS-UNSEEN", Level.DEGRADED,
+            f"the sums of reports could not be held against the facts: {site.sums_why}",
+            f"mes-central rollups verify --site {name}",
+        )  # fmt: skip
     if site.refused:
         yield Reason(
             "MES-REFUSED", Level.DEGRADED,

@@ -145,6 +145,12 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
         " --site SITE` shows which, with both values: keep what it says, for a sum is wrong by a"
         " fault of the program or by somebody's hand. With --repair they are made anew.",
     ),
+    "MES-SUMS-UNSEEN": (
+        "degraded: until the next check that can look",
+        "The sums that reports are made of could not be held against the facts: the reason is told."
+        " Mostly it took too long, or files of the archive could not be read. What was found before"
+        " stands. `mes-central rollups verify --site SITE` looks now.",
+    ),
     "MES-REFUSED": (
         "degraded: for a day",
         "Messages that nobody could read: damaged, forged for another site, or of a later"

@@ -194,6 +194,7 @@ def _in_full(each: SiteVerdict, verdict: Verdict) -> Iterator[str]:
     same = f"{number(site.differing)} rows differ" if site.differing else "all rows are the same"
     yield f"  compared  {_since(site.compared_at, at)}{f': {same}' if site.compared_at else ''}"
     sums = f"{number(site.sums_differing)} sums differ" if site.sums_differing else "all are right"
+    sums = "they could not be looked at" if site.sums_why else sums
     told = f": {sums}" if site.sums_checked_at else ""
     yield f"  sums      {_since(site.sums_checked_at, at)}{told}"
     yield f"  clock     {_clock(site.clock_offset_ms)} against the centre, at the last hello"

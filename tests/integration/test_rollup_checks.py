@@ -72,7 +72,7 @@ async def test_a_sum_that_is_wrong_is_told_by_the_log_and_the_status(ingest, wor
     assert all(each.sums_checked_at for each in picture.sites)
 
 
-async def test_a_site_whose_archive_is_away_holds_up_no_other(ingest, monkeypatch, caplog):
+async def test_a_site_whose_archive_is_away_holds_up_no_other(ingest, world, monkeypatch, caplog):
     looked = rollup_checks.differences
 
     async def away(connection, rollup, site, shelf):
@@ -89,6 +89,9 @@ async def test_a_site_whose_archive_is_away_holds_up_no_other(ingest, monkeypatc
     assert (await differing(ingest))[SITES[0]] == 3, "what was found before is forgotten"
     cursor = await ingest.execute("SELECT why FROM sync.rollup_check ORDER BY site")
     assert [why for (why,) in await cursor.fetchall()] == ["the disk is not mounted", "", ""]
+    picture = await read_picture(world.admin, world.catalog, None)
+    why = {each.site: each.sums_why for each in picture.sites}
+    assert why == dict.fromkeys(SITES, "") | {SITES[0]: "the disk is not mounted"}
 
 
 def test_what_the_command_finds_and_mends_is_what_the_status_tells(mes_central):

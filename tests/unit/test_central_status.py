@@ -184,6 +184,7 @@ DEGRADED = [
     ("MES-REVIEWS", replace(SITE, reviews_open=1), "needs a look"),
     ("MES-DIFFERS", replace(SITE, differing=2), "needs a look"),
     ("MES-SUMS", replace(SITE, sums_differing=2), "needs a look"),
+    ("MES-SUMS-UNSEEN", replace(SITE, sums_why="canceled"), "needs a look"),
     ("MES-PARKED", replace(SITE, parked=1), "needs a look"),
     ("MES-REFUSED", replace(SITE, refused=1), "needs a look"),
     ("MES-STREAM-FULL", replace(SITE, backlog=Backlog(messages=0, filled=0.9)), "needs a look"),
