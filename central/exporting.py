@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import logging
 import os
+import re
 import threading
 import time
 from contextlib import suppress
@@ -145,8 +146,13 @@ class Exporter:
             if self._stop.is_set():
                 lines.execute(_WAIT_AGAIN, [job.id, job.tries])
                 return
-            if isinstance(error, psycopg.OperationalError) and not isinstance(
-                error, psycopg.errors.QueryCanceled
+            if job.whole is None and isinstance(error, psycopg.OperationalError):
+                # What is read is away, and that is no fault of the export: it was no try.
+                lines.execute(_WAIT_AGAIN, [job.id, job.tries])
+                raise
+            if beat.is_lost or (
+                isinstance(error, psycopg.OperationalError)
+                and not isinstance(error, psycopg.errors.QueryCanceled)
             ):
                 raise  # its time ends, and it is begun anew
             lines.execute(_FAIL, [_why(job, error), job.rows, job.bytes, job.id, job.tries])
@@ -202,11 +208,14 @@ class Exporter:
             for name in (f"{export_id}.{form}", f"{export_id}.{tries}.part")
         }
         for file in files:
-            if file.name not in wanted and file.suffix in _SUFFIXES:
+            if file.name not in wanted and _OURS.fullmatch(file.name):
                 file.unlink(missing_ok=True)
 
 
-_SUFFIXES: Final = frozenset({".part", *(f".{form}" for form in Form)})
+#: Names of our files: whatever else lies in the folder is somebody's own.
+_OURS: Final = re.compile(
+    rf"[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}\.(\d+\.part|{'|'.join(Form)})"
+)
 
 
 class _Beat(threading.Thread):
@@ -217,7 +226,8 @@ class _Beat(threading.Thread):
         self._url, self._job, self._stop_all = url, job, stop
         self._ended = threading.Event()
         self.is_gone = False
-        self._is_lost = False
+        #: The database does not hear how far it is.
+        self.is_lost = False
 
     def run(self) -> None:
         try:
@@ -227,7 +237,7 @@ class _Beat(threading.Thread):
                     if self.is_gone or self._stop_all.is_set():
                         self._cancel()
         except psycopg.Error:
-            self._is_lost = True
+            self.is_lost = True
             self._cancel()
 
     def _tell(self, lines: Connection[Any]) -> None:
@@ -242,7 +252,7 @@ class _Beat(threading.Thread):
 
     def check(self) -> None:
         """Raise where it is not to go on."""
-        if self._is_lost:
+        if self.is_lost:
             raise psycopg.OperationalError("the database went away")
         if self.is_gone or self._stop_all.is_set():
             raise _Given("it was stopped")

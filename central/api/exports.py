@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - pydantic reads it
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -161,7 +162,8 @@ def _add_asking(routes: APIRouter, reach: Reach, reads: Any) -> None:
             await note_change(connection, asked_in(request.scope, 204), {"export": found.id})
         request.state.is_noted = True
         if reach.export_dir is not None:
-            (reach.export_dir / found.file).unlink(missing_ok=True)
+            with suppress(OSError):  # it is swept then
+                (reach.export_dir / found.file).unlink(missing_ok=True)
         return Response(status_code=204)
 
 

@@ -37,6 +37,7 @@ _OF_THESE: Final = b"""
 SELECT p.table_name, p.row_id::text, p.state, p.content
 FROM mes.sync_parked AS p
 WHERE p.site_id = %(site)s AND p.op = 'I' AND p.table_name <> ALL(%(two_way)s)
+  AND json_typeof(p.content) = 'object'
   AND p.row_id = ANY(ARRAY(SELECT row_id FROM mes.sync_parked
                            WHERE site_id = %(site)s AND id = ANY(%(tickets)s::uuid[])))"""
 

@@ -341,9 +341,27 @@ async def test_while_the_database_is_away_exports_wait(api, exporter):
     async with asked_by(api, exporter, "corporate") as client:
         where = await asked(client)
         away = replace(exporter, reading_url="postgresql://nobody@127.0.0.1:1/none")
-        with pytest.raises(psycopg.OperationalError):
-            await written(away)
-        assert await state(client, where) == ("running", "")  # for a minute; then another one does
+        for _ in range(TRIES_MAX + 1):
+            with pytest.raises(psycopg.OperationalError):
+                await written(away)
+            assert await state(client, where) == ("waiting", "")
+        await written(exporter)
+        assert await state(client, where) == ("done", "")
+
+
+async def test_one_whose_progress_nobody_hears_of_has_not_taken_too_long(
+    world, api, exporter, monkeypatch
+):
+    monkeypatch.setattr(exporting, "BEAT_S", 0.05)
+    monkeypatch.setattr(
+        Whole, "count", lambda whole: whole.connection.execute("SELECT pg_sleep(9)")
+    )
+    monkeypatch.setattr(exporting, "_TELL", "SELECT 1 / 0, %s, %s, %s, %s, %s, %s")
+    async with asked_by(api, exporter, "corporate") as client:
+        where = await asked(client)
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            await written(exporter)
+        assert await state(client, where) == ("running", "")  # for a minute; then it is begun anew
 
 
 async def test_what_is_past_its_time_goes_with_its_file_and_nothing_else(world, api, exporter):
@@ -351,7 +369,7 @@ async def test_what_is_past_its_time_goes_with_its_file_and_nothing_else(world, 
         old, new = await asked(client), await asked(client)
         assert await written(exporter)
         assert await written(exporter)
-        for name in ("somebodys.txt", "0199b1f0-5c3e-7a10-8a1e-0a4f6a2b9c02.1.part"):
+        for name in ("somebodys.csv", "0199b1f0-5c3e-7a10-8a1e-0a4f6a2b9c02.1.part"):
             (exporter.folder / name).write_text("left over")
         await world.admin.execute(
             "UPDATE sync.export SET expires_at = now() WHERE id = %s", [old.rsplit("/", 1)[1]]
@@ -359,7 +377,7 @@ async def test_what_is_past_its_time_goes_with_its_file_and_nothing_else(world, 
         await asyncio.to_thread(exporter.sweep)
         assert (await client.get(old)).status_code == 404
         assert (await client.get(f"{new}/file")).status_code == 200
-        assert files(exporter) == [f"{new.rsplit('/', 1)[1]}.csv", "somebodys.txt"]
+        assert files(exporter) == [f"{new.rsplit('/', 1)[1]}.csv", "somebodys.csv"]
 
 
 async def test_one_that_is_asked_for_twice_under_one_name_is_one(api, exporter):

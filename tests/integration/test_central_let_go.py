@@ -6,6 +6,8 @@ import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.integration.apply_world import world  # noqa: F401
 
 if TYPE_CHECKING:
@@ -101,6 +103,19 @@ async def test_one_that_is_there_all_the_same_is_not_let_go_of(world: World) -> 
     if (await site.apply(site.sends(report))).parked:
         await let_go(world)
     assert await world.value("SELECT count(*) FROM mes.job_responses") == 1
+    assert await world.rows("SELECT * FROM sync.let_go") == []
+
+
+@pytest.mark.parametrize("content", [None, "[1]", "7"])
+async def test_a_record_that_holds_no_values_lets_go_of_nothing_and_stops_nothing(world, content):
+    """It came home from a site, which can tell us anything."""
+    site = world.site()
+    order = site.order()
+    report = site.insert("job_responses", site.report(work_order_id=order["id"]))
+    await site.apply(site.sends(report))
+    ticket = await world.value("SELECT ticket::text FROM sync.waiting")
+    await world.admin.execute("UPDATE mes.sync_parked SET content = %s", [content])
+    assert await world.store.discard(ticket, "ann")
     assert await world.rows("SELECT * FROM sync.let_go") == []
 
 

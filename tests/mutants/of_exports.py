@@ -60,6 +60,20 @@ OF_EXPORTS: Final[tuple[Mutant, ...]] = (
         f"{TESTS}::test_what_a_process_that_stops_has_half_written_waits_again",
     ),
     of(
+        "exports: one is given up while what it reads is away",
+        WORK,
+        "if job.whole is None and isinstance(error, psycopg.OperationalError):",
+        "if False:",
+        f"{TESTS}::test_while_the_database_is_away_exports_wait",
+    ),
+    of(
+        "exports: one whose progress nobody hears of has taken too long",
+        WORK,
+        "if beat.is_lost or (",
+        "if (",
+        f"{TESTS}::test_one_whose_progress_nobody_hears_of_has_not_taken_too_long",
+    ),
+    of(
         "exports: one that kills whoever writes it is begun for ever",
         WORK,
         "if job.tries > TRIES_MAX:",
@@ -69,7 +83,7 @@ OF_EXPORTS: Final[tuple[Mutant, ...]] = (
     of(
         "exports: files of others are swept as well",
         WORK,
-        "if file.name not in wanted and file.suffix in _SUFFIXES:",
+        "if file.name not in wanted and _OURS.fullmatch(file.name):",
         "if file.name not in wanted:",
         f"{TESTS}::test_what_is_past_its_time_goes_with_its_file_and_nothing_else",
     ),

@@ -128,6 +128,14 @@ OF_PARKED: Final[tuple[Mutant, ...]] = (
         "::test_a_column_more_that_has_no_value_makes_no_other_fact_of_it",
     ),
     of(
+        "home: a record that holds no values stops what its site tells",
+        "central/store/let_go.py",
+        "  AND json_typeof(p.content) = 'object'\n",
+        "",
+        "tests/integration/test_central_let_go.py"
+        "::test_a_record_that_holds_no_values_lets_go_of_nothing_and_stops_nothing",
+    ),
+    of(
         "discard: the same fact goes on waiting under another ticket",
         "central/store/retry.py",
         "    found += await _same_facts(applying, found)\n",
