@@ -63,32 +63,41 @@ async def test_every_row_is_read_once_however_often_the_archiving_is_killed(old:
     start_s = await started_in(old)
     steps = [("archive", *ONE), ("drop", *ONE, "--yes"), ("attach", *ONE)]
     kills = 0
-    for step in steps:
-        for attempt in range(12):
-            process = await command(old, *step)
-            try:
-                # First before it can have done anything, then a little later each time.
-                async with asyncio.timeout(start_s * (chance.uniform(0.5, 0.9) + attempt * 0.2)):
-                    await process.wait()
-            except TimeoutError:
-                process.send_signal(signal.SIGKILL)
-                await process.wait()
-                kills += 1
-            else:
-                said = (await process.stderr.read()).decode() if process.stderr else ""
-                assert process.returncode in (0, 75), said
-            await gone(old)
-            try:
-                assert await readable(old) == expected
-            except ArchiveMoves:  # half detached: told, and not passed over
-                assert await old.state() == "detaching"
-            if process.returncode == 0:
-                break
-        assert process.returncode == 0
+    for _ in range(5):  # a machine that is quicker than when it was measured is killed less
+        for step in steps:
+            kills += await killed_until_done(old, step, expected, start_s, chance)
+        if kills > 2:
+            break
     assert kills > 2
     assert sorted(await old.live()) == expected
     assert await old.reports_counted() == len(expected)
     await old.sums_are_right()
+
+
+async def killed_until_done(
+    old: Archive, step: tuple[str, ...], expected: list[str], start_s: float, chance: random.Random
+) -> int:
+    """Run a step until it is done, look at all rows after each kill, and count the kills."""
+    for attempt in range(12):
+        process = await command(old, *step)
+        try:
+            # First before it can have done anything, then a little later each time.
+            async with asyncio.timeout(start_s * (chance.uniform(0.5, 0.9) + attempt * 0.2)):
+                await process.wait()
+        except TimeoutError:
+            process.send_signal(signal.SIGKILL)
+            await process.wait()
+        else:
+            said = (await process.stderr.read()).decode() if process.stderr else ""
+            assert process.returncode in (0, 75), said
+        await gone(old)
+        try:
+            assert await readable(old) == expected
+        except ArchiveMoves:  # half detached: told, and not passed over
+            assert await old.state() == "detaching"
+        if process.returncode == 0:
+            return attempt
+    raise AssertionError(f"{step} was never done")
 
 
 async def started_in(old: Archive) -> float:
