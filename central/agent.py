@@ -221,6 +221,7 @@ async def _upkeep(settings: CentralSettings, catalog: Catalog, link: Link) -> No
                 version_days=settings.version_days,
                 history_days=settings.history_days,
                 audit_days=settings.audit_days,
+                known_days=settings.known_days,
             ),
         )
 

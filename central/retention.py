@@ -14,6 +14,7 @@ deletion (protocol, rule 21), and has forgotten it as well.
 What people may want to look up is kept longer, for ``history_days``: conflicts, decided reviews,
 settled parked rows, and what plain SQL replaced. Sites lose their copies by the feed. The audit log
 of the API is kept for ``audit_days``, and the answers to requests that named themselves for a day.
+What reports were known at an earlier moment can be told for ``known_days``.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ HISTORY_ROWS_MAX: Final = 500
 #: Lines of the audit log, and kept answers, that one call forgets: 14 million a day at one call a
 #: minute.
 AUDIT_ROWS_MAX: Final = 10_000
+#: Late reports that one call forgets.
+LATE_ROWS_MAX: Final = 20_000
 #: Times at which the order of versions was noted: 50 in the time that versions are kept.
 _MARKS: Final = 50
 _MARKS_MAX: Final = 5_000
@@ -46,6 +49,7 @@ class Kept:
     version_days: float
     history_days: float
     audit_days: float = 0
+    known_days: float = 0
 
     @property
     def mark_s(self) -> float:
@@ -67,6 +71,12 @@ async def forget(connection: AsyncConnection[Any], kept: Kept) -> dict[str, int]
     if kept.audit_days:
         given = {"audit_s": kept.audit_days * _DAY_S, "slice": AUDIT_ROWS_MAX}
         counts["audit"] = (await connection.execute(_AUDIT, given)).rowcount
+    if kept.known_days:
+        given = {"known_s": kept.known_days * _DAY_S, "slice": LATE_ROWS_MAX}
+        async with connection.transaction():  # first what nobody may ask for any more
+            await connection.execute(_KNOWN_SINCE, given)
+            counts["late reports"] = (await connection.execute(_LATE, given)).rowcount
+            await connection.execute(_RESTATED, given)
     return counts
 
 
@@ -298,6 +308,24 @@ _AUDIT: Final = """
 DELETE FROM sync.audit WHERE no IN (
     SELECT no FROM sync.audit WHERE at < now() - %(audit_s)s * interval '1 second'
     ORDER BY at LIMIT %(slice)s)"""
+
+
+# Whoever reads what was known may have asked just before: so a day later.
+_KNOWN_SINCE: Final = """
+UPDATE sync.known_since SET since = now() - %(known_s)s * interval '1 second'
+WHERE since < now() - %(known_s)s * interval '1 second' - interval '1 minute'"""
+
+_LATE: Final = """
+DELETE FROM sync.late_report WHERE ctid = ANY (ARRAY(
+    SELECT r.ctid FROM sync.site AS s CROSS JOIN LATERAL (
+        SELECT ctid FROM sync.late_report AS l WHERE l.site_id = s.site
+          AND l.noted_at < now() - %(known_s)s * interval '1 second' - interval '1 day'
+        ORDER BY l.noted_at LIMIT %(slice)s) AS r
+    LIMIT %(slice)s))"""
+
+_RESTATED: Final = """
+DELETE FROM sync.restated
+WHERE noted_at < now() - %(known_s)s * interval '1 second' - interval '1 day'"""
 
 
 _ANSWERS: Final = """

@@ -170,6 +170,9 @@ SCHEMA_GRANTS: Final = (
     ),
     # By which days a site's reports go.
     *read_by_asked("sync.site_day", API, "site"),
+    # What was known of them at an earlier moment.
+    *(each for name in ("late_report", "restated") for each in read_by_asked(f"sync.{name}", API)),
+    f"GRANT SELECT ON sync.known_since TO {API}",
     *(
         each
         for name, column in _STATUS.items()

@@ -9,6 +9,9 @@ one statement, and changes no sum. So whatever writes facts, in whatever order a
 late, the sums are those of the facts that stand. Only what adds up is kept: counts and sums, never
 ratios; whole or decimal, never floating.
 
+What comes when its day is long over is noted once more, with the moment and as it was: whoever
+takes that away from today's sums has those of an earlier moment (``central.reports.known``).
+
 A day is the site's business day, in its zone and from its day start as ``sync.site_day`` has them;
 that a report was made in another one (``business_date``) goes before. Quarters of an hour are in
 UTC: each zone and each day start is a whole number of them away. A correction is a fact of its own
@@ -101,6 +104,16 @@ NOTED: Final = {
         "qty_mrb": "numeric", "duration_s": "numeric", "duration_known": "boolean",
     },
 }  # fmt: skip
+#: Where late facts are kept, and the columns of them: enough for all reports but the list of them.
+LATE: Final = "sync.late_report"
+LATE_COLUMNS: Final = (*NOTED["job_responses"], "scrap_reason", "is_rework")
+#: Late is what comes 12 hours after it began or ended, or on the second day after its own. No day
+#: of any site ends more than 36 hours after its date does in UTC: so two days after a window ends,
+#: all of it that was in time is there.
+_IS_LATE: Final = (
+    f"(least(r.started_at, {AT}) < statement_timestamp() - interval '12 hours'"
+    " OR r.business_date < (statement_timestamp() AT TIME ZONE 'UTC')::date - 1)"
+)
 _TYPE: Final = Part("report_type", "text", "r.report_type")
 _MACHINE: Final = Part("equipment_id", "uuid", "r.equipment_id")
 _SEGMENT: Final = Part("segment_code", "text", "r.segment_code")
@@ -219,11 +232,16 @@ def _columns(parts: tuple[Part, ...]) -> str:
     return ", ".join(["site_id text NOT NULL", *made])
 
 
-def rows_of(rollup: Rollup) -> str:
-    """Return what a rollup's sums are summed from: what was folded, and what was not yet."""
+def rows_of(rollup: Rollup, *, without: str = "") -> str:
+    """Return what a rollup's sums are summed from: what was folded, and what was not yet.
+
+    ``without`` is a condition on late facts ``r`` that are taken away.
+    """
     named = ", ".join((*rollup.key_names, *rollup.sum_names))
     deltas = _rows(rollup, f"mes.{deltas_of(rollup.table)}", sign=_SIGN, day=_NOTED_DAY)
-    return f"(SELECT {named} FROM mes.{rollup.folded} UNION ALL {deltas})"
+    late = _rows(rollup, LATE, sign=f"-{_SIGN}")
+    less = f" UNION ALL {late} WHERE {without}" if without else ""
+    return f"(SELECT {named} FROM mes.{rollup.folded} UNION ALL {deltas}{less})"
 
 
 def trigger_statements(table: str) -> Iterator[str]:
@@ -238,9 +256,32 @@ def trigger_statements(table: str) -> Iterator[str]:
         yield (
             f"CREATE OR REPLACE FUNCTION sync.roll_up_{table}_{operation}() RETURNS trigger\n"
             "LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$\n"
-            f"BEGIN\n    INSERT INTO {into}\n    {noted};\n    RETURN NULL;\nEND $$"
+            f"BEGIN\n    INSERT INTO {into}\n    {noted};\n{_note_late(sources)}"
+            "    RETURN NULL;\nEND $$"
         )
     yield f"SELECT sync.keep_rollups('mes.{table}'::regclass, '{table}')"
+
+
+def _note_late(sources: tuple[tuple[str, int], ...]) -> str:
+    """Return the statements that note late facts as they are, what goes before what comes."""
+    columns = ", ".join(LATE_COLUMNS)
+    every = ", ".join(f"r.{name}" for name in LATE_COLUMNS)
+    rows = " UNION ALL ".join(
+        f"SELECT {sign}, r.site_id, r.id, {every} FROM {source} AS r WHERE {_IS_LATE}"
+        for source, sign in sources
+    )
+    days = " UNION ".join(
+        f"SELECT r.site_id, least({_TOUCHED}) AS first_day, greatest({_TOUCHED}) AS last_day"
+        f" FROM {source} AS r{SITE_DAY} WHERE {_IS_LATE}"
+        for source, _ in sources
+    )
+    return (
+        f"    INSERT INTO {LATE} (sign, site_id, id, {columns})\n    {rows} ORDER BY 1;\n"
+        "    IF FOUND THEN\n        INSERT INTO sync.restated AS t\n"
+        f"        SELECT DISTINCT d.*, statement_timestamp() FROM ({days}) AS d ORDER BY 1, 2, 3\n"
+        "        ON CONFLICT (site_id, first_day, last_day)"
+        " DO UPDATE SET noted_at = excluded.noted_at;\n    END IF;\n"
+    )
 
 
 #: What a statement adds and takes away, by the transition tables that hold it.

@@ -100,6 +100,10 @@ class CentralSettings:
     audit_days: float = field(
         default=400, metadata={"help": "days that the audit log of the API is kept; 0 for ever"}
     )
+    known_days: float = field(
+        default=800,
+        metadata={"help": "days that what was known earlier can be asked for; 0 for ever"},
+    )
     log_level: str = field(default="info", metadata={"help": "debug, info, warning or error"})
 
     def __post_init__(self) -> None:
@@ -113,7 +117,7 @@ class CentralSettings:
             )
         self._check_archive()
         self._check_exports()
-        for name in ("version_days", "history_days", "audit_days"):
+        for name in ("version_days", "history_days", "audit_days", "known_days"):
             if getattr(self, name) < 0:
                 raise BadSetting(
                     f"MES_{name.upper()}={getattr(self, name):g} must not be negative; 0 keeps for"

@@ -31,6 +31,10 @@ class ReportTold(Fresh):
 
     #: A site may still send what belongs into the window.
     provisional: bool
+    #: When what is known of the window changed two days after its end, or later; else null.
+    restated_at: datetime | None
+    #: The moment whose knowledge it is, where one was asked for.
+    as_known_at: datetime | None
     columns: list[str]
     rows: list[dict[str, Plain]]
     #: What to ask with for the rest.

@@ -96,6 +96,8 @@ def _document(answer: Answer) -> dict[str, Any]:
         "as_of": answer.as_of,
         "complete_through": answer.complete_through,
         "provisional": answer.provisional,
+        "restated_at": answer.restated_at,
+        "as_known_at": answer.as_known_at,
         "columns": answer.columns,
         "rows": answer.rows,
         "next": answer.cursor,

@@ -24,6 +24,7 @@ from central.api.streams import Streams
 from central.reports.answer import answer, going_on
 from central.reports.dimensions import BUCKETS, DIMENSIONS
 from central.reports.due import BUCKETS_OF_DUE, MEASURES_OF_DUE, due_statement
+from central.reports.known import known_at
 from central.reports.kpis import COUNTED, FIGURES
 from central.reports.log import log_statement
 from central.reports.orders import (
@@ -116,6 +117,10 @@ class _Production(_Asked):
     time_basis: Basis | None = Field(None, description="See docs/reports.md.")
     share_of: Text | None = Field(None, description="Adds share and cum_share of this measure.")
     nonzero: Text | None = Field(None, description="Leaves rows out in which this measure is 0.")
+    as_known_at: Text | None = Field(
+        None, examples=["2026-12-03T06:00:00Z"],
+        description="By the reports that were known at this instant, two days after `to` or later.",
+    )  # fmt: skip
 
 
 class _Wip(_Asked):
@@ -303,7 +308,8 @@ def _production(preset: Preset, asked: Any, sites: tuple[str, ...]) -> Question:
         sites=sites, window=plain.window, filters=plain.filters, by=plain.by, limit=plain.limit,
         bucket=one_name("bucket", asked.bucket, BUCKETS) or preset.bucket,
         group_by=plain.group_by or preset.group_by, measures=measures,
-        basis=asked.time_basis or preset.basis,
+        basis=asked.time_basis or preset.basis, is_of_reports=True,
+        as_known_at=known_at(asked.as_known_at, plain.window),
         share_of=one_name("share_of", asked.share_of, measures)
         or (None if is_own else preset.share_of),
         nonzero=one_name("nonzero", asked.nonzero, measures)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import dict_row
 
+from central.reports import known
 from central.reports.freshness import ASKED, as_told
 from central.reports.months import located
 from central.reports.question import BadQuestion
@@ -38,6 +39,10 @@ class Answer:
     complete_through: Mapping[str, datetime | None]
     #: A site may still send what belongs into the window.
     provisional: bool
+    #: When what is known of the window changed after it was closed, the last time; None if never.
+    restated_at: datetime | None = None
+    #: The moment whose knowledge it is; None of all that is known.
+    as_known_at: datetime | None = None
 
 
 async def answer(
@@ -48,13 +53,15 @@ async def answer(
     Row-level security knows its sites, and all that it reads is of one snapshot: it holds all that
     was committed at the moment that it tells, and maybe a little more.
     """
+    await known.check(connection, question)
     question = await located(connection, question)
     statement = made(question)
     async with connection.pipeline(), connection.cursor(row_factory=dict_row) as cursor:
         before = await connection.execute(ASKED, [list(question.sites)])
         await cursor.execute(statement.text.encode(), statement.values)
-        as_of, known = as_told(await before.fetchall())
+        as_of, through = as_told(await before.fetchall())
         rows = await cursor.fetchall()
+        restated_at = await known.restated_at(connection, question)
     is_more = question.limit is not None and len(rows) > question.limit
     rows = rows[: question.limit]
     return Answer(
@@ -62,18 +69,23 @@ async def answer(
         rows=[{name: plain(value) for name, value in row.items()} for row in rows],
         cursor=cursor_of(question, statement, rows[-1]) if is_more else None,
         as_of=as_of,
-        complete_through=known,
-        provisional=is_provisional(question, as_of, known),
+        complete_through=through,
+        provisional=is_provisional(question, as_of, through),
+        restated_at=restated_at,
+        as_known_at=question.as_known_at,
     )
 
 
 def is_provisional(
-    question: Question, as_of: datetime, known: Mapping[str, datetime | None]
+    question: Question, as_of: datetime, through: Mapping[str, datetime | None]
 ) -> bool:
     """Tell whether some of the sites may still send what belongs into the window.
 
-    A business day ends up to a day and a half after the day of that name in UTC.
+    A business day ends up to a day and a half after the day of that name in UTC. What was known at
+    a moment that is past stays as it was.
     """
+    if question.as_known_at is not None:
+        return False
     end = question.window.end
     if isinstance(end, datetime):
         until = end
@@ -81,7 +93,7 @@ def is_provisional(
         until = datetime(end.year, end.month, end.day, 12, tzinfo=UTC)
     else:
         until = as_of
-    return any(through is None or through < min(until, as_of) for through in known.values())
+    return any(each is None or each < min(until, as_of) for each in through.values())
 
 
 # --- where it goes on -----------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Final
 
 from central.reports.dimensions import BUCKETS
+from central.reports.known import facts
 from central.rollups import AT, OUTPUT, SITE_DAY
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def clipped_rows(
     columns += [*sums, *moments, "c.span AS busy", f"{_calendar(question, day, at)} AS calendar"]
     # To have neither start nor end is to have no interval; such a report counts at its moment.
     return (
-        f"SELECT {', '.join(columns)} FROM mes.job_responses AS r{SITE_DAY}"
+        f"SELECT {', '.join(columns)} FROM {facts(question)} AS r{SITE_DAY}"
         " LEFT JOIN mes.sites AS s ON s.code = r.site_id"
         f" CROSS JOIN LATERAL (SELECT tstzrange({_bound(question.window.start, take)},"
         f" {_bound(question.window.end, take)}) AS range) AS w"

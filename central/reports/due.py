@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 from central.reports.dimensions import BUCKETS, DIMENSIONS, JOINS
 from central.reports.kpis import KPIS_OF_ORDERS, MEASURES_OF_ORDERS
 from central.reports.orders import OF_ORDERS, called
-from central.reports.paging import Place, Statement
+from central.reports.paging import Place, Statement, literals
 from central.reports.question import BadQuestion
-from central.reports.statement import DIGITS, condition, literals
+from central.reports.statement import DIGITS, condition
 from central.rollups import AT, ROLLUPS, SITE_DAY, rows_of
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from central.reports.dimensions import DIMENSIONS, JOINS
-from central.reports.paging import Place, Statement
+from central.reports.paging import Place, Statement, literals
 from central.reports.sources import in_months
-from central.reports.statement import condition, literals
+from central.reports.statement import condition
 from central.rollups import AT, DAY, SITE_DAY
 
 if TYPE_CHECKING:

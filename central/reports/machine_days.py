@@ -18,6 +18,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Final
 
 from central.reports.clipped import DAY_OF
+from central.reports.known import facts
 from central.reports.kpis import KPIS, MACHINE_MEASURES, MEASURES
 from central.reports.question import BadQuestion
 from central.reports.sources import in_months
@@ -59,7 +60,7 @@ def machine_days(question: Question, sites: str, take: Callable[[object], str]) 
     """
     _check(question)
     first, last = (f"{take(day)}::date" for day in (question.window.start, question.window.end))
-    months = in_months(question)
+    source, months = facts(question), in_months(question)
     sums = ", ".join(f"coalesce(x.{each.name}, 0) AS {each.name}" for each in OUTPUT)
     planned = _SECONDS.format("c.planned * multirange(t.whole)")
     whole = f"tstzrange({_BEGINS.format(day='n.day')}, {_BEGINS.format(day='n.day::date + 1')})"
@@ -76,8 +77,8 @@ def machine_days(question: Question, sites: str, take: Callable[[object], str]) 
         f" CROSS JOIN LATERAL (SELECT n.day::date AS day, {whole} AS whole"
         f" FROM {days} AS n(day)) AS t"
         f" LEFT JOIN ({_planned(sites)}) AS c ON c.site_id = z.site_id AND c.id = z.id"
-        f" LEFT JOIN ({_busy(sites, first, last, months)}) AS y ON {same.format('y')}"
-        f" LEFT JOIN ({_done(sites, first, last, months)}) AS x ON {same.format('x')}"
+        f" LEFT JOIN ({_busy(source, sites, first, last, months)}) AS y ON {same.format('y')}"
+        f" LEFT JOIN ({_done(source, sites, first, last, months)}) AS x ON {same.format('x')}"
         " WHERE z.is_leaf OR x.reports > 0 OR y.busy IS NOT NULL"
     )
 
@@ -131,7 +132,7 @@ def _planned(sites: str) -> str:
     )
 
 
-def _busy(sites: str, first: str, last: str, months: str) -> str:
+def _busy(source: str, sites: str, first: str, last: str, months: str) -> str:
     """Return the query of when machines produced, by days."""
     day_of = f"{DAY_OF.format(at='{}')}::timestamp"
     begins = f"greatest({day_of.format('r.started_at')}, {first}::timestamp)"
@@ -140,14 +141,14 @@ def _busy(sites: str, first: str, last: str, months: str) -> str:
     return (
         "SELECT r.site_id, r.equipment_id, n.day::date AS day,"
         f" range_agg(tstzrange(r.started_at, r.ended_at) * {whole}) AS busy"
-        f" FROM mes.job_responses AS r{SITE_DAY}"
+        f" FROM {source} AS r{SITE_DAY}"
         f" CROSS JOIN LATERAL generate_series({begins}, {ends}, '1 day') AS n(day)"
         f" WHERE r.site_id IN ({sites}) AND r.report_type = 'PRODUCTION'"
         f" AND r.started_at < r.ended_at{months} GROUP BY 1, 2, 3"
     )
 
 
-def _done(sites: str, first: str, last: str, months: str) -> str:
+def _done(source: str, sites: str, first: str, last: str, months: str) -> str:
     """Return the query of what ended on each day, and in which time it could have been made."""
     sums = ", ".join(f"sum({each.of}) AS {each.name}" for each in OUTPUT)
     made = "(r.qty_good + r.qty_scrap + r.qty_mrb)"
@@ -155,7 +156,7 @@ def _done(sites: str, first: str, last: str, months: str) -> str:
         f"SELECT r.site_id, r.equipment_id, {DAY.of} AS day, {sums},"
         f" sum(rate.pri_s * {made}) AS ideal_s, sum(rate.pri_s * r.qty_good) AS ideal_good_s,"
         f" sum({made}) FILTER (WHERE rate.pri_s IS NULL) AS unrated"
-        f" FROM mes.job_responses AS r{SITE_DAY}{_RATE.format(sites=sites, at=AT)}"
+        f" FROM {source} AS r{SITE_DAY}{_RATE.format(sites=sites, at=AT)}"
         f" WHERE r.site_id IN ({sites}) AND {DAY.of} >= {first} AND {DAY.of} < {last}"
         f"{months} GROUP BY 1, 2, 3"
     )

@@ -11,8 +11,10 @@ from dataclasses import replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from central.reports.statement import literals, reads_facts
-from central.rollups import MONTHS, rows_of
+from central.reports.known import sums
+from central.reports.paging import literals
+from central.reports.statement import reads_facts
+from central.rollups import MONTHS
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -39,7 +41,7 @@ async def located(connection: AsyncConnection[Any], question: Question) -> Quest
             bounds += f" AND r.{text}"
             given.append(_moved(date(moment.year, moment.month, moment.day), margin))
     cursor = await connection.execute(
-        f"SELECT DISTINCT r.month FROM {rows_of(MONTHS)} AS r"
+        f"SELECT DISTINCT r.month FROM {sums(MONTHS, question)} AS r"
         f" WHERE r.site_id IN ({literals(question.sites)}){bounds}".encode(),
         given,
     )

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from central.reports.dimensions import DIMENSIONS, JOINS
 from central.reports.kpis import KPIS_OF_TIMES, MEASURES_OF_TIMES
-from central.reports.paging import Place, Statement
+from central.reports.paging import Place, Statement, literals
 from central.reports.question import BadQuestion, By
-from central.reports.statement import DIGITS, condition, literals
+from central.reports.statement import DIGITS, condition
 from central.rollups import AT, OUTPUT
 
 if TYPE_CHECKING:

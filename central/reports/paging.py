@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 from central.reports.question import BadQuestion
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+
+def literals(sites: Iterable[str]) -> str:
+    """Return names of sites as a list of SQL literals: they are letters, digits and _ alone."""
+    return ", ".join("'{}'".format(site.replace("'", "''").replace("%", "%%")) for site in sites)
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,10 @@ class Question:
     share_of: str | None = None
     #: A measure that must not be 0.
     nonzero: str | None = None
+    #: It is about reports of production that were made, and their quantities and minutes.
+    is_of_reports: bool = False
+    #: By what was known at that moment; None for all that is known.
+    as_known_at: datetime | None = None
     #: Rows of a page; None for all rows at once.
     limit: int | None = ROWS_USUAL
     #: First days of the months of created_at that alone can hold what is asked for; None for all.
@@ -164,12 +168,15 @@ def moment(field_name: str, text: str) -> date | datetime:
         if _DAY.fullmatch(text):
             return date.fromisoformat(text)
         found = datetime.fromisoformat(text)
-    except ValueError:
+        if found.tzinfo is not None:
+            return found.astimezone(UTC)
+    except (
+        ValueError,
+        OverflowError,
+    ):  # the first and last hours that there are may be none in UTC
         rule = "a day such as 2026-11-02, or an instant such as 2026-11-02T06:00:00Z"
         raise BadQuestion(field_name, rule) from None
-    if found.tzinfo is None:
-        raise BadQuestion(field_name, "an instant has Z or an offset such as +01:00 at its end")
-    return found.astimezone(UTC)
+    raise BadQuestion(field_name, "an instant has Z or an offset such as +01:00 at its end")
 
 
 def window(start: str | None, end: str | None) -> Window:

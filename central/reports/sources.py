@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Final
 from central.reports.dimensions import BUCKETS, DIMENSIONS
 from central.reports.kpis import DISTINCTS, INTERVAL_MEASURES, KPIS, MEASURES, QTY_ORDERED
 from central.reports.question import MOMENTS, Basis
-from central.rollups import OUTPUTS, rows_of
+from central.rollups import OUTPUTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from central.reports.question import Question
+    from central.rollups import Rollup
 
 FACTS: Final = "job_responses"
 _QUARTER_S: Final = 900
@@ -43,8 +44,8 @@ class Source:
     """A table of facts or of their sums."""
 
     name: str
-    #: What its rows are selected from.
-    rows: str
+    #: None of the facts themselves.
+    rollup: Rollup | None
     keys: frozenset[str]
     day: bool
     instant: bool
@@ -52,7 +53,7 @@ class Source:
     @property
     def is_facts(self) -> bool:
         """Tell whether it is the facts themselves."""
-        return self.name == FACTS
+        return self.rollup is None
 
 
 #: The smaller before the larger, the facts last.
@@ -60,7 +61,7 @@ SOURCES: Final = (
     *(
         Source(
             each.name,
-            rows_of(each),
+            each,
             frozenset(key.name for key in each.keys) - {"day", "quarter"},
             day=each.keys[0].name == "day",
             instant=each.keys[0].name == "quarter",
@@ -69,7 +70,7 @@ SOURCES: Final = (
     ),
     Source(
         FACTS,
-        f"mes.{FACTS}",
+        None,
         frozenset(key for each in DIMENSIONS.values() for key in each.keys),
         day=True,
         instant=True,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from central.reports.clipped import DAY_OF, clipped_rows
 from central.reports.dimensions import BUCKETS, DIMENSIONS, JOINS
+from central.reports.known import facts, sums
 from central.reports.kpis import (
     DISTINCTS,
     INTERVAL_MEASURES,
@@ -22,13 +23,13 @@ from central.reports.kpis import (
     QTY_ORDERED,
 )
 from central.reports.machine_days import machine_days
-from central.reports.paging import Place, Statement
+from central.reports.paging import Place, Statement, literals
 from central.reports.question import MOMENTS, Basis, By, Match
 from central.reports.sources import in_months, needs, parts_of, source_of
 from central.rollups import AT, DAY, OUTPUT, SITE_DAY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from central.reports.question import Filter, Question
     from central.reports.sources import Needs, Source
@@ -92,11 +93,6 @@ def _shown(question: Question) -> tuple[str, ...]:
     return (*question.measures, *(("share", "cum_share") if question.share_of else ()))
 
 
-def literals(sites: Iterable[str]) -> str:
-    """Return names of sites as a list of SQL literals: they are letters, digits and _ alone."""
-    return ", ".join("'{}'".format(site.replace("'", "''").replace("%", "%%")) for site in sites)
-
-
 # --- i: the source, summed by ids -----------------------------------------------------------------
 
 
@@ -113,14 +109,15 @@ def _inner(question: Question, wanted: Needs, source: Source, made: Statement) -
         keys.append(f"{day} AS day")
     if wanted.instant:
         keys.append(f"{at} AS at")
-    sums = [f"sum({each.of if source.is_facts else f'r.{each.name}'}) AS {each.name}"
-            for each in OUTPUT]  # fmt: skip
+    parts = [f"sum({each.of if source.is_facts else f'r.{each.name}'}) AS {each.name}"
+             for each in OUTPUT]  # fmt: skip
     if wanted.reports and source.is_facts:
-        sums += ["min(r.started_at) AS min_started_at", "max(r.started_at) AS max_started_at",
-                 f"min({AT}) AS min_ended_at", f"max({AT}) AS max_ended_at"]  # fmt: skip
+        parts += ["min(r.started_at) AS min_started_at", "max(r.started_at) AS max_started_at",
+                  f"min({AT}) AS min_ended_at", f"max({AT}) AS max_ended_at"]  # fmt: skip
     places = ", ".join(str(place) for place in range(1, len(keys) + 1))
+    rows = sums(source.rollup, question) if source.rollup else facts(question)
     return (
-        f"SELECT {', '.join([*keys, *sums])} FROM {source.rows} AS r"
+        f"SELECT {', '.join([*keys, *parts])} FROM {rows} AS r"
         f"{SITE_DAY if source.is_facts else ''}"
         f" WHERE r.site_id IN ({literals(question.sites)})"
         f"{_within(question, day, at, made)}{in_months(question) if source.is_facts else ''}"

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 from pyarrow import parquet
 
+from central.reports import known
 from central.reports.freshness import ASKED, as_told
 from shared.errors import NotAuthorised, SyncError
 
@@ -176,6 +177,8 @@ def _begin(
     if found is None or found[0]:
         raise NotAuthorised("the role of the API is one that row-level security does not bind")
     connection.execute("SELECT mes.asked_sites()")
+    if question.as_known_at is not None:
+        known.judge(question, connection.execute(known.SINCE).fetchone())
     fresh = as_told(connection.execute(ASKED, [list(question.sites)]))
     cursor = connection.execute(
         f"SELECT * FROM ({statement.text}) AS t LIMIT 0".encode(), statement.values

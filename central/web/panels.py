@@ -65,6 +65,8 @@ class Shown:
     columns: tuple[Column, ...]
     rows: Sequence[Mapping[str, Any]]
     provisional: bool
+    #: When a late report changed these days, the last time that it was after they were over.
+    restated_at: datetime | None
     #: Address of the same numbers as CSV, and parameter of the page for what follows.
     csv: str
     cursor: str | None
@@ -101,7 +103,8 @@ def shown(panel: Panel, params: Mapping[str, Any], answer: Answer) -> Shown:
     asked = query({name: value for name, value in params.items() if value}, format="csv")
     return Shown(
         panel=panel, columns=tuple(map(column, answer.columns)), rows=answer.rows,
-        provisional=answer.provisional, csv=f"{V1}/reports/{panel.report}?{asked}",
+        provisional=answer.provisional, restated_at=answer.restated_at,
+        csv=f"{V1}/reports/{panel.report}?{asked}",
         cursor=answer.cursor,
     )  # fmt: skip
 

@@ -100,10 +100,11 @@ def test_of_all_tables_and_partitions_there_are_it_reads_no_row_of_another_site(
                 assert sites <= {"SITE_001", "*", None}, each
     assert len(found) > 200
     # The API needs of the bookkeeping which version stands, the keys that people know rows by, and
-    # how the sync of its sites is, and which months are in files.
+    # how the sync of its sites is, which months are in files, and what was known of them when.
     ours = {"sync.table_no", "sync.head", "sync.row_key", "sync.site", "sync.epoch"}
     ours |= {"sync.verified", "sync.compare", "sync.backup_position", "sync.feed_head"}
     ours |= {"sync.backup", "sync.site_day", "sync.archive", "sync.rollup_check"}
+    ours |= {"sync.late_report", "sync.restated", "sync.known_since"}
     rolled = {*map(deltas_of, ROLLED)} | {n for each in ROLLUPS for n in (each.name, each.folded)}
     tables = {f"mes.{name}" for name in (*(table.name for table in CATALOG.tables), *rolled)}
     assert readable - ours == tables

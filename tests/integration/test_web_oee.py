@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from datetime import UTC
 from html import unescape
 from typing import TYPE_CHECKING
 
@@ -145,3 +146,16 @@ async def test_what_oee_can_not_be_asked_for_is_told_by_its_rule(api, given, rul
         answer = await browser.get("/oee", params=DAYS | given)
     assert answer.status_code == 422
     assert rule in unescape(answer.text)
+
+
+async def test_a_page_tells_when_days_that_were_over_changed(world, api):
+    await a_day(world)
+    async with signed_in(api, "corporate") as browser:
+        told = panel(await shown(browser), "waterfall")
+        changed = await world.value("SELECT max(noted_at) FROM sync.restated")
+        assert f'<time datetime="{changed.astimezone(UTC):%Y-%m-%dT%H:%M}' in told
+        assert "were over" in told
+        other = panel(
+            await shown(browser, **{"from": "2026-11-05", "to": "2026-11-06"}), "waterfall"
+        )
+        assert 'class="restated"' not in other

@@ -95,7 +95,7 @@ OF_REPORTS: Final[tuple[Mutant, ...]] = (
     of(
         "reports: an answer is complete until later than its rows",
         "central/reports/answer.py",
-        "return any(through is None or through < min(until, as_of) for through in known.values())",
+        "return any(each is None or each < min(until, as_of) for each in through.values())",
         "return False",
         f"{TESTS}::test_an_answer_says_until_when_it_is_complete",
     ),

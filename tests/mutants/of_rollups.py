@@ -116,8 +116,8 @@ OF_ROLLUPS: Final[tuple[Mutant, ...]] = (
     of(
         "rollups: what is not folded yet is not read",
         TEXT,
-        'return f"(SELECT {named} FROM mes.{rollup.folded} UNION ALL {deltas})"',
-        'return f"(SELECT {named} FROM mes.{rollup.folded} UNION ALL {deltas} WHERE false)"',
+        'return f"(SELECT {named} FROM mes.{rollup.folded} UNION ALL {deltas}{less})"',
+        'return f"(SELECT {named} FROM mes.{rollup.folded} UNION ALL {deltas} WHERE false{less})"',
         f"{FOLDS}::test_folding_changes_no_sum_and_leaves_nothing_to_fold",
     ),
     of(

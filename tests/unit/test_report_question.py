@@ -33,6 +33,12 @@ from central.reports.statement import statement_of
 SITES = ("SITE_001", "SITE_002")
 
 
+@pytest.mark.parametrize("text", ["0001-01-01T00:00+14:00", "9999-12-31T23:59-12:00"])
+def test_an_instant_that_is_none_in_utc_is_refused(text):
+    with pytest.raises(BadQuestion):
+        moment("from", text)
+
+
 def test_days_and_instants_are_read_each_for_what_it_is():
     assert moment("from", "2026-11-02") == date(2026, 11, 2)
     assert moment("from", "2026-11-02T07:00:00+01:00") == datetime(2026, 11, 2, 6, tzinfo=UTC)
@@ -80,7 +86,11 @@ TEXTS = st.text() | st.text(st.sampled_from("-, \t\x0b\x00aT:Z+0123456789"))
 NAMES = st.sampled_from(("a", "b", "-a", "")) | TEXTS
 
 
-@given(TEXTS, st.lists(NAMES).map(",".join))
+#: Also those of the first and last hours that there are, which are none in UTC.
+INSTANTS = st.datetimes(timezones=st.timezones()).map(datetime.isoformat)
+
+
+@given(TEXTS | INSTANTS, st.lists(NAMES).map(",".join) | INSTANTS)
 def test_whatever_a_person_writes_is_understood_or_refused(text, some):
     for read in (
         lambda: names("group_by", some, ("a", "b")), lambda: one_name("bucket", some, ("a", "b")),
