@@ -148,6 +148,10 @@ CENTRAL_RULES: Final[Mapping[str, Rule]] = {
     "forgotten_to": AtMost(lambda met: 1),
     "revision": AtMost(lambda met: 3 * (met.sites + 1)),
     "rollup_check": _A_LINE_A_SITE,
+    # No report here is of a day that is over.
+    "late_report": _NONE,
+    "restated": _NONE,
+    "known_since": Still(),
     "export": Still(),  # nobody asks for any here
     "let_go": Still(),  # as many as a person has discarded, and nobody does here
     "site_day": AtMost(lambda met: met.sites),
