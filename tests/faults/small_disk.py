@@ -7,6 +7,7 @@ printed as JSON: the test reads it.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import os
@@ -15,11 +16,15 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from edge.status import read_picture
 from tests.integration.import_world import Site
 from tests.integration.test_edge_agent import offline_agent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MB = 1_000_000
 DISK_MB, BALLAST_MB = 48, 16
@@ -47,8 +52,7 @@ async def fill(folder: Path) -> dict[str, object]:
             await _refused(site, wanted=False)
             told["second"], _ = await _facts(program)
             more.write_bytes(bytes(_free(folder) // 4096 * 4096))  # and now it is really full
-            told["full"] = await asyncio.to_thread(_orders_until_full, program)
-            await asyncio.wait_for(met.wait(), 30)  # the agent, too
+            told["full"] = await _until_the_agent_meets_it(program, met)
             more.unlink()
             told["orders_later"] = await asyncio.to_thread(_orders, program, "C")
             await _drained(site)
@@ -106,8 +110,22 @@ def _orders(program: sqlite3.Connection, prefix: str) -> int:
     return 200
 
 
-def _orders_until_full(program: sqlite3.Connection) -> str:
-    for number in range(100_000):
+async def _until_the_agent_meets_it(program: sqlite3.Connection, met: asyncio.Event) -> str:
+    """Write until the agent is refused as well; return what the program was told the last time.
+
+    What a program could write before it was refused may be little enough to be drained in the room
+    that is left in the log; and there is room in it again once that is done.
+    """
+    numbers, told = itertools.count(), ""
+    async with asyncio.timeout(30):
+        while not met.is_set():
+            told = await asyncio.to_thread(_orders_until_full, program, numbers)
+            await asyncio.sleep(0.1)
+    return told
+
+
+def _orders_until_full(program: sqlite3.Connection, numbers: Iterator[int]) -> str:
+    for number in itertools.islice(numbers, 100_000):
         try:
             with program:
                 program.execute(_ORDER, (f"B-{number}",))
