@@ -5,7 +5,7 @@
 SELECT w.ticket::text
 FROM sync.waiting AS w
 WHERE w.site_id = %(site)s
-  AND ((w.reason IN ('newer_schema', 'invalid_value') AND w.catalogue <> %(catalogue)s)
+  AND ((w.reason IN ('newer_schema', 'invalid_value', 'database') AND w.catalogue <> %(catalogue)s)
        OR (w.reason = 'parent_missing'
            AND EXISTS (SELECT FROM sync.head AS h
                        WHERE h.site_id IN (%(site)s, '*') AND h.id = w.needs)))

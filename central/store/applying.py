@@ -104,6 +104,8 @@ class Applying:
     tally: Tally = field(default_factory=Tally)
     #: Transactions whose rows came home: what is parked of them, their site has heard of.
     came_home: set[str] = field(default_factory=set)
+    #: Parked rows that were tried again since what they waited for came.
+    woken: int = 0
 
     def no(self, table: Table) -> int:
         """Return the number that stands for a table in the bookkeeping."""

@@ -105,7 +105,7 @@ class Batch:
         some.refused = [
             each
             for each in self.refused
-            if each.source.key in rows or _is_never_home(each.source.block.table, catalog)
+            if each.source.key in rows or is_never_home(each.source.block.table, catalog)
         ]
         some.extras = list(self.extras)
         for table, own in rows:
@@ -163,7 +163,8 @@ def _refuse_repeated(batch: Batch) -> None:
     batch.two_way = [rows for rows in batch.two_way if rows.ids]
 
 
-def _is_never_home(table: str, catalog: Catalog) -> bool:
+def is_never_home(table: str, catalog: Catalog) -> bool:
+    """Tell whether rows of a table don't come home as rows: they come as they were sent."""
     return table not in catalog or catalog.table(table).fact
 
 

@@ -2,8 +2,10 @@
 
 It does so from a store that was put back to a copy, after a restore of the centre, or as a repair.
 Only what says the same as what was let go of is left out, its ``created_at`` included: anything
-else nobody has decided on. A fact is let go of as a whole: where it waits more than once, since its
-store sent it more than once, all of it is discarded together.
+else nobody has decided on. What says the same is told in the terms of our catalogue, where it has
+the table: a column's earlier name is its name, and its default no value. A fact is let go of as a
+whole: where it waits more than once, since its store sent it more than once, or where more than
+one record tells of it, all of it is discarded together.
 """
 
 from __future__ import annotations
@@ -12,11 +14,12 @@ import hashlib
 import json
 import logging
 from collections import defaultdict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from central.store.changeset import Reason
 from central.store.literals import array
-from central.store.parking import content_of
+from central.store.parking import NAME_MAX, content_of, plain
 from shared.catalog import CREATED_AT, ID, Kind
 from shared.changes import Op
 from shared.observe import note
@@ -28,16 +31,18 @@ if TYPE_CHECKING:
     from central.store.applying import Applying
     from central.store.batch import Batch
     from central.store.changeset import Rows, Source
+    from shared.catalog import Table
 
     Fact = tuple[str, str, bytes]
 
 _log = logging.getLogger(__name__)
 
 _OF_THESE: Final = b"""
-SELECT p.table_name, p.row_id::text, p.state, p.content
+SELECT p.id::text, p.table_name, p.row_id::text, p.state, p.reason, p.content::text,
+       EXISTS (SELECT FROM sync.waiting AS w WHERE w.site_id = p.site_id AND w.ticket = p.id)
 FROM mes.sync_parked AS p
 WHERE p.site_id = %(site)s AND p.op = 'I' AND p.table_name <> ALL(%(two_way)s)
-  AND json_typeof(p.content) = 'object'
+  AND p.content IS NOT NULL
   AND p.row_id = ANY(ARRAY(SELECT row_id FROM mes.sync_parked
                            WHERE site_id = %(site)s AND id = ANY(%(tickets)s::uuid[])))"""
 
@@ -49,7 +54,8 @@ _NOTE: Final = f"""{_WITH_FACTS}, e AS (
     DELETE FROM sync.extra AS e USING f
     WHERE e.site_id = %(site)s AND e.table_name = f.table_name AND e.id = f.row_id)
 INSERT INTO sync.let_go (site_id, table_name, row_id, sha256)
-SELECT %(site)s, table_name, row_id, sha256 FROM f ON CONFLICT DO NOTHING"""
+SELECT s.site, f.table_name, f.row_id, f.sha256 FROM f JOIN sync.site AS s ON s.site = %(site)s
+ORDER BY 2, 3, 4 ON CONFLICT DO NOTHING"""
 _WITHDRAW: Final = f"""{_WITH_FACTS}
 DELETE FROM sync.let_go AS g USING f WHERE g.site_id = %(site)s
     AND g.table_name = f.table_name AND g.row_id = f.row_id AND g.sha256 = f.sha256"""
@@ -66,49 +72,115 @@ def is_let_go(applying: Applying, source: Source) -> bool:
     return source.block.op is Op.INSERT and not is_two_way
 
 
-def digest(source: Source) -> bytes:
-    """Return what tells what a fact says; a column more that has no value changes nothing."""
-    return _digest(json.loads(content_of(source)))
+def digest(applying: Applying, source: Source) -> bytes:
+    """Return what tells what a fact says, in our terms."""
+    content = json.loads(content_of(source))
+    return _hash(_in_our_terms(_table(applying, source.block.table), content))
 
 
-def _digest(content: dict[str, Any]) -> bytes:
-    said = {name: value for name, value in content.items() if value is not None}
+def _table(applying: Applying, name: str) -> Table | None:
+    return applying.catalog.table(name) if name in applying.catalog else None
+
+
+def _in_our_terms(table: Table | None, content: dict[str, Any]) -> dict[str, Any]:
+    """Return a fact's values by our names, without those that stand where none is named.
+
+    Of a table that is not here yet nobody knows these: then it is as it was sent.
+    """
+    if table is None:
+        return content
+    defaults = {column.name: column.default for column in table.columns}
+    names = {old: column.name for column in table.columns for old in column.renamed_from}
+    own = {names.get(name, name): value for name, value in content.items()} | {
+        name: value for name, value in content.items() if name in defaults
+    }
+    return {name: value for name, value in own.items() if value != defaults.get(name)}
+
+
+def _hash(said: dict[str, Any]) -> bytes:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).digest()
 
 
-async def note_let_go(applying: Applying, tickets: Sequence[str]) -> None:
-    """Note which facts a person let go of, by the records of tickets and of the same facts.
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """What a record tells of a fact."""
 
-    One that stands, or that any other record tells to be there or to come, was not.
-    """
+    ticket: str
+    fact: Fact
+    state: str
+    reason: str
+    created_at: str | None
+    #: The row itself is here, and waits.
+    is_here: bool
+
+
+async def _records(applying: Applying, tickets: Sequence[str]) -> list[_Record]:
+    """Return the records of tickets of facts, and all others under their ids."""
     given = {
         "site": applying.site,
         "tickets": array(Kind.UUID, tickets),
         "two_way": [table.name for table in applying.catalog.tables if not table.fact],
     }
-    states = defaultdict["Fact", set[str]](set)
     cursor = await applying.connection.execute(_OF_THESE, given)
-    created: dict[Fact, str | None] = {}
-    for table, row_id, state, content in await cursor.fetchall():
-        fact = table, row_id, _digest(content)
-        states[fact].add(state)
-        created[fact] = content.get("created_at")
-    gone = {fact for fact, some in states.items() if some == {"discarded"}}
-    gone -= await _standing(applying, {fact: created[fact] for fact in gone})
-    await _write(applying, _NOTE, gone)
-    await _write(applying, _WITHDRAW, states.keys() - gone)
+    found = []
+    for ticket, name, row_id, state, reason, text, is_here in await cursor.fetchall():
+        try:
+            content = json.loads(text)
+            if not isinstance(content, dict):
+                continue
+            fact = name, row_id, _hash(_in_our_terms(_table(applying, name), content))
+        except (ValueError, RecursionError):  # a site can tell us anything, and it stops nobody
+            continue
+        at = content.get("created_at")
+        created_at = at if isinstance(at, str) else None
+        found.append(_Record(ticket, fact, state, reason, created_at, is_here))
+    return found
 
 
-async def _standing(applying: Applying, facts: dict[Fact, str | None]) -> set[Fact]:
-    """Return those of the facts that are there."""
+async def bare_of(applying: Applying, tickets: Sequence[str]) -> list[str]:
+    """Return the tickets of records that tell the same facts to wait, of rows that are not here.
+
+    They came home after a restore, and what they tell of may come again.
+    """
+    records = await _records(applying, tickets)
+    same = {each.fact for each in records if each.ticket in tickets}
+    return [
+        each.ticket
+        for each in records
+        if each.fact in same and not each.is_here and each.ticket not in tickets
+        and each.state in ("parked", "waiting")
+    ]  # fmt: skip
+
+
+async def note_let_go(applying: Applying, tickets: Sequence[str]) -> None:
+    """Note which facts a person let go of, by the records of tickets and of the same facts.
+
+    One that stands, or that waits here, was not: whatever else is told of it was before that.
+    """
+    records = await _records(applying, tickets)
+    gone = [each for each in records if each.state == "discarded"]
+    waits = {each.fact for each in records if each.is_here}
+    kept = waits | await _standing(applying, [each for each in gone if each.fact not in waits])
+    facts = {each.fact for each in gone}
+    await _write(applying, _NOTE, facts - kept)
+    await _write(applying, _WITHDRAW, facts & kept)
+
+
+async def _standing(applying: Applying, records: Iterable[_Record]) -> set[Fact]:
+    """Return those of the facts that are there.
+
+    What was refused since another fact has its id is not the one that is there.
+    """
     found: set[Fact] = set()
-    for fact, at in facts.items():
-        table, row_id, _ = fact
-        if at is None or table not in applying.catalog or rule_broken(CREATED_AT, at):
+    for each in records:
+        (table, row_id, _), at = each.fact, each.created_at
+        if each.reason == Reason.ID_TAKEN or table not in applying.catalog:
+            continue
+        if at is None or rule_broken(CREATED_AT, at):
             continue
         text = f"SELECT 1 FROM mes.{table} WHERE site_id = %s AND created_at = %s AND id = %s"
         cursor = await applying.connection.execute(text.encode(), [applying.site, at, row_id])
-        found |= {fact} if await cursor.fetchone() else set()
+        found |= {each.fact} if await cursor.fetchone() else set()
     return found
 
 
@@ -134,8 +206,8 @@ async def without_let_go(applying: Applying, batch: Batch) -> Batch:
         return batch
 
     def is_gone(source: Source) -> bool:
-        hashes = known.get(source.key, ())
-        return bool(hashes) and digest(source) in hashes
+        hashes = known.get((plain(source.block.table, NAME_MAX), source.id), set())
+        return bool(hashes) and not hashes.isdisjoint(_digests(applying, source))
 
     def left(rows: Rows) -> Rows:
         return rows.without(row for row in range(len(rows)) if is_gone(rows.source(row)))
@@ -152,6 +224,13 @@ async def without_let_go(applying: Applying, batch: Batch) -> Batch:
     return some
 
 
+def _digests(applying: Applying, source: Source) -> set[bytes]:
+    """Return what tells what a fact says: in our terms, and as if its table were not here yet."""
+    content = json.loads(content_of(source))
+    tables = {_table(applying, source.block.table), None}
+    return {_hash(_in_our_terms(table, content)) for table in tables}
+
+
 def _facts_of(batch: Batch) -> int:
     return sum(map(len, [*batch.releases, *batch.facts])) + len(batch.refused)
 
@@ -164,7 +243,7 @@ async def _known(applying: Applying, batch: Batch) -> dict[tuple[str, str], set[
     # Facts go in after all else of their run, and values that wait for a column before.
     for source in [each.source for each in batch.refused] + [each.source for each in batch.extras]:
         if is_let_go(applying, source) and rule_broken(ID, source.id) is None:
-            ids[source.block.table].append(source.id)
+            ids[plain(source.block.table, NAME_MAX)].append(source.id)
     found = defaultdict[tuple[str, str], set[bytes]](set)
     for table, some in ids.items():
         given = {"site": applying.site, "table": table, "ids": array(Kind.UUID, some)}

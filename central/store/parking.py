@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 #: Characters of a message that are kept.
 MESSAGE_MAX: Final = 1000
-_NAME_MAX: Final = 40
+#: Characters of a table's name, of one that is not here, too.
+NAME_MAX: Final = 40
 #: Characters of an id that are kept beside the row: those of a real one, and few enough to be
 #: indexed whatever they are. The row itself is kept whole.
 _ID_MAX: Final = 100
@@ -126,7 +127,7 @@ async def _keep(applying: Applying, some: Sequence[tuple[str, Refusal]]) -> None
     sources = [each.source for each in refused]
     lists: dict[str, tuple[Kind, list[Any]]] = {
         "ticket": (Kind.UUID, [ticket for ticket, _ in some]),
-        "table_name": (Kind.TEXT, [plain(s.block.table, _NAME_MAX) for s in sources]),
+        "table_name": (Kind.TEXT, [plain(s.block.table, NAME_MAX) for s in sources]),
         "row_id": (Kind.TEXT, [plain(s.id, _ID_MAX) for s in sources]),
         "tx_id": (Kind.UUID, [s.origin.tx_id for s in sources]),
         "epoch": (Kind.UUID, [s.origin.epoch for s in sources]),
@@ -147,7 +148,7 @@ async def _keep(applying: Applying, some: Sequence[tuple[str, Refusal]]) -> None
 def _listed(applying: Applying, refusal: Refusal) -> dict[str, Value]:
     source = refusal.source
     return {
-        "table_name": plain(source.block.table, _NAME_MAX),
+        "table_name": plain(source.block.table, NAME_MAX),
         "row_id": source.id if rule_broken(ID, source.id) is None else None,
         "op": source.block.op.value,
         "reason": refusal.reason.value,
@@ -161,9 +162,13 @@ def _listed(applying: Applying, refusal: Refusal) -> dict[str, Value]:
 
 
 def content_of(source: Source) -> str:
-    """Return what a row was sent with, as its record has it."""
-    made = source.block.op is Op.INSERT
-    key = {"created_at": source.block.created[source.place]} if made else {}
+    """Return what a row was sent with, as its record has it; its site where it is another one's."""
+    block = source.block
+    key: dict[str, Value] = {}
+    if block.op is Op.INSERT:
+        key["created_at"] = block.created[source.place]
+        if (owner := block.sites[source.place]) != source.origin.site:
+            key["site_id"] = owner
     content = as_json(key | source.new()) or "{}"
     return plain(content, len(content))
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from central.schema import WAITED_FOR
 from central.store.applying import Setback
+from central.store.batch import is_never_home
 from central.store.changeset import Extra, Origin, Reason, Refusal, Rows, Source
 from central.store.extras import forget_extras, keep_extras
 from central.store.facts import apply_facts
 from central.store.fixed import fixed
 from central.store.groups import apply_group, part_orphans
 from central.store.intake import take_in
-from central.store.let_go import digest, is_let_go, note_let_go
+from central.store.let_go import bare_of, digest, is_let_go, note_let_go
 from central.store.literals import array
 from central.store.overrule import overrule
 from central.store.parking import MESSAGE_MAX, plain, send_heads
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 #: Parked rows that one transaction tries again.
 ROWS_MAX: Final = 2_000
+#: Of those that a run brings what they waited for: each costs it some milliseconds, and its time is
+#: bounded. The others are due, and soon tried by themselves.
+WOKEN_MAX: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,9 @@ async def wake(applying: Applying) -> None:
             {"site": applying.site, "ids": array(Kind.UUID, list(brought))},
         )
         for (ticket,) in await cursor.fetchall():
+            if applying.woken >= WOKEN_MAX:
+                return
+            applying.woken += 1
             await retry(applying, ticket)
 
 
@@ -128,6 +135,7 @@ async def discard(applying: Applying, ticket: str, by: str) -> bool:
     found += await _same_facts(applying, found)
     tickets = [ticket, *(each.ticket for each in found if each.ticket != ticket)]
     await _forget(applying, tickets)
+    tickets += await bare_of(applying, tickets)
     message = plain(f"discarded by {by}", MESSAGE_MAX)
     await restate(applying, {each: News("discarded", message=message) for each in tickets})
     await note_let_go(applying, tickets)
@@ -141,18 +149,17 @@ async def discard(applying: Applying, ticket: str, by: str) -> bool:
 async def _same_facts(applying: Applying, found: Sequence[Waiting]) -> list[Waiting]:
     """Return what else waits of the same facts, which their store has sent more than once."""
 
-    def facts(some: Iterable[Waiting]) -> list[tuple[Waiting, Source]]:
-        pairs = [(each, source) for each in some for source in _sources(each)]
-        return [(each, source) for each, source in pairs if is_let_go(applying, source)]
+    def says(waiting: Waiting) -> set[tuple[tuple[str, str], bytes]]:
+        facts = [each for each in _sources(waiting) if is_let_go(applying, each)]
+        return {(each.key, digest(applying, each)) for each in facts}
 
-    same = {(source.key, digest(source)) for _, source in facts(found)}
+    same = {each for waiting in found for each in says(waiting)}
     cursor = await applying.connection.execute(
         b"SELECT ticket::text FROM sync.waiting WHERE site_id = %s AND row_id = ANY(%s::text[])",
         [applying.site, array(Kind.TEXT, [row_id for (_, row_id), _ in same])],
     )
     tickets = {ticket for (ticket,) in await cursor.fetchall()} - {each.ticket for each in found}
-    others = await _read(applying, sorted(tickets))
-    return [each for each, source in facts(others) if (source.key, digest(source)) in same]
+    return [each for each in await _read(applying, sorted(tickets)) if says(each) & same]
 
 
 async def _front(applying: Applying, found: Sequence[Waiting]) -> str | None:
@@ -268,8 +275,8 @@ async def settle_home(applying: Applying, tickets: Sequence[str]) -> None:
     """Let rows of which the record, that came home, says that they were settled wait no more.
 
     The backup holds them as waiting. What became of those behind them has its own record. A fact
-    that was applied is not among the rows that come home, and its site need not have it any more:
-    it is tried again, as soon as the site has told all.
+    that was applied is not among the rows that come home, nor is a row of a table that is to come
+    again, and its site need not have it any more: it is tried again, as soon as all is told.
     """
     cursor = await applying.connection.execute(
         b"SELECT w.ticket::text, w.table_name, p.state FROM sync.waiting AS w"
@@ -278,11 +285,11 @@ async def settle_home(applying: Applying, tickets: Sequence[str]) -> None:
         b" AND p.state IN ('applied', 'discarded')",
         [applying.site, applying.site, array(Kind.UUID, tickets)],
     )
-    catalog, facts = applying.catalog, list[str]()
+    facts = list[str]()
     settled: dict[str, list[str]] = {"applied": [], "discarded": []}
     for ticket, table, state in await cursor.fetchall():
-        is_fact = table in catalog and catalog.table(table).fact
-        (facts if is_fact and state == "applied" else settled[state]).append(ticket)
+        again = state == "applied" and is_never_home(table, applying.catalog)
+        (facts if again else settled[state]).append(ticket)
     await _forget(applying, [*settled["applied"], *settled["discarded"]])
     await applying.connection.execute(
         b"UPDATE sync.waiting SET reason = %s, catalogue = '', needs = NULL, behind = NULL"

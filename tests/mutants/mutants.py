@@ -18,6 +18,7 @@ from tests.mutants.of_feed import OF_FEED
 from tests.mutants.of_forks import OF_FORKS
 from tests.mutants.of_homecomings import OF_HOMECOMINGS
 from tests.mutants.of_known import OF_KNOWN
+from tests.mutants.of_let_go import OF_LET_GO
 from tests.mutants.of_pages import OF_PAGES
 from tests.mutants.of_parked import OF_PARKED
 from tests.mutants.of_planner import OF_PLANNER
@@ -43,7 +44,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *OF_BACKUPS, *OF_RESTORES, *OF_RESTORES_IN_A_ROW, *OF_RESTORES_CUT_SHORT, *OF_HOMECOMINGS,
     *OF_PARKED, *OF_RETENTION, *OF_SHARES, *OF_COMPARE, *OF_REVIEWS, *OF_FORKS, *OF_EXTRAS,
     *OF_TENANCY, *OF_ACCESS, *OF_API, *OF_ROLLUPS, *OF_REPORTS, *OF_QUALITY, *OF_ARCHIVE, *OF_PAGES,
-    *OF_KNOWN,
+    *OF_KNOWN, *OF_LET_GO,
     *OF_EXPORTS,
     *OF_PLANNER,
 )  # fmt: skip

@@ -126,3 +126,30 @@ def test_a_report_that_waits_twice_is_let_go_of_as_a_whole(play, is_restored):
         assert await s.world.database.rows(states, id_of(30)) == [("discarded",)]
 
     play(story)
+
+
+def test_a_report_that_a_lost_life_told_of_as_well_is_let_go_of_with_its_record(play):
+    """Its first ticket came home as a record alone, beside the second, which waits."""
+
+    async def story(s: Story) -> None:
+        s.order(1, code="C1")
+        await s.back_up()
+        s.report(30, 3)
+        s.copy()  # with the report in its log
+        await s.world._rounds()
+        s.put_back()
+        s.report(31, 1)
+        await s.world._rounds()
+        await s.restore()
+        await s.world._rounds()
+        for (ticket,) in await s.world.database.rows("SELECT ticket::text FROM sync.waiting"):
+            assert await s.world.centre.by_hand.discard(ticket, "a person")
+        assert await s.count("mes.sync_parked", "state <> 'discarded'") == 0
+        s.order(3, code="C3")
+        await s.world._rounds()
+        s.put_back()
+        s.report(32, 1)
+        await s.rest()
+        assert await s.count("mes.reports", f"id = '{id_of(30)}'") == 0
+
+    play(story)

@@ -1,0 +1,79 @@
+"""Mutants of what a person let go of: which facts these are, and which are others."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant, of
+
+LET_GO: Final = "central/store/let_go.py"
+RETRYING: Final = "central/store/retry.py"
+TESTS: Final = "tests/integration/test_central_let_go_told.py"
+RETRY: Final = "tests/integration/test_central_parking_retry.py"
+BESIDE: Final = f"{TESTS}::test_it_is_discarded_though_another_record_of_it_came_home_before"
+LIES: Final = f"{TESTS}::test_a_record_of_whatever_content_stops_no_homecoming"
+
+OF_LET_GO: Final[tuple[Mutant, ...]] = (
+    of(
+        "let go: a record of the same fact beside it goes on waiting",
+        RETRYING, "    tickets += await bare_of(applying, tickets)\n", "", BESIDE,
+    ),
+    of(
+        "let go: a fact is not, where any other record of it is",
+        LET_GO, 'gone = [each for each in records if each.state == "discarded"]',
+        'gone = records if {each.state for each in records} == {"discarded"} else []', BESIDE,
+    ),
+    of(
+        "let go: what comes home takes a person's word back",
+        LET_GO, "await _write(applying, _WITHDRAW, facts & kept)",
+        'told = {each.fact for each in records if each.state != "discarded"}\n'
+        "    await _write(applying, _WITHDRAW, facts & (kept | told))",
+        f"{TESTS}::test_a_record_that_comes_home_takes_no_person_s_word_back",
+    ),
+    of(
+        "let go: one that waits here is, by the record of another time",
+        LET_GO, "waits = {each.fact for each in records if each.is_here}",
+        "waits = {each.fact for each in records if False}",
+        f"{TESTS}::test_one_that_waits_is_not_let_go_of_by_another_s_record",
+    ),
+    of(
+        "let go: one of another site is taken for the site's own",
+        "central/store/parking.py", 'key["site_id"] = owner', "pass",
+        f"{TESTS}::test_one_of_another_site_is_another_one",
+    ),
+    of(
+        "let go: a default makes another fact of one",
+        LET_GO, "if value != defaults.get(name)}", "if value is not None}",
+        f"{TESTS}::test_a_column_more_with_its_default_makes_no_other_fact_of_it",
+    ),
+    of(
+        "let go: one whose id another one has is taken for that one, which stands",
+        LET_GO, "if each.reason == Reason.ID_TAKEN or", "if",
+        f"{TESTS}::test_one_whose_id_another_one_has_is_let_go_of_for_itself",
+    ),
+    of(
+        "let go: a table whose name is cut is asked for by the whole of it",
+        LET_GO, "ids[plain(source.block.table, NAME_MAX)]", "ids[source.block.table]",
+        f"{TESTS}::test_a_row_of_a_table_with_a_long_name_is_known_again",
+    ),
+    of(
+        "let go: a record that is too deep stops what its site tells",
+        LET_GO, "except (ValueError, RecursionError):", "except ZeroDivisionError:", LIES,
+    ),
+    of(
+        "let go: a record of no site stops what its site tells",
+        LET_GO, "FROM f JOIN sync.site AS s ON s.site = %(site)s",
+        "FROM f CROSS JOIN (SELECT %(site)s::text AS site) AS s",
+        f"{TESTS}::test_a_record_of_nobody_s_stops_no_homecoming",
+    ),
+    of(
+        "wake: a run wakes all that waited, however many",
+        RETRYING, "if applying.woken >= WOKEN_MAX:", "if applying.woken < 0:",
+        f"{RETRY}::test_what_thousands_wait_for_is_applied_in_bounded_time_and_they_soon_after",
+    ),
+    of(
+        "due: what PostgreSQL refused waits for a person whatever is migrated",
+        "central/sql/read_due.sql", ", 'database')", ")",
+        f"{TESTS}::test_a_row_that_postgresql_refused_is_tried_again_by_another_catalogue",
+    ),
+)  # fmt: skip
