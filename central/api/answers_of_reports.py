@@ -64,6 +64,15 @@ class Definitions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CharacteristicsTold(Fresh):
+    """What is inspected, each with its plan and its limits."""
+
+    characteristics: list[Told]
+    #: There are more: ask for less by `text`.
+    more: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LotsTold(Fresh):
     """Lots with what is on hand of them."""
 

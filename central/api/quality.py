@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from central.access import Scope
-from central.api.answers_of_reports import AS_CSV, Told
+from central.api.answers_of_reports import AS_CSV, CharacteristicsTold, Told
 from central.api.asking import Asking, asks, reading
 from central.api.given import (
     Format,
@@ -32,6 +32,7 @@ from central.reports.spc import ChartType  # noqa: TC001 - pydantic reads it
 from central.reports.spc_answer import Question, about, answer
 from central.reports.spc_rules import chosen
 from central.reports.spc_table import to_csv
+from central.reports.spc_values import LISTED_MAX
 from shared.changes import SHARED
 
 if TYPE_CHECKING:
@@ -62,10 +63,35 @@ class Given(BaseModel):
     format: Format | None = Field(None, description="In place of the header Accept.")
 
 
+class Listed(BaseModel):
+    """What to list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: Word | None = Field(None, description="In its name, or in its plan's.")
+    limit: int = Field(LISTED_MAX, ge=1, le=LISTED_MAX)
+
+
 def router(reach: Reach) -> APIRouter:
     """Return the routes."""
     routes = v1_router("reports")
     reads: Any = Depends(asks(reach.guard, Scope.READ))
+
+    @routes.get("/reports/spc", response_model=CharacteristicsTold)
+    async def characteristics(
+        given: Annotated[Listed, Query()], asking: Asking = reads
+    ) -> Json:  # fmt: skip
+        """List what is inspected, in the order of its plans: each has charts by its id."""
+        async with reading(reach.reading, asking.sites) as connection:
+            now, through = await complete_through(connection, asking.sites)
+            found, is_more = await spc_values.find_characteristics(
+                connection, asking.sites, given.text or "", most=given.limit
+            )
+        told = [{"plan_code": each.plan_code, **about(each.characteristic)} for each in found]
+        return Json({
+            "schema": "mes-central.characteristics/v1", "as_of": now,
+            "complete_through": through, "characteristics": told, "more": is_more,
+        })  # fmt: skip
 
     @routes.get("/reports/spc/{characteristic_id}", response_model=Told, responses=AS_CSV)
     async def spc(

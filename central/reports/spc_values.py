@@ -132,16 +132,16 @@ async def read_characteristic(
 
 
 async def find_characteristics(
-    connection: AsyncConnection[Any], sites: Sequence[str], text: str
+    connection: AsyncConnection[Any], sites: Sequence[str], text: str, *, most: int = LISTED_MAX
 ) -> tuple[list[Found], bool]:
     """Return characteristics whose name, or whose plan's, holds a text, and whether there are more.
 
-    At most ``LISTED_MAX``, in the order of their plans.
+    In the order of their plans.
     """
-    given = {"sites": with_shared(sites), "text": text.lower(), "limit": LISTED_MAX + 1}
+    given = {"sites": with_shared(sites), "text": text.lower(), "limit": most + 1}
     found = await rows(connection, "find_characteristics", given)
-    listed = [Found(row.pop("plan_code"), Characteristic(**row)) for row in found[:LISTED_MAX]]
-    return listed, len(found) > LISTED_MAX
+    listed = [Found(row.pop("plan_code"), Characteristic(**row)) for row in found[:most]]
+    return listed, len(found) > most
 
 
 async def read_measured(

@@ -292,3 +292,41 @@ async def test_without_a_window_the_last_thirty_days_are_charted(world, api):
         found = (await client.get(f"/v1/reports/spc/{name}")).json()
     assert found["to"] == found["as_of"]
     assert found["from"] < found["to"]
+
+
+# --- which there are -----------------------------------------------------------------------------
+
+
+async def listed(api: Api, grant: str = "corporate", **params: Any) -> dict[str, Any]:
+    async with await api.asked_by(grant) as client:
+        answer = await client.get("/v1/reports/spc", params=params)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def test_what_is_inspected_is_listed_with_its_plan_and_its_limits(world, api):
+    plant = Plant(world)
+    name = await plant.characteristic(name="Bore of the ring", lsl="44", usl="57.5", uom="mm")
+    await plant.characteristic(name="length")
+    found = await listed(api, text="BORE")
+    (bore,) = found["characteristics"]
+    assert (bore["id"], bore["name"], bore["site"]) == (name, "Bore of the ring", NORTH)
+    assert (bore["lsl"], bore["usl"], bore["uom"], found["more"]) == (44, 57.5, "mm", False)
+    by_plan = await listed(api, text=bore["plan_code"])
+    assert by_plan["characteristics"] == [bore]
+    assert (await charted(api, bore["id"]))["characteristic"]["name"] == bore["name"]
+
+
+async def test_a_list_says_whether_there_are_more(world, api):
+    plant = Plant(world)
+    for _ in range(3):
+        await plant.characteristic()
+    for limit, more in ((2, True), (3, False)):
+        found = await listed(api, limit=limit)
+        assert (len(found["characteristics"]), found["more"]) == (limit, more)
+
+
+async def test_of_another_site_nothing_is_listed(world, api):
+    await Plant(world).characteristic()
+    assert (await listed(api, "plant:SITE_002"))["characteristics"] == []
+    assert (await listed(api, "plant:SITE_001"))["characteristics"] != []
