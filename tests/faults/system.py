@@ -112,7 +112,7 @@ async def running_system(
     try:
         await system.programs.start_all(workers)
         try:
-            await world.settle(60)
+            await world.settle()
         except AssertionError as why:
             raise AssertionError(f"{why}\n{system.programs.ends_of_logs()}") from None
         yield system

@@ -116,6 +116,6 @@ async def test_no_write_is_lost_or_doubled_however_often_the_agent_is_killed(wor
         agent.send_signal(signal.SIGKILL)
         await agent.wait()
     await edge.start()
-    await world.settle(60)
+    await world.settle()
     events = edge.read("SELECT count(*) FROM equipment_state_events")[0][0]
     await all_is_there_once(world, events=events, orders=24)

@@ -54,9 +54,9 @@ async def test_sites_without_a_stream_are_told_and_all_others_go_on(centre, smal
     del kept_in_memory["compression"]
     assert "error" not in await ask(url, "STREAM.CREATE.UP_SITE_002", kept_in_memory)
     async with whole_world(centre, url, tmp_path, ("SITE_001",)) as world:
-        await world.settle(60)
+        await world.settle()
         world.edges["SITE_001"].write(local_orders("A1"))
-        await world.settle(60)
+        await world.settle()
         reasons = await world.eventually(lambda: told(world, 2))
         assert any("max_file" in reason for reason in reasons["SITE_003"])
         assert any("storage" in str(r) or "Delete it" in r for r in reasons["SITE_002"])

@@ -20,7 +20,7 @@ async def test_nothing_is_lost_or_doubled_by_a_broker_that_is_killed_again_and_a
         await asyncio.to_thread(nats_server.kill)
         edge.write(local_orders(f"C{number}"), state_events(100))
         await asyncio.to_thread(nats_server.start)
-    await world.settle(60)
+    await world.settle()
     assert (await world.central("SELECT count(*) FROM mes.equipment_state_events"))[0][0] == 600
     assert (await world.central("SELECT count(*) FROM mes.work_orders"))[0][0] == 9
     assert await world.central("SELECT 1 FROM mes.sync_parked") == []

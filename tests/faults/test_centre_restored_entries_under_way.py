@@ -28,7 +28,7 @@ async def test_what_the_lost_centre_published_and_no_site_took_is_not_taken_afte
     assert await world.central(_COUNT) == [(0,)]
     await world.start_centre()
     await edge.start()
-    await world.settle(60)
+    await world.settle()
     assert await world.central(_COUNT) == [(5,)]
     assert edge.read("SELECT cycle_count FROM equipment") == [(5,)]
     assert await restores(plant) == []

@@ -47,7 +47,7 @@ async def test_what_sites_wrote_since_the_backup_comes_again_and_counts_once(pla
     assert await world.central("SELECT order_no FROM mes.work_orders") == [("A1",)]
     edge.write(local_orders("A3"))
     await plant.come_home()
-    await world.settle(60)
+    await world.settle()
     found = dict(await world.central("SELECT order_no, notes FROM mes.work_orders"))
     assert found == {"A1": "since the backup", "A2": None, "A3": None, "B1": None}
     assert await world.central("SELECT count(*) FROM mes.equipment_state_events") == [(30,)]
@@ -72,7 +72,7 @@ async def test_what_was_written_at_the_centre_alone_is_salvaged_from_the_sites_t
     await world.settle()
     await plant.restore(backup)
     await plant.come_home()
-    await world.settle(60)
+    await world.settle()
     wanted = {"P1": "by the planner", "P3": "built on what only the lost centre had"}
     assert notes(edge) == wanted
     assert dict(await world.central("SELECT order_no, notes FROM mes.work_orders")) == wanted
@@ -88,7 +88,7 @@ async def test_a_write_at_the_restored_centre_meets_what_came_home_by_policy(pla
         await life_now(connection)
     await edits_after_the_restore(plant)
     await plant.come_home()
-    await plant.world.settle(60)
+    await plant.world.settle()
     await met_by_policy(plant)
 
 
@@ -108,7 +108,7 @@ async def test_conflicts_decided_in_the_lost_time_are_still_on_record(plant):
     await plant.restore(backup)
     assert await world.central("SELECT count(*) FROM mes.sync_conflicts") == [(0,)]
     await plant.come_home()
-    await world.settle(60)
+    await world.settle()
     after = await world.central("SELECT id, here_value, central_value FROM mes.sync_conflicts")
     assert after == before
     assert notes(edge) == shown
@@ -177,7 +177,7 @@ async def test_a_report_that_waited_at_the_backup_and_was_applied_since_is_appli
     await plant.restore(backup)
     await plant.come_home()
     await world.eventually(lambda: world.central(applied), timeout_s=30)
-    await world.settle(60)
+    await world.settle()
     assert await world.central("SELECT work_order_id::text FROM mes.job_responses") == [(order,)]
     assert await world.central("SELECT count(*) FROM sync.waiting") == [(0,)]
 
@@ -198,7 +198,7 @@ async def test_the_centre_goes_back_while_a_site_is_on_a_new_epoch(plant):
     await world.settle()
     await plant.restore(backup)
     await plant.come_home()
-    await world.settle(60)
+    await world.settle()
     assert set(notes(edge)) == {"A1", "A2", "A3", "A4"}
 
 
@@ -218,7 +218,7 @@ async def test_both_ends_go_back_at_once(plant):
     await plant.plan(planned_orders("P1"))
     await world.start_centre()
     await edge.start()
-    await world.settle(60)
+    await world.settle()
     # A3 was only in the two lives that are gone: nobody has it any more.
     assert set(notes(edge)) == {"A1", "A2", "A4", "P1"}
 
@@ -234,7 +234,7 @@ async def test_a_copy_of_the_files_of_a_server_that_was_shut_down_is_noticed_too
     await world.settle()
     await plant.restore(backup)
     await plant.come_home()
-    await world.settle(60)
+    await world.settle()
     assert set(notes(edge)) == {"A1", "A2"}
     assert (SITE,) in await restores(plant)
 
@@ -259,7 +259,7 @@ async def test_a_server_that_crashed_once_more_before_the_hello_still_gets_all_h
     await world.start_centre()
     await edge.start()
     await plant.noticed()
-    await world.settle(60)
+    await world.settle()
     here, there = await conflict(plant)
     assert "in the lost time" in here
     assert "between two starts" in there
@@ -278,7 +278,7 @@ async def test_a_snapshot_of_the_lost_time_that_was_half_loaded_comes_home_too(p
     await world.start_centre()
     await edge.start()
     await plant.noticed()
-    await world.settle(60)
+    await world.settle()
     assert notes(edge) == {"P1": "in the lost time"}
     assert await world.central("SELECT notes FROM mes.work_orders") == [("in the lost time",)]
 
@@ -301,7 +301,7 @@ async def test_a_site_that_goes_back_before_it_has_sent_again_overwrites_nothing
     await world.start_centre()
     await edge.start()
     await world.eventually(lambda: goes_on_anew(edge), timeout_s=30)
-    await world.settle(60)
+    await world.settle()
     here, there = await conflict(plant)
     assert "was used" in here
     assert "came home" in there
@@ -320,7 +320,7 @@ async def test_rows_whose_transactions_were_pruned_come_home_as_rows(plant):
     await edge.start()
     await plant.restore(backup)
     await plant.come_home()
-    await world.settle(60)
+    await world.settle()
     wanted = {"A1": "since the backup", "A2": None}
     assert notes(edge) == wanted
     assert dict(await world.central("SELECT order_no, notes FROM mes.work_orders")) == wanted

@@ -57,7 +57,7 @@ async def restore(plant: Restorable, backup) -> None:
     lost = backup.with_name(f"{backup.name}.lost")
     lost.rename(lost.with_name(f"{lost.name}-{len(list(lost.parent.iterdir()))}"))
     await plant.world.start_centre()
-    await plant.world.settle(60)
+    await plant.world.settle()
 
 
 async def contents(plant: Restorable) -> tuple[int, list[str]]:

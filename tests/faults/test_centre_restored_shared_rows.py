@@ -38,7 +38,7 @@ async def test_the_later_of_two_sites_words_on_a_shared_row_stands_everywhere(pl
         await each.start()
         came = "SELECT 1 FROM sync.restore WHERE site = %s"
         await world.eventually(lambda: world.central(came, each.site), timeout_s=30)  # noqa: B023
-    await world.settle(60)
+    await world.settle()
     assert first.read(_SHOWN) == second.read(_SHOWN) == wanted
     assert await world.central(_SHOWN.replace("material_d", "mes.material_d")) == wanted
     assert await world.central("SELECT count(*) FROM mes.sync_conflicts") == [(0,)]

@@ -89,7 +89,7 @@ async def test_what_was_written_after_the_point_and_is_known_to_a_site_comes_hom
     assert await world.central(FACTS) == [(20,)]
     edge.write(local_orders("A4"))
     await plant.come_home()
-    await world.settle(60)
+    await world.settle()
     assert (SITE,) in await restores(plant)
     wanted = {
         "A1": None, "A2": "after the point", "A3": None, "A4": None,
@@ -124,5 +124,5 @@ async def test_the_list_of_backups_is_as_it_was_at_the_point(plant):
     # Not as when the base began: that it was finished is in the log, too.
     assert await known(plant) == {"mon": Mark.FINISHED, "tue": Mark.BEGUN}
     await plant.world.start_centre()
-    await world.settle(60)
+    await world.settle()
     assert notes(edge) == {"A1": None}

@@ -56,7 +56,7 @@ async def test_the_status_tells_what_the_centre_is_owed_until_it_has_it_again(pl
         await plant.noticed()
         await world.eventually(lambda: waiting(edge) == 1)
     await world.start_centre()
-    await world.settle(60)
+    await world.settle()
     await world.eventually(lambda: waiting(edge) == 0)
 
 
@@ -79,7 +79,7 @@ async def test_a_second_restore_before_the_snapshot_is_loaded_loses_nothing_eith
         await plant.come_home()
         assert (SITE,) in await restores(plant)
     loading.set()
-    await world.settle(60)
+    await world.settle()
     assert notes(edge) == {"P1": "in the lost time", "P2": "after a restore"}
     assert await world.central("SELECT count(*) FROM mes.sync_conflicts") == [(0,)]
 
@@ -95,12 +95,12 @@ async def test_what_was_decided_between_an_older_backup_and_a_newer_one_comes_ho
     newer = await plant.backup("newer")
     await restored(plant, older)
     await plant.come_home()
-    await world.settle(60)
+    await world.settle()
     await plant.plan(note("P1", "between", "mes."))
     await world.settle()
     await restored(plant, newer)
     await plant.come_home()
-    await world.settle(60)
+    await world.settle()
     assert notes(edge) == {"P1": "between", "P2": "of both 11"}
     assert await world.central("SELECT count(*) FROM mes.sync_conflicts") == [(0,)]
 
@@ -118,8 +118,8 @@ async def test_a_sum_that_came_home_and_that_a_copy_holds_in_its_log_counts_once
         await put_back(edge, copy)
     await world.start_centre()
     await edge.start()
-    await world.eventually(lambda: goes_on_anew(edge), timeout_s=30)
-    await world.settle(60)
+    await world.eventually(lambda: goes_on_anew(edge), timeout_s=90)
+    await world.settle()
     assert await world.central("SELECT cycle_count FROM mes.equipment") == [(5,)]
     assert edge.read("SELECT cycle_count FROM equipment") == [(5,)]
 
@@ -135,7 +135,7 @@ async def test_a_half_loaded_snapshot_of_the_lost_time_takes_nothing_away_after_
     await plant.plan(planned_orders("P2"))
     await world.start_centre()
     await edge.start()
-    await world.settle(60)
+    await world.settle()
     assert set(notes(edge)) == {"P1", "P2"}
     assert await restores(plant) == []  # and nothing looked lost
 
@@ -171,7 +171,7 @@ async def test_what_was_to_be_done_again_and_is_done_counts_once_after_another_r
     for _ in range(2):
         await restored(plant, backup)
         await plant.come_home()
-        await world.settle(60)
+        await world.settle()
         assert await world.central("SELECT count(*) FROM mes.sync_parked") == [(0,)]
         assert await world.central("SELECT cycle_count FROM mes.equipment") == [(5,)]
         assert edge.read("SELECT cycle_count FROM equipment") == [(5,)]

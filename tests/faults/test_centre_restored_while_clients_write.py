@@ -30,7 +30,7 @@ async def test_what_clients_write_before_the_start_is_noted_hides_nothing_that_w
     for k in range(60):  # more of them than the lost time had
         await plant.plan(note("P2", f"after the restore {k}", "mes."))
     await plant.come_home()
-    await world.settle(60)
+    await world.settle()
     assert notes(edge) == {"P1": "in the lost time", "P2": "after the restore 59"}
     assert await world.central("SELECT count(*) FROM mes.sync_conflicts") == [(0,)]
 
@@ -39,7 +39,7 @@ async def test_a_write_before_the_start_is_noted_meets_what_comes_home_by_policy
     await lost_edits(plant)
     await edits_after_the_restore(plant)
     await plant.come_home()
-    await plant.world.settle(60)
+    await plant.world.settle()
     await met_by_policy(plant)
 
 
@@ -59,7 +59,7 @@ async def test_a_transaction_that_is_open_while_the_start_is_noted_was_not_held_
         await client.commit()
     await edge.start()
     await plant.noticed()
-    await world.settle(60)
+    await world.settle()
     here, there = await conflict(plant)
     assert "in the lost time" in here
     assert "open meanwhile" in there

@@ -25,7 +25,7 @@ async def test_a_run_whose_commit_was_not_heard_of_is_not_applied_twice(fed):
             await tap.caught()
             assert await applied(fed) > known, "the window was not hit: nothing is committed"
             tap.cut()
-            await fed.settle(60)
+            await fed.settle()
         # Both ends are level before the last run, which is decided, has come again.
         await fed.eventually(lambda: skipped() - before >= ROUNDS)
     await all_is_there_once(fed, events=200 * ROUNDS, orders=ROUNDS)

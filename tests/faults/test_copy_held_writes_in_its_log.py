@@ -139,13 +139,13 @@ async def test_of_a_large_transaction_only_what_was_not_sent_is_left(world):
         "WITH RECURSIVE k(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM k WHERE n < 4500)"
         " INSERT INTO equipment (equipment_code, name) SELECT 'M' || n, hex(randomblob(50)) FROM k"
     )
-    await world.settle(60)
+    await world.settle()
     copy = await copied(edge, "UPDATE equipment SET cycle_count = cycle_count + 1")
-    await world.settle(60)
+    await world.settle()
     await put_back(edge, copy)
     edge.write("UPDATE equipment SET name = 'Lathe' WHERE equipment_code IN ('M7', 'M4400')")
     await edge.start()
-    await world.settle(60)
+    await world.settle()
     assert await world.central(
         "SELECT sum(cycle_count), count(*) FILTER (WHERE name = 'Lathe') FROM mes.equipment"
     ) == [(4500, 2)]

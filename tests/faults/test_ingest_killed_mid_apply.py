@@ -40,7 +40,7 @@ async def _killed_with_a_run_committed(fed, tap: Tap, database_url: str, nats_ur
     assert await applied(fed) > known, "the window was not hit: nothing is committed"
     async with ingesting(fed.url, fed.nats_url):
         edge.write("UPDATE work_orders SET notes = 'after the kill'")
-        await fed.settle(60)
+        await fed.settle()
     assert skipped() > before
     await all_is_there_once(fed, events=500, orders=2)
 
@@ -62,7 +62,7 @@ async def test_nothing_is_lost_or_doubled_however_often_the_ingest_is_killed(fed
         await ingest.wait()
     last = await run_ingest(fed.url, fed.nats_url)
     try:
-        await fed.settle(60)
+        await fed.settle()
     finally:
         last.terminate()
         await last.wait()

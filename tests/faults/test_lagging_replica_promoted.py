@@ -55,7 +55,7 @@ async def test_what_a_promoted_replica_lacks_comes_home_and_counts_once(
         edge.write(local_orders("A3"))
         await execute(url, planned_orders("P4"))
         await world.eventually(lambda: restored(system), timeout_s=60)
-        await world.settle(60)
+        await world.settle()
         await all_is_there_once(system)
 
 

@@ -113,7 +113,7 @@ async def test_each_bad_message_is_refused_with_a_reason_and_the_good_ones_aroun
         await execute(world.url, planned_orders(f"planned {number}"))
     await put(vandal, good)  # a replay: known, so nothing to refuse
     edge.write(local_orders("after"))
-    await world.settle(60)
+    await world.settle()
     wanted = Counter(why for _, why in bad.values())
     found = await world.central("SELECT reason, message, payload FROM sync.refused")
     assert Counter(reason for reason, _, _ in found) == wanted

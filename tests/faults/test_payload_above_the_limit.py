@@ -29,7 +29,7 @@ async def test_rows_that_fill_many_messages_cross_in_both_directions(world):
         "UPDATE mes.work_orders SET routing = to_json((SELECT string_agg(md5(random()::text), '')"
         " FROM generate_series(1, 3900) n)) WHERE order_no LIKE 'B%'",
     )
-    await world.settle(60)
+    await world.settle()
     assert edge.read("SELECT count(*), min(length(routing)) > 100000 FROM work_orders") == [(80, 1)]
 
 
@@ -48,4 +48,4 @@ async def test_a_transaction_of_many_messages_is_seen_whole_or_not_at_all(world)
 
     await world.eventually(all_there, timeout_s=120)
     assert seen == {(0, 0), (150_000, 1)}
-    await world.settle(60)
+    await world.settle()

@@ -75,7 +75,7 @@ async def test_nothing_is_lost_or_doubled_by_a_database_that_goes_and_comes_agai
         await asyncio.to_thread(getattr(postgres, end))
         await load(edge, f"down {number}")
         await asyncio.to_thread(postgres.start)
-    await world.settle(60)
+    await world.settle()
     assert await counts(world) == (3600, 39, 0)
     # It came back as it was: no site takes it for an older copy and begins anew.
     assert edge.read("SELECT snapshots FROM _sync_site") == [(1,)]
@@ -99,7 +99,7 @@ async def test_what_is_written_while_the_database_takes_no_writes_arrives_afterw
         connection.execute(READ_ONLY.format(DATABASE, "off"))
         connection.execute(END_SESSIONS, [DATABASE])
     await load(edge, "after")
-    await world.settle(60)
+    await world.settle()
     assert await counts(world) == (1800, 18, 0)
 
 
@@ -114,7 +114,7 @@ async def test_a_centre_told_to_stop_while_the_database_is_away_ends_in_good_ord
     held = await world.central("SELECT 1 FROM sync.site WHERE lease_holder IS NOT NULL")
     assert held, "the window was not hit: the leases were let go"
     await world.start_centre()
-    await world.settle(60)
+    await world.settle()
     assert await counts(world) == (1200, 12, 0)
 
 
@@ -127,5 +127,5 @@ async def test_an_ingest_that_is_started_before_the_database_waits_for_it(world,
     world.edges[SITE].write(state_events(100))
     await world.eventually(lambda: NOBODY_THERE in caplog.text)  # it asked, and waits
     await asyncio.to_thread(postgres.start)
-    await world.settle(60)
+    await world.settle()
     assert await counts(world) == (100, 0, 0)

@@ -74,7 +74,7 @@ async def test_downloads_go_on_before_the_queue_is_empty_and_own_writes_stay_vis
             await _rounds(fed, program, range(ROUNDS, 2 * ROUNDS))
             program.stop()
             await running
-            await fed.settle(60)
+            await fed.settle()
     finally:
         program.stop()
         await running

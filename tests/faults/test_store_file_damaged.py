@@ -100,7 +100,7 @@ async def _goes_on_with(system, edge, copy) -> None:
         path.unlink()
     shutil.copy(copy, edge.path)
     await system.programs.start(SITE)
-    await system.world.settle(60)
+    await system.world.settle()
     assert await system.world.central(
         "SELECT (SELECT count(*) FROM mes.work_orders),"
         " (SELECT count(*) FROM mes.equipment_state_events)"

@@ -26,7 +26,7 @@ async def test_the_agent_waits_for_its_turn_and_nothing_is_lost_in_either_direct
         await world.eventually(lambda: _given_up(caplog) >= 2)
         assert edge.read("SELECT count(*) FROM work_orders WHERE order_no = 'B1'") == [(0,)]
         store.execute("COMMIT")
-    await world.settle(60)
+    await world.settle()
     await all_is_there_once(world, events=100, orders=3)
 
 

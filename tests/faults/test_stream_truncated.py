@@ -50,7 +50,7 @@ async def test_messages_lost_before_they_were_applied_are_sent_again(fed):
     last = await stored(fed)
     assert await purge(fed, f"UP_{SITE}", last) >= WRITES - 1, "the window was not hit"
     async with ingesting(fed.url, fed.nats_url):
-        await fed.settle(60)
+        await fed.settle()
     assert await stored(fed) > last
     await all_is_there_once(fed, events=50 * WRITES, orders=2 * WRITES)
 
@@ -64,7 +64,7 @@ async def test_a_feed_that_lost_its_beginning_is_fetched_by_a_site_that_was_away
             await fed.eventually(lambda: _published(fed))
         assert await purge(fed, "DOWN", 1 << 40) >= WRITES, "the window was not hit"
         await edge.start()
-        await fed.settle(60)
+        await fed.settle()
     assert len(edge.read("SELECT 1 FROM work_orders")) == WRITES
 
 
@@ -84,5 +84,5 @@ async def test_a_broker_that_comes_back_as_an_earlier_copy_gets_all_again(
     await asyncio.to_thread(nats_server.start)
     assert await stored(fed) <= before - WRITES, "the window was not hit"
     async with ingesting(fed.url, fed.nats_url):
-        await fed.settle(60)
+        await fed.settle()
     await all_is_there_once(fed, events=100 * WRITES, orders=4 * WRITES)

@@ -33,7 +33,7 @@ async def test_what_was_acknowledged_and_then_lost_by_the_broker_is_sent_again(f
         await wipe(fed, UP, "DOWN")
     assert await applied(fed) == known, "the window was not hit: it is not only with the broker"
     async with ingesting(fed.url, fed.nats_url):
-        await fed.settle(60)
+        await fed.settle()
     await all_is_there_once(fed, events=150, orders=6)
 
 
@@ -45,7 +45,7 @@ async def test_nothing_is_lost_or_doubled_by_streams_wiped_again_and_again_under
             await wipe(world, UP, "DOWN")
         await execute(world.url, planned_orders(f"B{number}"))
         await asyncio.sleep(0.1)
-    await world.settle(60)
+    await world.settle()
     await all_is_there_once(world, events=300, orders=12)
 
 
@@ -53,5 +53,5 @@ async def test_writes_made_while_there_was_no_stream_arrive(world):
     await wipe(world, UP, "DOWN")
     world.edges[SITE].write(local_orders("A1"))
     await execute(world.url, planned_orders("B1"))
-    await world.settle(60)
+    await world.settle()
     await all_is_there_once(world, events=0, orders=2)

@@ -59,7 +59,7 @@ async def test_the_others_are_level_again_and_again_while_the_slow_one_still_sen
     await slow.stop()
     slow.settings = {}
     await slow.start()
-    await fleet.settle(60)
+    await fleet.settle()
     assert await _stored(fleet, SLOW) == SLOW_EVENTS
     assert [await _stored(fleet, site) for site in OTHERS] == [3 * EVENTS] * len(OTHERS)
     orders = await fleet.central("SELECT count(*) FROM mes.work_orders GROUP BY site_id")

@@ -78,7 +78,7 @@ async def quarrel(world, *, site_first: bool, off_ms: int) -> tuple:
         await asyncio.sleep(0.05)
         plant.write(*here)
     await plant.start()
-    await world.settle(60)
+    await world.settle()
     ((notes,),) = plant.read("SELECT notes FROM work_orders WHERE order_no = 'A'")
     ((policy, verdict, clamped, here_ms),) = await world.central(
         "SELECT policy, verdict, clock_clamped, extract(epoch FROM here_at) * 1000"

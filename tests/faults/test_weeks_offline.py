@@ -69,7 +69,7 @@ async def test_a_site_beyond_the_feeds_memory_takes_a_snapshot_and_both_ends_are
     await a_year_passes(world)
     await execute(world.url, "UPDATE mes.work_orders SET priority = 9 WHERE order_no = 'old'")
     await edge.start()
-    await world.settle(60)
+    await world.settle()
     assert await world.central("SELECT site FROM sync.snapshot") == [(SITE,)]
     numbers = {no for (no,) in edge.read("SELECT order_no FROM work_orders")}
     assert numbers == {"old", "edited", "planned", "made in the dark", "new", "later"}
@@ -94,7 +94,7 @@ async def test_a_row_deleted_at_the_centre_does_not_come_back_from_a_site_that_w
     assert await world.central(DELETED) == [(1,)], "what the site had not passed is remembered"
     edge.write("UPDATE work_orders SET notes = 'written in the dark'")
     await edge.start()
-    await world.settle(60)
+    await world.settle()
     assert await world.central("SELECT site FROM sync.snapshot") == [(SITE,)]
     assert edge.read("SELECT order_no FROM work_orders") == [("later",)]
     assert await world.central("SELECT order_no FROM mes.work_orders") == [("later",)]

@@ -61,8 +61,8 @@ async def fetch(url: str, query: str, *given) -> list[tuple[Any, ...]]:
 
 
 async def appears(url: str, query: str, *given) -> None:
-    """Return once a query returns a row; for at most ten seconds."""
-    async with asyncio.timeout(10):
+    """Return once a query returns a row; for at most thirty seconds."""
+    async with asyncio.timeout(30):
         while True:
             if await fetch(url, query, *given):
                 return

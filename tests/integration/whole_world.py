@@ -165,7 +165,7 @@ class World:
     async def central(self, query: str, *given) -> list[tuple]:
         return await fetch(self.url, query, *given)
 
-    async def eventually(self, claim, *, timeout_s: float = 20.0) -> Any:
+    async def eventually(self, claim, *, timeout_s: float = 60.0) -> Any:
         """Wait until the claim returns something true, and return it."""
         until = time.monotonic() + timeout_s
         while True:
@@ -177,7 +177,7 @@ class World:
                 raise AssertionError(f"did not come true in {timeout_s} s: {claim}")
             await asyncio.sleep(0.03)
 
-    async def settle(self, timeout_s: float = 30.0) -> None:
+    async def settle(self, timeout_s: float = 90.0) -> None:
         """Wait until all is decided and applied, and check that both ends hold the same rows.
 
         The sums of the reports are those of the centre's facts then.
@@ -194,7 +194,7 @@ class World:
                 for rollup in ROLLUPS:
                     assert await differences(connection, rollup, edge.site) == []
 
-    async def settle_counts(self, timeout_s: float = 30.0) -> None:
+    async def settle_counts(self, timeout_s: float = 90.0) -> None:
         """Wait until all is decided and applied, without comparing rows."""
         await self.eventually(self._settled, timeout_s=timeout_s)
 
