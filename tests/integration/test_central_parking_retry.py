@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from central.store import conflicts, retry
+from central.store import conflicts
 from shared.catalog import Catalog
 from shared.errors import WaitsBehind
 from tests.integration.apply_world import CREATED, Site, World, open_world, world  # noqa: F401
@@ -390,21 +390,3 @@ async def test_a_retry_gives_way_to_no_later_write_of_its_site_that_is_parked_it
     assert await world.value("SELECT assigned_line FROM mes.work_orders WHERE id = %s", row_id) == (
         "L1"
     )
-
-
-# --- many wait for one ----------------------------------------------------------------------------
-
-
-async def test_what_thousands_wait_for_is_applied_in_bounded_time_and_they_soon_after(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each that is woken costs its run some time, and a run that takes too long is undone."""
-    monkeypatch.setattr(retry, "WOKEN_MAX", 3)
-    site = world.site()
-    order = site.order()
-    some = [site.report(work_order_id=order["id"]) for _ in range(8)]
-    assert (await site.apply(site.sends(site.insert("job_responses", *some)))).parked == 8
-    assert (await site.apply(site.sends(site.insert("work_orders", order)))).rows == 4
-    assert await world.store.retry_due("SITE_001") == 5
-    assert await world.value("SELECT count(*) FROM mes.job_responses") == 8
-    assert {state for _, state, *_ in await world.parked()} == {"applied"}

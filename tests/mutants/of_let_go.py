@@ -9,7 +9,7 @@ from tests.mutants.mutant import Mutant, of
 LET_GO: Final = "central/store/let_go.py"
 RETRYING: Final = "central/store/retry.py"
 TESTS: Final = "tests/integration/test_central_let_go_told.py"
-RETRY: Final = "tests/integration/test_central_parking_retry.py"
+MANY: Final = "tests/integration/test_central_parking_many.py"
 BESIDE: Final = f"{TESTS}::test_it_is_discarded_though_another_record_of_it_came_home_before"
 LIES: Final = f"{TESTS}::test_a_record_of_whatever_content_stops_no_homecoming"
 
@@ -69,7 +69,7 @@ OF_LET_GO: Final[tuple[Mutant, ...]] = (
     of(
         "wake: a run wakes all that waited, however many",
         RETRYING, "if applying.woken >= WOKEN_MAX:", "if applying.woken < 0:",
-        f"{RETRY}::test_what_thousands_wait_for_is_applied_in_bounded_time_and_they_soon_after",
+        f"{MANY}::test_what_thousands_wait_for_is_applied_in_bounded_time_and_they_soon_after",
     ),
     of(
         "due: what PostgreSQL refused waits for a person whatever is migrated",
