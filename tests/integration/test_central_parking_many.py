@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import TYPE_CHECKING
 
 from central.store import retry
 from tests.integration.apply_world import World, world
+
+if TYPE_CHECKING:
+    import pytest
 
 __all__ = ["world"]
 
