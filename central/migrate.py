@@ -278,20 +278,23 @@ def rollup_steps(catalog: Catalog, made: Mapping[str, str]) -> Iterator[Step]:
     """Give the steps that make rollups anew out of the facts, where their text is not what it was.
 
     The triggers lock the facts against writers until the commit, so none is missed or added twice.
+    Where only their own text is another, all sums stay: those of archived months, too, whose facts
+    are not in the table. Sums that were made anew are due to be held against all facts at once.
     """
-    for name in rollups.ROLLED:
-        found = rollups.rollups_of(name)
-        statements = [
-            *rollups.table_statements(name),
-            *roles.rollup_statements(name),
-            *rollups.trigger_statements(name),
-        ]
-        sha256 = capture.fingerprint(statements)
-        what = f"rollups of {name}"
-        if name in catalog and made.get(what) != sha256:
-            yield Step(f"{what} made", (*statements, _generated_note(what, sha256)))
-            sums = tuple(rollups.fill_statement(each, f"mes.{name}") for each in found)
-            yield Step(f"{what} filled", sums, by=capture.INGEST)
+    for name in filter(catalog.__contains__, rollups.ROLLED):
+        tables = [*rollups.table_statements(name), *roles.rollup_statements(name)]
+        triggers = list(rollups.trigger_statements(name))
+        what, how = f"rollups of {name}", f"triggers of rollups of {name}"
+        of_tables, of_triggers = capture.fingerprint(tables), capture.fingerprint(triggers)
+        noted = [_generated_note(how, of_triggers)]
+        if made.get(what) != of_tables:
+            noted.append(_generated_note(what, of_tables))
+            yield Step(f"{what} made", (*tables, *triggers, *noted))
+            sums = (rollups.fill_statement(e, f"mes.{name}") for e in rollups.rollups_of(name))
+            due = "DELETE FROM sync.rollup_check"
+            yield Step(f"{what} filled", (*sums, due), by=capture.INGEST)
+        elif made.get(how) != of_triggers:
+            yield Step(f"{how} made", (*triggers, *noted))
 
 
 def _generated_note(name: str, sha256: str) -> str:

@@ -88,9 +88,25 @@ OF_ROLLUPS: Final[tuple[Mutant, ...]] = (
     of(
         "rollups: facts that were there are not filled in",
         "central/migrate.py",
-        'yield Step(f"{what} filled", sums, by=capture.INGEST)',
-        'yield Step(f"{what} filled", (), by=capture.INGEST)',
+        'yield Step(f"{what} filled", (*sums, due), by=capture.INGEST)',
+        'yield Step(f"{what} filled", (due,), by=capture.INGEST)',
         f"{TESTS}::test_facts_that_were_there_before_are_in_the_rollups_once_they_are_made",
+    ),
+    of(
+        "rollups: those of archived months go with each release that has other triggers",
+        "central/migrate.py",
+        "if made.get(what) != of_tables:",
+        "if made.get(what) != of_tables or made.get(how) != of_triggers:",
+        "tests/integration/test_archive.py"
+        "::test_a_release_with_other_triggers_keeps_the_sums_of_archived_months",
+    ),
+    of(
+        "rollups: nobody looks at sums that a release made anew",
+        "central/migrate.py",
+        '"DELETE FROM sync.rollup_check"',
+        '"SELECT 1"',
+        "tests/integration/test_archive.py"
+        "::test_sums_that_a_release_made_anew_are_held_against_all_facts_at_once",
     ),
     of(
         "rollups: one of a site is compared with the facts of all",
