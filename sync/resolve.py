@@ -371,12 +371,9 @@ def _last_author(
 
 
 def _clash(
-    table: Table,
-    group: Group,
-    head: Mapping[str, Value],
-    since: Sequence[Version] | None,
+    table: Table, group: Group, head: Mapping[str, Value], since: Sequence[Version] | None,
     write: Write,
-) -> Clash:
+) -> Clash:  # fmt: skip
     wrote = [v for v in since or () if not v.columns.isdisjoint(group.columns)]
     standing = [v for v in wrote if not (v.columns - v.overruled).isdisjoint(group.columns)]
     # An insert knows of no row, so it builds on none of its site's versions either.
@@ -386,6 +383,8 @@ def _clash(
     stands = {column: v.id for v in wrote for column in v.columns - v.overruled}
     here = write.author_of([column for column in group.columns if column in write.new])
     dated = {v.id: v.author_of(v.columns.intersection(group.columns)) for v in wrote}
+    # What was overruled took no effect: when it was touched makes the rest no later.
+    clocks = [v.author_of(set(group.columns) & v.columns - v.overruled).clock for v in theirs]
     return Clash(
         columns=tuple(table.column(name) for name in group.columns),
         head=head,
@@ -394,7 +393,7 @@ def _clash(
         here=here,
         here_clock=max([here.clock, *(dated[each].clock for each in own)]),
         there=dated[others[-1].id] if others else None,
-        there_clock=max((dated[v.id].clock for v in theirs), default=None),
+        there_clock=max(clocks, default=None),
         known=since is not None,
         own_stands=all(stands.get(c) in own for c in group.columns if c in write.new),
     )
