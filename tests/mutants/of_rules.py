@@ -17,6 +17,14 @@ PROPERTIES: Final = "tests/unit/test_resolve_properties.py"
 
 OF_RULES: Final[tuple[Mutant, ...]] = (
     of(
+        "a column that was overruled makes the rest of its write as late as itself",
+        RESOLVE,
+        "v.author_of(set(group.columns) & v.columns - v.overruled).clock",
+        "v.author_of(set(group.columns) & v.columns).clock",
+        "tests/sim/test_verdicts.py"
+        "::test_when_a_column_was_overruled_makes_the_rest_of_its_write_no_later",
+    ),
+    of(
         "a site is in conflict with itself",
         RESOLVE,
         "return version.author.site == write.author.site != CENTRE",
