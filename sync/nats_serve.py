@@ -25,6 +25,9 @@ ERROR_HEADER: Final = "Mes-Error"
 _ERROR_CHARACTERS_MAX: Final = 500
 _WAITING_BYTES_MAX: Final = 16 << 20
 _HEARD_MAX: Final = 1024
+#: Seconds after which one that could not begin tries again. A connection that is closed, and not
+#: known to be lost yet, refuses at once: whoever asked again at once would never let that be known.
+_AGAIN_S: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class Responder:
             )
         except SyncError as error:
             _log.info("serving %s starts again: %s", self.subject, error)
+            await asyncio.wait({session.lost}, timeout=_AGAIN_S)
             return
         try:
             await asyncio.wait({session.lost})
@@ -107,6 +111,7 @@ async def listen(
             subscription = await session.subscribe(subject, take)
         except SyncError as error:
             _log.info("listening to %s starts again: %s", subject, error)
+            await asyncio.wait({session.lost}, timeout=_AGAIN_S)
             continue
         try:
             while heard or not session.lost.done():
