@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+#: Seconds after which a pull that failed is asked for again.
+_AGAIN_S: Final = 0.2
+
 #: The broker serves waiting requests in turn, so two half-used ones leave room for a third.
 _REQUESTS_MAX: Final = 4
 _EXPIRES_S: Final = 30.0
@@ -267,6 +270,8 @@ async def pull(
                 if isinstance(error, ConsumerGone):
                     raise
                 _log.info("pull of %s starts again: %s", settings.name, error)
+                # A connection that is closed and not known to be lost yet refuses at once.
+                await asyncio.wait({session.lost}, timeout=_AGAIN_S)
         if leftover := inbox.take_arrived():
             yield leftover
 
