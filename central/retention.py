@@ -310,11 +310,11 @@ DELETE FROM sync.audit WHERE no IN (
     ORDER BY at LIMIT %(slice)s)"""
 
 
-# Whoever reads what was known may have asked just before: so a day later.
 _KNOWN_SINCE: Final = """
 UPDATE sync.known_since SET since = now() - %(known_s)s * interval '1 second'
 WHERE since < now() - %(known_s)s * interval '1 second' - interval '1 minute'"""
 
+# A day after nobody may ask for it any more: who asked just before may still be reading.
 _LATE: Final = """
 DELETE FROM sync.late_report WHERE ctid = ANY (ARRAY(
     SELECT r.ctid FROM sync.site AS s CROSS JOIN LATERAL (
