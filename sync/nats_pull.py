@@ -282,9 +282,9 @@ async def _pull_once(
     """Yield what arrives on one inbox, until the connection or the requests are lost."""
     base = session.nc.new_inbox()
     inbox.reset()
+    subscription = await session.subscribe(f"{base}.*", inbox.take)
     refused = session.refusal(settings.api("MSG.NEXT"))
     refused.add_done_callback(inbox.see_refusal)
-    subscription = await session.subscribe(f"{base}.*", inbox.take)
     try:
         while not session.lost.done() and not inbox.broken:
             await _request_more(session, settings, inbox, base)

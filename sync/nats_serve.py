@@ -6,7 +6,7 @@ import asyncio
 import functools
 import logging
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from shared.errors import BrokerUnreachable, SyncError
@@ -28,6 +28,8 @@ _HEARD_MAX: Final = 1024
 #: Seconds after which one that could not begin tries again. A connection that is closed, and not
 #: known to be lost yet, refuses at once: whoever asked again at once would never let that be known.
 _AGAIN_S: Final = 0.2
+#: Seconds that what has arrived, when we stop answering, has to be refused in.
+_DRAIN_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +42,17 @@ class Responder:
     concurrency_max: int
 
     async def run(self, sessions: AsyncIterator[Session]) -> None:
-        """Answer until there are no more sessions; an error in one answer stops none other."""
-        free = asyncio.Semaphore(self.concurrency_max)
+        """Answer until there are no more sessions; an error in one answer stops none other.
+
+        Once cancelled it refuses what was asked and not answered, so that nobody waits in vain.
+        """
         async with asyncio.TaskGroup() as answering:
-
-            async def take(session: Session, msg: Msg) -> None:
-                await free.acquire()
-                if session.lost.done():  # the one who asked can't be answered any more
-                    free.release()
-                    return
-                task = answering.create_task(self._reply(session, msg))
-                task.add_done_callback(lambda _: free.release())
-
+            turns = _Turns(self, answering, asyncio.Semaphore(self.concurrency_max))
             async for session in sessions:
-                await self._run_on(session, functools.partial(take, session))
+                await self._run_on(session, turns)
 
-    async def _run_on(self, session: Session, take: Callable[[Msg], Awaitable[None]]) -> None:
+    async def _run_on(self, session: Session, turns: _Turns) -> None:
+        take = functools.partial(turns.take, session)
         try:
             subscription = await session.subscribe(
                 self.subject, take, queue=self.queue, bytes_max=_WAITING_BYTES_MAX
@@ -66,23 +63,66 @@ class Responder:
             return
         try:
             await asyncio.wait({session.lost})
+        except asyncio.CancelledError:
+            await turns.end()
+            await session.drain(subscription, timeout_s=_DRAIN_S)
+            raise
         finally:
             await session.unsubscribe(subscription)
 
-    async def _reply(self, session: Session, msg: Msg) -> None:
+    async def reply(self, session: Session, msg: Msg) -> None:
+        """Send the answer to one question, or the text of the error there was."""
         try:
             answer = await self.answer(msg.subject, msg.data)
             if msg.reply:
                 await session.publish(msg.reply, answer)
-        except asyncio.CancelledError:
-            # The one who asks may ask another who answers, instead of waiting for us in vain.
-            await _send_error(session, msg.reply, BrokerUnreachable("the one who answers stops"))
-            raise
         except BrokerUnreachable as error:
             _log.info("an answer on %s was not sent: %s", msg.subject, error)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next one is answered
             _log.exception("no answer to a question on %s", msg.subject)
             await _send_error(session, msg.reply, error)
+
+
+@dataclass(slots=True)
+class _Turns:
+    """Which questions are answered now; the others wait where they have arrived."""
+
+    _responder: Responder
+    _answering: asyncio.TaskGroup
+    _free: asyncio.Semaphore
+    _under_way: dict[asyncio.Task[None], tuple[Session, Msg]] = field(default_factory=dict)
+    _is_ended: bool = False
+
+    async def take(self, session: Session, msg: Msg) -> None:
+        """Answer a question as soon as it is its turn."""
+        await self._free.acquire()
+        if self._is_ended or session.lost.done():
+            self._free.release()
+            # Over a lost session the one who asked can't be answered any more.
+            await _refuse(session, msg)
+            return
+        task = self._answering.create_task(self._responder.reply(session, msg))
+        self._under_way[task] = (session, msg)
+        task.add_done_callback(self._end_one)
+
+    async def end(self) -> None:
+        """Refuse what is under way, and what arrives from now on."""
+        self._is_ended = True
+        under_way = dict(self._under_way)
+        for task in under_way:
+            task.cancel()
+        # Not in the task: one that is cancelled before its first step takes none.
+        for session, msg in under_way.values():
+            await _refuse(session, msg)
+
+    def _end_one(self, task: asyncio.Task[None]) -> None:
+        del self._under_way[task]
+        self._free.release()
+
+
+async def _refuse(session: Session, msg: Msg) -> None:
+    """Have the one who asks ask another who answers, instead of waiting for us in vain."""
+    await _send_error(session, msg.reply, BrokerUnreachable("the one who answers stops"))
 
 
 async def _send_error(session: Session, reply: str, error: Exception) -> None:

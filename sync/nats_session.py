@@ -271,6 +271,13 @@ class Session:
             with contextlib.suppress(*CLIENT_ERRORS):
                 await subscription.unsubscribe()
 
+    async def drain(self, subscription: Subscription, *, timeout_s: float) -> None:
+        """Return when all that was sent to us of a subject was taken; no more of it will come."""
+        if not self.lost.done():
+            with contextlib.suppress(TimeoutError, *CLIENT_ERRORS):
+                async with asyncio.timeout(timeout_s):
+                    await subscription.drain()  # type: ignore[no-untyped-call]
+
     def refusal(self, subject: str) -> asyncio.Future[str]:
         """Return what resolves when the broker refuses this subject to us; cancel it when done.
 

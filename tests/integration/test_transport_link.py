@@ -140,6 +140,36 @@ async def test_who_asks_hears_at_once_that_the_one_who_answers_stops(broker, lin
         await asyncio.wait_for(asking, 5)
 
 
+@pytest.mark.parametrize("under_way_max", [1, 16])
+async def test_nobody_who_has_asked_waits_in_vain_for_the_one_who_stops(
+    broker, link, under_way_max
+):
+    """Neither whose question is answered, nor whose waits its turn or is on its way."""
+    answering = asyncio.Event()
+
+    async def never(subject: str, question: bytes) -> bytes:
+        if question:
+            answering.set()
+            await asyncio.sleep(60)
+        return b""
+
+    async with Link(LinkSettings(servers=(broker.url,), name="stops")) as other:
+        await other.wait_connected(5)
+        serving = asyncio.create_task(
+            other.serve("ctl.ALL.*", never, queue="control", concurrency_max=under_way_max)
+        )
+        await served(link, "ctl.ALL.x")
+        asking = [
+            asyncio.create_task(link.request("ctl.ALL.hello", b"?", timeout_s=30))
+            for _ in range(40)
+        ]
+        await asyncio.wait_for(answering.wait(), 5)
+        await cancelled(serving)
+        done, _ = await asyncio.wait(asking, timeout=5)
+    assert len(done) == len(asking)
+    assert all(isinstance(each.exception(), NoResponder) for each in done)
+
+
 async def test_commands_are_heard_in_order_by_who_listens(link):
     heard = []
 

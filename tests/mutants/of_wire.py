@@ -240,9 +240,17 @@ OF_WIRE: Final[tuple[Mutant, ...]] = (
     of(
         "who asks is left waiting by one who answers and stops",
         SERVE,
-        'await _send_error(session, msg.reply, BrokerUnreachable("the one who answers stops"))',
-        "pass",
+        """for session, msg in under_way.values():
+            await _refuse(session, msg)""",
+        "",
         f"{OF_LINK}::test_who_asks_hears_at_once_that_the_one_who_answers_stops",
+    ),
+    of(
+        "a question that waits its turn is forgotten by one who stops",
+        SERVE,
+        "await session.drain(subscription, timeout_s=_DRAIN_S)",
+        "pass",
+        f"{OF_LINK}::test_nobody_who_has_asked_waits_in_vain_for_the_one_who_stops",
     ),
     of(
         "nobody is told why the broker takes nothing",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from tests.sim.oracle import fail
@@ -25,19 +26,26 @@ class OwnWrites:
 
     reach: Counter[str]
     undecided: dict[str, list[Sent]]
+    #: Transactions by site that had come home before they were sent again.
+    came_home: dict[str, set[str]]
     images: dict[str, Image]
 
     def check_own_writes(self, site: Site, acked_n: int) -> None:
         """Whatever the site wrote is seen until the centre has decided on it."""
         wanted: dict[Key, dict[str, Any] | None] = {}
+        #: Columns whose last value came home: what was written on it since stands, rightly.
+        older: defaultdict[Key, set[str]] = defaultdict(set)
         own = [
-            each for sent in self.undecided[site.name] if sent.n > acked_n for each in sent.changes
-        ]
-        for change in own:
+            (each, sent.tx_id in self.came_home[site.name])
+            for sent in self.undecided[site.name] if sent.n > acked_n for each in sent.changes
+        ]  # fmt: skip
+        for change, came_home in own:
             if change.op == "D":
                 wanted[change.key] = None
             elif change.table != "sync_reviews":  # which are no part of the images
                 wanted[change.key] = {**(wanted.get(change.key) or {}), **change.new}
+                older[change.key] -= change.new.keys()
+                older[change.key] |= change.new.keys() if came_home else set()
         for key, values in wanted.items():
             row = self.images[site.name].get(key)
             if values is None and row is not None:
@@ -45,7 +53,8 @@ class OwnWrites:
             if values is not None and row is None:
                 self._check_hidden(site, key, values)
             if values is not None and row is not None:
-                self._check_shown(site, key, values, row)
+                seen = {name: value for name, value in values.items() if name not in older[key]}
+                self._check_shown(site, key, seen, row)
 
     def _check_shown(
         self, site: Site, key: Key, values: dict[str, Any], row: dict[str, Any]

@@ -58,6 +58,7 @@ class Sight(OwnWrites, Steps):
         self.questions = 0
         #: Transactions of a site that the centre has not decided on, as far as the site knows.
         self.undecided: dict[str, list[Sent]] = defaultdict(list)
+        self.came_home: dict[str, set[str]] = defaultdict(set)
         self._epochs: dict[str, str] = {}
         #: Sites whose store went back, until they have what the centre has.
         self.restored: set[str] = set()
@@ -160,8 +161,8 @@ class Sight(OwnWrites, Steps):
         chain = self.oracle.chains[name, at.epoch]
         moved = [chain[n] for n in range(at.acked_n + 1, at.last_n + 1)]
         # What is decided moves as well, as long as it is not safe.
-        home = self._came_home(site, at.epoch)
-        self.undecided[name] = [each for each in moved if each.tx_id not in home]
+        self.undecided[name] = [each for each in moved if each.tx_id not in self.oracle.applied]
+        self.came_home[name] = self._came_home(site, at.epoch)
         shown = site.store.shown()
         self._cursor[name, SHARED], self._cursor[name, name] = shown.shared, shown.own
         # The feed's entries up to here are known, whatever they brought.
@@ -173,13 +174,13 @@ class Sight(OwnWrites, Steps):
             self.images[name] = site.image()
 
     def _came_home(self, site: Site, epoch: str) -> set[str]:
-        """Return the transactions that are decided, whatever of them is sent again.
+        """Return the transactions that came home, though they are sent again.
 
-        Of a centre that went back nobody foretells them. There they are those that another life of
-        the store had sent, and that it takes for come home: what had been written on them is seen.
+        Of a centre that went back nobody foretells them. They are those that another life of the
+        store had sent, and that it takes for come home: what was written on them since is seen.
         """
         if not self.oracle.is_blind:
-            return self.oracle.applied
+            return set()
         pending = {n for (n,) in site.read("SELECT DISTINCT n FROM _sync_pending")}
         chains = self.oracle.chains
         own = {s.tx_id: n for n, s in chains[site.name, epoch].items()}
@@ -188,7 +189,7 @@ class Sight(OwnWrites, Steps):
             for (name, other), chain in chains.items() if name == site.name and other != epoch
             for sent in chain.values()
         }  # fmt: skip
-        return self.oracle.applied | {tx for tx in before if own.get(tx, 0) not in pending}
+        return {tx for tx in before if own.get(tx, 0) not in pending}
 
     def _read(self, site: Site, epoch: str, n: int) -> Sent:
         parts = [p for p in site.store.outbox((n - 1, 1 << 40), bytes_max=1 << 40) if p.n == n]
