@@ -15,7 +15,7 @@ from tests.browser.conftest import looks
 from tests.browser.plants import ONE, OTHER, in_review, text
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser
+    from playwright.async_api import Browser, Route
 
     from tests.browser.conftest import Watched
     from tests.browser.plants import Plants
@@ -58,6 +58,32 @@ async def test_a_filter_changes_what_is_shown_and_the_address(system: Plants, br
     seen.check_quiet()
     await page.context.close()
     await again.page.context.close()
+
+
+async def test_what_the_centre_could_not_answer_is_said_and_what_was_shown_stays(
+    system: Plants, browser: Browser
+):
+    seen = await looks(browser, system)
+    await seen.goes("/downtime")
+    page, said = seen.page, seen.page.get_by_role("alert")
+    before = await shown(seen, "pareto", "site")
+    assert await said.count() == 0
+
+    async def fails(route: Route) -> None:
+        await route.fulfill(status=503, content_type="text/html", body="<p>Bad gateway</p>")
+
+    async def is_lost(route: Route) -> None:
+        await route.abort()
+
+    for how, told in ((fails, "could not answer (503)"), (is_lost, "is not reached")):
+        await page.route("**/downtime?*", how)
+        await page.get_by_label("Sites").select_option(OTHER)
+        await said.filter(has_text=told).wait_for()
+        assert await shown(seen, "pareto", "site") == before
+        await page.unroute("**/downtime?*", how)
+        await page.get_by_label("Sites").select_option([])  # and once it answers, no more is said
+        await said.wait_for(state="hidden")
+    await page.context.close()
 
 
 async def test_a_name_that_is_typed_narrows_the_fleet(system: Plants, browser: Browser):

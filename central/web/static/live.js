@@ -47,12 +47,16 @@
       return;
     }
     const open = new Set(opened());
-    await htmx.ajax("GET", location.pathname + location.search, {
-      source: document.body,
-      target: "#results",
-      select: "#results",
-      swap: "outerHTML",
-    });
+    try {
+      await htmx.ajax("GET", location.pathname + location.search, {
+        source: document.body,
+        target: "#results",
+        select: "#results",
+        swap: "outerHTML",
+      });
+    } catch {
+      return; // the page says that the centre is not reached
+    }
     document.querySelectorAll("#results details").forEach(function (each) {
       if (open.has(mark(each))) each.open = true;
     });
