@@ -30,10 +30,11 @@ from central.reports.question import BadQuestion
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
+    from central.audit import Asked
     from central.exports import Export
 
 #: Parameters of reports that say how an answer comes, and not what it is of.
-_OF_THE_ANSWER: Final = ("cursor", "format", "limit", "whole")
+OF_THE_ANSWER: Final = ("cursor", "format", "limit", "whole")
 ExportId = Annotated[
     str,
     Path(
@@ -71,7 +72,7 @@ class Ordered(BaseModel):
         default_factory=dict, max_length=100,
         description=(
             "As `GET /v1/reports/REPORT` has it, with a list where a parameter may come more than"
-            f" once; without {', '.join(_OF_THE_ANSWER)}: an export has all rows."
+            f" once; without {', '.join(OF_THE_ANSWER)}: an export has all rows."
         ),
     )  # fmt: skip
     format: Literal["csv", "ndjson", "arrow", "parquet"] = "csv"
@@ -145,47 +146,57 @@ def _add_asking(routes: APIRouter, reach: Reach, reads: Any) -> None:
         asking: Asking = reads,
     ) -> Response:  # fmt: skip
         """Have a report written into a file; `Location` tells where to look how far it is."""
-        if reach.export_dir is None:
-            raise NoExports(str(NoExports.__doc__))
-        _check(ordered, asking.sites)
+        try:
+            check_order(reach, ordered, asking.sites)
+        except BadQuestion as error:
+            raise broken_body(f"query.{error.field}", error.rule) from None
         named = await once.named(request, asking.who.name, key)
-        return await _ask(reach, request, asking, ordered, named)
+        asked = asked_in(request.scope, 202)
+        told, request.state.is_noted = await order_export(reach, asking, ordered, asked, named)
+        answer = Json(told, status_code=202)
+        answer.headers["location"] = f"{V1}/exports/{told['id']}"
+        return answer
 
     @routes.delete("/exports/{export_id}", status_code=204, response_class=Response)
     async def delete_export(
         export_id: ExportId, request: Request, asking: Asking = reads
     ) -> Response:
         """Delete an export with its file; one that is being written stops."""
-        async with reach.pool.connection() as connection, connection.transaction():
-            found = await exports.find(connection, asking.who.name, export_id)
-            await exports.forget(connection, asking.who.name, export_id)
-            await note_change(connection, asked_in(request.scope, 204), {"export": found.id})
+        await drop_export(reach, asking.who.name, export_id, asked_in(request.scope, 204))
         request.state.is_noted = True
-        if reach.export_dir is not None:
-            with suppress(OSError):  # it is swept then
-                (reach.export_dir / found.file).unlink(missing_ok=True)
         return Response(status_code=204)
 
 
-async def _ask(
-    reach: Reach, request: Request, asking: Asking, ordered: Ordered, named: once.Named | None
-) -> Response:
-    """Ask for an export, with its line of the audit log and the answer, all or none."""
+async def order_export(
+    reach: Reach, asking: Asking, ordered: Ordered, asked: Asked, named: once.Named | None = None
+) -> tuple[dict[str, Any], bool]:
+    """Ask for an export, with its line of the audit log and the answer, all or none.
+
+    Return what is told of it, and whether it is a new one. Raise TooManyExports.
+    """
     async with reach.pool.connection() as connection, connection.transaction():
         if before := await once.begin(connection, named):
-            told = json.loads(before.text)
+            told: dict[str, Any] = json.loads(before.text)
         else:
             order = Order(ordered.report, ordered.query, ordered.format)
             kept_s = reach.export_days * 86_400
             made = await exports.ask(connection, asking.who.name, asking.sites, order, kept_s)
             told = _told(made)
             changed = {"export": made.id, "report": made.report, "query": dict(made.query)}
-            await note_change(connection, asked_in(request.scope, 202), changed)
+            await note_change(connection, asked, changed)
             await once.keep(connection, named, told, 202)
-    request.state.is_noted = not before
-    answer = Json(told, status_code=202)
-    answer.headers["location"] = f"{V1}/exports/{told['id']}"
-    return answer
+    return told, not before
+
+
+async def drop_export(reach: Reach, who: str, export_id: str, asked: Asked) -> None:
+    """Delete somebody's export with its file; raise UnknownExport."""
+    async with reach.pool.connection() as connection, connection.transaction():
+        found = await exports.find(connection, who, export_id)
+        await exports.forget(connection, who, export_id)
+        await note_change(connection, asked, {"export": found.id})
+    if reach.export_dir is not None:
+        with suppress(OSError):  # it is swept then
+            (reach.export_dir / found.file).unlink(missing_ok=True)
 
 
 def _add_looking(routes: APIRouter, reach: Reach, reads: Any) -> None:
@@ -223,16 +234,15 @@ def _add_looking(routes: APIRouter, reach: Reach, reads: Any) -> None:
         )  # fmt: skip
 
 
-def _check(ordered: Ordered, sites: tuple[str, ...]) -> None:
-    """Raise RequestValidationError where the report can't be asked so."""
-    for name in _OF_THE_ANSWER:
+def check_order(reach: Reach, ordered: Ordered, sites: tuple[str, ...]) -> None:
+    """Raise NoExports where there are none here, BadQuestion where a report can't be asked so."""
+    if reach.export_dir is None:
+        raise NoExports(str(NoExports.__doc__))
+    for name in OF_THE_ANSWER:
         if name in ordered.query:
-            raise broken_body(f"query.{name}", "not of an export, which has all rows")
-    try:
-        question, made = question_of(sites, ordered.report, ordered.query)
-        made(question)
-    except BadQuestion as error:
-        raise broken_body(f"query.{error.field}", error.rule) from None
+            raise BadQuestion(name, "not of an export, which has all rows")
+    question, made = question_of(sites, ordered.report, ordered.query)
+    made(question)
 
 
 async def _found(reach: Reach, request: Request, asking: Asking, export_id: str) -> Export:

@@ -15,7 +15,7 @@ from starlette.staticfiles import StaticFiles
 from central.api.app import build as build_api
 from central.api.reach import V1
 from central.api.sessions import take_back
-from central.web import boards, conflicts, fleet, lots, quality, signing
+from central.web import boards, conflicts, exports, fleet, lots, quality, signing
 from central.web.rendering import page, templates
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def build(reach: Reach) -> FastAPI:
     """Return the application."""
     app = build_api(reach)
     env = templates()
-    for part in (fleet, boards, quality, lots, conflicts, signing):
+    for part in (fleet, boards, quality, lots, conflicts, exports, signing):
         app.include_router(part.router(reach, env))
     app.mount(STATIC, StaticFiles(directory=str(files("central.web") / "static")), name="static")
     _tell_people(app)

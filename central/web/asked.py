@@ -17,7 +17,7 @@ from central.reports.question import BadQuestion, moment
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from starlette.datastructures import QueryParams
+    from starlette.datastructures import ImmutableMultiDict
 
 #: Days that a page shows where none are named, today included.
 DAYS_USUAL: Final = 14
@@ -48,8 +48,9 @@ class Asked:
 
 
 def asked_of(
-    params: QueryParams, reached: Sequence[str], now: datetime, known: Sequence[str] = ()
-) -> Asked:
+    params: ImmutableMultiDict[str, str], reached: Sequence[str], now: datetime,
+    known: Sequence[str] = (),
+) -> Asked:  # fmt: skip
     """Return what is asked for; raise NotYourSite, BadQuestion."""
     chosen = tuple(sorted({site for site in params.getlist("site") if site}))
     if beyond := sorted(set(chosen) - set(reached)):

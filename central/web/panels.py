@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from central.api.exports import OF_THE_ANSWER
 from central.api.reach import V1
-from central.api.reports import read_report
+from central.api.reports import EXPORTED, read_report
 from central.reports.dimensions import DIMENSIONS
 from central.web.columns import Column, column
 from central.web.rendering import figure, query
@@ -70,6 +71,8 @@ class Shown:
     #: Address of the same numbers as CSV, and parameter of the page for what follows.
     csv: str
     cursor: str | None
+    #: Where all of it can be had as a file; empty for a report that is not exported.
+    export: str
 
     @property
     def drawn(self) -> tuple[Column, ...]:
@@ -105,8 +108,15 @@ def shown(panel: Panel, params: Mapping[str, Any], answer: Answer) -> Shown:
         panel=panel, columns=tuple(map(column, answer.columns)), rows=answer.rows,
         provisional=answer.provisional, restated_at=answer.restated_at,
         csv=f"{V1}/reports/{panel.report}?{asked}",
-        cursor=answer.cursor,
+        cursor=answer.cursor, export=_export(panel.report, params),
     )  # fmt: skip
+
+
+def _export(report: str, params: Mapping[str, Any]) -> str:
+    if report not in EXPORTED:
+        return ""
+    whole = {name: value for name, value in params.items() if value and name not in OF_THE_ANSWER}
+    return f"/exports?{query(whole, report=report)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse
 
 from central.documents import to_json
 from central.status import age
+from shared.look import size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +37,7 @@ MENU: Final = (
     ("/utilisation", "Utilisation"),
     ("/benchmark", "Benchmark"),
     ("/conflicts", "Conflicts"),
+    ("/exports", "Exports"),
 )
 NOTHING: Final = "\N{EN DASH}"
 
@@ -49,7 +51,7 @@ def templates() -> Environment:
     env.filters |= {
         "instant": instant, "machine_time": machine_time, "figure": figure, "ago": ago,
         "compact": to_json, "query": query, "per_cent": per_cent, "plural": plural,
-        "measured": measured,
+        "measured": measured, "volume": size,
     }  # fmt: skip
     env.globals |= {"menu": MENU, "nothing": NOTHING, "static": static}
     return env

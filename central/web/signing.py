@@ -8,9 +8,10 @@ from __future__ import annotations
 import secrets
 import time
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from fastapi import APIRouter, Request
+from starlette.datastructures import ImmutableMultiDict
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
@@ -86,7 +87,11 @@ def is_over_tls(request: Request) -> bool:
     return request.url.scheme == "https" or origin.startswith("https://") or forwarded == "https"
 
 
-async def form_of(request: Request) -> dict[str, str]:
+#: The fields of a form by their names; of one that comes more than once, the last.
+Form = ImmutableMultiDict[str, str]
+
+
+async def form_of(request: Request) -> Form:
     """Return the fields of a form of our own pages; raise HTTPException 400 for any other."""
     if not _is_from_here(request):
         raise HTTPException(400, "the form comes from another page than ours")
@@ -94,10 +99,10 @@ async def form_of(request: Request) -> dict[str, str]:
         raise HTTPException(400, f"a form comes as {_FORM}")
     try:
         text = (await request.body()).decode()
-        found = parse_qs(text, keep_blank_values=True, max_num_fields=_FIELDS_MAX, errors="strict")
+        found = parse_qsl(text, keep_blank_values=True, max_num_fields=_FIELDS_MAX, errors="strict")
     except ValueError as error:  # UnicodeDecodeError, too
         raise HTTPException(400, "the form can't be read") from error
-    return {name: values[-1] for name, values in found.items()}
+    return ImmutableMultiDict(found)
 
 
 def _is_from_here(request: Request) -> bool:
@@ -108,7 +113,7 @@ def _is_from_here(request: Request) -> bool:
     return bool(origin) and urlsplit(origin).netloc == request.headers.get("host", "")
 
 
-async def signed_form(guard: Guard, request: Request) -> tuple[Session, dict[str, str]]:
+async def signed_form(guard: Guard, request: Request) -> tuple[Session, Form]:
     """Return whose browser sends a form, and the form; raise HTTPException where it is not theirs.
 
     Three things have to agree: where the browser says that it comes from, its cookie, and the token
@@ -118,6 +123,6 @@ async def signed_form(guard: Guard, request: Request) -> tuple[Session, dict[str
     session = guard.signed_in(request)
     if session is None:
         raise HTTPException(400, "you are not signed in any more: sign in, and do it again")
-    if not secrets.compare_digest(form.pop("form_token", ""), session.form_token):
+    if not secrets.compare_digest(form.get("form_token", ""), session.form_token):
         raise HTTPException(400, "the form is of another session: load the page again")
     return session, form

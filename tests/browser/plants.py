@@ -187,7 +187,7 @@ async def plants(
         port = free_port()
         settings = CentralSettings(
             database_url=roles.as_role(centre, "mes_ingest"), nats_servers=(nats_url,),
-            api_port=port,
+            api_port=port, export_dir=folder / "exports",
         )  # fmt: skip
         async with await psycopg.AsyncConnection.connect(centre, autocommit=True) as admin:
             keys = {

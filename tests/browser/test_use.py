@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import time
@@ -13,6 +14,7 @@ import pytest
 
 from tests.browser.conftest import looks
 from tests.browser.plants import ONE, OTHER, in_review, text
+from tests.browser.test_pages import broken_rules
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Route
@@ -151,6 +153,29 @@ async def test_what_a_plant_writes_is_shown_without_a_reload(system: Plants, bro
     assert await page.evaluate("window.neverLoadedAgain")
     assert await page.locator("#by details").get_attribute("open") is not None  # as it was left
     await seen.sees("live")
+    seen.check_quiet()
+    await page.context.close()
+
+
+async def test_an_export_is_asked_for_where_a_page_shows_a_part_and_taken_along(
+    system: Plants, browser: Browser
+):
+    seen = await looks(browser, system)
+    await seen.goes("/exports?report=output&group_by=machine&bucket=day")
+    page = seen.page
+    assert await page.get_by_label("Report").input_value() == "output"
+    await page.get_by_role("button", name="Export").click()
+    link = page.get_by_role("link", name="csv,")
+    await link.wait_for()  # without a reload
+    assert await broken_rules(page) == []
+    await seen.sees("exports-done")
+    async with page.expect_download() as begun:
+        await link.click()
+    text = await asyncio.to_thread((await (await begun.value).path()).read_text)
+    assert text.startswith("day,machine,")
+    assert len(text.splitlines()) > 10
+    await page.get_by_role("button", name="Delete the export of output").click()
+    await page.wait_for_selector("text=None is kept")
     seen.check_quiet()
     await page.context.close()
 

@@ -1,11 +1,14 @@
 "use strict";
 // Says that the centre did not answer, or could not: what is shown then is still that of before.
 (function () {
-  const said = document.getElementById("unanswered");
+  const place = document.getElementById("unanswered");
 
   function tell(why) {
+    const said = document.createElement("p");
+    said.className = "said failed";
+    said.setAttribute("role", "alert"); // read aloud as it comes
     said.textContent = `${why} What is shown is from before it was asked.`;
-    said.hidden = false;
+    place.replaceChildren(said);
   }
 
   // A problem is told in a page of its own, of which one sentence is for people.
@@ -20,8 +23,5 @@
   });
   for (const missed of ["htmx:sendError", "htmx:timeout"])
     document.addEventListener(missed, () => tell("The centre is not reached."));
-  document.addEventListener("htmx:afterSwap", function () {
-    said.hidden = true;
-    said.textContent = "";
-  });
+  document.addEventListener("htmx:afterSwap", () => place.replaceChildren());
 })();
