@@ -23,7 +23,7 @@ LISTED_MAX: Final = 1_000
 #: has in full, parked or in the history.
 SPENT: Final = ("parked", "gone", "left")
 #: What is still to be settled.
-OPEN_STATES: Final = ("parked", "waiting", "unique", "refused", "too_large")
+OPEN_STATES: Final = ("parked", "waiting", "unique", "refused", "too_large", "uncaptured")
 
 _ROWS: Final = """
 WITH found AS (
@@ -47,7 +47,8 @@ class UnknownTicket(SyncError):
 _ASIDE: Final = "SELECT id, code FROM _sync_aside WHERE substr(id, -length(:name)) = :name"
 _DISCARD: Final = """
 DELETE FROM _sync_aside AS a WHERE (code IN (SELECT value FROM json_each(:spent))
-        OR (code = 'too_large' AND content = '{}' AND :id IS NOT NULL))
+        OR (code = 'too_large' AND content = '{}' AND :id IS NOT NULL)
+        OR (code = 'uncaptured' AND :id IS NOT NULL))
     AND (:id IS NULL OR id = :id) AND at_ms < :before_ms
     AND NOT EXISTS (SELECT 1 FROM _sync_pending p JOIN _sync_table t ON t.no = p.table_no
                     WHERE t.name = a.table_name AND p.id = a.id)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +138,8 @@ class Compared:
     at_ms: int | None = None
     #: Rows that differed when their table was compared last, and were not repaired.
     differing: int = 0
+    #: Tables that programs may have written past our triggers, and that were not the same since.
+    uncaptured: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

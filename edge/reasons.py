@@ -167,6 +167,19 @@ _PAGES: Final = (
         "degraded: at once",
     ),
     Page(
+        "MES-CAPTURE-LOST",
+        "programs may have written past our triggers",
+        "A table was rebuilt (new table, copy, drop, rename, as migration tools do), or somebody"
+        " dropped our triggers. They are put back. What was written until then is not captured and"
+        " not sent. Until a comparison finds the table the same at both ends, each row whose place"
+        " a row of the centre's takes is kept aside as it stood (uncaptured).",
+        "`mes-sync verify --repair`: it sends what only this site has, and keeps what it overwrites"
+        " in the conflict history. Look through `mes-sync parked list` for rows that are"
+        " uncaptured, enter again what is missing, and forget them with `mes-sync parked discard"
+        " TICKET`. Have tools change tables with ALTER TABLE, while the agent runs.",
+        "degraded: until the table is the same at both ends",
+    ),
+    Page(
         "MES-CLOCK",
         "this machine's clock differs from the centre's",
         "Writes are dated by the local clock and corrected by the offset measured at each hello. A"

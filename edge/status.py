@@ -283,7 +283,15 @@ def _compared(connection: sqlite3.Connection) -> Compared:
         return Compared()
     (at_ms,) = connection.execute("SELECT max(at_ms) FROM _sync_compare WHERE whole").fetchone()
     (differing,) = connection.execute(_DIFFERING).fetchone()
-    return Compared(at_ms=at_ms, differing=differing)
+    return Compared(at_ms=at_ms, differing=differing, uncaptured=_uncaptured(connection))
+
+
+def _uncaptured(connection: sqlite3.Connection) -> tuple[str, ...]:
+    known = "SELECT 1 FROM pragma_table_info('_sync_table') WHERE name = 'uncaptured_ms'"
+    if connection.execute(known).fetchone() is None:  # a store of an earlier release
+        return ()
+    query = "SELECT name FROM _sync_table WHERE uncaptured_ms IS NOT NULL ORDER BY name"
+    return tuple(name for (name,) in connection.execute(query))
 
 
 # --- beside the store ----------------------------------------------------------------------------

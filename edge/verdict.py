@@ -40,7 +40,7 @@ DISK_CRITICAL: Final = 0.02
 DISK_CRITICAL_BYTES: Final = 200_000_000
 KEPT_LONG_MS: Final = 14 * _DAY_MS
 #: Why a row is set aside, where somebody has to see to it.
-SEEN_TO: Final = ("unique", "refused", "too_large")
+SEEN_TO: Final = ("unique", "refused", "too_large", "uncaptured")
 
 
 # --- what is said of it --------------------------------------------------------------------------
@@ -225,6 +225,13 @@ def _for_people(picture: Picture) -> Iterator[Reason]:
             Level.DEGRADED,
             counted(picture.compared.differing, "row differs", "rows differ")
             + " from the centre's",
+            "mes-sync verify --repair",
+        )
+    if tables := picture.compared.uncaptured:
+        yield Reason(
+            "MES-CAPTURE-LOST",
+            Level.DEGRADED,
+            f"our triggers had been away from {', '.join(tables)}",
             "mes-sync verify --repair",
         )
     aside = sum(unapplied.aside.get(code, 0) for code in SEEN_TO)

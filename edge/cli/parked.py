@@ -136,5 +136,8 @@ def _portrait(row: Parked) -> Iterator[str]:
         yield f"  sent in    transaction {row.tx_id}"
     if row.place == "here" and row.state in SPENT:
         yield f"  next       nothing; to forget it: mes-sync parked discard {row.id[-8:]}"
+    elif row.state == "uncaptured":
+        yield "  next       look what stands in the row now, and enter again what it lacks"
+        yield f"  then       mes-sync parked discard {row.id[-8:]}"
     elif row.state == "parked":
         yield f"  next       mend the cause; the centre: mes-central parked retry {row.id[-8:]}"

@@ -1,8 +1,9 @@
-"""When the agent compares: once a night, and when the centre asks for it."""
+"""When the agent compares: once a night, when the centre asks, and where capture was lost."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections import deque
@@ -33,6 +34,8 @@ SPREAD_MIN: Final = 120
 _REST: Final = 0.5
 #: How long after a night's comparison that failed it is tried again.
 _AGAIN: Final = timedelta(minutes=10)
+#: Seconds between two looks whether a table was written past our triggers.
+_LOOK_S: Final = 30.0
 #: Comparisons that the centre has asked for and that wait.
 _ORDERS_MAX: Final = 8
 
@@ -63,6 +66,8 @@ class Comparer:
         #: Those that were taken last: an order comes again where its answer takes long.
         self._taken: deque[str] = deque(maxlen=_ORDERS_MAX)
         self._due = self._next()
+        #: Tables that were written past our triggers until then are compared, or going to be.
+        self._seen_ms = 0
 
     def order(self, asked: Mapping[str, Any]) -> None:
         """Take an order of the centre's; one that can't be read, or is one too many, is noted."""
@@ -80,7 +85,10 @@ class Comparer:
         order = await self._next_order()
         await self._met.wait()
         nightly = order is None
-        order = order or Order(run=uuid7(now_ms(), self._chance), rest=_REST)
+        began_ms = now_ms()
+        if nightly:
+            self._seen_ms = began_ms
+        order = order or Order(run=uuid7(began_ms, self._chance), rest=_REST)
         try:
             await self._compare(order)
         except (Transient, Poison, TimeoutError) as why:
@@ -92,15 +100,22 @@ class Comparer:
             return
         if nightly:
             self._due = self._next()
+        if not order.tables:
+            self._seen_ms = began_ms
 
     async def _next_order(self) -> Order | None:
-        """Return what the centre has ordered; None where the night's comparison is due."""
-        wait = None if self._due is None else max(0.0, (self._due - _now()).total_seconds())
-        try:
-            async with asyncio.timeout(wait):
-                return await self._orders.get()
-        except TimeoutError:
-            return None
+        """Return what the centre has ordered; None where we compare all of our own accord."""
+        while self._due is None or self._due > _now():
+            if self._hour >= 0 and await self._thread.run(self._was_lost):
+                return None
+            left_s = (self._due - _now()).total_seconds() if self._due else _LOOK_S
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(left_s, _LOOK_S)):
+                    return await self._orders.get()
+        return None
+
+    def _was_lost(self) -> bool:
+        return self._store.uncaptured_ms() > self._seen_ms
 
     async def _compare(self, order: Order) -> None:
         note(_log, "comparing", run=order.run, tables=order.tables, repair=order.repair)

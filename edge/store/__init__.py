@@ -26,6 +26,7 @@ from edge.store import (
     tips,
     tombstones,
     unsent,
+    watch,
 )
 from edge.store.apply import FeedOutcome
 from edge.store.drain import Drained
@@ -101,6 +102,13 @@ class EdgeStore:
     def position(self) -> EdgePosition:
         """Return where the store stands."""
         return position.read(self.opened.connection)
+
+    def uncaptured_ms(self) -> int:
+        """Return when a table was last found to have been without our triggers; 0 for never.
+
+        Until it is the same at both ends again.
+        """
+        return max(watch.uncaptured(self.opened.connection).values(), default=0)
 
     def shown(self) -> Shown:
         """Return where each feed stands in what a reader sees; more of it may wait here."""

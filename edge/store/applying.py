@@ -9,6 +9,7 @@ from edge.capture import has_log
 from edge.store import position
 from edge.store.stirred import stirred_tables
 from edge.store.target import Target
+from edge.store.watch import uncaptured
 
 if TYPE_CHECKING:
     import sqlite3
@@ -55,6 +56,7 @@ class Applying:
         return Target(
             table, opened.numbers[name], has_log=has_log(table, form),
             stirred=name in stirred_tables(opened), keeps_dates=form.created_zone is not None,
+            uncaptured=name in uncaptured(opened.connection),
         )  # fmt: skip
 
     def target_of(self, number: int) -> Target | None:

@@ -29,6 +29,11 @@ GONE: Final = "gone"  #: the centre deleted the row; own writes on it came too l
 LEFT: Final = "left"  #: the row left the share; own writes on it are still owed
 REFUSED: Final = "refused"  #: a head that SQLite did not take
 TOO_LARGE: Final = "too_large"  #: an own write that no message can carry; a fact without its values
+UNCAPTURED: Final = (
+    "uncaptured"  #: a row as it stood before a head, and may have been written past us
+)
+#: What is of the site's own making, and no head settles.
+_OWN: Final = (TOO_LARGE, UNCAPTURED)
 
 #: What SQLite raises for a row that it can't take. All else is trouble with the store itself.
 REFUSALS: Final = (sqlite3.IntegrityError, sqlite3.DataError, OverflowError)
@@ -89,11 +94,11 @@ def drop(applying: Applying, target: Target, row_id: str, *codes: str) -> None:
 
     A write that was never sent is settled by the site itself.
     """
-    only = f"code IN ({', '.join('?' * len(codes))})" if codes else "code <> ?"
+    only = f"code {'IN' if codes else 'NOT IN'} ({', '.join('?' * len(codes or _OWN))})"
     found = applying.connection.execute(
         f"DELETE FROM _sync_aside WHERE table_name = ? AND id = ? AND {only}"
         " RETURNING code, reason",
-        (target.name, row_id, *(codes or (TOO_LARGE,))),
+        (target.name, row_id, *(codes or _OWN)),
     ).fetchall()
     for code, reason in found:  # it made way for a moment only: nothing to tell an operator
         ids = applying.set_aside.get((target.name, code, reason), [])
@@ -101,6 +106,20 @@ def drop(applying: Applying, target: Target, row_id: str, *codes: str) -> None:
             ids.remove(row_id)
             if not ids:
                 del applying.set_aside[target.name, code, reason]
+
+
+# --- what may have been written while our triggers were away -------------------------------------
+
+
+def keep_uncaptured(applying: Applying, target: Target, row: Mapping[str, Value]) -> None:
+    """Keep a row of a marked table as it stands, whose place a head takes; the first such stays."""
+    kept = applying.connection.execute(
+        "SELECT 1 FROM _sync_aside WHERE table_name = ? AND id = ? AND code = ?",
+        (target.name, row["id"], UNCAPTURED),
+    ).fetchone()
+    if kept is None:
+        reason = "our triggers had been away: what stood here may hold what was never sent"
+        keep(applying, target, row, Why(UNCAPTURED, reason))
 
 
 # --- what was never sent ------------------------------------------------------------------------

@@ -70,7 +70,8 @@ def land(applying: Applying, block: HeadBlock, schema: int) -> None:
         return
     news = _without_stale(applying, target, block)
     # A fact is never taken away set-wise: the site wrote it, so it is kept whole.
-    laden = set(news.ids) if target.table.fact else _laden(applying, target, news.ids)
+    one_by_one = target.table.fact or target.uncaptured
+    laden = set(news.ids) if one_by_one else _laden(applying, target, news.ids)
     is_laden = [row_id in laden for row_id in news.ids]
     burdened, plain = _rows(news, is_laden), _rows(news, [not each for each in is_laden])
     if block.fate is Fate.PUT:
@@ -288,9 +289,13 @@ def settle_row(applying: Applying, target: Target, head: Head) -> Put | None:
     put = Put(head.id, {}, version, head.order, own=bool(undecided), gone=gone)
     if row is not None:
         put.row = changed(row, live or {})
+        if target.uncaptured and live is not None and not put.row.keys() <= {*KEYS}:
+            aside.keep_uncaptured(applying, target, live)
         return put
     aside.drop(applying, target, head.id, aside.UNIQUE, aside.LEFT, aside.REFUSED)
     if local is not None:
+        if target.uncaptured and live is not None:
+            aside.keep_uncaptured(applying, target, live)
         code = aside.PARKED if target.table.fact else code_of_loss(head, decided, undecided)
         _lose(applying, target, local, code)
     note_version(applying, target, put)

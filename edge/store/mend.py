@@ -78,7 +78,11 @@ def put_keys(opened: Opened, table: Table, keys: Mapping[str, tuple[str, str]]) 
 
 
 def keep_report(connection: sqlite3.Connection, report: Mapping[str, Any], at_ms: int) -> None:
-    """Keep what a comparison came to; the oldest are forgotten."""
+    """Keep what a comparison came to; the oldest are forgotten.
+
+    Of a table that is the same at both ends, and of which nothing was left out, all that was ever
+    written is known: it needs no mark any more.
+    """
     with writing(connection):
         connection.execute(
             "INSERT OR REPLACE INTO _sync_compare (run, at_ms, differing, whole, report)"
@@ -88,8 +92,18 @@ def keep_report(connection: sqlite3.Connection, report: Mapping[str, Any], at_ms
                 json.dumps(report, ensure_ascii=False),
             ),
         )  # fmt: skip
+        connection.executemany(
+            "UPDATE _sync_table SET uncaptured_ms = NULL WHERE name = ? AND uncaptured_ms < ?",
+            [(each["table"], report["began_ms"]) for each in report["tables"] if _is_same(each)],
+        )
         connection.execute(
             "DELETE FROM _sync_compare WHERE run NOT IN"
             " (SELECT run FROM _sync_compare ORDER BY at_ms DESC LIMIT ?)",
             (REPORTS_MAX,),
         )
+
+
+def _is_same(table: Mapping[str, Any]) -> bool:
+    """Return whether every row of a table was looked at, and is the same at both ends by now."""
+    left_out = table["skipped"] or table["more"] or table["moving"] or table["aside"]
+    return not (left_out or table["parked"] or table["differing"] - table["repaired"])

@@ -70,7 +70,7 @@ def _opened_again(
     wanted = schema.wanted_triggers(catalog, opened.forms)
     if schema.found_triggers(connection) != wanted:  # an index of the plant's, a lost trigger
         with writing(connection):
-            schema.put_triggers(connection, wanted)
+            watch.put_right(opened, now_ms)
         return opened
     opened.seen.version = version
     if unwatched := watch.unwatched(opened):

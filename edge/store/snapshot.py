@@ -23,7 +23,7 @@ from edge.store.comeback import bring_back
 from edge.store.heads import Head, land, settle_row
 from edge.store.open import silent, writing
 from edge.store.outbox import is_own
-from edge.store.puts import put_all
+from edge.store.puts import put_all, read
 from shared.changes import SHARED, Ack, Fate, Position
 from shared.errors import ForkedHistory, MalformedMessage, StaleSnapshot
 
@@ -255,6 +255,8 @@ def _take_missing(applying: Applying, target: Target, max_order: int) -> None:
     _settle_written(applying, target, given)
     # An insert that waits for a decision has no version here; it is not missing, it is new.
     missing = f"SELECT r.id {_MISSING} {_UNTOUCHED}"
+    if target.uncaptured:
+        _keep_uncaptured(applying, target, missing, given)
     if target.stirred:
         gone = applying.connection.execute(missing, given).fetchall()
         knock_on.put_rows(applying, target, target.delete, gone)
@@ -267,6 +269,15 @@ def _take_missing(applying: Applying, target: Target, max_order: int) -> None:
         f"DELETE FROM _sync_row WHERE table_no = :no AND id IN ({missing})",
     ):
         applying.connection.execute(statement, given)
+
+
+def _keep_uncaptured(
+    applying: Applying, target: Target, missing: str, given: Mapping[str, object]
+) -> None:
+    """Keep rows that are going to be taken away, and that may hold what was not captured."""
+    for (row_id,) in applying.connection.execute(missing, given).fetchall():
+        if (row := read(applying, target, row_id)) is not None:
+            aside.keep_uncaptured(applying, target, row)
 
 
 def _settle_written(applying: Applying, target: Target, given: Mapping[str, object]) -> None:

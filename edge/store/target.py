@@ -45,6 +45,8 @@ class Target:
     has_log: bool
     #: The plant has triggers on it.
     stirred: bool = False
+    #: Something may have been written to it that was not captured.
+    uncaptured: bool = False
     #: Its created_at has the plant's own form, in which it stays.
     keeps_dates: bool = False
     _aliases: dict[str, str] = field(init=False)

@@ -2,15 +2,23 @@
 
 A unique index of the plant's is one more way for a REPLACE to displace rows, which the triggers
 have to log. Between its making and the next drain, milliseconds with an agent, they don't.
+
+A tool that rebuilds a table (new table, copy, drop, rename) takes our triggers with it, and what is
+written until we put them back is in no log. Nobody can tell which rows these are, so the table is
+marked: until a comparison finds it the same at both ends, no head takes the place of another row
+than its own without that row being kept aside.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edge import capture
 from edge.store import position, schema
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from edge.store.open import Opened
 
 
@@ -28,13 +36,42 @@ def look_again(opened: Opened, now_ms: int) -> None:
     version = schema.version(connection)
     if version == opened.seen.version:
         return
-    forms = schema.forms(connection, opened.catalog, opened.site)
-    wanted = schema.wanted_triggers(opened.catalog, forms)
-    if schema.found_triggers(connection) != wanted:
-        schema.put_triggers(connection, wanted)
+    if put_right(opened, now_ms):
         return
     opened.seen.version = version
     tell(opened, unwatched(opened), now_ms)
+
+
+def put_right(opened: Opened, now_ms: int) -> bool:
+    """Make our triggers as they should be; return whether any was not. In a write transaction."""
+    connection, catalog = opened.connection, opened.catalog
+    forms = schema.forms(connection, catalog, opened.site)
+    wanted, found = schema.wanted_triggers(catalog, forms), schema.found_triggers(connection)
+    if found == wanted:
+        return False
+    for table in catalog.tables:
+        if not capture.triggers(table, forms[table.name]).keys() <= found.keys():
+            _note_lost(connection, table.name, now_ms)
+    schema.put_triggers(connection, wanted)
+    return True
+
+
+def _note_lost(connection: sqlite3.Connection, table: str, now_ms: int) -> None:
+    """Mark a table whose triggers were away: what was written meanwhile was not captured."""
+    connection.execute("UPDATE _sync_table SET uncaptured_ms = ? WHERE name = ?", (now_ms, table))
+    message = (
+        f"{table}: our triggers were gone and are put back; what was written to it meanwhile was"
+        " not captured, and is not sent: `mes-sync verify --repair` finds it"
+    )
+    position.note(connection, "MES-CAPTURE-LOST", message, now_ms)
+
+
+def uncaptured(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return the tables that are marked, each with the moment when that was found."""
+    rows = connection.execute(
+        "SELECT name, uncaptured_ms FROM _sync_table WHERE uncaptured_ms IS NOT NULL"
+    )
+    return dict(rows.fetchall())
 
 
 def unwatched(opened: Opened) -> list[tuple[str, str]]:

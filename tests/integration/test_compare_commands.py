@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
+from sqlite_utils import Database
 
 from central.migrate import migrate
 from central.roles import as_role
@@ -30,6 +32,7 @@ from tests.integration.whole_world import Edge, whole_world
 
 ROOT = Path(__file__).parents[2]
 SITE = SITES[0]
+NEW = "0199b1f0-5c3e-7a10-8a1e-0a4f6a2b9c02"
 
 
 @pytest.fixture
@@ -84,6 +87,35 @@ async def test_the_command_of_a_site_names_rows_and_columns_and_repairs_them(wor
     assert (difference["cause"], difference["repair"]) == ("altered_here", "sent")
     compared = read_picture(edge.path, 0).compared
     assert (compared.differing, compared.at_ms is not None) == (0, True)
+
+
+async def test_what_was_written_past_triggers_that_a_tool_took_away_is_found_told_and_mended(world):
+    edge = world.edges[SITE]
+    edge.write(orders(3))
+    await world.settle()
+    await edge.stop()
+    with contextlib.closing(edge.program()) as program:  # as a migration tool of the plant's does
+        Database(program).table("work_orders").transform()
+    edge.write(
+        "UPDATE work_orders SET notes = 'unwatched' WHERE order_no = 'WO-1'",
+        "INSERT INTO work_orders (id, site_id, created_at, order_no) VALUES"
+        f" ('{NEW}', '{SITE}', '2026-11-01T00:00:00.000Z', 'WO-NEW')",
+    )
+    await edge.start()
+
+    def reasons() -> set[str]:
+        return {each.code for each in judge(read_picture(edge.path, 0)).reasons}
+
+    # It is compared at once, by itself.
+    await world.eventually(lambda: {"MES-CAPTURE-LOST", "MES-DIFFERS"} <= reasons())
+    code, out, _ = await mes_sync(edge, "verify", "--repair")
+    assert (code, "2 rows differed, none differs any more" in out) == (0, True), out
+    assert not {"MES-CAPTURE-LOST", "MES-DIFFERS"} & reasons()
+    await world.settle()
+    query = "SELECT order_no FROM mes.work_orders WHERE id = %s"
+    assert await world.central(query, NEW) == [("WO-NEW",)]
+    query = "SELECT here_value FROM mes.sync_conflicts WHERE policy = 'repair'"
+    assert "unwatched" in str(await world.central(query))
 
 
 async def test_the_command_of_the_centre_has_a_site_compare_and_repair(world):

@@ -17,6 +17,7 @@ GUARDS: Final = "tests/integration/test_edge_capture_guards.py"
 DRAINS: Final = "tests/integration/test_edge_drain.py"
 FOLDS: Final = "tests/unit/test_capture_fold.py"
 HEADS: Final = "tests/integration/test_edge_apply_rows.py"
+LOST: Final = "tests/integration/test_edge_capture_lost.py"
 JOURNAL: Final = "tests/integration/test_edge_journal.py"
 
 OF_CAPTURE: Final[tuple[Mutant, ...]] = (
@@ -288,5 +289,55 @@ OF_CAPTURE: Final[tuple[Mutant, ...]] = (
         'rekeyed = [_log(table, "D", "OLD"), _log_inserted(table, \'NEW."id"\'), displaced]',
         "tests/integration/test_edge_capture_rows.py"
         "::test_an_update_or_replace_of_the_id_overwrites_the_row_of_that_id",
+    ),
+    of(
+        "nobody is told that a table's triggers were gone",
+        "edge/store/watch.py",
+        "_note_lost(connection, table.name, now_ms)",
+        "pass",
+        f"{LOST}::test_that_nobody_watched_is_told_once_and_what_is_written_from_then_on_is_sent",
+    ),
+    of(
+        "triggers that read otherwise are taken for lost",
+        "edge/store/watch.py",
+        ".keys() <= found.keys()",
+        ".items() <= found.items()",
+        f"{LOST}::test_an_index_of_the_plants_that_changes_our_triggers_is_no_loss",
+    ),
+    of(
+        "a head takes the place of what was not captured without a trace",
+        "edge/store/heads.py",
+        "one_by_one = target.table.fact or target.uncaptured",
+        "one_by_one = target.table.fact",
+        f"{LOST}::test_a_head_that_takes_the_place_of_what_was_not_captured_leaves_it_aside",
+    ),
+    of(
+        "the second head overwrites what the first has left aside",
+        "edge/store/aside.py",
+        "    if kept is None:\n        reason",
+        "    if True:\n        reason",
+        f"{LOST}::test_the_first_of_several_heads_keeps_what_was_not_captured",
+    ),
+    of(
+        "a snapshot takes what was not captured away without a trace",
+        "edge/store/snapshot.py",
+        "    if target.uncaptured:\n",
+        "    if False:\n",
+        f"{LOST}::test_a_row_that_a_snapshot_lacks_is_kept_aside_as_it_stood",
+    ),
+    of(
+        "any comparison ends the mark of what was not captured",
+        "edge/store/mend.py",
+        'return not (left_out or table["parked"] or table["differing"] - table["repaired"])',
+        "return True",
+        f"{LOST}::test_a_comparison_that_did_not_find_all_of_it_the_same_does_not",
+    ),
+    of(
+        "a table of which capture was lost waits for the night to be compared",
+        "edge/compare/schedule.py",
+        "return self._store.uncaptured_ms() > self._seen_ms",
+        "return False",
+        "tests/integration/test_compare_commands.py"
+        "::test_what_was_written_past_triggers_that_a_tool_took_away_is_found_told_and_mended",
     ),
 )

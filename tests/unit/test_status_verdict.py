@@ -124,6 +124,11 @@ CASES: dict[str, tuple[dict[str, Any], Level, str]] = {
     "MES-REVIEWS": ({"conflicts": Conflicts(open=1)}, Level.DEGRADED, "needs a look"),
     "MES-PARKED": ({"unapplied": Unapplied(parked=1)}, Level.DEGRADED, "needs a look"),
     "MES-DIFFERS": ({"compared": Compared(differing=2)}, Level.DEGRADED, "needs a look"),
+    "MES-CAPTURE-LOST": (
+        {"compared": Compared(uncaptured=("work_orders",))},
+        Level.DEGRADED,
+        "needs a look",
+    ),
     "MES-ASIDE": ({"unapplied": Unapplied(aside={"unique": 2})}, Level.DEGRADED, "needs a look"),
     "MES-CLOCK": ({"clock": Clock(offset_ms=-6_000)}, Level.DEGRADED, "needs a look"),
     "MES-DISK-LOW": (
