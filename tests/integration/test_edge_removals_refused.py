@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 
 import pytest
 
@@ -319,6 +320,17 @@ def test_a_fact_that_was_not_accepted_and_stays_is_not_taken_away_once_it_is(pla
     lift(plant)
     assert plant.row("reports", uid(7))["good"] == 1
     assert plant.asides() == [("reports", uid(7), "parked")]
+
+
+def test_a_trigger_that_binds_the_plants_programs_only_keeps_nothing_from_the_centre(plant):
+    keeps(plant)
+    plant.write("DROP TRIGGER a_rule")
+    rule(plant, "BEFORE DELETE", f"SELECT RAISE(ABORT, '{KEPT}')",
+         when="(SELECT flag FROM _sync_applying) = 0")  # fmt: skip
+    with pytest.raises(sqlite3.IntegrityError, match=KEPT):
+        plant.delete("orders", ROW)
+    plant.take(away("orders", ROW, order=5))
+    assert (plant.row("orders", ROW), plant.asides()) == (None, [])
 
 
 # --- what is no refusal -------------------------------------------------------------------------

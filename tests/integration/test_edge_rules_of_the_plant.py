@@ -90,6 +90,17 @@ def test_a_fact_that_a_trigger_passes_over_is_refused_and_one_that_stands_is_not
     assert plant.asides() == []
 
 
+def test_a_refused_fact_that_came_again_is_not_listed_any_more(plant):
+    rule(plant, "BEFORE INSERT", "SELECT RAISE(IGNORE)", when="1", table="reports")
+    fact = put("reports", {"id": uid(9), "good": 2}, order=0)
+    plant.take(fact)
+    assert plant.asides() == [("reports", uid(9), "refused")]
+    plant.write("DROP TRIGGER a_rule")
+    plant.take(fact)
+    plant.store.prune(next(plant.clock))
+    assert (plant.asides(), len(plant.rows("SELECT * FROM reports"))) == ([], 1)
+
+
 # --- rows that are taken away again -------------------------------------------------------------
 
 AGAIN = "DELETE FROM orders WHERE id = NEW.id"
