@@ -1,7 +1,8 @@
 """Rows that stand in no table: parked at the centre, or set aside at this site.
 
 What the centre could not apply is told by rows of the catalogue (``sync_parked``); what this store
-could not show stands in ``_sync_aside``. Either is kept in full.
+could not show stands in ``_sync_aside``. Either is kept in full. Of a removal that was refused here
+there is nothing to keep: its row stands in its table.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ SELECT * FROM found"""
 _LISTED: Final = """
 WHERE (:every OR state IN (SELECT value FROM json_each(:open)))
   AND (:table IS NULL OR table_name = :table) ORDER BY parked_at DESC, id LIMIT :limit"""
-_NAMED: Final = " WHERE substr(id, -length(:name)) = :name LIMIT 2"
+_NAMED: Final = """
+WHERE substr(id, -length(:name)) = :name
+ORDER BY state IN (SELECT value FROM json_each(:open)) DESC LIMIT 20"""
 
 
 class UnknownTicket(SyncError):
@@ -107,11 +110,15 @@ def read_parked(
 
 
 def find_parked(connection: sqlite3.Connection, name: str) -> Parked:
-    """Return the row of this ticket, or whose ticket ends so."""
-    found = [_parked(row) for row in connection.execute(_ROWS + _NAMED, {"name": name})]
+    """Return the row of this ticket, or whose ticket ends so.
+
+    Where one stands aside here for several reasons, the one that is still to be settled.
+    """
+    given = {"name": name, "open": json.dumps(OPEN_STATES)}
+    found = [_parked(row) for row in connection.execute(_ROWS + _NAMED, given)]
     if not found:
         raise UnknownTicket(f"no ticket {name}; see `mes-sync parked list --all`")
-    if len(found) > 1:
+    if len({each.id for each in found}) > 1:
         raise UnknownTicket(f"{name} names several tickets; give more of it")
     return found[0]
 

@@ -149,11 +149,13 @@ _PAGES: Final = (
         "MES-ASIDE",
         "rows stand aside at this site",
         "A row of the centre has taken a unique key that a local row had, or could not be stored:"
-        " the row is kept beside the tables and comes back when its place is free. Or a write is"
-        " too large for any message (too_large): it was not sent, and what the centre sends may"
-        " take its place.",
-        "`mes-sync parked list` shows them. Give one of the two rows another key; shorten what is"
-        " too large.",
+        " the row is kept beside the tables and comes back when its place is free. Or a trigger of"
+        " this plant's did not let a row be put or be deleted (refused): a row that the centre"
+        " deleted stands here still. Or a write is too large for any message (too_large): it was"
+        " not sent, and what the centre sends may take its place.",
+        "`mes-sync parked list` shows them. Give one of the two rows another key; change the"
+        " trigger that refuses, it is tried again then (docs/conflicts.md); shorten what is too"
+        " large.",
         "degraded: at once",
     ),
     Page(

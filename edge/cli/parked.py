@@ -26,6 +26,8 @@ _OPS: Final = {"I": "insert", "U": "update", "D": "delete"}
 def parked() -> None:
     """Rows that stand in no table: parked at the centre, or set aside here. Nothing is lost.
 
+    What the plant's own rules refused is here, too; a row that they keep stands in its table.
+
     A row is named by its ticket, or by the last characters of it.
     """
 
@@ -139,5 +141,7 @@ def _portrait(row: Parked) -> Iterator[str]:
     elif row.state == "uncaptured":
         yield "  next       look what stands in the row now, and enter again what it lacks"
         yield f"  then       mes-sync parked discard {row.id[-8:]}"
+    elif row.state == "refused":
+        yield "  next       change the rule that refuses it; it is tried again then"
     elif row.state == "parked":
         yield f"  next       mend the cause; the centre: mes-central parked retry {row.id[-8:]}"

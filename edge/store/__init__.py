@@ -245,10 +245,12 @@ class EdgeStore:
     def prune(self, now_ms: int) -> int:
         """Remove what is safe from the outbox, never more; return the number of parts.
 
-        Some of what is long past beside it is forgotten, too.
+        Some of what is long past beside it is forgotten, too, and where the plant has changed its
+        rules, what these had refused is tried again.
         """
         tombstones.prune(self.opened, now_ms)
         spent.prune(self.opened, now_ms)
+        materialise.try_refused(self.opened, now_ms=now_ms, drained=self._drained(now_ms))
         with writing(self.opened.connection):
             return outbox.prune(self.opened.connection)
 

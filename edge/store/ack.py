@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgpack
 
+from edge.store import removals
 from edge.store.heads import Head, own_writes, settle_row
 from edge.store.overlay import shown
 from edge.store.puts import put_all, read
@@ -62,6 +63,7 @@ def settle_own(applying: Applying) -> None:
             put_all(applying, target, [put] if put is not None else [])
         elif len(decided) < len(writes):
             _take_in(applying, target, head, decided)
+    removals.forget_overtaken(applying)
     applying.connection.execute(_OWN_VERSIONS, given)
     applying.connection.execute(_SPENT_SHADOWS, given)
     applying.connection.execute("DELETE FROM _sync_pending WHERE n <= :n", given)

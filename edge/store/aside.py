@@ -3,7 +3,8 @@
 Nothing that was accepted at the edge is dropped. A row that has to make way for one of the
 centre's, a write that the centre did not let stand, and a head that this store can't take are here,
 each as a JSON object of its columns. So is a write that no message can carry: its row stands, but
-whatever comes from the centre may take its place.
+whatever comes from the centre may take its place. And so is a removal that was refused here: the
+object is empty then, and the row stands in its table as it was.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from edge.sql_text import quoted
-from shared.errors import SchemaMismatch
+from shared.errors import Poison, SchemaMismatch
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -27,16 +28,24 @@ UNIQUE: Final = "unique"  #: another row has its key; it comes back when that is
 PARKED: Final = "parked"  #: an insert that the centre has not accepted
 GONE: Final = "gone"  #: the centre deleted the row; own writes on it came too late
 LEFT: Final = "left"  #: the row left the share; own writes on it are still owed
-REFUSED: Final = "refused"  #: a head that SQLite did not take
+REFUSED: Final = "refused"  #: a head that SQLite did not take, or a trigger of the plant's
 TOO_LARGE: Final = "too_large"  #: an own write that no message can carry; a fact without its values
-UNCAPTURED: Final = (
-    "uncaptured"  #: a row as it stood before a head, and may have been written past us
-)
+UNCAPTURED: Final = "uncaptured"  #: it stood before a head, and may have been written past us
 #: What is of the site's own making, and no head settles.
 _OWN: Final = (TOO_LARGE, UNCAPTURED)
 
-#: What SQLite raises for a row that it can't take. All else is trouble with the store itself.
-REFUSALS: Final = (sqlite3.IntegrityError, sqlite3.DataError, OverflowError)
+#: The content of a removal: no row is to stand.
+NO_ROW: Final = "{}"
+
+
+class RowIgnored(Poison):
+    """A trigger of the plant's had SQLite pass over the row without a word."""
+
+
+#: What may be raised for a row that SQLite can't take; ``reason_of`` tells whether it is that.
+REFUSALS: Final = (
+    sqlite3.IntegrityError, sqlite3.DataError, sqlite3.OperationalError, OverflowError, RowIgnored,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,31 +64,38 @@ def keep(
     version: tuple[str, int] | None = None,
 ) -> None:  # fmt: skip
     """Set a row aside, whole; ``version`` and order are those of a head that can't be put."""
-    row_id, at_ms = str(row["id"]), applying.now_ms
+    _keep(applying, (target.name, str(row["id"])), to_json(row), why, version)
+
+
+def keep_removal(
+    applying: Applying, target: Target, row_id: str, why: Why, version: tuple[str, int]
+) -> None:
+    """List a removal that was refused, with version and order; what stands is in its table."""
+    _keep(applying, (target.name, row_id), NO_ROW, why, version)
+
+
+def _keep(
+    applying: Applying, place: tuple[str, str], content: str, why: Why,
+    version: tuple[str, int] | None,
+) -> None:  # fmt: skip
     key = None if why.key is None else json.dumps(why.key)
     applying.connection.execute(
         "INSERT OR REPLACE INTO _sync_aside"
         " (table_name, id, code, content, version, ord, reason, at_ms, key)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            target.name,
-            row_id,
-            why.code,
-            to_json(row),
-            *(version or (None, None)),
-            why.reason,
-            at_ms,
-            key,
+            *place, why.code, content, *(version or (None, None)), why.reason, applying.now_ms, key,
         ),
-    )
-    applying.set_aside.setdefault((target.name, why.code, why.reason), []).append(row_id)
+    )  # fmt: skip
+    applying.set_aside.setdefault((place[0], why.code, why.reason), []).append(place[1])
 
 
 def add(applying: Applying, target: Target, row_id: str, values: Mapping[str, Value]) -> None:
     """Give a head that stands aside the values of columns that this store has come to know."""
     rows = applying.connection.execute(
-        "SELECT code, content FROM _sync_aside WHERE table_name = ? AND id = ? AND code IN (?, ?)",
-        (target.name, row_id, UNIQUE, REFUSED),
+        "SELECT code, content FROM _sync_aside WHERE table_name = ? AND id = ? AND code IN (?, ?)"
+        " AND content <> ?",  # a removal has no columns
+        (target.name, row_id, UNIQUE, REFUSED, NO_ROW),
     ).fetchall()
     for code, content in rows:
         row = {**from_json(content), **values}
@@ -193,12 +209,27 @@ def settle_dropped(connection: sqlite3.Connection, facts: str) -> None:
 # --- reading and writing ------------------------------------------------------------------------
 
 
+def is_refusal(error: Exception) -> bool:
+    """Return whether the row is to blame, or the rules that the plant has made for it.
+
+    An OperationalError is most often trouble with the store: another program holds it, the disk is
+    full, the file is damaged. SQLite's plain error is one of the statement: a trigger, a CHECK or
+    an index of the plant's asks for a function that only its own programs have.
+    """
+    if not isinstance(error, sqlite3.OperationalError):
+        return isinstance(error, REFUSALS)
+    return (getattr(error, "sqlite_errorcode", -1) & 0xFF) == sqlite3.SQLITE_ERROR
+
+
 def reason_of(applying: Applying, target: Target, error: Exception) -> str:
     """Return why SQLite refused a row, in its words.
 
-    Raises SchemaMismatch where a trigger of the plant did not refuse the row but rolled back all
-    that the transaction had done: nothing can be applied beside such a trigger.
+    Raises the error again where it is none of the row's. Raises SchemaMismatch where a trigger of
+    the plant did not refuse the row but rolled back all that the transaction had done: nothing can
+    be applied beside such a trigger.
     """
+    if not is_refusal(error):
+        raise error
     if not applying.connection.in_transaction:
         message = (
             f"a trigger on {target.name} rolls back what the centre sends ({error});"
@@ -206,6 +237,43 @@ def reason_of(applying: Applying, target: Target, error: Exception) -> str:
         )
         raise SchemaMismatch(message) from error
     return str(error)
+
+
+def removal(applying: Applying, target: Target, row_id: str) -> tuple[str, int] | None:
+    """Return version and order of a row's removal that was refused; None where none was."""
+    found = applying.connection.execute(
+        "SELECT version, ord FROM _sync_aside WHERE table_name = ? AND id = ? AND code = ?"
+        " AND content = ?",
+        (target.name, row_id, REFUSED, NO_ROW),
+    ).fetchone()
+    return (str(found[0]), int(found[1])) if found else None
+
+
+def forget_removals(applying: Applying, target: Target, ids: Sequence[str]) -> None:
+    """Forget removals that were refused of facts that came again: they were accepted after all."""
+    if _any(applying, target):
+        applying.connection.execute(
+            "DELETE FROM _sync_aside WHERE table_name = ? AND code = ? AND content = ?"
+            " AND id IN (SELECT value FROM json_each(?))",
+            (target.name, REFUSED, NO_ROW, json.dumps(ids)),
+        )
+
+
+def orders(applying: Applying, target: Target, ids: Sequence[str]) -> dict[str, int]:
+    """Return the orders of heads, removals too, that stand aside and wait for their place."""
+    if not _any(applying, target):
+        return {}
+    rows = applying.connection.execute(
+        "SELECT id, ord FROM _sync_aside WHERE table_name = ? AND ord > 0"
+        " AND id IN (SELECT value FROM json_each(?))",
+        (target.name, json.dumps(ids)),
+    )
+    return dict(rows.fetchall())
+
+
+def _any(applying: Applying, target: Target) -> bool:
+    query = "SELECT 1 FROM _sync_aside WHERE table_name = ? LIMIT 1"
+    return applying.connection.execute(query, (target.name,)).fetchone() is not None
 
 
 def own_row(applying: Applying, target: Target, row_id: str) -> dict[str, Value] | None:

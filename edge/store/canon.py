@@ -10,7 +10,6 @@ what they read. It is read as an instant at each drain.
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 from edge.sql_text import quoted
+from edge.store.aside import REFUSALS, is_refusal
 from edge.store.fold import OLD, OP, differs
 from edge.store.open import silent
 from shared.catalog import CREATED_AT
@@ -26,6 +26,7 @@ from shared.errors import InvalidValue
 from shared.values import canonical, column_problems
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterator, Mapping, Sequence
 
     from edge.store.fold import Touched
@@ -116,15 +117,15 @@ def put(connection: sqlite3.Connection, table: Table, correction: Correction, ke
     """Put forms into their rows, which ``key`` names; return whether all of them stand there.
 
     One does not where it clashes with another row's key, or where a trigger of the plant refuses
-    it: then the value goes as it is.
+    it, or can't be run here: then the value goes as it is.
     """
     changes = ", ".join(f"{quoted(name)} = ?" for name in correction.columns)
     statement = f"UPDATE OR IGNORE {quoted(table.name)} SET {changes} WHERE {quoted(key)} = ?"
     with silent(connection):
         try:
             changed = connection.executemany(statement, correction.given).rowcount
-        except sqlite3.IntegrityError:
-            if not connection.in_transaction:
+        except REFUSALS as error:
+            if not (connection.in_transaction and is_refusal(error)):
                 raise
             return False
     return changed == len(correction.given)

@@ -10,8 +10,8 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from edge.sql_text import literal, of_row
-from edge.store import aside
-from edge.store.puts import Put, exists, key_of, note_version, write
+from edge.store import aside, knock_on, removals
+from edge.store.puts import Put, is_undecided, key_of, note_version, write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +52,7 @@ def bring_back(applying: Applying, *, everywhere: bool = False) -> None:
 
 
 def bring_back_refused(applying: Applying) -> None:
-    """Try every head again that SQLite did not take: the rule that it broke may be lifted."""
+    """Try every head and removal again that was refused: the rule that it broke may be lifted."""
     names = applying.connection.execute(
         "SELECT DISTINCT table_name FROM _sync_aside WHERE code = ?", (aside.REFUSED,)
     ).fetchall()
@@ -60,9 +60,19 @@ def bring_back_refused(applying: Applying) -> None:
     for (name,) in names:
         target, after = applying.target(name), ""
         while target and (rows := applying.connection.execute(page, (name, after)).fetchall()):
-            for row_id, content, *version in rows:
-                _bring_back(applying, target, row_id, aside.from_json(content), tuple(version))
+            for row_id, content, version, order in rows:
+                _try_again(applying, target, row_id, content, (version, order))
             after = rows[-1][0]
+
+
+def _try_again(
+    applying: Applying, target: Target, row_id: str, content: str,
+    version: tuple[str | None, int | None],
+) -> None:  # fmt: skip
+    if content == aside.NO_ROW:
+        removals.try_again(applying, target, row_id, (version[0] or "", version[1] or 0))
+    elif not is_undecided(applying, target, row_id):  # the centre's word on that is still to come
+        _bring_back(applying, target, row_id, aside.from_json(content), version)
 
 
 def _bring_back_for(applying: Applying, target: Target, key: str | None) -> int:
@@ -99,8 +109,9 @@ def _bring_back(
     known = target.stored_columns(applying.connection)
     row = {name: value for name, value in content.items() if name in known}
     decided, order = version
-    if decided is None and exists(applying, target, row_id):
-        aside.drop(applying, target, row_id, aside.UNIQUE)  # somebody made it anew meanwhile
+    if decided is None and knock_on.exists(applying, target, row_id):
+        # Somebody made it anew meanwhile.
+        aside.drop(applying, target, row_id, aside.UNIQUE, aside.REFUSED)
         return None
     put = Put(row_id, row, decided or None, order or 0)
     try:

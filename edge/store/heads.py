@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
-from edge.store import aside, extra, knock_on
+from edge.store import aside, extra, knock_on, removals
 from edge.store.overlay import OwnWrite, shown
 from edge.store.puts import (
     NOTE_VERSION,
@@ -94,13 +94,16 @@ def _land_facts(applying: Applying, target: Target, block: HeadBlock, schema: in
         upsert = target.upsert(received.names)
         for head in _heads(block, received):
             try:
-                knock_on.put_row(applying, target, head.id, upsert, tuple(head.row.values()))
+                given = tuple(head.row.values())
+                if not knock_on.put_row(applying, target, head.id, upsert, given):
+                    knock_on.check_stands(applying, target, head.id)
             except aside.REFUSALS as error:
                 reason = aside.reason_of(applying, target, error)
                 aside.keep(applying, target, head.row, aside.Why(aside.REFUSED, reason))
     if target.has_journal and not knock_on.made_facts(applying, target, block.ids):
         # All that the site wrote was drained before: whatever is above the mark came from here.
         applying.connection.execute(target.mark_facts, (target.no,))
+    aside.forget_removals(applying, target, block.ids)
 
 
 def _land_puts(
@@ -147,7 +150,8 @@ def _note_versions(applying: Applying, target: Target, block: HeadBlock, *, gone
 
 def _land_removals(applying: Applying, target: Target, block: HeadBlock) -> None:
     """Take rows away on which the site wrote nothing. Their versions stay known as tombstones."""
-    knock_on.put_rows(applying, target, target.delete, zip(block.ids))
+    kept = removals.take_all(applying, target, block)
+    block = _rows(block, [row_id not in kept for row_id in block.ids])
     decided = [order > 0 for order in block.order]
     _note_versions(applying, target, _rows(block, decided), gone=True)
     for row_id, known in zip(block.ids, decided, strict=True):
@@ -162,7 +166,8 @@ def _land_removals(applying: Applying, target: Target, block: HeadBlock) -> None
 def _without_stale(applying: Applying, target: Target, block: HeadBlock) -> HeadBlock:
     """Return the block without heads that are no later than what stands: nothing goes backwards.
 
-    A head of order 0 says that no version was ever decided, and is never stale. A version by which
+    Nor does it where a later head stands aside. A head of order 0 says that no version was ever
+    decided, and is never stale. A version by which
     a row left the share of all sites takes it away here by their feed; where it goes on to be in
     this site's, the same version comes by the site's own, and is news. So is the head that stood
     already where it comes with the ack of an own write on it: that one was parked.
@@ -206,8 +211,15 @@ def _known_orders(applying: Applying, target: Target, ids: Sequence[str]) -> dic
         "SELECT 1 FROM _sync_row WHERE table_no = ? AND id BETWEEN ? AND ? LIMIT 1",
         (target.no, min(ids, default=""), max(ids, default="")),
     ).fetchone()
-    if any_known is None:
-        return {}
+    known = _versions_known(applying, target, ids) if any_known else {}
+    # What comes again under the order of a head that stands aside may be tried again.
+    for row_id, order in aside.orders(applying, target, ids).items():
+        if order - 1 > known.get(row_id, _UNKNOWN)[0]:
+            known[row_id] = (order - 1, None, 0)
+    return known
+
+
+def _versions_known(applying: Applying, target: Target, ids: Sequence[str]) -> dict[str, _Known]:
     rows = applying.connection.execute(
         "SELECT id, ord, version, gone > 0 FROM _sync_row WHERE table_no = ? AND ord > 0"
         " AND seen >= 0 AND id IN (SELECT value FROM json_each(?))",
@@ -293,12 +305,11 @@ def settle_row(applying: Applying, target: Target, head: Head) -> Put | None:
             aside.keep_uncaptured(applying, target, live)
         return put
     aside.drop(applying, target, head.id, aside.UNIQUE, aside.LEFT, aside.REFUSED)
-    if local is not None:
-        if target.uncaptured and live is not None:
-            aside.keep_uncaptured(applying, target, live)
-        code = aside.PARKED if target.table.fact else code_of_loss(head, decided, undecided)
-        _lose(applying, target, local, code)
-    note_version(applying, target, put)
+    if target.uncaptured and live is not None:
+        aside.keep_uncaptured(applying, target, live)
+    code = aside.PARKED if target.table.fact else code_of_loss(head, decided, undecided)
+    if local is None or removals.lose(applying, target, local, code, put):
+        note_version(applying, target, put)
     return None
 
 
@@ -321,21 +332,6 @@ def code_of_loss(
         return None
     accepted = head.order > 0 and all(write.op is not Op.INSERT for write in decided)
     return aside.GONE if accepted else aside.PARKED
-
-
-_REASONS: Final = {
-    aside.LEFT: "it left this site's share before the centre decided on the site's writes",
-    aside.PARKED: "the centre has not accepted the site's insert",
-    aside.GONE: "it was deleted; the site's own writes on it are in the conflict history",
-}
-
-
-def _lose(applying: Applying, target: Target, local: Mapping[str, Value], code: str | None) -> None:
-    """Take a row out of sight, and keep it whole where the site's own writes go with it."""
-    if code is not None:
-        aside.keep(applying, target, local, aside.Why(code, _REASONS[code]))
-    knock_on.put_row(applying, target, str(local["id"]), target.delete, (local["id"],))
-    extra.forget(applying, target.name, [str(local["id"])])
 
 
 def own_writes(applying: Applying, target: Target, row_id: str) -> list[OwnWrite]:

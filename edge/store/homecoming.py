@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from edge.store import again, cursor, position, snapshot
+from edge.store import again, aside, cursor, position, snapshot
 from edge.store.open import silent
 from edge.store.tips import PARKED_AGAIN
 from edge.store.undone import blocks_of
@@ -73,8 +73,16 @@ def _untold(opened: Opened, lost: Lost, sent: Sequence[_Link], upto: int) -> Ite
         (table.name, row_id)
         for table in shared
         for (row_id,) in opened.connection.execute(
-            "SELECT id FROM _sync_row WHERE table_no = ? AND gone > 0 AND ord > ?",
-            (opened.numbers[table.name], lost.max_order),
+            """SELECT id FROM _sync_row WHERE table_no = :no AND gone > 0 AND ord > :max_order
+            UNION SELECT id FROM _sync_aside WHERE table_name = :name AND code = :refused
+              AND content = :no_row AND ord > :max_order""",
+            {
+                "no": opened.numbers[table.name],
+                "name": table.name,
+                "max_order": lost.max_order,
+                "refused": aside.REFUSED,
+                "no_row": aside.NO_ROW,
+            },
         )
     }
     gone |= set(opened.connection.execute(_COVERED, (upto,)))

@@ -6,6 +6,12 @@ which live in the agent's connection alone and cost the plant's programs nothing
 row but the one that is being put; of that one, what stands afterwards is compared with what was
 put. Only where the plant has triggers on our tables, and only for those tables, is any of it done.
 
+A trigger may also undo what is put. A row that it passes over was not put, and is refused like one
+that SQLite does not take. One that it takes away again was there, and its end is the site's own
+writing; of facts nobody is told what such a trigger does. A row that it keeps from being taken away
+is listed (``edge.store.removals``), also where it makes the row anew at once: as a write of the
+site's that could go round for ever.
+
 What was logged is drained before the next heads are put: so it is based on what the trigger saw,
 and is laid over a later head of its row like any other write of the site.
 """
@@ -16,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from edge import capture
 from edge.sql_text import of_row, quoted
+from edge.store import aside
 from edge.store.drain import drain_within, waiting
 from edge.store.fold import differs
 from edge.store.open import lenient
@@ -61,6 +68,35 @@ def _noted(state: KnockOn, rows: Iterable[Sequence[Value]]) -> Iterator[Sequence
         yield row
 
 
+def take_away(applying: Applying, target: Target, row_id: str) -> str | None:
+    """Take a row away where it stands; return why it stands there still, where it does."""
+    try:
+        put_row(applying, target, row_id, target.delete, (row_id,))
+    except aside.REFUSALS as error:
+        reason = aside.reason_of(applying, target, error)
+        return reason if exists(applying, target, row_id) else None
+    if target.stirred and exists(applying, target, row_id):
+        return f"a trigger on {target.name} keeps it"
+    return None
+
+
+def exists(applying: Applying, target: Target, row_id: str) -> bool:
+    """Return whether a row stands in the table."""
+    query = f"SELECT 1 FROM {target.quoted} WHERE id = ?"
+    return applying.connection.execute(query, (row_id,)).fetchone() is not None
+
+
+def check_stands(applying: Applying, target: Target, row_id: str) -> None:
+    """Raise RowIgnored where a row that was put does not stand: a trigger passed over it."""
+    if target.stirred and not exists(applying, target, row_id):
+        raise ignored(target)
+
+
+def ignored(target: Target) -> aside.RowIgnored:
+    """Return what is raised where a trigger passes over a row."""
+    return aside.RowIgnored(f"a trigger on {target.name} passes over it")
+
+
 def standing(applying: Applying, target: Target, ids: Sequence[str]) -> dict[str, dict[str, Value]]:
     """Return the site's own rows of these as they stand, where triggers may change them.
 
@@ -95,6 +131,20 @@ def log_own(
                 f" (op, id, mask, at_ms{columns}) VALUES ('U', ?, ?, ?{', ?' * len(old)})",
                 (row_id, target.table.mask(old), applying.now_ms, *old.values()),
             )
+
+
+def log_gone(applying: Applying, target: Target, row: Mapping[str, Value]) -> None:
+    """Log that a trigger took away the very row that was put, as the site's own deletion.
+
+    Raises RowIgnored where the site may not write the row: nobody would hear of its end.
+    """
+    if not target.has_log or target.table.fact or row["site_id"] != applying.opened.site:
+        raise aside.RowIgnored(f"a trigger on {target.name} takes it away again")
+    applying.connection.execute(
+        f"INSERT INTO {quoted(capture.log_name(target.table))}"
+        " (op, id, site_id, created_at, mask, at_ms) VALUES ('D', ?, ?, ?, 0, ?)",
+        (row["id"], row["site_id"], row["created_at"], applying.now_ms),
+    )
 
 
 # --- draining -----------------------------------------------------------------------------------

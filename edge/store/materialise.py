@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from edge.store import aside, cursor, extra
+from edge.store import aside, cursor, extra, schema
 from edge.store.applying import Applying
 from edge.store.comeback import bring_back, bring_back_refused
 from edge.store.heads import land
@@ -19,6 +19,8 @@ _ANY_KEPT: Final = (
     "SELECT EXISTS (SELECT 1 FROM _sync_extra) OR EXISTS (SELECT 1 FROM _sync_aside WHERE code = ?)"
 )
 
+_ANY_REFUSED: Final = "SELECT 1 FROM _sync_aside WHERE code = ? LIMIT 1"
+
 
 def materialise(opened: Opened, *, now_ms: int, drained: DrainedFirst) -> int:
     """Try again what had no place here before; return the number of values and rows that have now.
@@ -29,6 +31,17 @@ def materialise(opened: Opened, *, now_ms: int, drained: DrainedFirst) -> int:
         return 0
     with drained():
         return materialise_within(opened, now_ms)
+
+
+def try_refused(opened: Opened, *, now_ms: int, drained: DrainedFirst) -> None:
+    """Try again what was refused, where tables or triggers have changed since it was last tried."""
+    version = schema.version(opened.connection)
+    if version == opened.seen.tried:
+        return
+    if opened.connection.execute(_ANY_REFUSED, (aside.REFUSED,)).fetchone():
+        with drained():
+            materialise_within(opened, now_ms)
+    opened.seen.tried = version
 
 
 def materialise_within(opened: Opened, now_ms: int) -> int:

@@ -39,6 +39,8 @@ class Seen:
     version: int = 0
     #: Hash of the site's last transaction when rows that had made way were looked for.
     brought_back: bytes | None = None
+    #: The version of the file's schema at which what was refused was tried last.
+    tried: int = -1
     #: The last row of ``_sync_row`` that was looked at for old deletions; None before the first.
     pruned_to: tuple[int, str] | None = None
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from edge.sql_text import quoted
-from edge.store import aside, knock_on
+from edge.store import aside, extra, knock_on
 from edge.store.open import lenient
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from edge.store.applying import Applying
     from edge.store.target import Target
@@ -80,8 +80,9 @@ def _put(applying: Applying, target: Target, put: Put, batch: _Batch) -> bool:
             return _set_own_aside(applying, target, put, reason) if put.own else _refuse(
                 applying, target, put, reason
             )  # fmt: skip
-        for each in blockers:
-            _make_way(applying, target, each, (put, key_of(target, reason)), batch)
+        wanted = put, key_of(target, reason)
+        if not all(_make_way(applying, target, each, wanted, batch) for each in blockers):
+            break  # one is kept where it stands: this one waits for its key
     return _refuse(applying, target, put, reason)
 
 
@@ -90,18 +91,32 @@ def write(applying: Applying, target: Target, put: Put) -> None:
     # Not an upsert: it would ask a row that stands for the columns that were not sent.
     changes = {k: v for k, v in put.row.items() if k not in ("id", "site_id", "created_at")}
     before = knock_on.standing(applying, target, [put.id])
-    if changes:
+    # An update that finds nothing can fail all the same: by a trigger that can't be run here.
+    if changes and (not target.stirred or knock_on.exists(applying, target, put.id)):
         update, given = target.update(tuple(changes)), (*changes.values(), put.id)
         found = knock_on.put_row(applying, target, put.id, update, given)
     else:
-        found = int(exists(applying, target, put.id))
+        found = int(knock_on.exists(applying, target, put.id))
     if not found:
-        insert, given = target.insert(tuple(put.row)), tuple(put.row.values())
-        knock_on.put_row(applying, target, put.id, insert, given)
+        _insert(applying, target, put, before)
     elif "created_at" in put.row and not target.keeps_dates:
         dated = f"{target.update(('created_at',))} AND created_at IS NOT ?1"
         knock_on.put_row(applying, target, put.id, dated, (put.row["created_at"], put.id))
+    if target.stirred and not knock_on.exists(applying, target, put.id):
+        knock_on.log_gone(applying, target, put.row)
     knock_on.log_own(applying, target, before, {put.id: changes})
+
+
+def _insert(
+    applying: Applying, target: Target, put: Put, before: Mapping[str, Mapping[str, Value]]
+) -> None:
+    """Insert a row that no update has found; raise RowIgnored where a trigger passes over it."""
+    if target.stirred and knock_on.exists(applying, target, put.id):
+        knock_on.log_own(applying, target, before, {put.id: {}})  # what the trigger did instead
+        raise knock_on.ignored(target)
+    insert, given = target.insert(tuple(put.row)), tuple(put.row.values())
+    if not knock_on.put_row(applying, target, put.id, insert, given):
+        knock_on.check_stands(applying, target, put.id)
 
 
 def _blockers(applying: Applying, target: Target, put: Put, reason: str) -> Sequence[str]:
@@ -141,24 +156,31 @@ def _may_move(applying: Applying, target: Target, row_id: str, put: Put, batch: 
 
 def _make_way(
     applying: Applying, target: Target, row_id: str, wanted: tuple[Put, list[str]], batch: _Batch
-) -> None:
-    """Take a row out of the way of another, which has the same values in a key."""
+) -> bool:
+    """Take a row out of the way of another with its key; return whether it went."""
     put, key = wanted
     row = read(applying, target, row_id)
-    assert row is not None
+    if row is None:  # a trigger took it away along with another
+        return True
+    if knock_on.take_away(applying, target, row_id) is not None:
+        return False
+    version = aside.removal(applying, target, row_id)
     if row_id in batch.waiting:  # it comes back in a moment, with another key
         batch.waiting[row_id].row = {**row, **batch.waiting[row_id].row}
+    elif version is not None and not is_undecided(applying, target, row_id):
+        end_removal(applying, target, row_id, version)
     else:
         why = aside.Why(aside.UNIQUE, f"row {put.id} has its key now", key)
         aside.keep(applying, target, row, why)
-    knock_on.put_row(applying, target, row_id, target.delete, (row_id,))
+    return True
 
 
 def _set_own_aside(applying: Applying, target: Target, put: Put, reason: str) -> bool:
     """Take an undecided row of the site out of sight: a row of the centre has its key."""
     row = {**(read(applying, target, put.id) or {}), **put.row}
+    if knock_on.take_away(applying, target, put.id) is not None:
+        return _refuse(applying, target, put, reason)
     aside.keep(applying, target, row, aside.Why(aside.UNIQUE, reason, key_of(target, reason)))
-    knock_on.put_row(applying, target, put.id, target.delete, (put.id,))
     note_version(applying, target, put)
     return False
 
@@ -196,6 +218,14 @@ def note_version(applying: Applying, target: Target, put: Put) -> None:
             applying.snapshot,
         ),
     )  # fmt: skip
+
+
+def end_removal(applying: Applying, target: Target, row_id: str, version: tuple[str, int]) -> None:
+    """Note that a row is gone whose removal had been refused."""
+    known, order = version
+    note_version(applying, target, Put(row_id, {}, known or None, order, gone=True))
+    extra.forget(applying, target.name, [row_id])
+    aside.drop(applying, target, row_id, aside.REFUSED)
 
 
 def forget_version(applying: Applying, target: Target, row_id: str) -> None:
@@ -237,12 +267,6 @@ def read(applying: Applying, target: Target, row_id: str) -> dict[str, Value] | 
             f"SELECT {listed} FROM {target.quoted} WHERE id = ?", (row_id,)
         ).fetchone()
     return dict(zip(columns, row, strict=True)) if row else None
-
-
-def exists(applying: Applying, target: Target, row_id: str) -> bool:
-    """Return whether a row stands in the table."""
-    query = f"SELECT 1 FROM {target.quoted} WHERE id = ?"
-    return applying.connection.execute(query, (row_id,)).fetchone() is not None
 
 
 def is_undecided(applying: Applying, target: Target, row_id: str) -> bool:

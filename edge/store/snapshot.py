@@ -15,7 +15,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from edge.store import again, aside, cursor, knock_on, position, taken
+from edge.store import again, aside, cursor, position, removals, taken
 from edge.store.ack import settle_own
 from edge.store.again import Brought
 from edge.store.applying import Applying
@@ -257,11 +257,8 @@ def _take_missing(applying: Applying, target: Target, max_order: int) -> None:
     missing = f"SELECT r.id {_MISSING} {_UNTOUCHED}"
     if target.uncaptured:
         _keep_uncaptured(applying, target, missing, given)
-    if target.stirred:
-        gone = applying.connection.execute(missing, given).fetchall()
-        knock_on.put_rows(applying, target, target.delete, gone)
+    _take_away(applying, target, missing, given)
     for statement in (
-        f"DELETE FROM {target.quoted} WHERE id IN ({missing})",
         f"DELETE FROM _sync_shadow WHERE table_no = :no AND id IN ({missing})",
         f"DELETE FROM _sync_extra WHERE table_name = :name AND id IN ({missing})",
         "DELETE FROM _sync_aside WHERE table_name = :name"
@@ -278,6 +275,24 @@ def _keep_uncaptured(
     for (row_id,) in applying.connection.execute(missing, given).fetchall():
         if (row := read(applying, target, row_id)) is not None:
             aside.keep_uncaptured(applying, target, row)
+
+
+def _take_away(
+    applying: Applying, target: Target, missing: str, given: Mapping[str, object]
+) -> None:
+    """Take the missing rows away; those that stand still are listed, and not missing any more."""
+    if not target.stirred:
+        try:
+            applying.connection.execute(
+                f"DELETE FROM {target.quoted} WHERE id IN ({missing})", given
+            )
+        except aside.REFUSALS as error:
+            aside.reason_of(applying, target, error)
+        else:
+            return
+    ids = [row_id for (row_id,) in applying.connection.execute(missing, given)]
+    for row_id, reason in removals.take_away(applying, target, ids).items():
+        removals.keep(applying, target, row_id, reason)
 
 
 def _settle_written(applying: Applying, target: Target, given: Mapping[str, object]) -> None:

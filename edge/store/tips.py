@@ -123,7 +123,8 @@ _LOOKED_AT: Final = """FROM _sync_row
 def _aside(opened: Opened, table: Table, lost: Lost, after: str) -> _Page:
     """Return id, version, order and content of heads that could not be put where they belong.
 
-    Such a head is the last word on its row; what stands there, under its own version, is not.
+    Such a head is the last word on its row, also where it took the row away; what stands there,
+    under its own version, is not.
     """
     page = opened.connection.execute(
         """SELECT a.id, coalesce(s.version, a.version), coalesce(s.ord, a.ord), a.content
@@ -148,8 +149,10 @@ def _as_kept(opened: Opened, table: Table, page: Sequence[tuple[Any, ...]]) -> I
     ids = [row[0] for row in page]
     shadows, extras = _shadows(opened, table, ids), _extras(opened, table, ids)
     for row_id, version, order, content in page:
-        fate, head = shadows.get(row_id, (Fate.PUT, aside.from_json(content)))
-        yield _Tip(row_id, version, order, fate, head | extras.get(row_id, {}))
+        kept = Fate.GONE if content == aside.NO_ROW else Fate.PUT, aside.from_json(content)
+        fate, head = shadows.get(row_id, kept)
+        values = head | extras.get(row_id, {}) if fate is Fate.PUT else {}
+        yield _Tip(row_id, version, order, fate, values)
 
 
 def _with_values(opened: Opened, table: Table, page: Sequence[tuple[Any, ...]]) -> Iterator[_Tip]:

@@ -13,10 +13,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edge import capture
 from edge.sql_text import of_row, quoted
-from edge.store.canon import as_instant, one_form_of_displaced, one_form_of_old, to_one_form
+from edge.store.canon import (
+    Correction,
+    as_instant,
+    one_form_of_displaced,
+    one_form_of_old,
+    put,
+    to_one_form,
+)
 from edge.store.fold import Decided, Steps, Touched, dated, decide, fold, steps, whole_groups
 from edge.store.ids import as_text
-from edge.store.open import silent
 from shared.catalog import CREATED_AT, Policy
 from shared.changes import Op, Value
 
@@ -222,11 +228,10 @@ class Touches:
                 continue
             if live[1] != touched.key[1]:
                 live[1] = touched.key[1]
-                with silent(self._connection):
-                    self._connection.execute(
-                        f"UPDATE {quoted(self._table.name)} SET created_at = ? WHERE id = ?",
-                        (live[1], touched.id),
-                    )
+                # Where a trigger of the plant's refuses it the row keeps its new date, which the
+                # next compare finds; what is sent has the old one.
+                keep = Correction((CREATED_AT.name,), [0], [(live[1], touched.id)])
+                put(self._connection, self._table, keep, "id")
 
     def _to_one_form(self, lives: dict[str, list[Value]], needed: int) -> None:
         columns: list[list[Value]] = [list(column) for column in zip(*lives.values(), strict=True)]

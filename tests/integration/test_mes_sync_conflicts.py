@@ -298,6 +298,23 @@ def test_a_row_aside_with_which_nothing_is_left_to_happen_may_be_forgotten(site:
     assert mes_sync(site, "parked", "discard", ASIDE).code == 1
 
 
+def test_of_a_row_aside_for_two_reasons_the_one_still_to_be_settled_is_shown(site: Site):
+    more = (
+        "INSERT INTO _sync_aside (table_name, id, code, content, reason, at_ms)"
+        " SELECT table_name, id, ?, '{}', 'never deleted here', at_ms + ? FROM _sync_aside"
+    )
+    from_centre(
+        site,
+        ("UPDATE _sync_aside SET code = 'gone'", ()),
+        (more, ("refused", 1)),
+    )
+    shown = mes_sync(site, "parked", "show", ASIDE[-8:]).out
+    assert "never deleted here" in shown
+    assert "it is tried again" in shown
+    assert mes_sync(site, "parked", "discard", ASIDE).code == 0
+    assert aside(site) == [(ASIDE, "refused")]
+
+
 @pytest.mark.parametrize("code", ["unique", "refused", "too_large"])
 def test_a_row_aside_that_still_comes_back_is_not_forgotten(site: Site, code):
     from_centre(site, ("UPDATE _sync_aside SET code = ?", (code,)))

@@ -11,6 +11,7 @@ STEPS: Final = "edge/store/steps.py"
 ACK: Final = "edge/store/ack.py"
 CURSOR: Final = "edge/store/cursor.py"
 HEADS: Final = "edge/store/heads.py"
+REMOVALS: Final = "edge/store/removals.py"
 OVERLAY: Final = "edge/store/overlay.py"
 PUTS: Final = "edge/store/puts.py"
 SNAPSHOT: Final = "edge/store/snapshot.py"
@@ -236,7 +237,7 @@ OF_EDGE: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "a row with own writes goes without being kept",
-        HEADS,
+        REMOVALS,
         "if code is not None:",
         "if code is None and not local:",
         f"{ROWS}::test_an_insert_that_the_centre_parked_is_taken_out_and_kept_whole",

@@ -1,0 +1,108 @@
+"""Mutants of what the plant's own rules refuse, pass over or undo: listed, and nothing stops."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant, of
+
+ASIDE: Final = "edge/store/aside.py"
+REMOVALS: Final = "edge/store/removals.py"
+KNOCK_ON: Final = "edge/store/knock_on.py"
+PUTS: Final = "edge/store/puts.py"
+CANON: Final = "edge/store/canon.py"
+KEPT: Final = "tests/integration/test_edge_removals_refused.py"
+RULES: Final = "tests/integration/test_edge_rules_of_the_plant.py"
+GOES_ON: Final = f"{KEPT}::test_what_comes_after_a_removal_that_the_plant_does_not_allow_is_applied"
+
+OF_REFUSALS: Final[tuple[Mutant, ...]] = (
+    of(
+        "refusals: one deletion that is refused stops the feed",
+        KNOCK_ON, "        reason = aside.reason_of(applying, target, error)\n",
+        "        reason = str(error)\n        raise\n", GOES_ON,
+    ),
+    of(
+        "refusals: a row that a trigger keeps counts as gone",
+        KNOCK_ON, 'return f"a trigger on {target.name} keeps it"', "return None", GOES_ON,
+    ),
+    of(
+        "refusals: a removal is not listed",
+        REMOVALS, "aside.keep_removal(applying, target, row_id, why, named or (\"\", 0))",
+        "del why, named", GOES_ON,
+    ),
+    of(
+        "refusals: a removal that is refused counts as seen",
+        "edge/store/heads.py", "block = _rows(block, [row_id not in kept for row_id in block.ids])",
+        "del kept", f"{KEPT}::test_a_write_on_a_row_that_stays_is_sent_as_made_on_what_it_saw",
+    ),
+    of(
+        "refusals: an older head takes the place of a removal",
+        "edge/store/heads.py", "if order - 1 > known.get(row_id, _UNKNOWN)[0]:", "if order < 0:",
+        f"{KEPT}::test_an_older_head_does_not_take_the_place_of_a_refused_removal",
+    ),
+    of(
+        "refusals: a row goes while the centre decides on a write on it",
+        REMOVALS, "    if is_undecided(applying, target, row_id):\n        return\n", "",
+        f"{KEPT}::test_a_row_that_stays_is_not_taken_away_while_the_centre_decides_on_a_write_on_it",
+    ),
+    of(
+        "refusals: a removal outlives what the site made anew",
+        "edge/store/ack.py", "    removals.forget_overtaken(applying)\n", "",
+        f"{KEPT}::test_a_row_that_the_centre_took_as_the_site_made_it_anew_is_not_taken_away",
+    ),
+    of(
+        "refusals: a removal outlives a fact that was accepted after all",
+        "edge/store/heads.py", "    aside.forget_removals(applying, target, block.ids)\n", "",
+        f"{KEPT}::test_a_fact_that_was_not_accepted_and_stays_is_not_taken_away_once_it_is",
+    ),
+    of(
+        "refusals: a removal comes home as a row",
+        "edge/store/tips.py", "Fate.GONE if content == aside.NO_ROW else Fate.PUT", "Fate.PUT",
+        f"{KEPT}::test_a_refused_removal_comes_home_as_the_deletion_that_it_is",
+    ),
+    of(
+        "refusals: a row that is kept from making way stops the feed",
+        PUTS, "    if knock_on.take_away(applying, target, row_id) is not None:\n"
+        "        return False\n",
+        "    knock_on.put_row(applying, target, row_id, target.delete, (row_id,))\n",
+        f"{KEPT}::test_a_head_waits_for_its_key_where_the_row_that_has_it_does_not_make_way",
+    ),
+    of(
+        "refusals: a rule that is lifted changes nothing until the agent is started anew",
+        "edge/store/materialise.py", "    if version == opened.seen.tried:\n",
+        "    if version:\n",
+        f"{KEPT}::test_a_row_goes_when_the_plant_lifts_its_rule_and_its_deletion_is_known",
+    ),
+    of(
+        "refusals: what was refused is tried over and over",
+        "edge/store/materialise.py", "opened.seen.tried = version", "opened.seen.tried = -1",
+        f"{KEPT}::test_what_was_refused_is_not_tried_again_and_again_where_no_rule_changed",
+    ),
+    of(
+        "refusals: a full disk is a row's fault",
+        ASIDE, "return (getattr(error, \"sqlite_errorcode\", -1) & 0xFF) == sqlite3.SQLITE_ERROR",
+        "return True", f"{RULES}::test_trouble_with_the_store_is_no_refusal_of_a_row",
+        f"{RULES}::test_a_full_store_lists_no_row",
+    ),
+    of(
+        "refusals: a function of the plant's stops the drain",
+        CANON, "if not (connection.in_transaction and is_refusal(error)):",
+        "if not (connection.in_transaction and isinstance(error, ValueError)):",
+        f"{RULES}::test_the_drain_goes_on_where_a_value_cannot_be_brought_to_its_form",
+    ),
+    of(
+        "refusals: a row that a trigger passes over counts as put",
+        KNOCK_ON, "        raise ignored(target)\n", "        return\n",
+        f"{RULES}::test_a_row_that_a_trigger_passes_over_is_refused_and_comes_when_it_no_longer_does",
+    ),
+    of(
+        "refusals: nobody hears of a row that a trigger takes away again",
+        PUTS, "        knock_on.log_gone(applying, target, put.row)\n", "        pass\n",
+        f"{RULES}::test_a_row_that_a_trigger_takes_away_again_is_deleted_by_the_site",
+    ),
+    of(
+        "refusals: a head that was refused is laid over what the site wrote since",
+        "edge/store/comeback.py", "elif not is_undecided(applying, target, row_id):", "else:",
+        f"{RULES}::test_a_head_that_was_refused_is_not_laid_over_what_the_site_wrote_since",
+    ),
+)  # fmt: skip
