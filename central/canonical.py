@@ -50,6 +50,19 @@ def column_expressions(columns: Sequence[Column], alias: str = "t") -> str:
     return ", ".join(expression(c.type.kind, f'{alias}."{c.name}"') for c in columns)
 
 
+def by_names_now(table: Table, kept: str) -> str:
+    """Return the expression of values kept as jsonb, by the names that their columns have now."""
+    names = [(earlier, c.name) for c in table.columns for earlier in c.renamed_from]
+    if not names:
+        return kept
+    listed = ", ".join(f"('{earlier}', '{now}')" for earlier, now in names)
+    return (
+        "(SELECT jsonb_object_agg(coalesce(n.now, e.key), e.value)"  # noqa: S608, all ours
+        f" FROM jsonb_each({kept}) AS e LEFT JOIN (VALUES {listed}) AS n (was, now)"
+        " ON n.was = e.key)"
+    )
+
+
 def as_jsonb(table: Table, alias: str) -> str:
     """Return the expression that gives a row as jsonb, its JSON columns as texts.
 

@@ -149,6 +149,10 @@ def _is_same(before: Column, after: Column) -> bool:
 
 
 def _narrowings(before: Column, after: Column) -> Iterator[str]:
+    if forgotten := set(before.renamed_from) - {after.name, *after.renamed_from}:
+        # What was drained, parked or archived under it would find no column any more.
+        names = ", ".join(sorted(forgotten))
+        yield f"it was called {names} once, and so it is in what was sent; keep renamed_from"
     if before.nullable and not after.nullable:
         yield "it may hold null already; drop required"
     if before.references != after.references:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from central.canonical import column_expressions
+from central.canonical import by_names_now, column_expressions
 from central.store.literals import array
 from central.store.statements import target
 from shared.catalog import Kind
@@ -181,11 +181,12 @@ async def _replaced(
     """Return what clients of the centre have written over since: what was there before."""
     names, table = tips.table.names, tips.table
     listed = column_expressions(table.columns, "r")
+    kept = by_names_now(table, "v.replaced")
     text = (
-        "SELECT v.id::text, ARRAY(SELECT jsonb_object_keys(v.replaced)), "
+        f"SELECT v.id::text, ARRAY(SELECT jsonb_object_keys({kept})), "
         f"{listed} FROM unnest(%(ids)s::uuid[], %(seen)s::bigint[]) AS k (id, seen)"
         " JOIN sync.version AS v ON v.id = k.id AND v.ord > k.seen"
-        f" CROSS JOIN LATERAL jsonb_populate_record(NULL::mes.{table.name}, v.replaced) AS r"
+        f" CROSS JOIN LATERAL jsonb_populate_record(NULL::mes.{table.name}, {kept}) AS r"
         " WHERE v.site_id = %(site)s AND v.table_no = %(table_no)s"
         " AND v.replaced IS NOT NULL ORDER BY v.id, v.ord DESC"
     )

@@ -191,12 +191,13 @@ async def _waiting(
 
 
 def _as_sent(place: int, hlc: int, table: Table, block: ChangeBlock) -> Iterator[SentBefore]:
-    bits = [table.bit(name) if name in table.names else None for name in block.columns]
+    ours = {name: bit for bit, c in enumerate(table.columns) for name in (*c.renamed_from, c.name)}
+    bits = [ours.get(name) for name in block.columns]  # it is kept under the names of then
     left = sum(1 << bit for bit in bits if bit is not None)
     left = left if block.op is Op.UPDATE else _every(table)
     for mask, at_ms in (block.times[0] if block.times else None) or ():
-        ours = [bit for at, bit in enumerate(bits) if mask >> at & 1 and bit is not None]
-        columns = sum(1 << bit for bit in ours)
+        touched = [bit for at, bit in enumerate(bits) if mask >> at & 1 and bit is not None]
+        columns = sum(1 << bit for bit in touched)
         left &= ~columns
         yield SentBefore(place, hlc, columns, at_ms, is_exact=True)
     yield SentBefore(place, hlc, left, block.at[0], is_exact=True)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from central.canonical import column_expressions
+from central.canonical import by_names_now, column_expressions
 from central.store.fixed import fixed
 from central.store.literals import array
 from central.store.statements import target
@@ -145,20 +145,21 @@ async def _last_values(
 ) -> Iterable[tuple[str, dict[str, Value]]]:
     if not ids:
         return []
+    kept = by_names_now(table, "v.replaced")
     statement = (
-        f"SELECT DISTINCT ON (k.id) k.id::text, {', '.join(map(_last, table.columns))}"
+        f"SELECT DISTINCT ON (k.id) k.id::text, {', '.join(_last(c, kept) for c in table.columns)}"
         " FROM unnest(%(ids)s::uuid[]) AS k (id) JOIN sync.version AS v"
         " ON v.site_id = %(site)s AND v.table_no = %(table_no)s AND v.id = k.id"
         " AND v.op = 'D' AND v.replaced IS NOT NULL"
-        f" CROSS JOIN LATERAL jsonb_populate_record(NULL::mes.{table.name}, v.replaced) AS r"
+        f" CROSS JOIN LATERAL jsonb_populate_record(NULL::mes.{table.name}, {kept}) AS r"
         " ORDER BY k.id, v.ord DESC"
     )
     return await _named(applying, table, statement, {"ids": array(Kind.UUID, ids)})
 
 
-def _last(column: Column) -> str:
+def _last(column: Column, kept: str) -> str:
     if column.type.kind is Kind.JSON:  # kept as a text, see canonical.as_jsonb
-        return f"v.replaced->>'{column.name}'"
+        return f"{kept}->>'{column.name}'"
     return column_expressions([column], "r")
 
 

@@ -105,7 +105,9 @@ class Comparer:
 
     async def _next_order(self) -> Order | None:
         """Return what the centre has ordered; None where we compare all of our own accord."""
-        while self._due is None or self._due > _now():
+        while not self._orders.empty() or self._due is None or self._due > _now():
+            if not self._orders.empty():
+                return self._orders.get_nowait()
             if self._hour >= 0 and await self._thread.run(self._was_lost):
                 return None
             left_s = (self._due - _now()).total_seconds() if self._due else _LOOK_S

@@ -148,11 +148,11 @@ class EdgeStore:
         """
         if (drained := self.drain(now_ms)) is not None:
             self.on_drained(drained)
-        return asked.first_change(self.opened.connection, fork_n, known_n)
+        return asked.first_change(self.opened, fork_n, known_n)
 
     def questions(self, first: asked.First) -> Iterator[asked.Question]:
         """Give the rows of which the centre may have been told before, some at a time."""
-        return asked.questions(self.opened.connection, first)
+        return asked.questions(self.opened, first)
 
     def take_out(self, first: asked.First, answers: Sequence[bytes], hlc: int) -> sent.TakenOut:
         """Return the transaction without what had been sent before; nothing is changed yet."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from edge.store import position
-from sync import codec
+from edge.store.frozen import read_back
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator
 
+    from edge.store.open import Opened
     from shared.changes import PartBody
 
 #: Rows that one question names.
@@ -46,15 +47,16 @@ def ids_after(connection: sqlite3.Connection, n: int) -> list[tuple[int, str]]:
     ).fetchall()
 
 
-def first_change(connection: sqlite3.Connection, fork_n: int, known_n: int) -> First | None:
+def first_change(opened: Opened, fork_n: int, known_n: int) -> First | None:
     """Return the first transaction that is new to the centre and brings changes, not facts alone.
 
     Up to ``known_n`` the centre has all, also where that is beyond the fork: an earlier life that
     began with the same copy has sent it in another epoch.
     """
+    connection = opened.connection
     epoch, after, hlc = position.read(connection).epoch, max(fork_n, known_n), 0
     if known_n > fork_n:
-        hlc = body_of(connection, epoch, known_n, 0).hlc
+        hlc = body_of(opened, epoch, known_n, 0).hlc
     while True:
         row = connection.execute(
             "SELECT n, parts, tx_id FROM _sync_out WHERE epoch = ? AND n > ? AND part = 0"
@@ -64,27 +66,27 @@ def first_change(connection: sqlite3.Connection, fork_n: int, known_n: int) -> F
         if row is None:
             return None
         first = First(row[0], row[1], row[2], hlc)
-        bodies = (body_of(connection, epoch, first.n, part) for part in range(first.parts))
+        bodies = (body_of(opened, epoch, first.n, part) for part in range(first.parts))
         if any(block.at for body in bodies for block in body.blocks):
             return first
         after = first.n
 
 
-def body_of(connection: sqlite3.Connection, epoch: str, n: int, part: int) -> PartBody:
-    """Return the body of one part of the outbox."""
-    (body,) = connection.execute(
+def body_of(opened: Opened, epoch: str, n: int, part: int) -> PartBody:
+    """Return the body of one part of the outbox, in the names of now."""
+    (body,) = opened.connection.execute(
         "SELECT body FROM _sync_out WHERE epoch = ? AND n = ? AND part = ?", (epoch, n, part)
     ).fetchone()
-    return codec.decode_body(codec.decompress(body))
+    return read_back(body, opened.catalog)
 
 
-def questions(connection: sqlite3.Connection, first: First) -> Iterator[Question]:
+def questions(opened: Opened, first: First) -> Iterator[Question]:
     """Give the rows of the transaction in the order of its parts, some at a time.
 
     Of one whose keys can't be any nothing is asked: the centre has it parked, if at all.
     """
-    epoch = position.read(connection).epoch
-    return questions_of(body_of(connection, epoch, first.n, part) for part in range(first.parts))
+    epoch = position.read(opened.connection).epoch
+    return questions_of(body_of(opened, epoch, first.n, part) for part in range(first.parts))
 
 
 def questions_of(bodies: Iterable[PartBody]) -> Iterator[Question]:

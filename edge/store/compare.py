@@ -19,6 +19,7 @@ from edge.differences import Here
 from edge.sql_text import of_row, quoted
 from edge.store import aside, cursor, position, steps
 from edge.store.canon import as_instant
+from edge.store.frozen import read_back
 from edge.store.open import connect_to_read, lenient
 from shared.catalog import COMMON, CREATED_AT, ID, SITE_ID, Column, Kind, Table
 from shared.errors import InvalidValue
@@ -36,7 +37,6 @@ from shared.sums import (
     hash_of,
 )
 from shared.values import canonical
-from sync import codec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -286,7 +286,7 @@ class Looker:
             (json.dumps([*versions.values()]), PARTS_MAX),
         )
         for tx_id, packed in bodies:
-            for block in codec.decode_body(codec.decompress(packed)).blocks:
+            for block in read_back(packed, self._opened.catalog).blocks:
                 if block.table == table.name:
                     wanted = {i for i, version in versions.items() if version == tx_id}
                     found |= _rows_of(block, wanted)

@@ -155,7 +155,7 @@ def _take_out(
     )
     epoch = position.read(connection).epoch
     for part in range(first.parts):
-        body = body_of(connection, epoch, first.n, part)
+        body = body_of(opened, epoch, first.n, part)
         (kept, out), asked = taken.pack(body), ASKED_MAX
         sent: Mapping[int, list[SentBefore]] = {}
         for block in body.blocks:

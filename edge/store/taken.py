@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from edge.store import position
 from edge.store.asked import ASKED_MAX, questions_of
 from edge.store.drain import record
+from edge.store.frozen import read_back
 from edge.store.neighbours import Neighbours
 from edge.store.packing import Packer
 from edge.store.sent import left_of, only, out_of, told
 from edge.store.touches import COUNTED
 from shared import clock
 from shared.changes import Op
-from sync import codec
 
 if TYPE_CHECKING:
     import sqlite3
@@ -99,7 +99,7 @@ def forget(connection: sqlite3.Connection) -> None:
 
 def questions(opened: Opened, kept: Kept) -> Iterator[Question]:
     """Give its rows, of which the centre may have been told, some at a time."""
-    return questions_of(_bodies(opened.connection, kept))
+    return questions_of(_bodies(opened, kept))
 
 
 def blocks(opened: Opened) -> Iterator[tuple[int, ChangeBlock, AbstractSet[Row]]]:
@@ -108,21 +108,21 @@ def blocks(opened: Opened) -> Iterator[tuple[int, ChangeBlock, AbstractSet[Row]]
     With it come the rows of which a snapshot has brought what became of them: they show it no more.
     """
     for kept in all_kept(opened.connection):
-        for body in _bodies(opened.connection, kept):
+        for body in _bodies(opened, kept):
             brought = _brought(opened, kept, body)
             for block in body.blocks:
                 yield kept.before_n, block, brought
 
 
-def _bodies(connection: sqlite3.Connection, kept: Kept) -> Iterator[PartBody]:
-    parts = connection.execute(
+def _bodies(opened: Opened, kept: Kept) -> Iterator[PartBody]:
+    parts = opened.connection.execute(
         "SELECT part FROM _sync_taken WHERE epoch = ? ORDER BY part", (kept.epoch,)
     ).fetchall()
     for (part,) in parts:
-        (body,) = connection.execute(
+        (body,) = opened.connection.execute(
             "SELECT body FROM _sync_taken WHERE epoch = ? AND part = ?", (kept.epoch, part)
         ).fetchone()
-        yield codec.decode_body(codec.decompress(body))
+        yield read_back(body, opened.catalog)
 
 
 def _brought(opened: Opened, kept: Kept, body: PartBody) -> set[Row]:
@@ -152,7 +152,7 @@ def send_again(
     Programs wait only for what is drained meanwhile, and until it is in the outbox.
     """
     connection = opened.connection
-    like = next(_bodies(connection, kept))
+    like = next(_bodies(opened, kept))
     with Packer(like.schema, like.hlc, like.offset_ms) as rest:
         judged = _judge(opened, kept, told(answers, hlc), rest)
         known_n = position.read(connection).last_n
@@ -177,7 +177,7 @@ def _judge(
     """Return what the centre lost, and pack what it has."""
     lost: list[ChangeBlock] = []
     gone, stays = Neighbours(lost.append), Neighbours(rest.add)
-    for body in _bodies(opened.connection, kept):
+    for body in _bodies(opened, kept):
         brought = _brought(opened, kept, body)
         for one, sent in _row_by_row(body, told):
             if (one.table, one.ids[0]) in brought:

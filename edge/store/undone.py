@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 import msgpack
 
 from edge.store import taken
+from edge.store.frozen import read_back
 from shared.changes import Op
-from sync import codec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -116,4 +116,4 @@ def blocks_of(opened: Opened, n: int) -> Iterator[ChangeBlock]:
         (n,),
     )
     for (body,) in rows:
-        yield from codec.decode_body(codec.decompress(body)).blocks
+        yield from read_back(body, opened.catalog).blocks

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge import capture
 from edge.sql_text import quoted
+from edge.store.frozen import names_now
 from edge.store.mend import resend
 
 if TYPE_CHECKING:
@@ -51,7 +52,11 @@ def send_parents(opened: Opened) -> int:
 
 
 def _parents(table: Table, content: dict[str, object]) -> Iterator[tuple[str, str]]:
-    """Yield table and id of each row that a change can't be applied without."""
+    """Yield table and id of each row that a change can't be applied without.
+
+    The content is kept as it was sent, under the names of then.
+    """
+    content = dict(zip(names_now(table, content), content.values(), strict=True))
     for column in table.columns:
         row_id = content.get(column.name)
         if column.enforced and column.references and isinstance(row_id, str):

@@ -155,7 +155,11 @@ KIN = Catalog(
         Table(
             "children",
             Direction.BOTH,
-            (column("pid", Kind.UUID, references="parents", enforced=True),),
+            (
+                column(
+                    "pid", Kind.UUID, references="parents", enforced=True, renamed_from=("parent",)
+                ),
+            ),
         ),
         Table(
             "sync_parked",
@@ -187,3 +191,15 @@ def test_only_a_parent_that_was_never_sent_is_sent_for_its_child(tmp_path):
         assert site.store.send_parents() == 1
         assert sorted((row.op, row.id) for row in site.sent()) == [("I", uid(3)), ("I", uid(5))]
         assert site.store.send_parents() == 0
+
+
+def test_a_parent_is_sent_for_a_child_that_named_it_before_the_column_was_renamed(tmp_path):
+    with closing(Site(tmp_path / "store.db", KIN)) as site:
+        site.write("UPDATE _sync_applying SET flag = 1")
+        site.insert("parents", id=uid(3), name="unseen")
+        site.write("UPDATE _sync_applying SET flag = 0")
+        waits = {"id": uid(10), "table_name": "children", "state": "waiting",
+                 "reason": "parent_missing", "parked_at": None,
+                 "content": json.dumps({"parent": uid(3)})}  # fmt: skip
+        site.take(put("sync_parked", waits, order=5))
+        assert site.store.send_parents() == 1

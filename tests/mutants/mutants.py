@@ -24,6 +24,7 @@ from tests.mutants.of_parked import OF_PARKED
 from tests.mutants.of_planner import OF_PLANNER
 from tests.mutants.of_quality import OF_QUALITY
 from tests.mutants.of_refusals import OF_REFUSALS
+from tests.mutants.of_renames import OF_RENAMES
 from tests.mutants.of_reports import OF_REPORTS
 from tests.mutants.of_restores import OF_RESTORES
 from tests.mutants.of_restores_cut_short import OF_RESTORES_CUT_SHORT
@@ -45,7 +46,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *OF_BACKUPS, *OF_RESTORES, *OF_RESTORES_IN_A_ROW, *OF_RESTORES_CUT_SHORT, *OF_HOMECOMINGS,
     *OF_PARKED, *OF_RETENTION, *OF_SHARES, *OF_COMPARE, *OF_REVIEWS, *OF_FORKS, *OF_EXTRAS,
     *OF_TENANCY, *OF_ACCESS, *OF_API, *OF_ROLLUPS, *OF_REPORTS, *OF_QUALITY, *OF_ARCHIVE, *OF_PAGES,
-    *OF_KNOWN, *OF_LET_GO, *OF_REFUSALS,
-    *OF_EXPORTS,
+    *OF_KNOWN, *OF_LET_GO, *OF_REFUSALS, *OF_EXPORTS, *OF_RENAMES,
     *OF_PLANNER,
 )  # fmt: skip

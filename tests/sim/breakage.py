@@ -151,7 +151,9 @@ class Breakage:
             await site.load()
 
     async def store_is_copied(self) -> None:
-        """Somebody copies a site's store."""
+        """Somebody copies a site's store, often while its programs work."""
+        if self.chance.random() < 0.5:
+            self.program_writes(self.site)  # type: ignore[attr-defined]
         self.copies[self.site.name] = self.site.files.copy()  # type: ignore[attr-defined]
         self.reach["store copied"] += 1
 
@@ -171,6 +173,9 @@ class Breakage:
         self.reach["store restored after the centre"] += self.oracle.is_blind
         site.close()
         site.files.put(copy)
+        if self.chance.random() < 0.6:  # last week's file, and the program of today
+            self.reach["copy met a new release"] += site.catalog is not NEW
+            site.catalog = NEW
         site.open()
         self.went_back(site)  # type: ignore[attr-defined]
         self.records.pop(site.name, None)  # type: ignore[attr-defined]

@@ -1,16 +1,20 @@
 """The tables of the campaign: few, small, and with a column of every policy.
 
-``OLD`` and ``NEW`` are one release apart. Ends of either may meet.
+``OLD`` and ``NEW`` are one release apart: a column is new, and one was called otherwise. Ends of
+either may meet.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from shared.catalog import Catalog, Column, ColumnType, Direction, Group, Kind, Policy, Table
 from shared.catalog_file import load_catalog
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SITES: Final = ("NORTH", "SOUTH", "WEST")
 STATES: Final = ("planned", "released", "running", "done")
@@ -43,7 +47,9 @@ ORDERS: Final = Table(
         _column("note"),
         _column("due", policy=Policy.CENTRAL),
         _column("shelf", policy=Policy.SITE),
-        _column("made", Kind.INTEGER, Policy.SUM, default=0, high=MADE_MAX),
+        _column(
+            "made", Kind.INTEGER, Policy.SUM, default=0, high=MADE_MAX, renamed_from=("counted",)
+        ),
         _column("severity", Kind.INTEGER, Policy.MAX),
         _column("severity_by"),
         _column("earliest", Kind.INTEGER, Policy.MIN),
@@ -118,12 +124,12 @@ NEW: Final = Catalog(2, (*OWN, *(load_catalog().table(name) for name in _SYSTEM)
 
 def _old() -> Catalog:
     tables = [
-        replace(table, columns=tuple(c for c in table.columns if c.since < 2), groups=table.groups)
-        for table in NEW.tables
+        replace(table, columns=tuple(map(_as_old, (c for c in table.columns if c.since < 2))))
+        for table in (replace(each, groups=()) for each in NEW.tables)
     ]
     given = tuple(
         replace(table, groups=tuple(g for g in table.groups if set(g.columns) <= set(table.names)))
-        for table in (replace(each, groups=()) for each in tables)
+        for table in tables
     )
     groups = {table.name: table.groups for table in OWN}
     return Catalog(
@@ -137,6 +143,25 @@ def _old() -> Catalog:
     )
 
 
+def _as_old(column: Column) -> Column:
+    name = (*column.renamed_from, column.name)[0]
+    return replace(column, name=name, renamed_from=())
+
+
 OLD: Final = _old()
+_NAMES: Final = {
+    (table.name, name): {column.name, *column.renamed_from}
+    for table in OWN
+    for column in table.columns
+    for name in (column.name, *column.renamed_from)
+}
+
+
+def as_in(table: Table, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values of either release by the names that a table has for their columns."""
+    names = {alias: c for c in table.names for alias in _NAMES.get((table.name, c), ())}
+    return {names.get(name, name): value for name, value in values.items()}
+
+
 #: The month in which all rows of the campaign are made.
 CREATED: Final = "2026-11-20T08:00:00.000Z"

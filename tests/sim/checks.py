@@ -144,7 +144,12 @@ class Checks:
         for name, site in self.sites.items():
             image = site.image()
             for table in self.oracle._own:
-                names = [c for c in table.names if c in site.catalog.table(table.name).names]
+                there = site.catalog.table(table.name)
+                names = {
+                    name: c.name
+                    for c in table.columns for name in (c.name, *c.renamed_from)
+                    if name in there.names
+                }  # fmt: skip
                 found = {
                     row_id: tuple(row[c] for c in ("site_id", "created_at", *names))
                     for (name_of, row_id), row in image.items()
@@ -154,7 +159,7 @@ class Checks:
                     self._compare_facts(site, table, found)
                     continue
                 wanted = {
-                    row_id: (row.site, row.created, *(row.values[c] for c in names))
+                    row_id: (row.site, row.created, *(row.values[c] for c in names.values()))
                     for (t, row_id), row in self.oracle.rows.items()
                     if t == table.name and row.values is not None and _is_in(table, row, name)
                 }

@@ -77,7 +77,8 @@ class Oracle(Parking, Releases, Aside, Blind):
 
     def drained(self, sent: SyncTransaction, parts: int) -> Sent:
         """Hear of a transaction that a site has put into its outbox."""
-        changes = [change for block in sent.blocks for change in changes_of(block)]
+        table = self.catalog.table
+        changes = [each for block in sent.blocks for each in changes_of(block, table(block.table))]
         made = Sent(
             sent.site, sent.epoch, sent.n, sent.tx_id, sent.previous, sent.hash, sent.hlc,
             sent.offset_ms, sent.schema, parts, changes,

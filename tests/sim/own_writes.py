@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from tests.sim.catalogue import as_in
 from tests.sim.oracle import fail
 
 if TYPE_CHECKING:
@@ -43,9 +44,10 @@ class OwnWrites:
             if change.op == "D":
                 wanted[change.key] = None
             elif change.table != "sync_reviews":  # which are no part of the images
-                wanted[change.key] = {**(wanted.get(change.key) or {}), **change.new}
-                older[change.key] -= change.new.keys()
-                older[change.key] |= change.new.keys() if came_home else set()
+                new = as_in(site.catalog.table(change.table), change.new)
+                wanted[change.key] = {**(wanted.get(change.key) or {}), **new}
+                older[change.key] -= new.keys()
+                older[change.key] |= new.keys() if came_home else set()
         for key, values in wanted.items():
             row = self.images[site.name].get(key)
             if values is None and row is not None:
@@ -70,7 +72,7 @@ class OwnWrites:
             "SELECT code FROM _sync_aside WHERE table_name = ? AND id = ?", key[0], key[1]
         )
         if not asides and any(
-            values.items() <= json.loads(content).items()
+            values.items() <= as_in(site.catalog.table(key[0]), json.loads(content)).items()
             for (content,) in site.read(_PARKED_AT_HOME, *key)
         ):
             self.reach["aside: parked at home"] += 1

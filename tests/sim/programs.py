@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from tests.sim.catalogue import CREATED, GOOD_MAX, MADE_MAX, NEW, SITES, STATES
+from tests.sim.catalogue import CREATED, GOOD_MAX, MADE_MAX, NEW, SITES, STATES, as_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -63,8 +63,9 @@ class Writer:
     def change(self, table: Table, row: Mapping[str, Any], parent: str | None = None) -> Row:
         """Return new values for a few columns of a row."""
         del parent
-        kinds = getattr(self, f"_{table.name}")(row)
-        known = [kind for kind in kinds if kind.keys() <= set(table.names)]
+        kinds = getattr(self, f"_{table.name}")(as_in(NEW.table(table.name), row))
+        known = [as_in(table, kind) for kind in kinds]
+        known = [kind for kind in known if kind.keys() <= set(table.names)]
         new: Row = {}
         for some in self.chance.sample(known, min(len(known), self.chance.choice((1, 1, 2, 3)))):
             new |= some

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from shared.catalog import Table
     from tests.sim.verdicts import Past
 
 Key = tuple[str, str]
@@ -100,17 +101,23 @@ class Ticket:
     is_quiet: bool
 
 
-def changes_of(block: Any) -> Iterable[Change]:
-    """Return the rows of a block, one by one."""
+def changes_of(block: Any, table: Table) -> Iterable[Change]:
+    """Return the rows of a block, one by one, in the terms of the centre, whose table is given."""
+    names = [_name_now(table, name) for name in block.columns]
     for k, row_id in enumerate(block.ids):
         times = dict[str, int]()
         for mask, at in (block.times[k] or ()) if block.times else ():
-            times |= {name: at for bit, name in enumerate(block.columns) if mask >> bit & 1}
+            times |= {name: at for bit, name in enumerate(names) if mask >> bit & 1}
         yield Change(
             block.table, row_id, block.op.value, block.sites[k], block.created[k],
             block.at[k] if block.at else 0, block.base[k] if block.base else None,
             block.after[k] if block.after else None,
-            {name: column[k] for name, column in zip(block.columns, block.new, strict=True)},
-            {name: column[k] for name, column in zip(block.columns, block.old, strict=False)},
+            {name: column[k] for name, column in zip(names, block.new, strict=True)},
+            {name: column[k] for name, column in zip(names, block.old, strict=False)},
             times,
         )  # fmt: skip
+
+
+def _name_now(table: Table, name: str) -> str:
+    """Return what a column is called at the centre; a newer one, which it lacks, as it was sent."""
+    return next((c.name for c in table.columns if name in (c.name, *c.renamed_from)), name)

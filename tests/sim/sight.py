@@ -8,12 +8,14 @@ to the site; and a value that the site wrote must be seen until the centre has d
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from central.runs import whole_transaction
 from edge.store.drain import waiting
 from shared.changes import SHARED, FeedEntry
 from sync import codec
+from tests.sim.catalogue import as_in
 from tests.sim.oracle import Change, Sent, fail
 from tests.sim.own_writes import OwnWrites
 from tests.sim.steps import Steps
@@ -226,7 +228,9 @@ class Sight(OwnWrites, Steps):
         table, (old, new) = site.catalog.table(key[0]), rows
         decided = site.decided.get(key, set())
         # What a migration has added stood in no row before.
-        old, new = (row and dict.fromkeys(table.names) | row for row in (old, new))
+        old, new = (row and dict.fromkeys(table.names) | as_in(table, row) for row in (old, new))
+        if change is not None:  # it was drained by the names of then, and of the site's release
+            change = replace(change, new=as_in(table, change.new), old=as_in(table, change.old))
         if change is None:
             if not (old and new and not _touched(table, old, new, decided)):
                 fail(f"{site.name}: {key} was {old}, is {new}, and nothing was drained")

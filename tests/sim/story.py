@@ -12,12 +12,13 @@ import pytest
 
 from sync import codec
 from tests.sim.campaign import Lab
-from tests.sim.catalogue import CREATED, NEW
+from tests.sim.catalogue import CREATED, NEW, as_in
 from tests.sim.narrow import narrow
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from shared.catalog import Catalog
     from tests.sim.site import Site
     from tests.sim.world import World
 
@@ -58,13 +59,27 @@ class Story:
         refused = self.site(site).write([(text, given)])
         assert not refused, refused
 
+    def _named(self, site: str, values: dict[str, Any]) -> dict[str, Any]:
+        return as_in(self.site(site).catalog.table("orders"), values)
+
+    def begin_with(self, catalog: Catalog, site: str = NORTH) -> None:
+        """Have a site begin with a store of that release."""
+        there = self.site(site)
+        there.close()
+        for file in there.path.parent.glob(f"{there.path.name}*"):
+            file.unlink()
+        there.catalog = catalog
+        there.open()
+
     def order(self, number: int, site: str = NORTH, **values: Any) -> None:
-        names = ("id", "site_id", "created_at", "state", "holds", "made", *values)
-        given = (id_of(number), site, CREATED, "planned", "[]", 0, *values.values())
-        holes = ", ".join("?" * len(names))
-        self.write(f"INSERT INTO orders ({', '.join(names)}) VALUES ({holes})", *given, site=site)
+        keys = {"id": id_of(number), "site_id": site, "created_at": CREATED}
+        row = self._named(site, {**keys, "state": "planned", "holds": "[]", "made": 0, **values})
+        holes = ", ".join("?" * len(row))
+        text = f"INSERT INTO orders ({', '.join(row)}) VALUES ({holes})"
+        self.write(text, *row.values(), site=site)
 
     def change(self, number: int, site: str = NORTH, **values: Any) -> None:
+        values = self._named(site, values)
         listed = ", ".join(f"{name} = ?" for name in values)
         self.write(
             f"UPDATE orders SET {listed} WHERE id = ?", *values.values(), id_of(number), site=site

@@ -128,7 +128,7 @@ class World(Clients, Breakage, Starts, Sight, Checks, Afterwards):
         names = SITES[: chance.choice((2, 2, 3))]
         skews = (0, 0, 0, 60 * MINUTE, -60 * MINUTE, 7 * MINUTE)
         self.clock.skew = {name: chance.choice(skews) for name in names}
-        catalogs = {n: chance.choice((self.database.catalog, NEW, NEW, OLD)) for n in names}
+        catalogs = {n: chance.choice((self.database.catalog, NEW, OLD, OLD)) for n in names}
         self.prepare_sight()
         self.prepare_clients()
         self.prepare_afterwards()

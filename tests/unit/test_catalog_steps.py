@@ -162,6 +162,18 @@ def test_a_step_that_would_lose_something_is_refused_by_table_column_and_rule(ta
         differences(OLD, grown(table))
 
 
+def test_a_name_that_a_column_had_is_kept_for_what_was_sent_under_it():
+    first = with_column("kind", name="sort", renamed_from=("kind",))
+    for name, earlier in (("sort", ()), ("class", ("sort",))):
+        forgets = with_column("kind", name=name, renamed_from=earlier)
+        with pytest.raises(CatalogError, match=r"column sort: it was called kind once"):
+            differences(grown(first), grown(forgets, version=3))
+    back = with_column("kind", name="kind", renamed_from=("sort",))
+    assert differences(grown(first), grown(back, version=3)) == [
+        RenameColumn("tools", "sort", "kind")
+    ]
+
+
 def test_a_table_that_is_gone_is_refused():
     with pytest.raises(CatalogError, match="table tools: it is gone"):
         differences(OLD, Catalog(2, (MACHINES,)))

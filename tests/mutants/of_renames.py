@@ -1,0 +1,108 @@
+"""Mutants of renamed columns: what was frozen under the name of then is read by the name of now."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant, of
+
+FROZEN: Final = "edge/store/frozen.py"
+RENAMED: Final = "tests/integration/test_edge_renamed.py"
+READ: Final = "tests/unit/test_frozen.py"
+STORIES: Final = "tests/sim/test_renamed_and_restored.py"
+
+OF_RENAMES: Final[tuple[Mutant, ...]] = (
+    of(
+        "frozen: what own writes replaced is undone under the name of then",
+        "edge/store/undone.py",
+        "yield from read_back(body, opened.catalog).blocks",
+        "yield from read_back(body, type(opened.catalog)(1, ())).blocks",
+        f"{RENAMED}::test_a_tip_is_without_an_own_write_that_was_drained_under_another_name",
+        f"{STORIES}"
+        "::test_a_count_that_is_owed_counts_once_where_its_column_is_renamed_and_the_centre_goes_back",
+    ),
+    of(
+        "frozen: a copy of before a rename is asked about by names that are gone",
+        "edge/store/asked.py",
+        "return read_back(body, opened.catalog)",
+        "return read_back(body, type(opened.catalog)(1, ()))",
+        f"{RENAMED}"
+        "::test_what_a_lost_life_sent_is_taken_out_though_its_column_has_another_name_now",
+        f"{STORIES}::test_a_store_put_back_to_a_copy_of_before_a_rename_agrees_and_counts_once",
+    ),
+    of(
+        "frozen: what was taken out is judged under the name of then",
+        "edge/store/taken.py",
+        "yield read_back(body, opened.catalog)",
+        "yield read_back(body, type(opened.catalog)(1, ()))",
+        f"{RENAMED}::test_what_was_taken_out_before_a_rename_is_sent_again_where_the_centre_lost_it",
+        f"{RENAMED}::test_of_what_was_taken_out_before_a_rename_a_later_write_of_the_site_stands",
+    ),
+    of(
+        "frozen: only the last rename counts",
+        "shared/catalog.py",
+        "if name == column.name or name in column.renamed_from:",
+        "if name == column.name or name in column.renamed_from[-1:]:",
+        f"{READ}::test_a_body_is_read_by_the_names_of_now_however_often_they_changed",
+    ),
+    of(
+        "frozen: what is packed by the names of now says that it is of then",
+        FROZEN,
+        "return replace(body, schema=catalog.version, blocks=blocks)",
+        "return replace(body, blocks=blocks)",
+        f"{RENAMED}"
+        "::test_what_was_taken_out_before_a_rename_and_the_centre_has_is_kept_by_its_names_of_now",
+    ),
+    of(
+        "frozen: a name that no catalogue had stops the site",
+        FROZEN,
+        "except UnknownColumn:",
+        "except UnicodeError:",
+        f"{READ}::test_what_the_catalogue_never_had_is_read_as_it_stands",
+    ),
+    of(
+        "frozen: the comparison knows what was sent by the name of then",
+        "edge/store/compare.py",
+        "for block in read_back(packed, self._opened.catalog).blocks:",
+        "for block in read_back(packed, type(self._opened.catalog)(1, ())).blocks:",
+        f"{RENAMED}::test_a_comparison_knows_what_was_sent_by_its_names_of_now",
+    ),
+    of(
+        "a parked child names no parent once the column is renamed",
+        "edge/store/unsent.py",
+        "content = dict(zip(names_now(table, content), content.values(), strict=True))",
+        "content = dict(content)",
+        "tests/integration/test_edge_acceptance.py"
+        "::test_a_parent_is_sent_for_a_child_that_named_it_before_the_column_was_renamed",
+    ),
+    of(
+        "a catalogue may forget what a column was called",
+        "shared/catalog_steps.py",
+        "if gone := set(before.renamed_from) - {after.name, *after.renamed_from}:",
+        "if gone := set[str]():",
+        "tests/unit/test_catalog_steps.py"
+        "::test_a_name_that_a_column_had_is_kept_for_what_was_sent_under_it",
+    ),
+    of(
+        "the centre does not tell what is parked under an earlier name",
+        "central/store/sent.py",
+        "for name in (*c.renamed_from, c.name)}",
+        "for name in (c.name,)}",
+        f"{STORIES}"
+        "::test_a_count_that_is_parked_under_an_earlier_name_is_not_sent_again_by_a_copy_that_held_it",
+    ),
+    of(
+        "what comes home meets nothing that was replaced before a rename",
+        "central/store/held.py",
+        'kept = by_names_now(table, "v.replaced")',
+        'kept = "v.replaced"',
+        f"{STORIES}::test_what_comes_home_meets_a_count_of_the_centre_from_before_a_rename",
+    ),
+    of(
+        "a row that is brought back lacks what it held before a rename",
+        "central/store/standing.py",
+        'kept = by_names_now(table, "v.replaced")',
+        'kept = "v.replaced"',
+        f"{STORIES}::test_a_row_that_a_review_brings_back_holds_what_was_counted_before_a_rename",
+    ),
+)
