@@ -62,7 +62,7 @@ def touched(plant):
     """Return when the count and the note were touched."""
     (block,) = blocks(plant)
     times = {block.columns[0]: block.at[0], block.columns[1]: block.at[0]}
-    for mask, at_ms in block.times[0] or ():
+    for mask, at_ms in (block.times or [()])[0] or ():  # none where both came in one millisecond
         times |= {name: at_ms for bit, name in enumerate(block.columns) if mask >> bit & 1}
     return times
 
