@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from edge.store.tips import Lost
+from shared.catalog import Catalog
 from shared.changes import START
 from sync.handshake import Closed, Closure
 from tests.integration.edge_loads import begin, chunk, finish, order
-from tests.integration.edge_world import Plant, uid
+from tests.integration.edge_world import CATALOG, Plant, away, uid
 
 LOST = Lost(0, 0, whole=True)
 NOW_MS = 1_800_000_000_000
@@ -95,3 +98,23 @@ def test_what_was_not_acked_is_sent_as_ever_and_not_told_again(plant):
     plant.drain()
     begin_anew(plant, written(plant, 3))
     assert again(plant) == []
+
+
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_own_writes_on_a_shared_row_that_was_taken_away_are_told_though_the_plant_keeps_it(
+    tmp_path, is_kept
+):
+    shared = [
+        replace(t, share=("site_id", "line")) if t.name == "orders" else t for t in CATALOG.tables
+    ]
+    plant = Plant(tmp_path / "shared.db", Catalog(1, tuple(shared)))
+    plant.program.execute("CREATE TABLE sync_parked (id, state, tx_id, table_name, row_id)")
+    if is_kept:
+        never = "BEGIN SELECT RAISE(ABORT, 'never'); END"
+        plant.write(f"CREATE TRIGGER a_rule BEFORE DELETE ON orders {never}")
+    plant.insert("orders", id=uid(1), order_no="WO-1")
+    plant.take(ack=plant.ack(plant.drain()))
+    plant.take(away("orders", uid(1), order=5))
+    assert (plant.row("orders", uid(1)) is not None) == is_kept
+    assert again(plant) == [written(plant, 1)]
+    plant.close()

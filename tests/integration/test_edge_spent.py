@@ -25,6 +25,9 @@ def prune(plant):
 
 def test_only_rows_aside_with_which_nothing_is_left_to_happen_are_forgotten(plant):
     codes = ("parked", "gone", "left", "unique", "refused", "too_large")
+    plant.take(put("orders", {"id": uid(4), "order_no": "kept"}, order=1))
+    never = "BEGIN SELECT RAISE(ABORT, 'never'); END"
+    plant.write(f"CREATE TRIGGER a_rule BEFORE DELETE ON orders {never}")
     for number, code in enumerate(codes):
         set_aside(plant, uid(number), code)
     set_aside(plant, uid(9), "gone", at_ms=next(plant.clock) + YEAR_MS)
