@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SITES = ("SITE_001", "SITE_002")
 #: How long what was written may take to be everywhere once nothing is broken any more, seconds.
-CROSSING_S = 60.0
+CROSSING_S = 120.0
 
 
 @dataclass(slots=True)

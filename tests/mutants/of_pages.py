@@ -11,6 +11,7 @@ SESSIONS: Final = "central/api/sessions.py"
 SIGNING: Final = "central/web/signing.py"
 ASKED: Final = "central/web/asked.py"
 LIVE: Final = "central/api/live.py"
+EXPORTS: Final = "tests/integration/test_web_exports.py"
 PAGES: Final = "tests/integration/test_web_pages.py"
 OF_SESSIONS: Final = "tests/unit/test_web_sessions.py"
 PARTS: Final = "tests/unit/test_web_parts.py"
@@ -31,9 +32,23 @@ OF_PAGES: Final[tuple[Mutant, ...]] = (
     of(
         "pages: a form needs no token of its session",
         SIGNING,
-        'if not secrets.compare_digest(form.pop("form_token", ""), session.form_token):',
-        'if not form.pop("form_token", "x"):',
+        'if not secrets.compare_digest(form.get("form_token", ""), session.form_token):',
+        'if not form.get("form_token", "x"):',
         f"{PAGES}::test_a_form_of_another_page_changes_nothing",
+    ),
+    of(
+        "pages: an export of a site of others is asked for",
+        "central/web/exports.py",
+        "            asked_of(form, asking.sites, present())\n",
+        "",
+        f"{EXPORTS}::test_an_export_of_a_site_of_others_is_not_asked_for",
+    ),
+    of(
+        "pages: an export forgets what was asked where it comes from",
+        "central/web/exports.py",
+        "for name, values in more_in(form).items()",
+        "for name, values in dict[str, list[str]]().items()",
+        f"{EXPORTS}::test_what_a_page_shows_in_part_is_exported_as_it_was_asked_there",
     ),
     of(
         "pages: a form may come from anywhere",
