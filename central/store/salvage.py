@@ -54,7 +54,8 @@ async def take_home(
         if told.table not in session.catalog or session.catalog.table(told.table).fact:
             continue
         table = session.catalog.table(told.table)
-        block = told if told.fate is Fate.PUT else await _named(session, site, told)
+        put = told.fate is Fate.PUT
+        block = _by_our_names(table, told) if put else await _named(session, site, told)
         for owner in sorted(set(block.sites)):
             if not _has_say(table, site, owner, block.fate) or (only_own and owner != site):
                 continue
@@ -62,6 +63,15 @@ async def take_home(
             done = await _take(session, Tips(table, site, owner, block, places, since, history))
             counts = {name: counts[name] + done[name] for name in counts}
     return counts
+
+
+def _by_our_names(table: Table, block: HeadBlock) -> HeadBlock:
+    """Return rows by the names that we have for columns, of which their site may know earlier ones.
+
+    A value under a name that is none of ours would not come home.
+    """
+    ours = {name: c.name for c in table.columns for name in (*c.renamed_from, c.name)}
+    return replace(block, columns=tuple(ours.get(name, name) for name in block.columns))
 
 
 def _has_say(table: Table, site: str, owner: str, fate: Fate) -> bool:

@@ -92,6 +92,14 @@ OF_RENAMES: Final[tuple[Mutant, ...]] = (
         "::test_a_count_that_is_parked_under_an_earlier_name_is_not_sent_again_by_a_copy_that_held_it",
     ),
     of(
+        "what an older release brings home is dropped where its column was renamed",
+        "central/store/salvage.py",
+        "for name in (*c.renamed_from, c.name)}",
+        "for name in (c.name,)}",
+        f"{STORIES}"
+        "::test_what_a_site_of_the_release_before_brings_home_stands_under_the_names_of_now",
+    ),
+    of(
         "what comes home meets nothing that was replaced before a rename",
         "central/store/held.py",
         'kept = by_names_now(table, "v.replaced")',

@@ -166,6 +166,9 @@ class Breakage:
         copy = self.copies[site.name]
         if self.restores[site.name] >= RESTORES_MAX:
             return
+        if self.chance.random() < 0.5:  # what the copy held in its log, the lost life has sent
+            await self.send()  # type: ignore[attr-defined]
+            await self.ingest_rest(site.name)  # type: ignore[attr-defined]
         self.observe_before(site)  # type: ignore[attr-defined]
         self.observe_after(site)  # type: ignore[attr-defined]
         self.restores[site.name] += 1

@@ -1,7 +1,7 @@
 """The tables of the campaign: few, small, and with a column of every policy.
 
-``OLD`` and ``NEW`` are one release apart: a column is new, and one was called otherwise. Ends of
-either may meet.
+``OLD`` and ``NEW`` are one release apart: a column is new, and two were called otherwise. Ends
+of either may meet.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ ORDERS: Final = Table(
         _column("worker"),
         _column("seat", Kind.INTEGER),
         _column("code", policy=Policy.SITE),
-        _column("changed_by", writer=True),
+        _column("changed_by", writer=True, renamed_from=("worker_no",)),
         _column("extra", since=2),
     ),
     partitioned=True,

@@ -57,6 +57,22 @@ def test_a_store_put_back_to_a_copy_of_before_a_rename_agrees_and_counts_once(
     play(story)
 
 
+def test_what_a_site_of_the_release_before_brings_home_stands_under_the_names_of_now(
+    play: Any,
+) -> None:
+    async def story(s: Story) -> None:
+        s.begin_with(OLD)
+        await s.back_up()
+        s.order(1, made=4, changed_by="ann")
+        await s.rest()
+        await s.restore()
+        await s.rest()
+        assert await s.stands(1, "made", "changed_by") == (4, "ann")
+        assert s.shown(1, "counted", "worker_no") == (4, "ann")
+
+    play(story)
+
+
 def test_what_was_taken_out_before_a_rename_counts_once_though_the_centre_goes_back_as_well(
     play: Any,
 ) -> None:
