@@ -146,7 +146,7 @@ OF_CAPTURE: Final[tuple[Mutant, ...]] = (
         LASTS,
         "if place >= _STEPS_MAX or self.displaced is not None:",
         "if self.displaced is not None:",
-        f"{STREAMED}::test_it_says_the_same_where_masks_and_steps_are_too_many_to_keep",
+        f"{STREAMED}::test_steps_are_kept_of_a_thousand_touches_and_none_of_more",
     ),
     of(
         "the steps of a whole page of rows are held at once",

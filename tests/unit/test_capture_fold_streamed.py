@@ -121,3 +121,12 @@ def test_of_any_number_of_masks_as_many_are_kept_as_there_are_columns_and_some()
     assert len(folded.lasts.by_mask) < wide + 6 + lasts._MASKS_MAX + 1
     done, times = dated(folded, [1] * wide, [1 << bit for bit in range(wide)])
     assert (done.at_ms, times) == (masks[-1], ())
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_steps_are_kept_of_a_thousand_touches_and_none_of_more(more):
+    # The last one is of another column: it counts, too.
+    touches = [*(update(0b0001, at) for at in range(999 + more)), update(0b0010, 5_000)]
+    found = steps(fold(touches, counted=0b0001), 0b0001)
+    assert found == (None if more else {0: [(at, str(at)) for at in range(999)]})
+    assert found == plain_steps(touches, 0b0001)
