@@ -139,7 +139,7 @@ async def test_facts_of_one_day_or_of_one_minute_are_told_apart_whatever_is_held
         "UPDATE job_responses SET qty_good = '999' WHERE qty_good IN ('7', '33', '41', '101')",
         "DELETE FROM job_responses WHERE qty_good = '50'",
         "INSERT INTO job_responses (id, created_at, report_type, equipment_id)"
-        " SELECT 'no uuid', created_at, report_type, equipment_id FROM job_responses"
+        " SELECT 'no id at all', created_at, report_type, equipment_id FROM job_responses"
         " WHERE qty_good = '199'",
     )
     report = await verify(edge, "job_responses")

@@ -108,8 +108,8 @@ _COMPARING: Final = (
     of(
         "of many days that differ only the first are looked at",
         SCOPE,
-        "range(0, len(cuts), _CUTS_MAX)",
-        "range(0, min(len(cuts), _CUTS_MAX), _CUTS_MAX)",
+        "in _packed(cuts, _CUTS_MAX):",
+        "in list(_packed(cuts, _CUTS_MAX))[:1]:",
         f"{COST}::test_days_that_differ_are_read_in_one_pass_some_at_a_time",
     ),
     of(
