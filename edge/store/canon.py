@@ -12,14 +12,14 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 from edge.sql_text import quoted
 from edge.store.aside import REFUSALS, is_refusal
-from edge.store.fold import OLD, OP, differs
+from edge.store.lasts import differs
 from edge.store.open import silent
 from shared.catalog import CREATED_AT
 from shared.errors import InvalidValue
@@ -140,23 +140,27 @@ def one_form_of_old(table: Table, touched: Touched) -> Touched:
 
 
 def one_form_of_displaced(table: Table, touched: Touched) -> Touched:
-    """Return a row's touches with what was displaced or deleted in canonical form, as it is now."""
+    """Return a row with what was displaced or deleted in canonical form, as it is now."""
+    lasts = touched.lasts
+    if lasts is None or lasts.displaced is None:
+        return touched
     every = (1 << len(table.columns)) - 1
-    touches = [
-        (*touch[:OLD], *_one_form(table, touch[OLD:], every)) if touch[OP] in "DX" else touch
-        for touch in touched.touches
-    ]
-    return touched._replace(touches=touches)
+    displaced = _one_form(table, lasts.displaced, every)
+    return touched._replace(lasts=replace(lasts, displaced=displaced))
 
 
 def _one_form(table: Table, values: Sequence[Value], mask: int) -> list[Value]:
-    """Return the values of some columns in canonical form, what can't be read as it is."""
-    made = list(values)
-    for place, column in enumerate(table.columns):
-        if mask >> place & 1:
-            with suppress(InvalidValue):
-                made[place] = canonical(column.type, made[place])
-    return made
+    return [
+        one_form(table, bit, value) if mask >> bit & 1 else value
+        for bit, value in enumerate(values)
+    ]
+
+
+def one_form(table: Table, bit: int, value: Value) -> Value:
+    """Return the value of a column in canonical form, one that can't be read as it is."""
+    with suppress(InvalidValue):
+        return canonical(table.columns[bit].type, value)
+    return value
 
 
 # --- instants as a plant writes them --------------------------------------------------------------

@@ -9,19 +9,34 @@ Each column is as old as the last touch that changed it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from edge.store.lasts import (
+    AT,
+    CREATED,
+    ID,
+    MASK,
+    NEVER,
+    OLD,
+    OP,
+    SITE,
+    Lasts,
+    bits_of,
+    differs,
+    last_change,
+)
 from shared.changes import Op, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from edge.store.lasts import Form, Steps, Touch
     from shared.catalog import Table
     from shared.changes import Times
 
-#: A row of the log: op, id, site_id, created_at, mask, at_ms, then an old value for each column.
-Touch = tuple[Any, ...]
-OP, _ID, _SITE, _CREATED, _MASK, _AT, OLD = range(7)
+#: Touches of a row of which it is seen first whether they have one time: hardly any has more.
+_SOME: Final = 16
 
 
 class Touched(NamedTuple):
@@ -36,16 +51,10 @@ class Touched(NamedTuple):
     old: Sequence[Value]
     #: site_id and created_at as they were before the row was deleted or displaced, where it was.
     key: tuple[Value, Value] | None
-    #: All touches in order, where they were made at more than one time.
-    touches: Sequence[Touch] = ()
+    #: When its columns were changed; None where all touches were made at one time.
+    lasts: Lasts | None = None
     #: Columns that a person decided on: they are written also where nothing changed.
     kept: int = 0
-
-
-#: Of a column, when it was touched and what stood there before, in order.
-Steps = list[tuple[int, Value]]
-#: Beyond this many touches of a row its steps are not kept.
-_STEPS_MAX: Final = 1_000
 
 
 class Decided(NamedTuple):
@@ -56,32 +65,55 @@ class Decided(NamedTuple):
     mask: int
 
 
-def fold(touches: Sequence[Touch]) -> Touched:
-    """Return what the touches of one row, in order, say of it."""
-    first = touches[0]
-    if len(touches) == 1:
-        key = (first[_SITE], first[_CREATED]) if first[OP] in "DX" else None
-        kept = first[_MASK] if first[OP] == "S" else 0
-        return Touched(first[_ID], first[_AT], first[_MASK], first[OLD:], key, kept=kept)
+def as_it_is(_bit: int, value: Value) -> Value:
+    """Return the value of a column that stands in the log in its one form."""
+    return value
+
+
+def fold(touches: Iterable[Touch], counted: int = 0, form: Form = as_it_is) -> Touched:
+    """Return what the touches of one row, in order, say of it; they are not kept.
+
+    ``counted`` are the columns that count each write, ``form`` brings values to their one form.
+    """
+    rest = iter(touches)
+    first, second = next(rest), next(rest, None)
+    if second is None:
+        key = (first[SITE], first[CREATED]) if first[OP] in "DX" else None
+        kept = first[MASK] if first[OP] == "S" else 0
+        return Touched(first[ID], first[AT], first[MASK], first[OLD:], key, kept=kept)
+    some = [first, second, *islice(rest, _SOME)]
+    if len(some) <= _SOME and len({touch[AT] for touch in some}) == 1:
+        return _fold_all(some, rest, None)
+    return _fold_all(some, rest, Lasts(counted, form, {}, {}))
+
+
+def _fold_all(some: Sequence[Touch], rest: Iterator[Touch], lasts: Lasts | None) -> Touched:
+    first, at_once = some[0], True
     mask, kept, old = 0, 0, list(first[OLD:])
-    key = None
-    # Where a row was inserted first, nothing stood there that a later touch could tell of; it may
-    # have been out of sight, and what is inserted is another one. A trigger of the plant's may
-    # have changed it at once, and been before ours.
-    tells = next((touch[OP] for touch in touches if touch[OP] not in "US"), "U") != "I"
-    for touch in touches:
-        if key is None and touch[OP] in "DX":
-            key = (touch[_SITE], touch[_CREATED])
-        if touch[OP] == "S":
-            kept |= touch[_MASK]
-        fresh = touch[_MASK] & ~mask if tells else 0
+    key = tells = None
+    for place, touch in enumerate(chain(some, rest)):
+        op, columns = touch[OP], touch[MASK]
+        if key is None and op in "DX":
+            key = (touch[SITE], touch[CREATED])
+        if op == "S":
+            kept |= columns
+        elif tells is None and op != "U":
+            # Where a row was inserted first, nothing stood there that a later touch could tell of;
+            # it may have been out of sight, and what is inserted is another one. A trigger of the
+            # plant's may have changed it at once, and been before ours.
+            tells = op != "I"
+            mask, old = (mask, old) if tells else (0, list(first[OLD:]))
+        fresh = columns & ~mask if tells is not False else 0
         mask |= fresh
         while fresh:
             bit = (fresh & -fresh).bit_length() - 1
             old[bit] = touch[OLD + bit]
             fresh &= fresh - 1
-    at_once = len({touch[_AT] for touch in touches}) == 1
-    return Touched(first[_ID], touches[-1][_AT], mask, old, key, () if at_once else touches, kept)
+        if lasts is not None:
+            lasts.take(place, touch)
+            at_once = at_once and touch[AT] == first[AT]
+    told = None if at_once else lasts
+    return Touched(first[ID], touch[AT], mask, old, key, told, kept)
 
 
 def steps(touched: Touched, mask: int) -> dict[int, Steps] | None:
@@ -89,14 +121,8 @@ def steps(touched: Touched, mask: int) -> dict[int, Steps] | None:
 
     Nor of a row that was displaced or deleted meanwhile: it was not counted on.
     """
-    if touched.key is not None or not mask or not 1 < len(touched.touches) <= _STEPS_MAX:
-        return None
-    bits = [bit for bit in range(len(touched.old)) if mask >> bit & 1]
-    found: dict[int, Steps] = {
-        bit: [(t[_AT], t[OLD + bit]) for t in touched.touches if t[_MASK] >> bit & 1]
-        for bit in bits
-    }
-    return {bit: some for bit, some in found.items() if some} or None
+    found = touched.lasts.steps if touched.lasts else {}
+    return {bit: found[bit] for bit in bits_of(mask) if bit in found} or None
 
 
 def decide(
@@ -130,50 +156,21 @@ def dated(touched: Touched, live: Sequence[Value], changed: Iterable[int]) -> tu
     ``changed`` are masks of the columns that changed, those that are edited as one thing together:
     the last change of any of them is that of all.
     """
-    row_id, _, mask, old, key, touches, _ = touched
-    last = [(columns, _last_change(touches, columns, live)) for columns in changed]
-    newest = max([place for _, place in last], default=-1)
-    if newest < 0:
+    row_id, _, mask, old, key, lasts, *_ = touched
+    if lasts is None:
         return touched, ()
-    at_ms = touches[newest][_AT]
+    last = [(columns, last_change(lasts, columns, live)) for columns in changed]
+    newest = max([moment for _, moment in last], default=NEVER)
+    if newest == NEVER:
+        return touched, ()
+    _, at_ms = newest
     times: dict[int, int] = {}
-    for columns, place in last:
-        at = at_ms if place < 0 else touches[place][_AT]
+    for columns, moment in last:
+        at = at_ms if moment == NEVER else moment[1]
         if at != at_ms:
             times[at] = times.get(at, 0) | columns
     told = tuple([(columns, at) for at, columns in times.items()])
     return Touched(row_id, at_ms, mask, old, key), told
-
-
-def _last_change(touches: Sequence[Touch], columns: int, live: Sequence[Value]) -> int:
-    """Return the place of the touch that gave any of the columns its value; -1 where none did.
-
-    What was displaced or deleted tells by its old values whether the row that took its place was
-    another one in these columns.
-    """
-    inserted = -1
-    for place in range(len(touches) - 1, -1, -1):
-        touch = touches[place]
-        if touch[OP] == "I":
-            inserted = place
-        elif touch[OP] in "US":
-            if touch[_MASK] & columns:
-                return max(inserted, place)
-        elif _differ(touch, columns, live):
-            return max(inserted, place)
-        else:
-            inserted = -1
-    return inserted
-
-
-def _differ(touch: Touch, columns: int, live: Sequence[Value]) -> bool:
-    bits = (bit for bit in range(len(live)) if columns >> bit & 1)
-    return any(differs(touch[OLD + bit], live[bit]) for bit in bits)
-
-
-def differs(before: Value, now: Value) -> bool:
-    """Return whether two values are not the same, to the type: 1, 1.0 and '1' are three."""
-    return before is not now and (type(before) is not type(now) or before != now)
 
 
 def whole_groups(table: Table, mask: int) -> int:

@@ -24,7 +24,7 @@ from edge import capture
 from edge.sql_text import of_row, quoted
 from edge.store import aside
 from edge.store.drain import drain_within, waiting
-from edge.store.fold import differs
+from edge.store.lasts import differs
 from edge.store.open import lenient
 
 if TYPE_CHECKING:

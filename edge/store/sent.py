@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from edge.store.fold import Steps
+    from edge.store.lasts import Steps
     from edge.store.open import Opened
     from shared.catalog import Table
     from shared.changes import ChangeBlock, PartBody, Value

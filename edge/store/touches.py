@@ -1,13 +1,15 @@
 """Reads a table's log page by page, with what stands behind each touched row.
 
 The log is read in the order of ids, so that all touches of a row are together however many rows
-were written; SQLite sorts it in a temporary file where it is long.
+were written; SQLite sorts it in a temporary file where it is long. They are folded as they are
+read, so however often rows were touched, a page of them takes the same memory.
 """
 
 from __future__ import annotations
 
 import json
-from itertools import groupby, islice
+from functools import partial
+from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -16,12 +18,13 @@ from edge.sql_text import of_row, quoted
 from edge.store.canon import (
     Correction,
     as_instant,
+    one_form,
     one_form_of_displaced,
     one_form_of_old,
     put,
     to_one_form,
 )
-from edge.store.fold import Decided, Steps, Touched, dated, decide, fold, steps, whole_groups
+from edge.store.fold import Decided, Touched, dated, decide, fold, steps, whole_groups
 from edge.store.ids import as_text
 from shared.catalog import CREATED_AT, Policy
 from shared.changes import Op, Value
@@ -29,6 +32,7 @@ from shared.changes import Op, Value
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from edge.store.lasts import Steps
     from edge.store.open import Opened
     from shared.catalog import Table
     from shared.changes import Times
@@ -37,6 +41,8 @@ if TYPE_CHECKING:
 COUNTED: Final = (Policy.SUM, Policy.ADD_REMOVE_SET)
 #: Rows that are read and folded at a time.
 PAGE_ROWS: Final = 2_000
+#: Steps of counted columns, about, that are held at a time: 15 MB.
+_PAGE_STEPS: Final = 100_000
 
 
 class Change(NamedTuple):
@@ -84,8 +90,9 @@ class Touches:
         touches = self._connection.execute(
             f"SELECT op, id, site_id, created_at, mask, at_ms{old} FROM {log} ORDER BY id, seq"
         )
-        rows = (fold(list(group)) for _, group in groupby(touches, key=itemgetter(1)))
-        while page := list(islice(rows, PAGE_ROWS)):
+        form = partial(one_form, self._table)
+        rows = (fold(group, self._counted, form) for _, group in groupby(touches, itemgetter(1)))
+        while page := _page(rows):
             yield self._changes(page)
 
     def clear(self) -> None:
@@ -133,7 +140,7 @@ class Touches:
                 after_n = pending[touched.id][0] if touched.id in pending else None
                 base, _ = versions.get(touched.id, (None, True))
                 change = Change(decided, touched, live, base, after_n)
-                changes.append(self._dated(change) if touched.touches else change)
+                changes.append(change if touched.lasts is None else self._dated(change))
         return changes
 
     def _dated(self, change: Change) -> Change:
@@ -244,6 +251,19 @@ class Touches:
         if to_one_form(self._connection, self._table, named, list(lives), "id"):
             for row, values in zip(lives.values(), zip(*columns, strict=True), strict=True):
                 row[:] = values
+
+
+def _page(rows: Iterator[Touched]) -> list[Touched]:
+    """Take the next rows: fewer where many steps are to be kept with them."""
+    page: list[Touched] = []
+    held = 0
+    for touched in rows:
+        page.append(touched)
+        if touched.lasts is not None and touched.lasts.steps:
+            held += sum(map(len, touched.lasts.steps.values()))
+        if len(page) == PAGE_ROWS or held >= _PAGE_STEPS:
+            break
+    return page
 
 
 def _dated(page: list[Touched], lives: dict[str, list[Value]], zone: str) -> list[Touched]:

@@ -356,3 +356,37 @@ def test_a_huge_transaction_is_drained_in_bounded_memory(tmp_path, rows, fill):
     drained, parts, peak_mib = drain_in_a_process_of_its_own(site.path)
     assert (drained, parts > 2) == (rows, True)
     assert peak_mib < 150
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("touches", "write"),
+    [
+        (3_000, "UPDATE equipment SET current_state = :touch"),
+        (
+            1_500,
+            "INSERT INTO equipment (id, equipment_code) SELECT id, equipment_code FROM equipment"
+            " WHERE :touch ON CONFLICT (id) DO UPDATE SET current_state = :touch",
+        ),
+    ],
+    ids=["updates", "upserts"],
+)
+def test_a_hundred_rows_touched_thousands_of_times_are_drained_in_bounded_memory(
+    tmp_path, touches, write
+):
+    rows = 100
+    site = Site(tmp_path / "store.db")
+    site.write(FILL.format(
+        rows=rows, table="equipment", column="equipment_code", value="'M-' || i", more="", from_="",
+    ))  # fmt: skip
+    site.store.drain(1)
+    site.program.execute("PRAGMA synchronous = OFF")
+    site.program.execute("BEGIN")
+    for touch in range(1, touches + 1):
+        site.program.execute(write, {"touch": touch})
+    site.program.execute("UPDATE _sync_log_equipment SET at_ms = at_ms + 1000 * seq")
+    site.program.execute("COMMIT")
+    site.close()
+    drained, _, peak_mib = drain_in_a_process_of_its_own(site.path)
+    assert drained == rows
+    assert peak_mib < 110

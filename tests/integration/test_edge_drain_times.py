@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+from edge.store import touches
 from edge.store.packing import Packer
 from shared.changes import Op
 from sync import codec
@@ -144,3 +147,23 @@ def test_a_row_that_fits_no_message_otherwise_keeps_its_times_without_its_old_va
         ((_, body),) = packer.bodies()
     (lighter,) = codec.decode_body(codec.decompress(body)).blocks
     assert (lighter.old[0], lighter.times) == ([None], block.times)
+
+
+def test_many_steps_are_held_some_rows_at_a_time_and_all_of_them_are_kept(site, monkeypatch):
+    monkeypatch.setattr(touches, "_PAGE_STEPS", 5)
+    for number in range(5):
+        site.write(
+            f"INSERT INTO equipment (id, equipment_code) VALUES ('{uid(number)}', 'M-{number}')"
+        )
+    site.store.drain(next(site.clock))
+    for _ in range(3):
+        site.write("UPDATE equipment SET cycle_count = cycle_count + 1")
+    site.write("UPDATE _sync_log_equipment SET at_ms = seq")
+    table = site.catalog.table("equipment")
+    pages = touches.Touches(site.store.opened, table, n=2).pages()
+    assert [len(page) for page in pages] == [2, 2, 1]
+    site.store.drain(next(site.clock))
+    kept = site.program.execute("SELECT id, steps FROM _sync_pending WHERE n = 2 ORDER BY id")
+    assert [(row_id, json.loads(steps)) for row_id, steps in kept] == [
+        (uid(k), {"cycle_count": [[k + 1, 0], [k + 6, 1], [k + 11, 2]]}) for k in range(5)
+    ]

@@ -11,11 +11,13 @@ GUARD: Final = "edge/guard.py"
 DRAIN: Final = "edge/store/drain.py"
 TOUCHES: Final = "edge/store/touches.py"
 FOLD: Final = "edge/store/fold.py"
+LASTS: Final = "edge/store/lasts.py"
 OUTBOX: Final = "edge/store/outbox.py"
 ROWS: Final = "tests/integration/test_edge_capture_rows.py"
 GUARDS: Final = "tests/integration/test_edge_capture_guards.py"
 DRAINS: Final = "tests/integration/test_edge_drain.py"
 FOLDS: Final = "tests/unit/test_capture_fold.py"
+STREAMED: Final = "tests/unit/test_capture_fold_streamed.py"
 HEADS: Final = "tests/integration/test_edge_apply_rows.py"
 LOST: Final = "tests/integration/test_edge_capture_lost.py"
 JOURNAL: Final = "tests/integration/test_edge_journal.py"
@@ -122,16 +124,38 @@ OF_CAPTURE: Final[tuple[Mutant, ...]] = (
     of(
         "the last old value counts for the first",
         FOLD,
-        "fresh = touch[_MASK] & ~mask",
-        "fresh = touch[_MASK]",
+        "fresh = columns & ~mask",
+        "fresh = columns",
         f"{FOLDS}::test_the_first_old_value_of_a_column_counts_and_the_last_time",
     ),
     of(
         "a change is dated by its first touch",
         FOLD,
-        "touches[-1][_AT]",
-        "touches[0][_AT]",
+        "return Touched(first[ID], touch[AT], mask",
+        "return Touched(first[ID], first[AT], mask",
         f"{FOLDS}::test_the_first_old_value_of_a_column_counts_and_the_last_time",
+    ),
+    of(
+        "all touches of a row are held until it is folded",
+        FOLD,
+        "*islice(rest, _SOME)]",
+        "*rest]",
+        f"{STREAMED}::test_what_is_kept_of_a_row_does_not_grow_with_its_touches",
+    ),
+    of(
+        "the steps of a counted column are kept however many they are",
+        LASTS,
+        "if place >= _STEPS_MAX or self.displaced is not None:",
+        "if self.displaced is not None:",
+        f"{STREAMED}::test_steps_are_kept_of_a_thousand_touches_and_none_of_more",
+    ),
+    of(
+        "the steps of a whole page of rows are held at once",
+        TOUCHES,
+        "if len(page) == PAGE_ROWS or held >= _PAGE_STEPS:",
+        "if len(page) == PAGE_ROWS:",
+        "tests/integration/test_edge_drain_times.py"
+        "::test_many_steps_are_held_some_rows_at_a_time_and_all_of_them_are_kept",
     ),
     of(
         "a row that nobody knew is deleted at the centre",
@@ -149,7 +173,7 @@ OF_CAPTURE: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "values of other types are one",
-        FOLD,
+        LASTS,
         "(type(before) is not type(now) or before != now)",
         "before != now",
         FOLDS,
@@ -277,7 +301,7 @@ OF_CAPTURE: Final[tuple[Mutant, ...]] = (
     of(
         "a row made anew over one out of sight is sent as what was changed of it",
         FOLD,
-        'tells = next((touch[OP] for touch in touches if touch[OP] not in "US"), "U") != "I"',
+        'tells = op != "I"',
         "tells = True",
         "tests/integration/test_edge_apply_clashes.py"
         "::test_a_row_made_anew_over_one_that_made_way_is_sent_whole_however_it_is_changed_then",

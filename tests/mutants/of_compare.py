@@ -20,6 +20,7 @@ BUSY: Final = "tests/integration/test_compare_busy.py"
 COST: Final = "tests/integration/test_compare_cost.py"
 FOLLOWED: Final = "tests/integration/test_compare_followed.py"
 FORMS: Final = "tests/integration/test_compare_forms.py"
+HELD: Final = "tests/integration/test_compare_held.py"
 MEANWHILE: Final = "tests/integration/test_compare_meanwhile.py"
 OF_SUMS: Final = "tests/unit/test_sums.py"
 CAPTURED: Final = "tests/integration/test_central_capture.py"
@@ -77,10 +78,38 @@ _COMPARING: Final = (
         f"{FORMS}::test_a_row_is_the_same_text_at_both_ends_whatever_kinds_of_values_it_holds",
     ),
     of(
+        "rows that lie where both ends differ are all hashed at once",
+        SCOPE,
+        "some and (len(some) == count_max or held + each.rows > _HASHED_ROWS_MAX)",
+        "some and len(some) == count_max",
+        f"{HELD}::test_rows_that_differ_all_over_a_table_are_hashed_some_at_a_time",
+    ),
+    of(
+        "the facts of one minute are all hashed at once",
+        SCOPE,
+        "large = each.rows > _HASHED_ROWS_MAX",
+        "large = False",
+        f"{HELD}::test_facts_of_one_day_or_of_one_minute_are_told_apart_whatever_is_held",
+    ),
+    of(
+        "of a day of many facts the end is not looked at",
+        SCOPE,
+        "zip(some, pairwise(bounds), strict=True)",
+        "zip(some[:-1], pairwise(bounds), strict=False)",
+        f"{HELD}::test_facts_of_one_day_or_of_one_minute_are_told_apart_whatever_is_held",
+    ),
+    of(
+        "facts of one minute whose ids are none are not counted",
+        SCOPE,
+        "self.report.parked += sum(each.rows for e, each in here.items() if not _is_ending(e))",
+        "pass",
+        f"{HELD}::test_facts_of_one_day_or_of_one_minute_are_told_apart_whatever_is_held",
+    ),
+    of(
         "of many days that differ only the first are looked at",
         SCOPE,
-        "range(0, len(cuts), _CUTS_MAX)",
-        "range(0, min(len(cuts), _CUTS_MAX), _CUTS_MAX)",
+        "in _packed(cuts, _CUTS_MAX):",
+        "in list(_packed(cuts, _CUTS_MAX))[:1]:",
         f"{COST}::test_days_that_differ_are_read_in_one_pass_some_at_a_time",
     ),
     of(

@@ -140,8 +140,8 @@ OF_FORKS: Final[tuple[Mutant, ...]] = (
     of(
         "drain: a touch before the insert tells of what stood before it",
         "edge/store/fold.py",
-        'next((touch[OP] for touch in touches if touch[OP] not in "US"), "U") != "I"',
-        'first[OP] != "I"',
+        'tells = op != "I"',
+        'tells = first[OP] != "I"',
         "tests/integration/test_edge_apply_clashes.py"
         "::test_a_row_made_anew_is_sent_whole_though_a_trigger_of_the_plants_changes_it_first",
         "tests/unit/test_capture_fold.py",

@@ -111,15 +111,15 @@ OF_REVIEWS: Final[tuple[Mutant, ...]] = (
     of(
         "a decision is forgotten where the row was written in the same batch",
         "edge/store/fold.py",
-        "kept |= touch[_MASK]",
+        "kept |= columns",
         "pass",
         f"{FOLDS}::test_what_a_person_decided_is_written_though_nothing_changed",
     ),
     of(
         "a decision does not date what it decides",
-        "edge/store/fold.py",
-        'elif touch[OP] in "US":',
-        'elif touch[OP] == "U":',
+        "edge/store/lasts.py",
+        'if op in "US":',
+        'if op == "U":',
         f"{FOLDS}::test_a_column_is_as_old_as_the_decision_that_it_stands",
     ),
     of(

@@ -7,7 +7,9 @@ from typing import Final
 from tests.mutants.mutant import Mutant, of
 
 FOLD: Final = "edge/store/fold.py"
+LASTS: Final = "edge/store/lasts.py"
 FOLDS: Final = "tests/unit/test_capture_fold.py"
+STREAMED: Final = "tests/unit/test_capture_fold_streamed.py"
 DRAIN: Final = "edge/store/drain.py"
 DRAINS: Final = "tests/integration/test_edge_drain_times.py"
 WIRE: Final = "sync/times.py"
@@ -25,22 +27,22 @@ OF_TIMES: Final[tuple[Mutant, ...]] = (
     of(
         "times: touches of several times are told as those of one",
         FOLD,
-        "() if at_once else touches, kept)",
-        "(), kept)",
+        "told = None if at_once else lasts",
+        "told = None",
         f"{FOLDS}::test_each_column_is_as_old_as_its_own_last_touch",
     ),
     of(
         "times: an insert that was ignored makes a row younger",
-        FOLD,
-        "elif _differ(touch, columns, live):",
-        "elif True:",
+        LASTS,
+        "return lasts.replaced if other else found",
+        "return lasts.replaced",
         f"{FOLDS}::test_an_insert_that_was_ignored_dates_nothing",
     ),
     of(
         "times: a row that came again is dated by its deletion",
-        FOLD,
-        "            return max(inserted, place)\n        else:",
-        "            return place\n        else:",
+        LASTS,
+        "            self.replaced = moment\n",
+        "            pass\n",
         f"{FOLDS}::test_a_row_that_was_deleted_and_inserted_again_is_dated_by_the_insert",
     ),
     of(
@@ -49,6 +51,27 @@ OF_TIMES: Final[tuple[Mutant, ...]] = (
         "if touched.key is not None:  #",
         "if touched.key is None:  #",
         f"{DRAINS}::test_an_insert_that_was_ignored_makes_no_value_younger_in_whatever_form_it_was_written",
+    ),
+    of(
+        "times: a number that a plant writes in two ways is another one each time",
+        LASTS,
+        "return differs(before, now) and differs(self.form(bit, before), self.form(bit, now))",
+        "return differs(before, now)",
+        f"{STREAMED}::test_a_streamed_fold_says_what_one_that_keeps_all_touches_says",
+    ),
+    of(
+        "times: what a replace before the last one changed is forgotten",
+        LASTS,
+        "                self.by_mask[mask] = self.replaced\n",
+        "                pass\n",
+        f"{STREAMED}::test_a_streamed_fold_says_what_one_that_keeps_all_touches_says",
+    ),
+    of(
+        "times: all masks in which a row was touched are kept",
+        LASTS,
+        "if len(known) > len(touch) + _MASKS_MAX:",
+        "if False:",
+        f"{STREAMED}::test_of_any_number_of_masks_as_many_are_kept_as_there_are_columns_and_some",
     ),
     of(
         "times: columns of one group are dated apart",

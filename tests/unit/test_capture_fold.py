@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.store.fold import Touched, dated, decide, differs, fold
+from edge.store.fold import Touched, dated, decide, fold
+from edge.store.lasts import differs
 from shared.changes import Op
 
 ALL = 0b111
@@ -170,9 +171,9 @@ def test_the_order_of_touches_counts_where_the_clock_goes_back():
 
 def test_touches_of_one_moment_are_one_time_and_nothing_is_kept_to_tell_them_apart():
     touches = [touch("U", 0b001, "a0", None, None), touch("U", 0b010, None, "b0", None)]
-    assert fold(touches).touches == ()
+    assert fold(touches).lasts is None
     assert times(touches, ["a1", "b1", "c"]) == (1, {})
-    assert fold(touches[:1]).touches == ()
+    assert fold(touches[:1]).lasts is None
 
 
 def test_a_column_that_was_set_back_does_not_date_the_row():
