@@ -78,7 +78,7 @@ OF_RENAMES: Final[tuple[Mutant, ...]] = (
     of(
         "a catalogue may forget what a column was called",
         "shared/catalog_steps.py",
-        "if gone := set(before.renamed_from) - {after.name, *after.renamed_from}:",
+        "if forgotten := set(before.renamed_from) - {after.name, *after.renamed_from}:",
         "if gone := set[str]():",
         "tests/unit/test_catalog_steps.py"
         "::test_a_name_that_a_column_had_is_kept_for_what_was_sent_under_it",
