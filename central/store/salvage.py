@@ -66,12 +66,19 @@ async def take_home(
 
 
 def _by_our_names(table: Table, block: HeadBlock) -> HeadBlock:
-    """Return rows by the names that we have for columns, of which their site may know earlier ones.
+    """Return rows by our names of columns, of which their site may know earlier or later ones.
 
-    A value under a name that is none of ours would not come home.
+    A value under a name that is none of ours would not come home. Tips hold all columns in the
+    catalogue's order, in which a renamed one keeps its place: that tells a later name.
     """
     ours = {name: c.name for c in table.columns for name in (*c.renamed_from, c.name)}
-    return replace(block, columns=tuple(ours.get(name, name) for name in block.columns))
+    names = [ours.get(name, name) for name in block.columns]
+    if len(names) >= len(table.names):
+        names[: len(table.names)] = [
+            here if there not in table.names and here not in names else there
+            for here, there in zip(table.names, names, strict=False)
+        ]
+    return replace(block, columns=tuple(names))
 
 
 def _has_say(table: Table, site: str, owner: str, fate: Fate) -> bool:

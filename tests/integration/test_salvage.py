@@ -202,3 +202,18 @@ async def test_a_row_that_comes_home_and_can_not_be_applied_is_parked_and_holds_
     assert await told(control, lacking) == {"rows": 0, "parked": 1}
     rows = await fetch(centre, "SELECT reason FROM mes.sync_parked ORDER BY 1")
     assert rows == [("database",), ("key_taken",)]
+
+
+@pytest.mark.parametrize("renamed", ["order_no", "uom"])
+async def test_what_a_site_of_a_later_release_brings_home_is_known_by_its_place(
+    control, centre, renamed
+):
+    values = {
+        "order_no": "N1", "source": "ERP", "qty_ordered": "1", "uom": "pcs",
+        "exec_state": "CREATED", "cancel_requested": 0, "priority": 50,
+    }  # fmt: skip
+    names = CATALOG.table("work_orders").names
+    later = {"renamed_since" if c == renamed else c: values.get(c) for c in names}
+    later["to_come"] = "of no place here"
+    assert (await told(control, a_head("work_orders", SITE, **later)))["rows"] == 1
+    assert await fetch(centre, f"SELECT {renamed} FROM mes.work_orders") == [(values[renamed],)]

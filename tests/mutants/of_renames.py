@@ -100,6 +100,14 @@ OF_RENAMES: Final[tuple[Mutant, ...]] = (
         "::test_what_a_site_of_the_release_before_brings_home_stands_under_the_names_of_now",
     ),
     of(
+        "what a later release brings home is dropped where its column was renamed",
+        "central/store/salvage.py",
+        "if len(names) >= len(table.names):",
+        "if len(names) < 0:",
+        "tests/integration/test_salvage.py"
+        "::test_what_a_site_of_a_later_release_brings_home_is_known_by_its_place",
+    ),
+    of(
         "what comes home meets nothing that was replaced before a rename",
         "central/store/held.py",
         'kept = by_names_now(table, "v.replaced")',

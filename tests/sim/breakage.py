@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from random import Random
 
+    from shared.catalog import Catalog
     from tests.sim.broker import Broker
     from tests.sim.centre import Centre, Database
     from tests.sim.clock import Clock
@@ -151,9 +152,7 @@ class Breakage:
             await site.load()
 
     async def store_is_copied(self) -> None:
-        """Somebody copies a site's store, often while its programs work."""
-        if self.chance.random() < 0.5:
-            self.program_writes(self.site)  # type: ignore[attr-defined]
+        """Somebody copies a site's store."""
         self.copies[self.site.name] = self.site.files.copy()  # type: ignore[attr-defined]
         self.reach["store copied"] += 1
 
@@ -166,9 +165,12 @@ class Breakage:
         copy = self.copies[site.name]
         if self.restores[site.name] >= RESTORES_MAX:
             return
-        if self.chance.random() < 0.5:  # what the copy held in its log, the lost life has sent
-            await self.send()  # type: ignore[attr-defined]
-            await self.ingest_rest(site.name)  # type: ignore[attr-defined]
+        self.put_back(site, copy)
+        for _ in range(self.chance.randrange(3)):
+            self.program_writes(site)  # type: ignore[attr-defined]
+
+    def put_back(self, site: Site, copy: Path, catalog: Catalog | None = None) -> None:
+        """Put a copy in the place of a site's store, under another release where one is given."""
         self.observe_before(site)  # type: ignore[attr-defined]
         self.observe_after(site)  # type: ignore[attr-defined]
         self.restores[site.name] += 1
@@ -176,14 +178,10 @@ class Breakage:
         self.reach["store restored after the centre"] += self.oracle.is_blind
         site.close()
         site.files.put(copy)
-        if self.chance.random() < 0.6:  # last week's file, and the program of today
-            self.reach["copy met a new release"] += site.catalog is not NEW
-            site.catalog = NEW
+        site.catalog = catalog or site.catalog
         site.open()
         self.went_back(site)  # type: ignore[attr-defined]
         self.records.pop(site.name, None)  # type: ignore[attr-defined]
-        for _ in range(self.chance.randrange(3)):
-            self.program_writes(site)  # type: ignore[attr-defined]
 
     async def store_is_cloned(self) -> None:
         """A copy of a store is started elsewhere: it is sent away, and the site goes on."""

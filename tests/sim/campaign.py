@@ -51,7 +51,7 @@ RARE: Final = (
     "backlog of a dead agent", "site migrated", "signed release", "aside: unique",
     "store cloned", "store restored", "centre backed up", "centre restored",
     "the centre was healed", "row of one site", "waited for the other feed",
-    "clock of the centre set",
+    "clock of the centre set", "copy met a new release", "restore met a new release",
 )  # fmt: skip
 #: And these in the long campaign.
 RAREST: Final = (

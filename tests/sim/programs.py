@@ -77,7 +77,7 @@ class Writer:
         holds = [set(json.loads(row["holds"] or "[]")) ^ {chance.choice("abcd")} for _ in "12"]
         return [
             {"note": mark}, {"due": mark}, {"shelf": mark}, {"extra": mark},
-            *({"made": min(made + chance.randrange(1, most), MADE_MAX)} for most in (3, 5, 9)),
+            {"made": min(made + chance.randrange(1, 9), MADE_MAX)},
             {"severity": chance.choice(SEVERITIES), "severity_by": mark},
             {"severity_by": mark},
             {"earliest": chance.choice((*range(5, 12), None))},

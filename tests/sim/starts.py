@@ -96,15 +96,6 @@ class Starts:
             self.clock.site = name
             await self.fetch()  # type: ignore[attr-defined]
 
-    async def _some_migrate(self) -> None:
-        """Sites may get the new release before they are met again, and have written on by then."""
-        for name in self.sites:
-            self.clock.site = name
-            if not self.settling and self.chance.random() < 0.5:  # type: ignore[attr-defined]
-                for _ in range(self.chance.randrange(3)):
-                    self.program_writes(self.sites[name])  # type: ignore[attr-defined]
-                await self.site_migrates()  # type: ignore[attr-defined]
-
     def _places(self) -> set[str]:
         return {each.schema for each in (*self.backups, *self.newer)}
 
@@ -146,7 +137,6 @@ class Starts:
         await self.database.mend()
         await backups.put_back(self.database.admin, backup)
         await self._start()
-        await self._some_migrate()
         if not self.is_unmarked and self.chance.random() < 0.5:
             await set_mark(self.database.admin, backup.name, Mark.FINISHED)
         await self.oracle.look()

@@ -44,7 +44,6 @@ class Story:
         self.world = world
         world.oracle.is_blind = True  # what must stand, the test says
         world.is_unmarked = False
-        world.settling = True  # nobody writes but who is told to
 
         async def nothing() -> None:
             """Let nothing arrive that is not told to."""
@@ -197,6 +196,7 @@ def play(lab):
                     for site in world.sites.values():
                         site.restart(NEW)
                     world.clock.skew = dict.fromkeys(world.sites, 0)
+                    world.settling = True  # nobody writes but who is told to
                     await world.start()
                     await story(Story(world))
                 finally:

@@ -25,6 +25,7 @@ from tests.sim.centre import Centre, CutConnection
 from tests.sim.checks import Checks
 from tests.sim.clients import Clients
 from tests.sim.clock import MINUTE, Clock
+from tests.sim.installs import Installs
 from tests.sim.narrow import narrow
 from tests.sim.oracle import Oracle, fail
 from tests.sim.programs import Writer
@@ -59,6 +60,8 @@ RESTORES: Final = {"store_is_copied": 4, "store_is_restored": 4, "store_is_clone
 CENTRE_RESTORES: Final = {"centre_is_backed_up": 2, "centre_goes_back": 2}
 #: The clock of the centre and of PostgreSQL is set.
 CENTRE_CLOCK: Final = {"centre_clock_jumps": 3}
+#: A site gets the new release while one end goes back.
+INSTALLS: Final = {"copy_meets_release": 4, "restore_meets_release": 3}
 SETTLE_ROUNDS: Final = 60
 CLOSINGS_MAX: Final = 1_000
 #: What passes: the process that met it tries again, or is started anew.
@@ -82,6 +85,7 @@ class Plan:
         weights |= CENTRE_RESTORES if chance.random() < 0.2 else {}
         # Chosen by a chance of its own: runs without it are what they were before there was any.
         weights |= CENTRE_CLOCK if Random(f"clock of {seed}").random() < 0.2 else {}
+        weights |= INSTALLS if Random(f"release of {seed}").random() < 0.2 else {}
         weights |= {name: FAULTS[name] * chance.choice((1, 2)) for name in some}
         count = chance.randrange(60, 130)
         names = chance.choices(list(weights), list(weights.values()), k=count)
@@ -98,7 +102,7 @@ class Plan:
         return cls(int(config), tuple((name, int(n)) for name, n in steps))
 
 
-class World(Clients, Breakage, Starts, Sight, Checks, Afterwards):
+class World(Clients, Breakage, Starts, Installs, Sight, Checks, Afterwards):
     """Two or three sites, a broker that is trusted with nothing, and the centre."""
 
     def __init__(self, database: Database, folder: Path, config: int) -> None:
@@ -128,7 +132,7 @@ class World(Clients, Breakage, Starts, Sight, Checks, Afterwards):
         names = SITES[: chance.choice((2, 2, 3))]
         skews = (0, 0, 0, 60 * MINUTE, -60 * MINUTE, 7 * MINUTE)
         self.clock.skew = {name: chance.choice(skews) for name in names}
-        catalogs = {n: chance.choice((self.database.catalog, NEW, OLD, OLD)) for n in names}
+        catalogs = {n: chance.choice((self.database.catalog, NEW, NEW, OLD)) for n in names}
         self.prepare_sight()
         self.prepare_clients()
         self.prepare_afterwards()
