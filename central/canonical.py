@@ -50,6 +50,17 @@ def column_expressions(columns: Sequence[Column], alias: str = "t") -> str:
     return ", ".join(expression(c.type.kind, f'{alias}."{c.name}"') for c in columns)
 
 
+def kept_expressions(table: Table, kept: str, alias: str) -> str:
+    """Return the expressions of business columns of a row that ``as_jsonb`` has kept.
+
+    ``kept`` is it, by the names of now, and ``alias`` what it was made into again.
+    """
+    return ", ".join(
+        f"{kept}->>'{c.name}'" if c.type.kind is Kind.JSON else column_expressions([c], alias)
+        for c in table.columns
+    )
+
+
 def by_names_now(table: Table, kept: str) -> str:
     """Return the expression of values kept as jsonb, by the names that their columns have now."""
     names = [(earlier, c.name) for c in table.columns for earlier in c.renamed_from]

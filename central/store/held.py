@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from central.canonical import by_names_now, column_expressions
+from central.canonical import by_names_now, column_expressions, kept_expressions
 from central.store.literals import array
 from central.store.statements import target
 from shared.catalog import Kind
@@ -180,8 +180,8 @@ async def _replaced(
 ) -> list[tuple[str, dict[str, Value]]]:
     """Return what clients of the centre have written over since: what was there before."""
     names, table = tips.table.names, tips.table
-    listed = column_expressions(table.columns, "r")
     kept = by_names_now(table, "v.replaced")
+    listed = kept_expressions(table, kept, "r")
     text = (
         f"SELECT v.id::text, ARRAY(SELECT jsonb_object_keys({kept})), "
         f"{listed} FROM unnest(%(ids)s::uuid[], %(seen)s::bigint[]) AS k (id, seen)"

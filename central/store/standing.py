@@ -6,12 +6,12 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from central.canonical import by_names_now, column_expressions
+from central.canonical import by_names_now, column_expressions, kept_expressions
 from central.store.fixed import fixed
 from central.store.literals import array
 from central.store.statements import target
 from central.store.times import by_columns, from_json
-from shared.catalog import Column, Kind, Table
+from shared.catalog import Kind, Table
 from shared.changes import SHARED, Op, Value
 from sync.decisions import CENTRE, Author, Version
 
@@ -147,7 +147,7 @@ async def _last_values(
         return []
     kept = by_names_now(table, "v.replaced")
     statement = (
-        f"SELECT DISTINCT ON (k.id) k.id::text, {', '.join(_last(c, kept) for c in table.columns)}"
+        f"SELECT DISTINCT ON (k.id) k.id::text, {kept_expressions(table, kept, 'r')}"
         " FROM unnest(%(ids)s::uuid[]) AS k (id) JOIN sync.version AS v"
         " ON v.site_id = %(site)s AND v.table_no = %(table_no)s AND v.id = k.id"
         " AND v.op = 'D' AND v.replaced IS NOT NULL"
@@ -155,12 +155,6 @@ async def _last_values(
         " ORDER BY k.id, v.ord DESC"
     )
     return await _named(applying, table, statement, {"ids": array(Kind.UUID, ids)})
-
-
-def _last(column: Column, kept: str) -> str:
-    if column.type.kind is Kind.JSON:  # kept as a text, see canonical.as_jsonb
-        return f"{kept}->>'{column.name}'"
-    return column_expressions([column], "r")
 
 
 async def _named(

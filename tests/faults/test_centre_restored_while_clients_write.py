@@ -35,6 +35,25 @@ async def test_what_clients_write_before_the_start_is_noted_hides_nothing_that_w
     assert await world.central("SELECT count(*) FROM mes.sync_conflicts") == [(0,)]
 
 
+async def test_a_document_that_a_client_wrote_over_meets_no_other_than_the_one_that_stood(plant):
+    """Its old value is kept as a text, and has to be read as one."""
+    world, edge = plant.world, plant.edge
+    await plant.plan(planned_orders("P1"))
+    await plant.plan("""UPDATE mes.work_orders SET routing = '{"step": 1}'""")
+    await world.settle()
+    backup = await plant.backup()
+    await plant.plan(note("P1", "in the lost time", "mes."))
+    await world.settle()
+    await plant.restore(backup)
+    await plant.plan("""UPDATE mes.work_orders SET routing = '{"step": 2}'""")
+    await plant.come_home()
+    await world.settle()
+    assert await world.central("SELECT count(*) FROM mes.sync_conflicts") == [(0,)]
+    assert edge.read("SELECT notes, routing FROM work_orders") == [
+        ("in the lost time", '{"step": 2}')
+    ]
+
+
 async def test_a_write_before_the_start_is_noted_meets_what_comes_home_by_policy(plant):
     await lost_edits(plant)
     await edits_after_the_restore(plant)

@@ -121,4 +121,12 @@ OF_RENAMES: Final[tuple[Mutant, ...]] = (
         'kept = "v.replaced"',
         f"{STORIES}::test_a_row_that_a_review_brings_back_holds_what_was_counted_before_a_rename",
     ),
+    of(
+        "what was written over in a document is read as another document",
+        "central/canonical.py",
+        "f\"{kept}->>'{c.name}'\" if c.type.kind is Kind.JSON else column_expressions([c], alias)",
+        "column_expressions([c], alias)",
+        "tests/faults/test_centre_restored_while_clients_write.py"
+        "::test_a_document_that_a_client_wrote_over_meets_no_other_than_the_one_that_stood",
+    ),
 )
