@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge import capture
 from edge.sql_text import NOW_MS, quoted
+from edge.store import aside
 from edge.store.open import silent, writing
 
 if TYPE_CHECKING:
@@ -96,6 +97,14 @@ def keep_report(connection: sqlite3.Connection, report: Mapping[str, Any], at_ms
             "UPDATE _sync_table SET uncaptured_ms = NULL WHERE name = ? AND uncaptured_ms < ?",
             [(each["table"], report["began_ms"]) for each in report["tables"] if _is_same(each)],
         )
+        # What stood where the centre's row came to repair it is in the conflict history.
+        connection.executemany(
+            "DELETE FROM _sync_aside WHERE table_name = ? AND id = ? AND code = ? AND at_ms >= ?",
+            [
+                (each["table"], each["id"], aside.UNCAPTURED, report["began_ms"])
+                for each in report["differences"] if each["repair"] == "sent"
+            ],
+        )  # fmt: skip
         connection.execute(
             "DELETE FROM _sync_compare WHERE run NOT IN"
             " (SELECT run FROM _sync_compare ORDER BY at_ms DESC LIMIT ?)",

@@ -147,7 +147,8 @@ def compared(plant, **found):
     """Keep a report that began after the table was marked."""
     after_ms = plant.store.uncaptured_ms() + 1
     tables = [{"table": "orders"} | SAME | found]
-    report = {"run": uid(7), "differing": 0, "whole": True, "began_ms": after_ms, "tables": tables}
+    report = {"run": uid(7), "differing": 0, "whole": True, "began_ms": after_ms}
+    report |= {"tables": tables, "differences": []}
     keep_report(plant.store.opened.connection, report, after_ms)
     return plant.store.uncaptured_ms()
 
@@ -176,6 +177,6 @@ def test_a_comparison_that_did_not_find_all_of_it_the_same_does_not(unwatched, f
 def test_a_comparison_that_began_before_does_not_end_it(unwatched):
     marked_ms = unwatched.store.uncaptured_ms()
     report = {"run": uid(7), "differing": 0, "whole": True, "began_ms": marked_ms - 1}
-    report["tables"] = [{"table": "orders"} | SAME]
+    report |= {"tables": [{"table": "orders"} | SAME], "differences": []}
     keep_report(unwatched.store.opened.connection, report, marked_ms + 10)
     assert unwatched.store.uncaptured_ms() == marked_ms

@@ -364,4 +364,12 @@ OF_CAPTURE: Final[tuple[Mutant, ...]] = (
         "tests/integration/test_compare_commands.py"
         "::test_what_was_written_past_triggers_that_a_tool_took_away_is_found_told_and_mended",
     ),
+    of(
+        "what a repair has put on record stands aside as well",
+        "edge/store/mend.py",
+        'if each["repair"] == "sent"',
+        'if each["repair"] == "never"',
+        "tests/integration/test_compare_commands.py"
+        "::test_what_was_written_past_triggers_that_a_tool_took_away_is_found_told_and_mended",
+    ),
 )
