@@ -18,7 +18,7 @@ from central import exports
 from central.access import Scope
 from central.api.asking import Asking, asks
 from central.api.audit import asked_in
-from central.api.exports import Ordered, check_order, drop_export, order_export
+from central.api.exports import ExportId, Ordered, check_order, drop_export, order_export
 from central.api.reach import PAGES
 from central.api.reports import EXPORTED
 from central.exports import NoExports, TooManyExports
@@ -77,7 +77,7 @@ def router(reach: Reach, env: Environment) -> APIRouter:
         return RedirectResponse("/exports", 303)
 
     @routes.post("/exports/{export_id}/delete")
-    async def delete(export_id: str, request: Request) -> Response:
+    async def delete(export_id: ExportId, request: Request) -> Response:
         session, _ = await signed_form(reach.guard, request)
         asking = await reach.guard.asking(request, session.shown, Scope.READ)
         await drop_export(reach, asking.who.name, export_id, asked_in(request.scope, 303))

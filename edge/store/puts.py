@@ -164,6 +164,8 @@ def _make_way(
         return True
     if knock_on.take_away(applying, target, row_id) is not None:
         return False
+    if target.uncaptured:  # what comes back in its place may be a later head
+        aside.keep_uncaptured(applying, target, row)
     version = aside.removal(applying, target, row_id)
     if row_id in batch.waiting:  # it comes back in a moment, with another key
         batch.waiting[row_id].row = {**row, **batch.waiting[row_id].row}

@@ -104,6 +104,17 @@ def test_a_row_that_goes_away_is_kept_aside_as_it_stood(unwatched, fate):
     assert "written while nobody watched" in kept
 
 
+def test_a_row_that_makes_way_for_a_key_is_kept_aside_as_it_stood(unwatched):
+    taker = {"id": uid(7), "order_no": "WO-1", "notes": "has the number now"}
+    unwatched.take(put("orders", taker, order=9))
+    assert unwatched.row("orders", uid(1)) is None
+    freed = {"id": uid(1), "order_no": "WO-9", "notes": "one"}
+    unwatched.take(put("orders", freed, order=19))
+    assert unwatched.row("orders", uid(1))["notes"] == "one"
+    (kept,) = aside(unwatched, uid(1))
+    assert "written while nobody watched" in kept
+
+
 def test_what_was_captured_of_the_row_is_laid_over_the_head_as_ever(unwatched):
     unwatched.update("orders", uid(1), line="L-1")
     unwatched.drain()

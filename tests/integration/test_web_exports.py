@@ -137,6 +137,11 @@ async def test_nobody_sees_or_deletes_the_export_of_somebody_else(api, exporter)
         assert ids(await owner.get("/exports")) == [kept]
 
 
+async def test_what_is_no_id_of_an_export_is_told_and_not_asked_after(api, exporter):
+    async with browses(api, exporter, "corporate") as browser:
+        assert (await sent(browser, "/exports/none/delete")).status_code == 422
+
+
 async def test_an_export_of_a_site_of_others_is_not_asked_for(api, exporter):
     async with browses(api, exporter, "plant:SITE_001") as browser:
         told = await sent(browser, report="log", format="csv", site="SITE_002")
