@@ -90,6 +90,8 @@ def _bring_back_for(applying: Applying, target: Target, key: str | None) -> int:
         query += f" ORDER BY random() LIMIT {BLIND_ROWS_MAX if key else ROWS_MAX}"
     rows = applying.connection.execute(query, (target.name, key)).fetchall()
     for row_id, content, *version in rows:
+        if version[0] is not None and is_undecided(applying, target, row_id):
+            continue  # it comes once the centre has told of what the site wrote since
         refused = _bring_back(applying, target, row_id, aside.from_json(content), tuple(version))
         if refused is not None:
             other = key_of(target, refused)  # where it is the same, its values can't be looked up

@@ -310,6 +310,8 @@ def settle_row(applying: Applying, target: Target, head: Head) -> Put | None:
     code = aside.PARKED if target.table.fact else code_of_loss(head, decided, undecided)
     if local is None or removals.lose(applying, target, local, code, put):
         note_version(applying, target, put)
+    elif decided:  # it stands: the next write has not seen the row go
+        note_version(applying, target, Put(head.id, {}, decided[0].base, 0))
     return None
 
 

@@ -251,6 +251,18 @@ def found_triggers(connection: sqlite3.Connection) -> dict[str, str]:
     )
 
 
+def triggers_on(connection: sqlite3.Connection, table: str) -> frozenset[str]:
+    """Return the names of the triggers that fire on a table, whoever made them.
+
+    A trigger goes along with a table that is renamed, so that its name alone tells nothing.
+    """
+    rows = connection.execute(
+        "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE",
+        (table,),
+    )
+    return frozenset(name for (name,) in rows)
+
+
 def put_triggers(connection: sqlite3.Connection, wanted: Mapping[str, str]) -> None:
     """Make our triggers these; only those that are not so already are written."""
     found = found_triggers(connection)

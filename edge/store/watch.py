@@ -50,7 +50,8 @@ def put_right(opened: Opened, now_ms: int) -> bool:
     if found == wanted:
         return False
     for table in catalog.tables:
-        if not capture.triggers(table, forms[table.name]).keys() <= found.keys():
+        ours = capture.triggers(table, forms[table.name])
+        if not ours.keys() <= schema.triggers_on(connection, table.name):
             _note_lost(connection, table.name, now_ms)
     schema.put_triggers(connection, wanted)
     return True
