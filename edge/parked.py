@@ -109,10 +109,10 @@ def read_parked(
     return [_parked(row) for row in connection.execute(_ROWS + _LISTED, given)]
 
 
-def find_parked(connection: sqlite3.Connection, name: str) -> Parked:
-    """Return the row of this ticket, or whose ticket ends so.
+def find_parked(connection: sqlite3.Connection, name: str) -> list[Parked]:
+    """Return what is kept under this ticket, or one that ends so, what is to be settled first.
 
-    Where one stands aside here for several reasons, the one that is still to be settled.
+    Mostly it is one; a row may stand aside here for several reasons.
     """
     given = {"name": name, "open": json.dumps(OPEN_STATES)}
     found = [_parked(row) for row in connection.execute(_ROWS + _NAMED, given)]
@@ -120,7 +120,7 @@ def find_parked(connection: sqlite3.Connection, name: str) -> Parked:
         raise UnknownTicket(f"no ticket {name}; see `mes-sync parked list --all`")
     if len({each.id for each in found}) > 1:
         raise UnknownTicket(f"{name} names several tickets; give more of it")
-    return found[0]
+    return found
 
 
 def discard(connection: sqlite3.Connection, name: str, before_ms: int) -> list[Discarded]:

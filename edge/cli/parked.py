@@ -72,14 +72,16 @@ def _why(row: Parked) -> str:
 @given.store_option
 @look.as_json
 def show(ticket: str, *, store: Path, json_wanted: bool) -> int:
-    """Show a row in full: what it holds, and what is in its way."""
+    """Show a row in full: what it holds, and what is in its way; once for each reason."""
     with looking(store) as connection:
-        row = find_parked(connection, ticket)
+        row, *others = find_parked(connection, ticket)
     if json_wanted:
-        look.say_json({"schema": "mes-sync.parked-row/v1", **asdict(row)})
+        more = [asdict(each) for each in others]
+        look.say_json({"schema": "mes-sync.parked-row/v1", **asdict(row), "others": more})
         return exits.OK
-    for line in _portrait(row):
-        look.say(line)
+    for each in (row, *others):
+        for line in _portrait(each):
+            look.say(line)
     return exits.OK
 
 

@@ -20,6 +20,7 @@ from edge.compare.scope import Scope
 from edge.compare.told import what_was_told
 from edge.differences import Difference, Report, TableReport, cause_of, document
 from edge.lanes import StoreThread, now_ms
+from edge.store import watch
 from edge.store.compare import Looker
 from edge.store.mend import keep_report
 from shared.errors import Transient, UnknownTable
@@ -68,6 +69,7 @@ async def compare(opened: Opened, link: Link, order: Order, write: Write) -> Rep
     what the link raises; whatever was repaired until then stays repaired.
     """
     thread, began = StoreThread("compare"), time.monotonic()
+    losses = await write(watch.losses, opened.connection)
     looker = await thread.run(Looker, opened, rest=order.rest)
     try:
         at = await thread.run(looker.position)
@@ -94,7 +96,7 @@ async def compare(opened: Opened, link: Link, order: Order, write: Write) -> Rep
     report.took_ms = int((time.monotonic() - began) * 1000)
     report.sent_bytes, report.received_bytes = centre.sent_bytes, centre.received_bytes
     told = document(report)
-    await write(keep_report, opened.connection, told, now_ms())
+    await write(keep_report, opened.connection, told, losses, now_ms())
     await centre.done(order.run, told)
     return report
 

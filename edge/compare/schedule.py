@@ -66,8 +66,8 @@ class Comparer:
         #: Those that were taken last: an order comes again where its answer takes long.
         self._taken: deque[str] = deque(maxlen=_ORDERS_MAX)
         self._due = self._next()
-        #: Tables that were written past our triggers until then are compared, or going to be.
-        self._seen_ms = 0
+        #: Losses of capture, by table, after which all was compared, or is going to be.
+        self._seen: Mapping[str, int] = {}
 
     def order(self, asked: Mapping[str, Any]) -> None:
         """Take an order of the centre's; one that can't be read, or is one too many, is noted."""
@@ -85,10 +85,10 @@ class Comparer:
         order = await self._next_order()
         await self._met.wait()
         nightly = order is None
-        began_ms = now_ms()
+        seen = await self._thread.run(self._store.losses)
         if nightly:
-            self._seen_ms = began_ms
-        order = order or Order(run=uuid7(began_ms, self._chance), rest=_REST)
+            self._seen = seen
+        order = order or Order(run=uuid7(now_ms(), self._chance), rest=_REST)
         try:
             await self._compare(order)
         except (Transient, Poison, TimeoutError) as why:
@@ -101,7 +101,7 @@ class Comparer:
         if nightly:
             self._due = self._next()
         if not order.tables:
-            self._seen_ms = began_ms
+            self._seen = seen
 
     async def _next_order(self) -> Order | None:
         """Return what the centre has ordered; None where we compare all of our own accord."""
@@ -117,7 +117,7 @@ class Comparer:
         return None
 
     def _was_lost(self) -> bool:
-        return self._store.uncaptured_ms() > self._seen_ms
+        return not self._store.losses().items() <= self._seen.items()
 
     async def _compare(self, order: Order) -> None:
         note(_log, "comparing", run=order.run, tables=order.tables, repair=order.repair)

@@ -103,12 +103,12 @@ class EdgeStore:
         """Return where the store stands."""
         return position.read(self.opened.connection)
 
-    def uncaptured_ms(self) -> int:
-        """Return when a table was last found to have been without our triggers; 0 for never.
+    def losses(self) -> dict[str, int]:
+        """Return the tables that were found without our triggers, and how often they were by now.
 
-        Until it is the same at both ends again.
+        Until they are the same at both ends again.
         """
-        return max(watch.uncaptured(self.opened.connection).values(), default=0)
+        return watch.losses(self.opened.connection)
 
     def shown(self) -> Shown:
         """Return where each feed stands in what a reader sees; more of it may wait here."""

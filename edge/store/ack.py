@@ -16,7 +16,7 @@ import msgpack
 from edge.store import removals
 from edge.store.heads import Head, own_writes, settle_row
 from edge.store.overlay import shown
-from edge.store.puts import put_all, read
+from edge.store.puts import put_all
 from shared.changes import Fate, Op
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _shadows(applying: Applying) -> Iterator[tuple[Target, Head]]:
 def _take_in(applying: Applying, target: Target, head: Head, decided: Sequence[OwnWrite]) -> None:
     """Let the head in the shadow take in the writes that were taken, and be the last one's."""
     own = "(SELECT tx_id FROM _sync_out WHERE epoch = :epoch AND n = :n AND part = 0)"
-    local = read(applying, target, head.id)
+    local = target.read(applying.connection, head.id)
     row = shown(target.table, head.fate, head.row, local=local, undecided=decided)
     given = {
         "fate": Fate.GONE if row is None else Fate.PUT,

@@ -9,7 +9,7 @@ from edge.capture import has_log
 from edge.store import position
 from edge.store.stirred import stirred_tables
 from edge.store.target import Target
-from edge.store.watch import uncaptured
+from edge.store.watch import losses
 
 if TYPE_CHECKING:
     import sqlite3
@@ -56,7 +56,7 @@ class Applying:
         return Target(
             table, opened.numbers[name], has_log=has_log(table, form),
             stirred=name in stirred_tables(opened), keeps_dates=form.created_zone is not None,
-            uncaptured=name in uncaptured(opened.connection),
+            loss=losses(opened.connection).get(name, 0),
         )  # fmt: skip
 
     def target_of(self, number: int) -> Target | None:

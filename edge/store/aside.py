@@ -30,7 +30,7 @@ GONE: Final = "gone"  #: the centre deleted the row; own writes on it came too l
 LEFT: Final = "left"  #: the row left the share; own writes on it are still owed
 REFUSED: Final = "refused"  #: a head that SQLite did not take, or a trigger of the plant's
 TOO_LARGE: Final = "too_large"  #: an own write that no message can carry; a fact without its values
-UNCAPTURED: Final = "uncaptured"  #: it stood before a head, and may have been written past us
+UNCAPTURED: Final = "uncaptured"  #: it stood before a head (``edge.store.uncaptured``)
 #: What is of the site's own making, and no head settles.
 _OWN: Final = (TOO_LARGE, UNCAPTURED)
 
@@ -122,20 +122,6 @@ def drop(applying: Applying, target: Target, row_id: str, *codes: str) -> None:
             ids.remove(row_id)
             if not ids:
                 del applying.set_aside[target.name, code, reason]
-
-
-# --- what may have been written while our triggers were away -------------------------------------
-
-
-def keep_uncaptured(applying: Applying, target: Target, row: Mapping[str, Value]) -> None:
-    """Keep a row of a marked table as it stands, whose place a head takes; the first such stays."""
-    kept = applying.connection.execute(
-        "SELECT 1 FROM _sync_aside WHERE table_name = ? AND id = ? AND code = ?",
-        (target.name, row["id"], UNCAPTURED),
-    ).fetchone()
-    if kept is None:
-        reason = "our triggers had been away: what stood here may hold what was never sent"
-        keep(applying, target, row, Why(UNCAPTURED, reason))
 
 
 # --- what was never sent ------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
-from edge.store import aside, extra, knock_on, removals
+from edge.store import aside, extra, knock_on, removals, uncaptured
 from edge.store.overlay import OwnWrite, shown
 from edge.store.puts import (
     NOTE_VERSION,
@@ -30,7 +30,6 @@ from edge.store.puts import (
     mark_seen,
     note_version,
     put_all,
-    read,
 )
 from edge.store.target import KEYS
 from shared.changes import Fate, HeadBlock, Op
@@ -70,7 +69,7 @@ def land(applying: Applying, block: HeadBlock, schema: int) -> None:
         return
     news = _without_stale(applying, target, block)
     # A fact is never taken away set-wise: the site wrote it, so it is kept whole.
-    one_by_one = target.table.fact or target.uncaptured
+    one_by_one = target.table.fact or target.loss > 0
     laden = set(news.ids) if one_by_one else _laden(applying, target, news.ids)
     is_laden = [row_id in laden for row_id in news.ids]
     burdened, plain = _rows(news, is_laden), _rows(news, [not each for each in is_laden])
@@ -293,7 +292,7 @@ def settle_row(applying: Applying, target: Target, head: Head) -> Put | None:
         (target.no, head.id, decided_n),
     )
     _keep_shadow(applying, target, head, keep=bool(undecided))
-    live = read(applying, target, head.id)
+    live = target.read(applying.connection, head.id)
     local = live or aside.own_row(applying, target, head.id)
     row = shown(target.table, head.fate, head.row, local=local, undecided=undecided)
     gone = head.fate is not Fate.PUT
@@ -301,12 +300,10 @@ def settle_row(applying: Applying, target: Target, head: Head) -> Put | None:
     put = Put(head.id, {}, version, head.order, own=bool(undecided), gone=gone)
     if row is not None:
         put.row = changed(row, live or {})
-        if target.uncaptured and live is not None and not put.row.keys() <= {*KEYS}:
-            aside.keep_uncaptured(applying, target, live)
+        if local is None and not writes:
+            uncaptured.keep_missing(applying, target, head.id)
         return put
     aside.drop(applying, target, head.id, aside.UNIQUE, aside.LEFT, aside.REFUSED)
-    if target.uncaptured and live is not None:
-        aside.keep_uncaptured(applying, target, live)
     code = aside.PARKED if target.table.fact else code_of_loss(head, decided, undecided)
     if local is None or removals.lose(applying, target, local, code, put):
         note_version(applying, target, put)

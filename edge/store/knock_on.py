@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from edge import capture
 from edge.sql_text import of_row, quoted
-from edge.store import aside
+from edge.store import aside, uncaptured
 from edge.store.drain import drain_within, waiting
 from edge.store.lasts import differs
 from edge.store.open import lenient
@@ -70,13 +70,15 @@ def _noted(state: KnockOn, rows: Iterable[Sequence[Value]]) -> Iterator[Sequence
 
 def take_away(applying: Applying, target: Target, row_id: str) -> str | None:
     """Take a row away where it stands; return why it stands there still, where it does."""
+    stood = uncaptured.standing(applying, target, row_id)
+    reason = None
     try:
         put_row(applying, target, row_id, target.delete, (row_id,))
     except aside.REFUSALS as error:
         reason = aside.reason_of(applying, target, error)
-        return reason if exists(applying, target, row_id) else None
-    if target.stirred and exists(applying, target, row_id):
-        return f"a trigger on {target.name} keeps it"
+    if (reason or target.stirred) and exists(applying, target, row_id):
+        return reason or f"a trigger on {target.name} keeps it"
+    uncaptured.keep(applying, target, stood)
     return None
 
 

@@ -78,11 +78,14 @@ def put_keys(opened: Opened, table: Table, keys: Mapping[str, tuple[str, str]]) 
         ).rowcount
 
 
-def keep_report(connection: sqlite3.Connection, report: Mapping[str, Any], at_ms: int) -> None:
+def keep_report(
+    connection: sqlite3.Connection, report: Mapping[str, Any], losses: Mapping[str, int], at_ms: int
+) -> None:
     """Keep what a comparison came to; the oldest are forgotten.
 
     Of a table that is the same at both ends, and of which nothing was left out, all that was ever
-    written is known: it needs no mark any more.
+    written is known: it needs no mark any more, unless it was lost once more since the comparison
+    began (``losses`` as they were then).
     """
     with writing(connection):
         connection.execute(
@@ -94,8 +97,12 @@ def keep_report(connection: sqlite3.Connection, report: Mapping[str, Any], at_ms
             ),
         )  # fmt: skip
         connection.executemany(
-            "UPDATE _sync_table SET uncaptured_ms = NULL WHERE name = ? AND uncaptured_ms < ?",
-            [(each["table"], report["began_ms"]) for each in report["tables"] if _is_same(each)],
+            "UPDATE _sync_table SET uncaptured_ms = NULL WHERE name = ? AND losses = ?",
+            [
+                (each["table"], losses[each["table"]])
+                for each in report["tables"]
+                if each["table"] in losses and _is_same(each)
+            ],
         )
         # What stood where the centre's row came to repair it is in the conflict history.
         connection.executemany(
@@ -114,5 +121,5 @@ def keep_report(connection: sqlite3.Connection, report: Mapping[str, Any], at_ms
 
 def _is_same(table: Mapping[str, Any]) -> bool:
     """Return whether every row of a table was looked at, and is the same at both ends by now."""
-    left_out = table["skipped"] or table["more"] or table["moving"] or table["aside"]
-    return not (left_out or table["parked"] or table["differing"] - table["repaired"])
+    left_out = ("skipped", "more", "moving", "aside", "parked", "unknown")
+    return not (any(table[each] for each in left_out) or table["differing"] - table["repaired"])

@@ -159,7 +159,7 @@ def _rename_kept(connection: sqlite3.Connection, table: str, before: str, after:
         ("_sync_shadow", "table_no, id", "head", own),
         ("_sync_pending", "table_no, id, n", "deltas", f"{own} AND deltas IS NOT NULL"),
         ("_sync_pending", "table_no, id, n", "steps", f"{own} AND steps IS NOT NULL"),
-        ("_sync_aside", "table_name, id, code", "content", "table_name = ?"),
+        ("_sync_aside", "table_name, id, code, loss", "content", "table_name = ?"),
     ):
         read, write = (msgpack.unpackb, msgpack.packb) if content == "head" else (loads, dumps)
         rows = connection.execute(f"SELECT {content}, {key} FROM {kept} WHERE {where}", (table,))

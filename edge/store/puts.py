@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from edge.sql_text import quoted
-from edge.store import aside, extra, knock_on
-from edge.store.open import lenient
+from edge.store import aside, extra, knock_on, uncaptured
 
 if TYPE_CHECKING:
     import sqlite3
@@ -90,6 +89,7 @@ def write(applying: Applying, target: Target, put: Put) -> None:
     """Put a row into its table; raise what SQLite raises where it does not take it."""
     # Not an upsert: it would ask a row that stands for the columns that were not sent.
     changes = {k: v for k, v in put.row.items() if k not in ("id", "site_id", "created_at")}
+    stood = uncaptured.standing(applying, target, put.id)
     before = knock_on.standing(applying, target, [put.id])
     # An update that finds nothing can fail all the same: by a trigger that can't be run here.
     if changes and (not target.stirred or knock_on.exists(applying, target, put.id)):
@@ -105,6 +105,7 @@ def write(applying: Applying, target: Target, put: Put) -> None:
     if target.stirred and not knock_on.exists(applying, target, put.id):
         knock_on.log_gone(applying, target, put.row)
     knock_on.log_own(applying, target, before, {put.id: changes})
+    uncaptured.keep_changed(applying, target, stood, put.row)
 
 
 def _insert(
@@ -122,7 +123,7 @@ def _insert(
 def _blockers(applying: Applying, target: Target, put: Put, reason: str) -> Sequence[str]:
     """Return the ids of the rows that have the key which SQLite says is taken."""
     columns = key_of(target, reason)
-    row = {**(read(applying, target, put.id) or {}), **put.row}
+    row = {**(target.read(applying.connection, put.id) or {}), **put.row}
     if not columns or not all(name in row for name in columns):
         return ()
     same = " AND ".join(f"{quoted(name)} = ?" for name in columns)
@@ -159,13 +160,11 @@ def _make_way(
 ) -> bool:
     """Take a row out of the way of another with its key; return whether it went."""
     put, key = wanted
-    row = read(applying, target, row_id)
+    row = target.read(applying.connection, row_id)
     if row is None:  # a trigger took it away along with another
         return True
     if knock_on.take_away(applying, target, row_id) is not None:
         return False
-    if target.uncaptured:  # what comes back in its place may be a later head
-        aside.keep_uncaptured(applying, target, row)
     version = aside.removal(applying, target, row_id)
     if row_id in batch.waiting:  # it comes back in a moment, with another key
         batch.waiting[row_id].row = {**row, **batch.waiting[row_id].row}
@@ -179,7 +178,7 @@ def _make_way(
 
 def _set_own_aside(applying: Applying, target: Target, put: Put, reason: str) -> bool:
     """Take an undecided row of the site out of sight: a row of the centre has its key."""
-    row = {**(read(applying, target, put.id) or {}), **put.row}
+    row = {**(target.read(applying.connection, put.id) or {}), **put.row}
     if knock_on.take_away(applying, target, put.id) is not None:
         return _refuse(applying, target, put, reason)
     aside.keep(applying, target, row, aside.Why(aside.UNIQUE, reason, key_of(target, reason)))
@@ -257,18 +256,6 @@ def look_again(connection: sqlite3.Connection, which: str, n: int) -> None:
         f" (SELECT p.table_no, p.id FROM _sync_pending AS p WHERE {which})",
         (n,),
     )
-
-
-def read(applying: Applying, target: Target, row_id: str) -> dict[str, Value] | None:
-    """Return a row as it stands, with every column that can be written."""
-    columns = target.stored_columns(applying.connection)
-    listed = ", ".join(map(quoted, columns))
-    # A program may have put bytes into a text that are none; they are kept as they are.
-    with lenient(applying.connection):
-        row = applying.connection.execute(
-            f"SELECT {listed} FROM {target.quoted} WHERE id = ?", (row_id,)
-        ).fetchone()
-    return dict(zip(columns, row, strict=True)) if row else None
 
 
 def is_undecided(applying: Applying, target: Target, row_id: str) -> bool:

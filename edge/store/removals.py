@@ -61,10 +61,10 @@ def take_all(applying: Applying, target: Target, block: HeadBlock) -> set[str]:
 def take_away(applying: Applying, target: Target, ids: Sequence[str]) -> dict[str, str]:
     """Take rows away; return why those stand that do, by id.
 
-    At once where nobody has triggers on the table, else one by one: one that is refused takes
-    nothing with it.
+    At once where nobody has triggers on the table, and all of it was captured; else one by one:
+    one that is refused takes nothing with it.
     """
-    if not target.stirred:
+    if not target.one_by_one:
         try:
             knock_on.put_rows(applying, target, target.delete, zip(ids))
         except aside.REFUSALS as error:

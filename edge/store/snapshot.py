@@ -23,7 +23,7 @@ from edge.store.comeback import bring_back
 from edge.store.heads import Head, land, settle_row
 from edge.store.open import silent, writing
 from edge.store.outbox import is_own
-from edge.store.puts import put_all, read
+from edge.store.puts import put_all
 from shared.changes import SHARED, Ack, Fate, Position
 from shared.errors import ForkedHistory, MalformedMessage, StaleSnapshot
 
@@ -255,8 +255,6 @@ def _take_missing(applying: Applying, target: Target, max_order: int) -> None:
     _settle_written(applying, target, given)
     # An insert that waits for a decision has no version here; it is not missing, it is new.
     missing = f"SELECT r.id {_MISSING} {_UNTOUCHED}"
-    if target.uncaptured:
-        _keep_uncaptured(applying, target, missing, given)
     _take_away(applying, target, missing, given)
     for statement in (
         f"DELETE FROM _sync_shadow WHERE table_no = :no AND id IN ({missing})",
@@ -268,20 +266,11 @@ def _take_missing(applying: Applying, target: Target, max_order: int) -> None:
         applying.connection.execute(statement, given)
 
 
-def _keep_uncaptured(
-    applying: Applying, target: Target, missing: str, given: Mapping[str, object]
-) -> None:
-    """Keep rows that are going to be taken away, and that may hold what was not captured."""
-    for (row_id,) in applying.connection.execute(missing, given).fetchall():
-        if (row := read(applying, target, row_id)) is not None:
-            aside.keep_uncaptured(applying, target, row)
-
-
 def _take_away(
     applying: Applying, target: Target, missing: str, given: Mapping[str, object]
 ) -> None:
     """Take the missing rows away; those that stand still are listed, and not missing any more."""
-    if not target.stirred:
+    if not target.one_by_one:
         try:
             applying.connection.execute(
                 f"DELETE FROM {target.quoted} WHERE id IN ({missing})", given

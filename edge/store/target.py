@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge.capture import JOURNAL
 from edge.sql_text import quoted
+from edge.store.open import lenient
 from shared.catalog import COMMON
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shared.catalog import Table
+    from shared.changes import Value
 
 #: What every row has, in the order in which a block's keys are zipped.
 KEYS: Final = ("id", "site_id", "created_at")
@@ -45,8 +47,9 @@ class Target:
     has_log: bool
     #: The plant has triggers on it.
     stirred: bool = False
-    #: Something may have been written to it that was not captured.
-    uncaptured: bool = False
+    #: Which loss of its triggers it is marked for: something may have been written to it that was
+    #: not captured. 0 for none.
+    loss: int = 0
     #: Its created_at has the plant's own form, in which it stays.
     keeps_dates: bool = False
     _aliases: dict[str, str] = field(init=False)
@@ -62,6 +65,11 @@ class Target:
     def name(self) -> str:
         """Return the table's name."""
         return self.table.name
+
+    @property
+    def one_by_one(self) -> bool:
+        """Return whether something is to be seen to with each row that is taken away."""
+        return self.stirred or self.loss > 0
 
     @property
     def has_journal(self) -> bool:
@@ -159,3 +167,14 @@ class Target:
             names = [name for (name,) in connection.execute(query, (self.name,))]
             self._stored = tuple(self.spelled(name) for name in names if name != JOURNAL)
         return self._stored
+
+    def read(self, connection: sqlite3.Connection, row_id: str) -> dict[str, Value] | None:
+        """Return a row as it stands, with every column that can be written; None where none is."""
+        columns = self.stored_columns(connection)
+        listed = ", ".join(map(quoted, columns))
+        # A program may have put bytes into a text that are none; they are kept as they are.
+        with lenient(connection):
+            row = connection.execute(
+                f"SELECT {listed} FROM {self.quoted} WHERE id = ?", (row_id,)
+            ).fetchone()
+        return dict(zip(columns, row, strict=True)) if row else None

@@ -59,7 +59,10 @@ def put_right(opened: Opened, now_ms: int) -> bool:
 
 def _note_lost(connection: sqlite3.Connection, table: str, now_ms: int) -> None:
     """Mark a table whose triggers were away: what was written meanwhile was not captured."""
-    connection.execute("UPDATE _sync_table SET uncaptured_ms = ? WHERE name = ?", (now_ms, table))
+    connection.execute(
+        "UPDATE _sync_table SET uncaptured_ms = ?, losses = losses + 1 WHERE name = ?",
+        (now_ms, table),
+    )
     message = (
         f"{table}: our triggers were gone and are put back; what was written to it meanwhile was"
         " not captured, and is not sent: `mes-sync verify --repair` finds it"
@@ -67,10 +70,10 @@ def _note_lost(connection: sqlite3.Connection, table: str, now_ms: int) -> None:
     position.note(connection, "MES-CAPTURE-LOST", message, now_ms)
 
 
-def uncaptured(connection: sqlite3.Connection) -> dict[str, int]:
-    """Return the tables that are marked, each with the moment when that was found."""
+def losses(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return the tables that are marked, each with the number of the loss."""
     rows = connection.execute(
-        "SELECT name, uncaptured_ms FROM _sync_table WHERE uncaptured_ms IS NOT NULL"
+        "SELECT name, losses FROM _sync_table WHERE uncaptured_ms IS NOT NULL"
     )
     return dict(rows.fetchall())
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from types import SimpleNamespace
+
 import pytest
 from sqlite_utils import Database
 
+from edge.compare.schedule import Comparer
 from edge.store.mend import keep_report
 from shared.changes import Fate
+from shared.errors import Transient
 from tests.integration.edge_loads import load
 from tests.integration.edge_world import away, plant, put, uid
 
@@ -35,15 +40,23 @@ def aside(plant, row_id):
     return [each["content"] for each in found]
 
 
+def lost_again(plant, notes, row_id=None):
+    """Have a tool rebuild the table while no agent runs, and a program write to it then."""
+    plant.store.close()
+    rebuilt(plant)
+    if notes is None:
+        plant.write("DELETE FROM orders WHERE id = ?", row_id or uid(1))
+    else:
+        plant.update("orders", row_id or uid(1), notes=notes)
+    plant.program.close()
+    plant.open()
+
+
 @pytest.fixture
 def unwatched(plant):
     """Two orders of the centre, in a table that a tool has rebuilt while no agent ran."""
     plant.take(orders("one", "two"))
-    plant.store.close()
-    rebuilt(plant)
-    plant.update("orders", uid(1), notes="written while nobody watched")
-    plant.program.close()
-    plant.open()
+    lost_again(plant, "written while nobody watched")
     return plant
 
 
@@ -60,7 +73,7 @@ def test_a_tool_that_rebuilds_a_table_beside_the_agent_is_met_by_the_next_drain(
     plant.update("orders", uid(1), notes="unwatched")
     plant.drain()
     assert plant.events() == ["MES-CAPTURE-LOST"]
-    assert plant.store.uncaptured_ms() > 0
+    assert plant.store.losses() == {"orders": 1}
 
 
 def test_one_trigger_that_is_dropped_by_hand_is_told_too(plant):
@@ -69,11 +82,25 @@ def test_one_trigger_that_is_dropped_by_hand_is_told_too(plant):
     assert plant.events() == ["MES-CAPTURE-LOST"]
 
 
+def test_a_table_that_is_renamed_away_and_made_anew_has_lost_them(plant):
+    plant.take(orders("one"))
+    (made,) = plant.rows("SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = 'orders'")
+    plant.write("ALTER TABLE orders RENAME TO orders_backup")  # our triggers go along
+    plant.write(made["sql"])
+    plant.write("INSERT INTO orders SELECT * FROM orders_backup")
+    plant.update("orders", uid(1), notes="unwatched")
+    plant.drain()
+    assert plant.events() == ["MES-CAPTURE-LOST"]
+    plant.take(orders("two", order=9))
+    (kept,) = aside(plant, uid(1))
+    assert "unwatched" in kept
+
+
 def test_an_index_of_the_plants_that_changes_our_triggers_is_no_loss(plant):
     plant.write("CREATE UNIQUE INDEX plant_ref ON orders (notes)")
     plant.drain()
     assert plant.events() == []
-    assert plant.store.uncaptured_ms() == 0
+    assert plant.store.losses() == {}
 
 
 def test_a_head_that_takes_the_place_of_what_was_not_captured_leaves_it_aside(unwatched):
@@ -125,6 +152,71 @@ def test_what_was_captured_of_the_row_is_laid_over_the_head_as_ever(unwatched):
     assert "written while nobody watched" in kept
 
 
+def test_of_two_losses_both_are_kept(unwatched):
+    unwatched.take(orders("one", order=9))
+    lost_again(unwatched, "and once more")
+    unwatched.take(orders("three", order=19))
+    first, second = aside(unwatched, uid(1))
+    assert "written while nobody watched" in first
+    assert "and once more" in second
+
+
+def test_a_row_that_was_deleted_unseen_comes_back_with_a_note_that_it_was_gone(plant):
+    plant.take(orders("one"))
+    lost_again(plant, None)
+    plant.take(orders("one", due="monday", order=9))
+    assert plant.row("orders", uid(1))["due"] == "monday"
+    assert aside(plant, uid(1)) == ["{}"]
+
+
+def test_a_row_that_the_site_deletes_in_sight_is_not_noted_as_gone_unseen(unwatched):
+    unwatched.write("DELETE FROM orders WHERE id = ?", uid(2))
+    unwatched.drain()
+    unwatched.take(orders("one", "two", due="monday", order=9))
+    assert aside(unwatched, uid(2)) == []
+
+
+def a_rule(plant, event, when):
+    plant.write(
+        f"CREATE TRIGGER a_rule BEFORE {event} ON orders WHEN {when}"
+        " BEGIN SELECT RAISE(ABORT, 'not here'); END"
+    )
+
+
+def test_a_refused_head_that_is_tried_again_leaves_what_was_not_captured_aside(plant):
+    plant.take(orders("one"))
+    a_rule(plant, "UPDATE", "NEW.notes = 'bad'")
+    plant.take(orders("bad", order=9))
+    lost_again(plant, "unwatched")  # the rule went with our triggers
+    plant.store.prune(next(plant.clock))
+    assert plant.row("orders", uid(1))["notes"] == "bad"
+    (kept,) = aside(plant, uid(1))
+    assert "unwatched" in kept
+
+
+def test_a_refused_removal_that_is_tried_again_leaves_what_was_not_captured_aside(plant):
+    plant.take(orders("one"))
+    a_rule(plant, "DELETE", "OLD.order_no = 'WO-1'")
+    plant.take(away("orders", uid(1), order=9))
+    lost_again(plant, "unwatched")
+    plant.store.prune(next(plant.clock))
+    assert plant.row("orders", uid(1)) is None
+    (kept,) = aside(plant, uid(1))
+    assert "unwatched" in kept
+
+
+def test_a_head_that_waited_for_its_key_leaves_what_was_not_captured_aside(plant):
+    plant.take(orders("one", "two"))
+    a_rule(plant, "DELETE", "OLD.order_no = 'WO-1'")
+    plant.take(put("orders", {"id": uid(2), "order_no": "WO-1", "notes": "theirs"}, order=9))
+    assert plant.asides() == [("orders", uid(2), "unique")]
+    lost_again(plant, "unwatched", uid(2))
+    plant.take(put("orders", {"id": uid(1), "order_no": "WO-9", "notes": "one"}, order=19))
+    assert plant.row("orders", uid(2))["notes"] == "theirs"
+    (kept,) = aside(plant, uid(2))
+    assert "unwatched" in kept
+
+
 def test_later_heads_do_not_forget_what_stands_aside(unwatched):
     unwatched.take(orders("one", order=9))
     unwatched.take(away("orders", uid(1), order=19))
@@ -150,44 +242,102 @@ def test_tables_that_were_watched_go_on_as_they_do(unwatched):
 
 SAME = {
     "skipped": "", "more": False, "moving": 0, "aside": 0, "parked": 0, "differing": 0,
-    "repaired": 0,
+    "repaired": 0, "unknown": (),
 }  # fmt: skip
 
 
-def compared(plant, **found):
-    """Keep a report that began after the table was marked."""
-    after_ms = plant.store.uncaptured_ms() + 1
+def compared(plant, *, began=None, **found):
+    """Keep the report of a comparison that began at these losses; return what is marked still."""
     tables = [{"table": "orders"} | SAME | found]
-    report = {"run": uid(7), "differing": 0, "whole": True, "began_ms": after_ms}
+    report = {"run": uid(7), "differing": 0, "whole": True, "began_ms": next(plant.clock)}
     report |= {"tables": tables, "differences": []}
-    keep_report(plant.store.opened.connection, report, after_ms)
-    return plant.store.uncaptured_ms()
+    losses = plant.store.losses() if began is None else began
+    keep_report(plant.store.opened.connection, report, losses, next(plant.clock))
+    return plant.store.losses()
 
 
 def test_a_comparison_that_finds_the_table_the_same_ends_it(unwatched):
-    assert compared(unwatched) == 0
+    assert compared(unwatched) == {}
     unwatched.take(orders("one", order=9))
     assert unwatched.asides() == []
 
 
 def test_a_repair_of_all_that_differed_ends_it(unwatched):
-    assert compared(unwatched, differing=2, repaired=2) == 0
+    assert compared(unwatched, differing=2, repaired=2) == {}
 
 
 @pytest.mark.parametrize(
     "found",
     [
         {"skipped": "the centre has no such table yet"}, {"more": True}, {"moving": 1},
-        {"aside": 1}, {"parked": 1}, {"differing": 2, "repaired": 1}, {"table": "steps"},
+        {"aside": 1}, {"parked": 1}, {"unknown": ("notes",)}, {"differing": 2, "repaired": 1},
+        {"table": "steps"},
     ],
 )  # fmt: skip
 def test_a_comparison_that_did_not_find_all_of_it_the_same_does_not(unwatched, found):
-    assert compared(unwatched, **found) > 0
+    assert compared(unwatched, **found) == {"orders": 1}
 
 
-def test_a_comparison_that_began_before_does_not_end_it(unwatched):
-    marked_ms = unwatched.store.uncaptured_ms()
-    report = {"run": uid(7), "differing": 0, "whole": True, "began_ms": marked_ms - 1}
-    report |= {"tables": [{"table": "orders"} | SAME], "differences": []}
-    keep_report(unwatched.store.opened.connection, report, marked_ms + 10)
-    assert unwatched.store.uncaptured_ms() == marked_ms
+def test_a_comparison_that_began_before_a_loss_does_not_end_it(unwatched):
+    began = unwatched.store.losses()
+    lost_again(unwatched, "once more")
+    assert compared(unwatched, began=began) == {"orders": 2}
+    assert compared(unwatched, began={}) == {"orders": 2}
+    assert compared(unwatched) == {}
+
+
+# --- compared at once -----------------------------------------------------------------------------
+
+
+async def at_once(call, *given):
+    return call(*given)
+
+
+@pytest.fixture
+async def comparisons(unwatched, monkeypatch):
+    """Do one turn of an agent's comparing; return what was compared, or that nothing was due."""
+    met = asyncio.Event()
+    met.set()
+    settings = SimpleNamespace(compare_hour=3, site="SITE_001")
+    comparer = Comparer(settings, unwatched.store, None, SimpleNamespace(run=at_once), met)
+    orders = []
+
+    async def compare(order):
+        orders.append(order)
+        if turn.fails:
+            raise Transient("the centre is away")
+
+    async def turn():
+        try:
+            async with asyncio.timeout(0.3):
+                await comparer.turn()
+        except TimeoutError:
+            return "not due"
+        return orders.pop().tables
+
+    monkeypatch.setattr(comparer, "_compare", compare)
+    turn.comparer, turn.fails = comparer, False
+    return turn
+
+
+async def test_all_is_compared_once_for_each_loss_whatever_the_clock_says(comparisons):
+    assert [await comparisons(), await comparisons()] == [(), "not due"]
+
+
+async def test_a_comparison_that_fails_is_not_begun_again_and_again(comparisons):
+    comparisons.fails = True
+    assert [await comparisons(), await comparisons()] == [(), "not due"]
+
+
+async def test_what_was_lost_once_more_is_compared_once_more(unwatched, comparisons):
+    assert await comparisons() == ()
+    unwatched.write("DROP TRIGGER _sync_orders_log_update")
+    unwatched.drain()
+    assert [await comparisons(), await comparisons()] == [(), "not due"]
+
+
+async def test_a_comparison_of_one_table_that_was_ordered_does_not_stand_for_all(comparisons):
+    comparisons.comparer.order({"run": uid(8), "tables": ["steps"], "repair": False})
+    assert [await comparisons(), await comparisons(), await comparisons()] == [
+        ("steps",), (), "not due",
+    ]  # fmt: skip

@@ -179,6 +179,32 @@ def test_a_write_that_lost_against_a_refused_removal_is_kept_and_the_removal_sta
     assert (plant.row("orders", ROW), plant.asides()) == (None, [("orders", ROW, "gone")])
 
 
+def next_write(plant, notes="later"):
+    plant.update("orders", ROW, notes=notes)
+    (block,) = plant.sent(plant.drain())
+    return block.op.value, block.base
+
+
+def test_after_a_write_that_was_under_way_when_the_row_went_the_next_one_makes_no_row_anew(plant):
+    keeps(plant)
+    plant.update("orders", ROW, notes="under way")
+    n = plant.drain()
+    plant.take(away("orders", ROW, order=5))  # the ack comes by the other feed, and later
+    plant.take(ack=plant.ack(n))
+    assert plant.asides() == [("orders", ROW, "gone"), *LISTED]
+    assert next_write(plant) == ("U", [version(1)])
+
+
+def test_after_a_snapshot_beside_a_write_under_way_the_next_one_makes_no_row_anew(plant):
+    keeps(plant)
+    plant.take(away("orders", ROW, order=5))
+    plant.update("orders", ROW, notes="under way")
+    n = plant.drain()
+    load(plant, put("orders", {"id": NEXT, "order_no": "E", "notes": "e"}, order=2))
+    plant.take(away("orders", ROW, order=5), ack=plant.ack(n))
+    assert next_write(plant)[0] == "U"
+
+
 def test_a_row_that_the_centre_took_as_the_site_made_it_anew_is_not_taken_away(plant):
     keeps(plant, does="SELECT RAISE(IGNORE)")
     plant.take(away("orders", ROW, order=5))
@@ -220,6 +246,19 @@ def test_a_head_waits_for_its_key_where_the_row_that_has_it_does_not_make_way(pl
     plant.take(put("orders", {"id": ROW, "order_no": "B"}, order=6))
     assert plant.row("orders", uid(8))["notes"] == "theirs"
     assert plant.asides() == []
+
+
+def test_a_head_that_waited_for_its_key_is_not_laid_over_what_the_site_wrote_since(plant):
+    keeps(plant)
+    plant.take(put("orders", {"id": NEXT, "order_no": "A", "notes": "theirs"}, order=9))
+    plant.update("orders", NEXT, notes="mine")
+    n = plant.drain()
+    plant.take(put("orders", {"id": ROW, "order_no": "B", "notes": "a"}, order=12))
+    assert plant.row("orders", NEXT)["notes"] == "mine"
+    decided = put("orders", {"id": NEXT, "order_no": "A", "notes": "mine"}, order=15)
+    plant.take(decided, ack=plant.ack(n))
+    row = plant.row("orders", NEXT)
+    assert (row["order_no"], row["notes"], plant.asides()) == ("A", "mine", [])
 
 
 def test_an_own_row_whose_key_is_taken_stays_as_it_was_where_it_may_not_be_taken_away(plant):

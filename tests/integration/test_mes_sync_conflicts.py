@@ -298,7 +298,7 @@ def test_a_row_aside_with_which_nothing_is_left_to_happen_may_be_forgotten(site:
     assert mes_sync(site, "parked", "discard", ASIDE).code == 1
 
 
-def test_of_a_row_aside_for_two_reasons_the_one_still_to_be_settled_is_shown(site: Site):
+def test_of_a_row_aside_for_two_reasons_the_one_still_to_be_settled_is_shown_first(site: Site):
     more = (
         "INSERT INTO _sync_aside (table_name, id, code, content, reason, at_ms)"
         " SELECT table_name, id, ?, '{}', 'never deleted here', at_ms + ? FROM _sync_aside"
@@ -309,10 +309,27 @@ def test_of_a_row_aside_for_two_reasons_the_one_still_to_be_settled_is_shown(sit
         (more, ("refused", 1)),
     )
     shown = mes_sync(site, "parked", "show", ASIDE[-8:]).out
-    assert "never deleted here" in shown
+    assert shown.index("never deleted here") < shown.index("mes-sync parked discard")
     assert "it is tried again" in shown
     assert mes_sync(site, "parked", "discard", ASIDE).code == 0
     assert aside(site) == [(ASIDE, "refused")]
+
+
+def test_a_row_that_stands_aside_for_two_losses_of_capture_is_shown_as_it_stood_at_each(site: Site):
+    more = (
+        "INSERT INTO _sync_aside (table_name, id, code, loss, content, reason, at_ms)"
+        ' SELECT table_name, id, code, 2, \'{"notes": "the second"}\', reason, at_ms'
+        " FROM _sync_aside"
+    )
+    first = "UPDATE _sync_aside SET code = 'uncaptured', loss = 1, content = '{\"notes\": \"one\"}'"
+    from_centre(site, (first, ()), (more, ()))
+    shown = mes_sync(site, "parked", "show", ASIDE).out
+    assert '"one"' in shown
+    assert '"the second"' in shown
+    found = mes_sync(site, "parked", "show", ASIDE, "--json").document
+    assert {each["content"]["notes"] for each in (found, *found["others"])} == {"one", "the second"}
+    assert mes_sync(site, "parked", "discard", ASIDE).code == 0
+    assert aside(site) == []
 
 
 @pytest.mark.parametrize("code", ["unique", "refused", "too_large"])

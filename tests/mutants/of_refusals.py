@@ -101,6 +101,18 @@ OF_REFUSALS: Final[tuple[Mutant, ...]] = (
         f"{RULES}::test_a_row_that_a_trigger_takes_away_again_is_deleted_by_the_site",
     ),
     of(
+        "refusals: a write under way when a row went has the next one make it anew",
+        "edge/store/heads.py",
+        "Put(head.id, {}, decided[0].base, 0)", "put",
+        f"{KEPT}::test_after_a_write_that_was_under_way_when_the_row_went_the_next_one_makes_no_row_anew",
+    ),
+    of(
+        "refusals: a head that waited for its key is laid over what the site wrote since",
+        "edge/store/comeback.py",
+        "if version[0] is not None and is_undecided(applying, target, row_id):", "if False:",
+        f"{KEPT}::test_a_head_that_waited_for_its_key_is_not_laid_over_what_the_site_wrote_since",
+    ),
+    of(
         "refusals: a head that was refused is laid over what the site wrote since",
         "edge/store/comeback.py", "elif not is_undecided(applying, target, row_id):", "else:",
         f"{RULES}::test_a_head_that_was_refused_is_not_laid_over_what_the_site_wrote_since",
