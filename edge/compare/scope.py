@@ -101,10 +101,15 @@ class Scope:
         while True:
             here, there = await self._both(cut)
             found = sums.differing(here, there)
-            endings = tuple(filter(_is_ending, found))
-            self.report.parked += sum(here[e].rows for e in found if not _is_ending(e))
+            endings = tuple(e for e in found if _is_ending(e, cut.digits))
+            self.report.parked += sum(here[e].rows for e in found if not _is_ending(e, cut.digits))
             cut = replace(cut, endings=endings)
             sized = [_Sized(each, _rows([each], here, there)) for each in endings]
+            if cut.digits < sums.DIGITS_MAX and any(e.rows > _HASHED_ROWS_MAX for e in sized):
+                # The digits are for our rows. Where those were lost, the centre may have millions,
+                # and the rows of one ending are hashed at once.
+                cut = replace(cut, digits=sums.DIGITS_MAX)
+                continue
             looks += 1
             if looks == _AGAIN_MAX or _held(sized) <= _SUSPECT_ROWS_MAX:
                 return _by_endings(cut, sized)
@@ -174,9 +179,10 @@ class Scope:
         """
         digits = sums.digits_for(minute.rows)
         here = await self.run(self.looker.sums, self.part(replace(minute.cut, digits=digits)))
-        self.report.parked += sum(each.rows for e, each in here.items() if not _is_ending(e))
+        no_ids = (each.rows for e, each in here.items() if not _is_ending(e, digits))
+        self.report.parked += sum(no_ids)
         endings = [f"{number:0{digits}x}" for number in range(16**digits)]
-        mean = minute.rows // len(endings)
+        mean = -(-minute.rows // len(endings))  # rounded up: few of many endings are many rows
         sized = [_Sized(e, max(mean, here[e].rows if e in here else 0)) for e in endings]
         return _by_endings(minute.cut, sized)
 
@@ -238,8 +244,9 @@ def _held(sized: Iterable[_Sized[T]]) -> int:
     return sum(each.rows for each in sized)
 
 
-def _is_ending(bucket: str) -> bool:
-    return all(each in "0123456789abcdef" for each in bucket)
+def _is_ending(bucket: str, digits: int) -> bool:
+    """Return whether ids can end so; what is shorter is all of an id that is none."""
+    return len(bucket) == digits and all(each in "0123456789abcdef" for each in bucket)
 
 
 def _rows(
