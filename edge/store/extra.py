@@ -6,7 +6,7 @@ under the column name ``""``.
 
 from __future__ import annotations
 
-from itertools import repeat
+from itertools import permutations, repeat
 from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
@@ -29,12 +29,19 @@ _KEEP = (
     " VALUES (?, ?, ?, ?, ?)"
 )
 _FORGET = "DELETE FROM _sync_extra WHERE table_name = ? AND id = ?"
+_FORGET_OUTDATED = """DELETE FROM _sync_extra AS e WHERE e.table_name = ? AND e.column_name = ?
+    AND EXISTS (SELECT 1 FROM _sync_extra l
+                WHERE l.table_name = e.table_name AND l.id = e.id AND l.column_name = ?
+                  AND l.schema > e.schema)"""
 
 
 def keep_columns(
     applying: Applying, block: HeadBlock, unknown: Sequence[tuple[int, str]], schema: int
 ) -> None:
-    """Keep the columns of a block that our catalogue does not have."""
+    """Keep the columns of a block that our catalogue does not have.
+
+    Under the name that each is sent by: that two are one column is known after a migration only.
+    """
     for place, name in unknown:
         values = map(msgpack.packb, block.new[place])
         applying.connection.executemany(
@@ -65,6 +72,7 @@ def forget(applying: Applying, table: str, ids: Sequence[str]) -> None:
 
 def materialise_columns(applying: Applying) -> int:
     """Put kept values into the columns that the store has by now; return how many."""
+    _forget_outdated(applying)
     kept = applying.connection.execute(
         "SELECT DISTINCT table_name, column_name FROM _sync_extra WHERE column_name <> ?", (WHOLE,)
     ).fetchall()
@@ -75,6 +83,23 @@ def materialise_columns(applying: Applying) -> int:
         if target is not None and here is not None:
             moved += _materialise_column(applying, target, name, here)
     return moved
+
+
+def _forget_outdated(applying: Applying) -> None:
+    """Leave of one column only what came last, by row, under whichever of its names.
+
+    The schema tells which did: a column may have been given an earlier name back. And the others
+    are not written first and then replaced: they could break a rule, or take a key.
+    """
+    applying.connection.executemany(
+        _FORGET_OUTDATED,
+        (
+            (table.name, name, other)
+            for table in applying.opened.catalog.tables
+            for column in table.columns
+            for name, other in permutations((*column.renamed_from, column.name), 2)
+        ),
+    )
 
 
 def _materialise_column(applying: Applying, target: Target, name: str, here: str) -> int:

@@ -223,6 +223,46 @@ def test_a_value_kept_under_the_new_name_fills_the_renamed_column(plant):
     assert plant.row("orders", ROW)["remarks"] == "from a newer centre"
 
 
+def added_and_renamed(*names, kind=Kind.TEXT):
+    *earlier, last = names
+    added = column(last, kind, since=2, renamed_from=tuple(earlier))
+    return with_tables(replace(ORDERS, columns=(*ORDERS.columns, added)), number=4)
+
+
+# By name the first before the second, and after it.
+@pytest.mark.parametrize("names", [("colour", "shade"), ("shade", "colour")])
+def test_a_store_two_releases_behind_shows_the_value_under_the_later_name(plant, names):
+    before, now = names
+    for number in (1, 2, 3):
+        plant.take(put("orders", {"id": uid(number), before: "stale"}, order=number), schema=2)
+    plant.update("orders", uid(2), notes="mine")
+    n = plant.drain()
+    for number in (1, 2):
+        plant.take(put("orders", {"id": uid(number), now: "last"}, order=3 + number), schema=3)
+    migrate(plant, added_and_renamed(*names))
+    shown = [plant.row("orders", uid(number))[now] for number in (1, 2, 3)]
+    assert shown == ["last", "last", "stale"]
+    plant.take(ack=plant.ack(n))
+    assert plant.row("orders", uid(2))[now] == "last", "as the centre has it"
+
+
+@pytest.mark.parametrize("names", [("colour", "shade"), ("shade", "colour")])
+def test_where_a_column_is_given_its_first_name_back_the_last_value_is_shown(plant, names):
+    between, now = names
+    plant.take(put("orders", {"id": ROW, now: "stale"}, order=1), schema=2)
+    plant.take(put("orders", {"id": ROW, between: "last"}, order=2), schema=3)
+    migrate(plant, added_and_renamed(*names))
+    assert plant.row("orders", ROW)[now] == "last"
+
+
+def test_of_a_column_renamed_twice_no_value_but_the_last_is_put_into_it(plant):
+    for order, (name, value) in enumerate([("a", "no number"), ("b", "none either"), ("c", 7)], 1):
+        plant.take(put("orders", {"id": ROW, name: value}, order=order), schema=1 + order)
+    migrate(plant, added_and_renamed("a", "b", "c", kind=Kind.INTEGER))
+    assert plant.row("orders", ROW)["c"] == 7
+    assert plant.value("SELECT count(*) FROM _sync_event") == 0
+
+
 # --- what is kept while a column is renamed -----------------------------------------------------
 
 

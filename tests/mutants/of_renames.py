@@ -9,6 +9,11 @@ from tests.mutants.mutant import Mutant, of
 FROZEN: Final = "edge/store/frozen.py"
 RENAMED: Final = "tests/integration/test_edge_renamed.py"
 READ: Final = "tests/unit/test_frozen.py"
+EXTRA: Final = "edge/store/extra.py"
+SCHEMA: Final = "tests/integration/test_edge_apply_schema.py"
+LATER_NAME: Final = (
+    f"{SCHEMA}::test_a_store_two_releases_behind_shows_the_value_under_the_later_name"
+)
 STORIES: Final = "tests/sim/test_renamed_and_restored.py"
 
 OF_RENAMES: Final[tuple[Mutant, ...]] = (
@@ -128,5 +133,34 @@ OF_RENAMES: Final[tuple[Mutant, ...]] = (
         "column_expressions([c], alias)",
         "tests/faults/test_centre_restored_while_clients_write.py"
         "::test_a_document_that_a_client_wrote_over_meets_no_other_than_the_one_that_stood",
+    ),
+    of(
+        "of two names of one column a store shows the value under whichever",
+        EXTRA,
+        "    _forget_outdated(applying)\n",
+        "",
+        LATER_NAME,
+        f"{SCHEMA}::test_of_a_column_renamed_twice_no_value_but_the_last_is_put_into_it",
+    ),
+    of(
+        "of two names of one column a store shows the value that came first",
+        EXTRA,
+        "l.schema > e.schema",
+        "l.schema < e.schema",
+        LATER_NAME,
+    ),
+    of(
+        "a name that a column is given back brings back a value of before",
+        EXTRA,
+        "for name, other in permutations((*column.renamed_from, column.name), 2)",
+        "for name, other in [(each, column.name) for each in column.renamed_from]",
+        f"{SCHEMA}::test_where_a_column_is_given_its_first_name_back_the_last_value_is_shown",
+    ),
+    of(
+        "a later name in one row takes the value under the earlier one from all",
+        EXTRA,
+        "l.table_name = e.table_name AND l.id = e.id AND",
+        "l.table_name = e.table_name AND",
+        LATER_NAME,
     ),
 )
