@@ -71,7 +71,15 @@ def _by_our_names(table: Table, block: HeadBlock) -> HeadBlock:
     A value under a name that is none of ours would not come home. Tips hold all columns in the
     catalogue's order, in which a renamed one keeps its place: that tells a later name.
     """
-    ours = {name: c.name for c in table.columns for name in (*c.renamed_from, c.name)}
+    # Of two names of one column the later one counts: a store keeps what it has no column for under
+    # the name that it came by, also where that name has changed since.
+    there = {
+        c.name: name
+        for c in table.columns
+        for name in (*c.renamed_from, c.name)
+        if name in block.columns
+    }
+    ours = {name: here for here, name in there.items()}
     names = [ours.get(name, name) for name in block.columns]
     if len(names) >= len(table.names):
         names[: len(table.names)] = [

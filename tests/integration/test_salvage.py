@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
 from central.control import Control
+from central.migrate import migrate
 from central.roles import as_role
+from shared.catalog import Catalog, Column, ColumnType, Kind, Policy
 from shared.changes import Fate, HeadBlock
 from sync import codec
-from tests.integration.central_world import CATALOG, execute, fetch
+from tests.integration.central_world import CATALOG, SITES, execute, fetch
 from tests.integration.test_central_snapshot import hello
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 SITE, OTHER = "SITE_001", "SITE_002"
 MATERIAL = "018f4b7e-0000-7000-8000-0000000000aa"
@@ -22,13 +29,19 @@ CREATED = "2026-11-01T00:00:00.000Z"
 
 @pytest.fixture
 async def control(centre):
+    async with control_of(centre, CATALOG) as control:
+        yield control
+
+
+@asynccontextmanager
+async def control_of(centre: str, catalog: Catalog) -> AsyncIterator[Control]:
     async def waiting(_: str) -> int:
         return 0
 
     # As the feed process: what a client writes is captured.
     url = as_role(centre, "mes_ingest")
     async with AsyncConnectionPool(url, min_size=1, max_size=4, open=False) as pool:
-        yield Control(pool, CATALOG, waiting)
+        yield Control(pool, catalog, waiting)
 
 
 async def ask(control: Control, verb: str, site: str = SITE, **fields: object) -> dict:
@@ -204,16 +217,47 @@ async def test_a_row_that_comes_home_and_can_not_be_applied_is_parked_and_holds_
     assert rows == [("database",), ("key_taken",)]
 
 
+AN_ORDER = {
+    "order_no": "N1", "source": "ERP", "qty_ordered": "1", "uom": "pcs",
+    "exec_state": "CREATED", "cancel_requested": 0, "priority": 50,
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("renamed", ["order_no", "uom"])
 async def test_what_a_site_of_a_later_release_brings_home_is_known_by_its_place(
     control, centre, renamed
 ):
-    values = {
-        "order_no": "N1", "source": "ERP", "qty_ordered": "1", "uom": "pcs",
-        "exec_state": "CREATED", "cancel_requested": 0, "priority": 50,
-    }  # fmt: skip
     names = CATALOG.table("work_orders").names
-    later = {"renamed_since" if c == renamed else c: values.get(c) for c in names}
+    later = {"renamed_since" if c == renamed else c: AN_ORDER.get(c) for c in names}
     later["to_come"] = "of no place here"
     assert (await told(control, a_head("work_orders", SITE, **later)))["rows"] == 1
-    assert await fetch(centre, f"SELECT {renamed} FROM mes.work_orders") == [(values[renamed],)]
+    assert await fetch(centre, f"SELECT {renamed} FROM mes.work_orders") == [(AN_ORDER[renamed],)]
+
+
+def added_and_renamed(*names: str) -> Catalog:
+    orders = CATALOG.table("work_orders")
+    *earlier, last = names
+    added = Column(
+        last, ColumnType(Kind.TEXT, length=40), policy=Policy.LAST_WRITE, since=2,
+        renamed_from=tuple(earlier),
+    )  # fmt: skip
+    others = tuple(t for t in CATALOG.tables if t is not orders)
+    grown = replace(orders, columns=(*orders.columns, added))
+    return Catalog(CATALOG.version + len(names), (*others, grown))
+
+
+# Tips hold what their store has no column for in the order of the names.
+@pytest.mark.parametrize("names", [("colour", "shade"), ("shade", "colour")])
+@pytest.mark.parametrize("told_of", [1, 2])
+async def test_a_site_two_releases_behind_brings_home_the_value_under_the_latest_name_it_has(
+    centre, names, told_of
+):
+    catalog = added_and_renamed(*names)
+    await migrate(centre, catalog, SITES)
+    kept = dict(zip(names[:told_of], ("first", "last"), strict=False))
+    tip = {c: AN_ORDER.get(c) for c in CATALOG.table("work_orders").names}
+    tip |= {name: kept[name] for name in sorted(kept)}
+    async with control_of(centre, catalog) as control:
+        assert (await told(control, a_head("work_orders", SITE, **tip)))["rows"] == 1
+    shown = await fetch(centre, f"SELECT {names[-1]} FROM mes.work_orders")
+    assert shown == [(kept[names[told_of - 1]],)]

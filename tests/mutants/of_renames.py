@@ -99,10 +99,18 @@ OF_RENAMES: Final[tuple[Mutant, ...]] = (
     of(
         "what an older release brings home is dropped where its column was renamed",
         "central/store/salvage.py",
-        "for name in (*c.renamed_from, c.name)}",
-        "for name in (c.name,)}",
+        "for name in (*c.renamed_from, c.name)",
+        "for name in (c.name,)",
         f"{STORIES}"
         "::test_what_a_site_of_the_release_before_brings_home_stands_under_the_names_of_now",
+    ),
+    of(
+        "of two names of one column a site brings home the value under the first",
+        "central/store/salvage.py",
+        "ours = {name: here for here, name in there.items()}",
+        "ours = {name: c.name for c in table.columns for name in (*c.renamed_from, c.name)}",
+        "tests/integration/test_salvage.py"
+        "::test_a_site_two_releases_behind_brings_home_the_value_under_the_latest_name_it_has",
     ),
     of(
         "what a later release brings home is dropped where its column was renamed",
