@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
     from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
 
     from sync.nats_session import Session
 
@@ -28,7 +29,8 @@ _HEARD_MAX: Final = 1024
 #: Seconds after which one that could not begin tries again. A connection that is closed, and not
 #: known to be lost yet, refuses at once: whoever asked again at once would never let that be known.
 _AGAIN_S: Final = 0.2
-#: Seconds that what has arrived, when we stop answering, has to be refused in.
+#: Seconds that one who stops waits for what is on its way. It is refused for as long as the
+#: connection lives; but one that is told to stop has ten seconds at many plants, for all it does.
 _DRAIN_S: Final = 2.0
 
 
@@ -65,10 +67,21 @@ class Responder:
             await asyncio.wait({session.lost})
         except asyncio.CancelledError:
             await turns.end()
-            await session.drain(subscription, timeout_s=_DRAIN_S)
+            await self._drain(session, subscription)
             raise
-        finally:
-            await session.unsubscribe(subscription)
+
+    async def _drain(self, session: Session, subscription: Subscription) -> None:
+        """Have refused what is on its way to us, until it all is, or the session ends.
+
+        We don't wait for the end of it on a slow line. Nor is the drain given up then: its ping
+        would take the connection along, and with it the refusals that are still to be sent.
+        """
+        draining = asyncio.ensure_future(session.drain(subscription))
+        session.lost.add_done_callback(lambda _: draining.cancel())
+        _, late = await asyncio.wait({draining}, timeout=_DRAIN_S)
+        if late:
+            why = "who asks may hear nothing once the connection is closed"
+            _log.info("serving %s stops with questions on their way: %s", self.subject, why)
 
     async def reply(self, session: Session, msg: Msg) -> None:
         """Send the answer to one question, or the text of the error there was."""

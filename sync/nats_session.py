@@ -4,9 +4,9 @@ The reconnecting inside nats-py hangs on half-open sockets, gives up for good on
 keeps buffers of what was sent to a dead server. So the client is used for one connection only, a
 watch of ours decides when it is dead, and whatever comes next starts on a new client.
 
-This is the only module that reaches into the client's private parts, for four things that it
-offers no door to: the socket, the reading task, whether it is amid a message, and what its own
-`close` leaves behind.
+This is the only module that reaches into the client's private parts, for five things that it
+offers no door to: the socket, the reading task, whether it is amid a message, how to hear no more
+of a subject but what is on its way, and what its own `close` leaves behind.
 """
 
 from __future__ import annotations
@@ -23,18 +23,16 @@ import termios
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
-import nats.errors
 from nats.aio.client import Client
 from nats.protocol.parser import AWAITING_MSG_PAYLOAD
 
 from shared.errors import (
     BrokerUnreachable,
-    NoResponder,
     NotAuthorised,
-    PayloadTooLarge,
     ServerTooOld,
     SyncError,
 )
+from sync.nats_errors import CLIENT_ERRORS, sorted_error
 from sync.nats_motion import Incoming, Outgoing
 
 if TYPE_CHECKING:
@@ -66,8 +64,8 @@ _REFUSAL = re.compile(
     re.IGNORECASE,
 )
 
-#: What the client raises for whatever goes wrong.
-CLIENT_ERRORS: Final = (nats.errors.Error, OSError, TimeoutError, asyncio.InvalidStateError)
+#: For a ping: one of the client's that times out, or is cancelled, kills its reading loop.
+NEVER_S: Final = 24 * 3600
 
 
 class Session:
@@ -246,7 +244,7 @@ class Session:
         try:
             await self.nc.publish(subject, payload, reply, dict(headers) if headers else None)
         except CLIENT_ERRORS as error:
-            raise _sorted_error(subject, error) from error
+            raise sorted_error(subject, error) from error
 
     async def subscribe(
         self,
@@ -263,7 +261,7 @@ class Session:
                 subject, queue=queue, cb=take, pending_bytes_limit=bytes_max
             )
         except CLIENT_ERRORS as error:
-            raise _sorted_error(subject, error) from error
+            raise sorted_error(subject, error) from error
 
     async def unsubscribe(self, subscription: Subscription) -> None:
         """Hear no more of a subject; with the connection gone that is so already."""
@@ -271,12 +269,18 @@ class Session:
             with contextlib.suppress(*CLIENT_ERRORS):
                 await subscription.unsubscribe()
 
-    async def drain(self, subscription: Subscription, *, timeout_s: float) -> None:
-        """Return when all that was sent to us of a subject was taken; no more of it will come."""
+    async def drain(self, subscription: Subscription) -> None:
+        """Have all taken that was sent to us of a subject, and hear no more of it.
+
+        It takes what the line takes, and may be cancelled only once the session is lost. The
+        client's own drain gives its ping up after ten seconds.
+        """
         if not self.lost.done():
-            with contextlib.suppress(TimeoutError, *CLIENT_ERRORS):
-                async with asyncio.timeout(timeout_s):
-                    await subscription.drain()  # type: ignore[no-untyped-call]
+            with contextlib.suppress(*CLIENT_ERRORS):
+                await self.nc._send_unsubscribe(subscription._id)  # noqa: SLF001
+                await self.nc.rtt(timeout=NEVER_S)
+                await subscription._pending_queue.join()  # noqa: SLF001
+        await self.unsubscribe(subscription)
 
     def refusal(self, subject: str) -> asyncio.Future[str]:
         """Return what resolves when the broker refuses this subject to us; cancel it when done.
@@ -320,7 +324,7 @@ class Session:
             answer = await self._settle(subject, request, refused, (timeout_s, until))
         except (*CLIENT_ERRORS, BrokerUnreachable) as error:
             self._hear(None)
-            raise _sorted_error(subject, error) from error
+            raise sorted_error(subject, error) from error
         else:
             self._hear(answer)
             return answer
@@ -387,13 +391,3 @@ class Session:
     def _socket(self) -> Any:
         transport = self._transport()
         return None if transport is None else transport.get_extra_info("socket")
-
-
-def _sorted_error(subject: str, error: BaseException) -> SyncError:
-    if isinstance(error, BrokerUnreachable):
-        return error
-    if isinstance(error, nats.errors.NoRespondersError):
-        return NoResponder(f"nobody answers on {subject}")
-    if isinstance(error, nats.errors.MaxPayloadError):
-        return PayloadTooLarge(f"the message for {subject} is larger than the broker accepts")
-    return BrokerUnreachable(f"{subject}: {str(error) or type(error).__name__}")

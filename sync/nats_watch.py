@@ -12,11 +12,11 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from sync.nats_motion import Outgoing
+from sync.nats_session import NEVER_S
 
 if TYPE_CHECKING:
     from sync.nats_session import Session
 
-_NEVER_S: Final = 24 * 3600
 _TICK_S: Final = 1.0
 
 
@@ -29,7 +29,7 @@ async def watch(
     """
     while not session.lost.done():
         asked_at = asyncio.get_running_loop().time()
-        ping = asyncio.ensure_future(session.nc.rtt(timeout=_NEVER_S))
+        ping = asyncio.ensure_future(session.nc.rtt(timeout=NEVER_S))
         try:
             why = await _await_pong(session, ping, silence_max_s)
             session.pong_of = session.pong_of if why else asked_at

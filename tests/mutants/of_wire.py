@@ -18,6 +18,10 @@ MOTION: Final = "sync/nats_motion.py"
 SERVE: Final = "sync/nats_serve.py"
 OF_LINK: Final = "tests/integration/test_transport_link.py"
 OF_SLOW: Final = "tests/integration/test_transport_slow.py"
+STOPS_SLOWLY: Final = (
+    f"{OF_SLOW}"
+    "::test_who_stops_refuses_what_was_asked_though_the_line_takes_long_and_keeps_the_line"
+)
 
 OF_WIRE: Final[tuple[Mutant, ...]] = (
     of(
@@ -248,9 +252,48 @@ OF_WIRE: Final[tuple[Mutant, ...]] = (
     of(
         "a question that waits its turn is forgotten by one who stops",
         SERVE,
-        "await session.drain(subscription, timeout_s=_DRAIN_S)",
-        "pass",
+        "await self._drain(session, subscription)",
+        "await session.unsubscribe(subscription)",
         f"{OF_LINK}::test_nobody_who_has_asked_waits_in_vain_for_the_one_who_stops",
+    ),
+    of(
+        "one who stops takes the connection along where the line is slow",
+        SERVE,
+        "_, late = await asyncio.wait({draining}, timeout=_DRAIN_S)",
+        """_, late = await asyncio.wait({draining}, timeout=_DRAIN_S)
+        draining.cancel()""",
+        STOPS_SLOWLY,
+    ),
+    of(
+        "one who stops gives its ping up where the line is slower still",
+        SESSION,
+        "await self.nc.rtt(timeout=NEVER_S)\n                await sub",
+        "await self.nc.flush()\n                await sub",
+        STOPS_SLOWLY,
+    ),
+    of(
+        "one who stops hears nothing any more of what is on its way",
+        SERVE,
+        """await self._drain(session, subscription)
+            raise""",
+        """await self._drain(session, subscription)
+            await session.unsubscribe(subscription)
+            raise""",
+        STOPS_SLOWLY,
+    ),
+    of(
+        "one who stops waits for whatever is on the line",
+        SERVE,
+        "{draining}, timeout=_DRAIN_S",
+        "{draining}, timeout=None",
+        STOPS_SLOWLY,
+    ),
+    of(
+        "who waits for the pong of a connection that is gone waits for ever",
+        SERVE,
+        "session.lost.add_done_callback(lambda _: draining.cancel())",
+        "",
+        f"{OF_SLOW}::test_nothing_of_one_who_stopped_outlives_its_connection",
     ),
     of(
         "nobody is told why the broker takes nothing",
