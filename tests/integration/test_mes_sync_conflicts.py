@@ -303,11 +303,7 @@ def test_of_a_row_aside_for_two_reasons_the_one_still_to_be_settled_is_shown_fir
         "INSERT INTO _sync_aside (table_name, id, code, content, reason, at_ms)"
         " SELECT table_name, id, ?, '{}', 'never deleted here', at_ms + ? FROM _sync_aside"
     )
-    from_centre(
-        site,
-        ("UPDATE _sync_aside SET code = 'gone'", ()),
-        (more, ("refused", 1)),
-    )
+    from_centre(site, ("UPDATE _sync_aside SET code = 'gone'", ()), (more, ("refused", 1)))
     shown = mes_sync(site, "parked", "show", ASIDE[-8:]).out
     assert shown.index("never deleted here") < shown.index("mes-sync parked discard")
     assert "it is tried again" in shown

@@ -10,6 +10,7 @@ from tests.mutants.of_apply import OF_APPLY
 from tests.mutants.of_archive import OF_ARCHIVE
 from tests.mutants.of_backups import OF_BACKUPS
 from tests.mutants.of_capture import OF_CAPTURE
+from tests.mutants.of_capture_lost import OF_CAPTURE_LOST
 from tests.mutants.of_compare import OF_COMPARE
 from tests.mutants.of_edge import OF_EDGE
 from tests.mutants.of_exports import OF_EXPORTS
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from tests.mutants.mutant import Mutant
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
-    *OF_RULES, *OF_WIRE, *OF_CAPTURE, *OF_EDGE, *OF_APPLY, *OF_FEED, *OF_TIMES,
+    *OF_RULES, *OF_WIRE, *OF_CAPTURE, *OF_CAPTURE_LOST, *OF_EDGE, *OF_APPLY, *OF_FEED, *OF_TIMES,
     *OF_BACKUPS, *OF_RESTORES, *OF_RESTORES_IN_A_ROW, *OF_RESTORES_CUT_SHORT, *OF_HOMECOMINGS,
     *OF_PARKED, *OF_RETENTION, *OF_SHARES, *OF_COMPARE, *OF_REVIEWS, *OF_FORKS, *OF_EXTRAS,
     *OF_TENANCY, *OF_ACCESS, *OF_API, *OF_ROLLUPS, *OF_REPORTS, *OF_QUALITY, *OF_ARCHIVE, *OF_PAGES,

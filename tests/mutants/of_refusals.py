@@ -23,7 +23,8 @@ OF_REFUSALS: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "refusals: a row that a trigger keeps counts as gone",
-        KNOCK_ON, 'return f"a trigger on {target.name} keeps it"', "return None", GOES_ON,
+        KNOCK_ON, 'return reason or f"a trigger on {target.name} keeps it"', "return None",
+        GOES_ON,
     ),
     of(
         "refusals: a removal is not listed",
