@@ -147,6 +147,8 @@ class Refusal:
     message: str
     #: The id of the parent that is missing.
     needs: str | None = None
+    #: The table that it is missing in.
+    needs_of: str | None = None
     #: The ticket of the parked row that it waits for.
     behind: str | None = None
     #: What it waits for is quiet itself.

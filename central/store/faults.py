@@ -58,7 +58,7 @@ async def apply_around(
 
     To be called while the reason is being handled. Facts are halved until the row to blame is
     alone; the two-way rows of a part, which may be tied to one another, stay together. Rows that
-    waited for what is applied here are left to ``retry.due``: they may be what it fails on.
+    waited for what is applied here are left to ``due.due``: they may be what it fails on.
     """
     why = traceback.format_exc()
     note(

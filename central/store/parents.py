@@ -74,8 +74,9 @@ def orphans(rows: Rows, absent: Mapping[str, set[str]]) -> dict[int, Refusal]:
             if value in missing and row not in found:
                 message = f"{column} {value}: no such row of {parent} yet"
                 found[row] = Refusal(
-                    rows.source(row), Reason.PARENT_MISSING, message, needs=str(value)
-                )
+                    rows.source(row), Reason.PARENT_MISSING, message,
+                    needs=str(value), needs_of=parent,
+                )  # fmt: skip
     return found
 
 

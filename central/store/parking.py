@@ -135,6 +135,7 @@ async def _keep(applying: Applying, some: Sequence[tuple[str, Refusal]]) -> None
         "reason": (Kind.TEXT, [each.reason.value for each in refused]),
         "schema": (Kind.INTEGER, [s.origin.schema for s in sources]),
         "needs": (Kind.UUID, [each.needs for each in refused]),
+        "needs_no": (Kind.INTEGER, [needs_no(applying, each) for each in refused]),
         "behind": (Kind.UUID, [each.behind for each in refused]),
         "quiet": (Kind.BOOLEAN, [each.is_quiet for each in refused]),
         "block": (Kind.BYTES, [body_of(s) for s in sources]),
@@ -143,6 +144,11 @@ async def _keep(applying: Applying, some: Sequence[tuple[str, Refusal]]) -> None
     given = {name: array(kind, values) for name, (kind, values) in lists.items()}
     given |= {"site": applying.site, "catalogue": applying.catalog.digest}
     await applying.connection.execute(fixed("insert_waiting"), given)
+
+
+def needs_no(applying: Applying, refusal: Refusal) -> int | None:
+    """Return the number of the table whose row is missing: another's may have the same id."""
+    return None if refusal.needs_of is None else applying.table_nos[refusal.needs_of]
 
 
 def _listed(applying: Applying, refusal: Refusal) -> dict[str, Value]:

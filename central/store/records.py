@@ -187,17 +187,18 @@ class News:
     message: str | None = None
 
 
-async def restate(applying: Applying, tickets: Mapping[str, News]) -> None:
-    """Tell what became of parked rows, by ticket."""
+async def restate(applying: Applying, tickets: Mapping[str, News], *, anyway: bool = True) -> None:
+    """Tell what became of parked rows, by ticket; where it is no news, ``anyway`` or not at all."""
     if not tickets:
         return
     table = applying.catalog.table("sync_parked")
-    await applying.connection.execute(
+    cursor = await applying.connection.execute(
         fixed("update_parked"),
         {
             "site": applying.site,
             "table_no": applying.no(table),
             "version": str(uuid.uuid4()),
+            "anyway": anyway,
             "mask": table.mask(("state", "reason", "message", "retried_at")),
             "tickets": array(Kind.UUID, list(tickets)),
             "states": array(Kind.TEXT, [news.state for news in tickets.values()]),
@@ -205,7 +206,7 @@ async def restate(applying: Applying, tickets: Mapping[str, News]) -> None:
             "messages": array(Kind.TEXT, [news.message for news in tickets.values()]),
         },
     )
-    applying.tally.touched = True
+    applying.tally.touched |= anyway or cursor.rowcount > 0
 
 
 async def queue_touched(applying: Applying, told: Iterable[Told]) -> None:

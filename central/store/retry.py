@@ -1,11 +1,10 @@
-"""Parked rows are tried again: when what they waited for has come, or a person asks for it."""
+"""Parked rows are tried again, where it is their turn or a person asks for it, or are let go of."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from central.schema import WAITED_FOR
 from central.store.applying import Setback
 from central.store.batch import is_never_home
 from central.store.changeset import Extra, Origin, Reason, Refusal, Rows, Source
@@ -17,7 +16,7 @@ from central.store.intake import take_in
 from central.store.let_go import bare_of, digest, is_let_go, note_let_go
 from central.store.literals import array
 from central.store.overrule import overrule
-from central.store.parking import MESSAGE_MAX, plain, send_heads
+from central.store.parking import MESSAGE_MAX, needs_no, plain, send_heads
 from central.store.records import News, queue_touched, restate
 from shared.catalog import Kind
 from shared.errors import WaitsBehind
@@ -29,12 +28,6 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
     from central.store.applying import Applying
-
-#: Parked rows that one transaction tries again.
-ROWS_MAX: Final = 2_000
-#: Of those that a run brings what they waited for: each costs it some milliseconds, and its time is
-#: bounded. The others are due, and soon tried by themselves.
-WOKEN_MAX: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,58 +51,17 @@ class _Refused(Setback):
         self.refused = refused
 
 
-async def wake(applying: Applying) -> None:
-    """Apply the rows that waited for those that this transaction brought, and so on."""
-    asked: set[str] = set()
-    while applying.waiting:
-        brought = {each for ids in applying.tally.brought.values() for each in ids} - asked
-        if not brought:
-            return
-        asked |= brought
-        cursor = await applying.connection.execute(
-            b"SELECT ticket::text FROM sync.waiting WHERE site_id = %(site)s"
-            b" AND needs = ANY(%(ids)s::uuid[]) ORDER BY ord",
-            {"site": applying.site, "ids": array(Kind.UUID, list(brought))},
-        )
-        for (ticket,) in await cursor.fetchall():
-            if applying.woken >= WOKEN_MAX:
-                return
-            applying.woken += 1
-            await retry(applying, ticket)
-
-
-async def due(applying: Applying) -> list[str]:
-    """Return the tickets whose parent has come by another way, or whose schema we now have."""
-    given = {"site": applying.site, "catalogue": applying.catalog.digest, "rows_max": ROWS_MAX}
-    cursor = await applying.connection.execute(fixed("read_due"), given)
-    tickets = [ticket for (ticket,) in await cursor.fetchall()]
-    for name in sorted(WAITED_FOR):
-        if name in applying.catalog:  # facts have no head, which the others are looked for by
-            statement = _DUE_FACTS.format(table=name, site=applying.site)
-            cursor = await applying.connection.execute(statement.encode(), given)
-            tickets += [ticket for (ticket,) in await cursor.fetchall()]
-    return tickets
-
-
-# The site by value, so that its partitions alone are planned for.
-_DUE_FACTS: Final = """
-SELECT w.ticket::text FROM sync.waiting AS w
-WHERE w.site_id = %(site)s AND w.reason = 'parent_missing'
-  AND EXISTS (SELECT FROM mes.{table} AS t WHERE t.site_id = '{site}' AND t.id = w.needs)
-ORDER BY w.ord LIMIT %(rows_max)s"""
-
-
-async def retry(applying: Applying, ticket: str) -> bool:
+async def retry(applying: Applying, ticket: str, *, is_asked: bool = False) -> bool:
     """Try a parked row again with those that are tied to it; return whether it is applied.
 
     Then those that wait behind it have their turn. A row that fails again keeps its place, with
-    what is in its way now.
+    what is in its way now. ``is_asked`` by a person, who is told also where that is the same.
     """
     done: list[bool] = []
     queue = [ticket]
     for each in queue:
         group = await _group(applying, each)
-        applied = bool(group) and await _retry(applying, group)
+        applied = bool(group) and await _retry(applying, group, is_asked=is_asked)
         done.append(applied)
         if applied:
             queue += await _behind(applying, group)
@@ -188,7 +140,7 @@ def _shown(some: Iterable[Waiting]) -> list[Source]:
     return [source for each in some if each.is_quiet for source in _sources(each)]
 
 
-async def _retry(applying: Applying, group: Sequence[Waiting]) -> bool:
+async def _retry(applying: Applying, group: Sequence[Waiting], *, is_asked: bool) -> bool:
     try:
         async with applying.savepoint():
             await _forget(applying, [each.ticket for each in group])
@@ -196,7 +148,7 @@ async def _retry(applying: Applying, group: Sequence[Waiting]) -> bool:
             await restate(applying, {each.ticket: News("applied") for each in group})
             await _bring_home(applying, group)
     except _Refused as why:
-        await _keep_back(applying, group, why.refused)
+        await restate(applying, await _keep_back(applying, group, why.refused), anyway=is_asked)
         return False
     return True
 
@@ -292,8 +244,8 @@ async def settle_home(applying: Applying, tickets: Sequence[str]) -> None:
         (facts if again else settled[state]).append(ticket)
     await _forget(applying, [*settled["applied"], *settled["discarded"]])
     await applying.connection.execute(
-        b"UPDATE sync.waiting SET reason = %s, catalogue = '', needs = NULL, behind = NULL"
-        b" WHERE ticket = ANY(%s::uuid[])",
+        b"UPDATE sync.waiting SET reason = %s, catalogue = '', needs = NULL, needs_no = NULL,"
+        b" behind = NULL WHERE ticket = ANY(%s::uuid[])",
         [Reason.NEWER_SCHEMA.value, array(Kind.UUID, facts)],
     )
     message = "was applied in the time that the centre lost; it is applied again"
@@ -337,12 +289,15 @@ def _all_or_none(refused: list[Refusal]) -> None:
 
 async def _keep_back(
     applying: Applying, group: Sequence[Waiting], refused: Iterable[Refusal]
-) -> None:
-    """Note what is in the way of rows now; the others of the group wait for the first of them."""
+) -> dict[str, News]:
+    """Note what is in the way of rows now, and return that; the others wait for the first of them.
+
+    They have been tried in vain once more, so others have their turn before them.
+    """
     by_ticket = {each.source.ticket: each for each in refused}
     await _tell_shown(applying, _loud(group, by_ticket))
     await applying.connection.execute(
-        b"UPDATE sync.waiting SET catalogue = %s WHERE ticket = ANY(%s::uuid[])",
+        b"UPDATE sync.waiting SET catalogue = %s, tries = tries + 1 WHERE ticket = ANY(%s::uuid[])",
         [applying.catalog.digest, array(Kind.UUID, [each.ticket for each in group])],
     )
     told: dict[str, News] = {}
@@ -354,10 +309,11 @@ async def _keep_back(
         state = "waiting" if why.reason.waits else "parked"
         told[waiting.ticket] = News(state, why.reason.value, plain(why.message, MESSAGE_MAX))
         await applying.connection.execute(
-            b"UPDATE sync.waiting SET reason = %s, needs = %s, behind = %s WHERE ticket = %s",
-            [why.reason.value, why.needs, why.behind, waiting.ticket],
+            b"UPDATE sync.waiting SET reason = %s, needs = %s, needs_no = %s, behind = %s"
+            b" WHERE ticket = %s",
+            [why.reason.value, why.needs, needs_no(applying, why), why.behind, waiting.ticket],
         )
-    await restate(applying, told)
+    return told
 
 
 def _loud(group: Sequence[Waiting], refused: Mapping[str, Refusal]) -> list[Waiting]:

@@ -7,10 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from central.store import retry
+from central.store.due import due, note_try, wake
 from central.store.faults import is_fault
 from central.store.finish import finish_alone
 from central.store.months import partitions_of
-from central.store.retry import wake
 from shared.errors import Poison, Transient
 from sync import codec
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-async def retry_ticket(session: Session, ticket: str) -> bool:
-    """Try a parked row again, with what waits for it."""
+async def retry_ticket(session: Session, ticket: str, *, is_asked: bool = True) -> bool:
+    """Try a parked row again, with what waits for it; ``is_asked`` as for ``retry.retry``."""
     site = await _site_of(session, ticket)
     if site is None:
         return False
 
     async def work(applying: Applying) -> bool:
-        done = await retry.retry(applying, ticket)
+        done = await retry.retry(applying, ticket, is_asked=is_asked)
         await wake(applying)
         return done
 
@@ -57,18 +57,16 @@ async def retry_due(session: Session, site: str) -> int:
     if session.asks_hello and not await session.transaction(partial(_is_verified, site)):
         return 0
 
-    async def work(applying: Applying) -> list[str]:
-        return await retry.due(applying)
-
     applied = 0
-    for ticket in await _alone(session, site, work):
+    for ticket in await _alone(session, site, due):
         try:
-            applied += await retry_ticket(session, ticket)
+            applied += await retry_ticket(session, ticket, is_asked=False)
         except Exception as why:
             if isinstance(why, Transient) or not (isinstance(why, Poison) or is_fault(why)):
                 raise
-            # It stays where it is, and those after it have their turn.
+            # It stays where it is, and those after it have their turn: now, and the next time.
             _log.exception("a parked row can't be tried", extra={"fields": {"ticket": ticket}})
+            await session.transaction(partial(note_try, ticket))
     return applied
 
 

@@ -6,13 +6,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from central.store.batch import Batch, merged, sorted_batch
+from central.store.due import wake
 from central.store.extras import forget_extras, keep_extras
 from central.store.facts import apply_facts
 from central.store.groups import apply_group, part_orphans, taken
 from central.store.let_go import without_let_go
 from central.store.parking import park
 from central.store.releases import relaxing_tables
-from central.store.retry import wake
 from shared.changes import Op
 
 if TYPE_CHECKING:

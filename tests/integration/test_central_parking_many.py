@@ -1,28 +1,123 @@
-"""Thousands of rows wait for one: none of them stops the queue of their site."""
+"""Thousands of rows wait for one: none stops the queue of their site, and none starves another."""
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING
 
-from central.store import retry
-from tests.integration.apply_world import World, world
+from central.store import due
+from tests.integration.apply_world import CREATED, World, world
 
 if TYPE_CHECKING:
     import pytest
 
+    from tests.integration.apply_world import Site
+
 __all__ = ["world"]
+
+SITE = "SITE_001"
 
 
 async def test_what_thousands_wait_for_is_applied_in_bounded_time_and_they_soon_after(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each that is woken costs its run some time, and a run that takes too long is undone."""
-    monkeypatch.setattr(retry, "WOKEN_MAX", 3)
+    monkeypatch.setattr(due, "WOKEN_MAX", 3)
     site = world.site()
     order = site.order()
     some = [site.report(work_order_id=order["id"]) for _ in range(8)]
     assert (await site.apply(site.sends(site.insert("job_responses", *some)))).parked == 8
     assert (await site.apply(site.sends(site.insert("work_orders", order)))).rows == 4
-    assert await world.store.retry_due("SITE_001") == 5
+    assert await world.store.retry_due(SITE) == 5
     assert await world.value("SELECT count(*) FROM mes.job_responses") == 8
     assert {state for _, state, *_ in await world.parked()} == {"applied"}
+
+
+async def wait_for(world: World, site: Site, missing: str, number: int) -> None:
+    some = [site.report(work_order_id=missing) for _ in range(number)]
+    assert (await site.apply(site.sends(site.insert("job_responses", *some)))).parked == number
+
+
+async def named_a_job(world: World, number: int) -> Site:
+    """Have reports name as their order what is a job."""
+    site = world.site()
+    order = site.order()
+    job = {"id": str(uuid.uuid4()), "work_order_id": order["id"], "seq": 1, "segment_code": "X"}
+    await site.writes(site.insert("work_orders", order), site.insert("job_orders", job))
+    await wait_for(world, site, str(job["id"]), number)
+    return site
+
+
+async def one_more_that_is_due(world: World, site: Site) -> None:
+    """Have a report wait for an order that a program of the centre makes then."""
+    order_id = str(uuid.uuid4())
+    await wait_for(world, site, order_id, 1)
+    await world.month("work_orders")
+    made = "INSERT INTO mes.work_orders (id, created_at, order_no) VALUES (%s, %s, 'C-1')"
+    await world.client(made, order_id, CREATED)
+
+
+async def reports(world: World) -> int:
+    return await world.value("SELECT count(*) FROM mes.job_responses")
+
+
+async def told(world: World) -> list[tuple[str, str, str]]:
+    """Return the records of what waits, with all that a try may change of them."""
+    return await world.rows(
+        "SELECT h.id::text, h.version::text, p.retried_at::text FROM mes.sync_parked AS p"
+        " JOIN sync.head AS h USING (id) ORDER BY 1"
+    )
+
+
+async def test_rows_that_name_a_row_of_another_table_starve_none_that_is_due(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(due, "ROWS_MAX", 3)
+    site = await named_a_job(world, 3)
+    before = await told(world)
+    await one_more_that_is_due(world, site)
+    assert await world.store.retry_due(SITE) == 1
+    assert await reports(world) == 1
+    assert set(before) < set(await told(world))
+
+
+async def test_a_row_of_which_nobody_noted_in_which_table_its_parent_is_missing_is_tried_once(
+    world: World,
+) -> None:
+    """A centre of before migration 0033 had parked it."""
+    site = await named_a_job(world, 1)
+    await world.admin.execute("UPDATE sync.waiting SET needs_no = NULL")
+    before = await told(world)
+    for _ in range(2):
+        assert await world.store.retry_due(SITE) == 0
+        assert await world.rows("SELECT reason, tries FROM sync.waiting") == [("parent_missing", 1)]
+    assert await told(world) == before
+    await one_more_that_is_due(world, site)
+    await world.admin.execute("UPDATE sync.waiting SET needs_no = NULL")
+    assert await world.store.retry_due(SITE) == 1
+
+
+async def test_rows_that_fail_whenever_they_are_tried_starve_none_that_is_due(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(due, "ROWS_MAX", 3)
+    site = world.site()
+    await wait_for(world, site, str(uuid.uuid4()), 3)
+    await world.admin.execute("UPDATE sync.waiting SET block = 'rubbish', needs_no = NULL")
+    await one_more_that_is_due(world, site)
+    assert [await world.store.retry_due(SITE) for _ in range(2)] == [0, 1]
+    assert await reports(world) == 1
+
+
+async def test_only_a_person_who_asks_is_told_that_a_row_failed_for_the_same_reason_again(
+    world: World,
+) -> None:
+    site = world.site()
+    await wait_for(world, site, str(uuid.uuid4()), 1)
+    await world.admin.execute("UPDATE sync.waiting SET needs_no = NULL")
+    before = await told(world)
+    assert await world.store.retry_due(SITE) == 0
+    assert await told(world) == before
+    assert not await world.store.retry(await world.value("SELECT ticket::text FROM sync.waiting"))
+    ((_, version, tried),) = await told(world)
+    assert (version != before[0][1], tried is not None) == (True, True)

@@ -8,6 +8,8 @@ from tests.mutants.mutant import Mutant, of
 
 LET_GO: Final = "central/store/let_go.py"
 RETRYING: Final = "central/store/retry.py"
+DUE: Final = "central/store/due.py"
+RETRY_DUE: Final = "central/store/retrying.py"
 TESTS: Final = "tests/integration/test_central_let_go_told.py"
 MANY: Final = "tests/integration/test_central_parking_many.py"
 BESIDE: Final = f"{TESTS}::test_it_is_discarded_though_another_record_of_it_came_home_before"
@@ -68,12 +70,47 @@ OF_LET_GO: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "wake: a run wakes all that waited, however many",
-        RETRYING, "if applying.woken >= WOKEN_MAX:", "if applying.woken < 0:",
+        DUE, "if applying.woken >= WOKEN_MAX:", "if applying.woken < 0:",
         f"{MANY}::test_what_thousands_wait_for_is_applied_in_bounded_time_and_they_soon_after",
     ),
     of(
         "due: what PostgreSQL refused waits for a person whatever is migrated",
         "central/sql/read_due.sql", ", 'database')", ")",
         f"{TESTS}::test_a_row_that_postgresql_refused_is_tried_again_by_another_catalogue",
+    ),
+    of(
+        "due: a row of another table is taken for the one that is missing",
+        "central/sql/read_due.sql", " AND h.table_no = w.needs_no", "",
+        f"{MANY}::test_rows_that_name_a_row_of_another_table_starve_none_that_is_due",
+    ),
+    of(
+        "due: a row of which nobody noted what it needs waits for a person",
+        "central/sql/read_due.sql", "w.needs_no IS NULL", "false",
+        f"{MANY}::test_a_row_of_which_nobody_noted_in_which_table_its_parent_is_missing_is_tried_once",
+    ),
+    of(
+        "due: what a retry learned it needs is not noted",
+        RETRYING, "needs_no(applying, why), why.behind", "None, why.behind",
+        f"{MANY}::test_a_row_of_which_nobody_noted_in_which_table_its_parent_is_missing_is_tried_once",
+    ),
+    of(
+        "due: what fails each time goes first for ever",
+        "central/sql/read_due.sql", "ORDER BY w.tries, w.ord", "ORDER BY w.ord",
+        f"{MANY}::test_rows_that_fail_whenever_they_are_tried_starve_none_that_is_due",
+    ),
+    of(
+        "due: a try that left nothing behind is not counted",
+        RETRY_DUE, "await session.transaction(partial(note_try, ticket))", "pass",
+        f"{MANY}::test_rows_that_fail_whenever_they_are_tried_starve_none_that_is_due",
+    ),
+    of(
+        "retry: what failed for the same reason goes down to its site each time",
+        "central/sql/update_parked.sql", "(%(anyway)s OR", "(%(anyway)s OR true OR",
+        f"{MANY}::test_only_a_person_who_asks_is_told_that_a_row_failed_for_the_same_reason_again",
+    ),
+    of(
+        "retry: a person who asks is not told that the reason is the same",
+        RETRY_DUE, "is_asked: bool = True", "is_asked: bool = False",
+        f"{MANY}::test_only_a_person_who_asks_is_told_that_a_row_failed_for_the_same_reason_again",
     ),
 )  # fmt: skip
