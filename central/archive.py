@@ -58,7 +58,7 @@ async def detach(bench: Bench, partition: Partition) -> bool:
 
     Cut off, it is called again and goes on. Its sums in rollups stay.
     """
-    bench.table(partition)
+    bench.may_leave(partition)
     async with alone(bench, partition):
         return await _detach(bench.connection, partition)
 

@@ -13,7 +13,7 @@ from central.archive_hash import archivable
 from central.archive_loading import alone_key
 from central.capture import INGEST
 from central.roles import OWNER
-from central.schema import WAITED_FOR
+from central.schema import waited_for
 from shared.errors import Fatal, StoreBusy
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Bench:
     tell: Tell = _silent
 
     def table(self, partition: Partition) -> Table:
-        """Return the table; raise NotArchivable where months of it have to stay."""
+        """Return the table; raise NotArchivable where it is none of which months may leave."""
         table = self.shelf.catalog.table(partition.table)
         if not archivable(table):
             why = (
@@ -63,11 +63,18 @@ class Bench:
                 else "its rows change, and their heads say that they are here"
             )  # fmt: skip
             raise NotArchivable(f"{table.name} can't be archived: {why}")
-        if table.name in WAITED_FOR:
+        return table
+
+    def may_leave(self, partition: Partition) -> None:
+        """Raise NotArchivable where months of its table have to stay.
+
+        Those that left before a catalogue had others wait for the table may be brought back.
+        """
+        table = self.table(partition)
+        if table.name in waited_for(self.shelf.catalog):
             raise NotArchivable(
                 f"{table.name} can't be archived: late rows of other tables wait for its rows"
             )
-        return table
 
     def needs_root(self) -> None:
         """Raise NotArchivable where no folder of the archive is named."""

@@ -16,7 +16,7 @@ from central.archive_bench import opened
 from central.archive_hash import archivable
 from central.archive_state import State, months
 from central.partitions import held, month_before
-from central.schema import WAITED_FOR
+from central.schema import waited_for
 from shared.errors import SyncError
 from shared.observe import note
 
@@ -64,11 +64,8 @@ async def due(
         for partition, each in known.items()
         if each.state in (State.DETACHING, State.DETACHED, State.ARCHIVED)
     ]
-    tables = [
-        table.name
-        for table in shelf.catalog.tables
-        if archivable(table) and table.name not in WAITED_FOR
-    ]
+    stay = waited_for(shelf.catalog)
+    tables = [t.name for t in shelf.catalog.tables if archivable(t) and t.name not in stay]
     fresh = []
     for each in await held(connection, tables):
         month = known.get(each.partition)

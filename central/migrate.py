@@ -168,7 +168,8 @@ async def plan(
         steps += catalogue_steps(old, catalog)
     made = await _generated(connection) if applied else {}
     renewed = [
-        *generated_steps(catalog, made), *hash_steps(catalog, made), *rollup_steps(catalog, made)
+        *generated_steps(catalog, made), *index_steps(catalog, made), *hash_steps(catalog, made),
+        *rollup_steps(catalog, made),
     ]  # fmt: skip
     if renewed or len(steps) > 0:
         steps.append(Step("grants on the schemas renewed", roles.SCHEMA_GRANTS))
@@ -262,6 +263,19 @@ def generated_steps(catalog: Catalog, made: Mapping[str, str]) -> Iterator[Step]
                 f"capture, policies and grants of {table.name} made",
                 (*statements, _generated_note(table.name, sha256)),
             )
+
+
+def index_steps(catalog: Catalog, made: Mapping[str, str]) -> Iterator[Step]:
+    """Give the steps that have facts found by id since others wait for them, a plant's as well.
+
+    Also where the table was there long before: building the index holds up who writes it.
+    """
+    for table in schema.waited_for(catalog):
+        statement = schema.id_index_statement(table)
+        sha256 = capture.fingerprint([statement])
+        name = f"index by id of {table}"
+        if made.get(name) != sha256:
+            yield Step(f"{name} made", (statement, _generated_note(name, sha256)))
 
 
 def hash_steps(catalog: Catalog, made: Mapping[str, str]) -> Iterator[Step]:

@@ -62,9 +62,6 @@ INDEXES: Final[Mapping[str, tuple[str, ...]]] = {
     "measurements": ("characteristic_id",),
 }
 
-#: Facts that other facts wait for. They have no head, so the ingest asks for them by id alone.
-WAITED_FOR: Final = frozenset({"inspection_results"})
-
 #: What a client of the centre need not write itself. Instants have milliseconds in all stores.
 _KEY_DEFAULTS: Final = {
     "id": "uuidv7()",
@@ -73,6 +70,17 @@ _KEY_DEFAULTS: Final = {
 }
 
 _DIALECT: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+
+def waited_for(catalog: Catalog) -> list[str]:
+    """Return the facts that others wait for: they have no head, so they are asked for by id."""
+    parents = {c.references for t in catalog.tables for c in t.columns if c.enforced}
+    return [table.name for table in catalog.tables if table.fact and table.name in parents]
+
+
+def id_index_statement(name: str) -> str:
+    """Return the statement that has facts that others wait for found by their id alone."""
+    return f"CREATE INDEX IF NOT EXISTS {name}_by_id ON {SCHEMA}.{name} (id)"
 
 
 def metadata(catalog: Catalog) -> MetaData:
@@ -279,8 +287,6 @@ def _sql_column(column: Column) -> SqlColumn[Any]:
 
 
 def _indexes(table: Table) -> Iterator[Index]:
-    if table.name in WAITED_FOR:
-        yield Index(f"{table.name}_by_id", "id")
     for name in INDEXES.get(table.name, ()):
         if name in table.names:
             # Rows without a reference are many, and nobody looks for them by it.

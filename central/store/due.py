@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from central.schema import WAITED_FOR
+from central.schema import waited_for
 from central.store.fixed import fixed
 from central.store.literals import array
 from central.store.retry import retry
@@ -47,12 +47,11 @@ async def due(applying: Applying) -> list[str]:
     given = {"site": applying.site, "catalogue": applying.catalog.digest, "rows_max": ROWS_MAX}
     cursor = await applying.connection.execute(fixed("read_due"), given)
     tickets = [ticket for (ticket,) in await cursor.fetchall()]
-    for name in sorted(WAITED_FOR):
-        if name in applying.catalog:  # facts have no head, which the others are looked for by
-            statement = _DUE_FACTS.format(table=name, site=applying.site)
-            no = applying.table_nos[name]
-            cursor = await applying.connection.execute(statement.encode(), given | {"no": no})
-            tickets += [ticket for (ticket,) in await cursor.fetchall()]
+    for name in waited_for(applying.catalog):  # they have no head to be looked for by
+        statement = _DUE_FACTS.format(table=name, site=applying.site)
+        no = applying.table_nos[name]
+        cursor = await applying.connection.execute(statement.encode(), given | {"no": no})
+        tickets += [ticket for (ticket,) in await cursor.fetchall()]
     return tickets
 
 

@@ -6,7 +6,10 @@ import uuid
 from typing import TYPE_CHECKING
 
 from central.store import due
+from shared.catalog import Catalog, Column, ColumnType, Direction, Kind, Policy, Table
+from shared.catalog_file import load_catalog
 from tests.integration.apply_world import CREATED, World, world
+from tests.integration.test_central_extra import centre_of
 
 if TYPE_CHECKING:
     import pytest
@@ -16,6 +19,23 @@ if TYPE_CHECKING:
 __all__ = ["world"]
 
 SITE = "SITE_001"
+FIRST = load_catalog()
+
+
+def a_plants_own(name: str, column: Column) -> Table:
+    return Table(name, Direction.UP, (column,), append_only=True, partitioned=True)
+
+
+SCANS = a_plants_own("acme_scans", Column("code", ColumnType(Kind.TEXT), policy=Policy.APPEND_ONLY))
+MARKS = a_plants_own(
+    "acme_marks",
+    Column(
+        "scan_id", ColumnType(Kind.UUID), policy=Policy.APPEND_ONLY,
+        references="acme_scans", enforced=True,
+    ),
+)  # fmt: skip
+WITH_SCANS = Catalog(FIRST.version + 1, (*FIRST.tables, SCANS))
+WITH_MARKS = Catalog(FIRST.version + 2, (*WITH_SCANS.tables, MARKS))
 
 
 async def test_what_thousands_wait_for_is_applied_in_bounded_time_and_they_soon_after(
@@ -121,3 +141,28 @@ async def test_only_a_person_who_asks_is_told_that_a_row_failed_for_the_same_rea
     assert not await world.store.retry(await world.value("SELECT ticket::text FROM sync.waiting"))
     ((_, version, tried),) = await told(world)
     assert (version != before[0][1], tried is not None) == (True, True)
+
+
+async def test_all_that_wait_for_a_fact_of_a_plants_own_are_applied(
+    centre: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(due, "WOKEN_MAX", 2)
+    async with centre_of(centre, None, WITH_MARKS) as world:
+        site = world.site()
+        scan = {"id": str(uuid.uuid4()), "code": "A"}
+        marks = site.insert("acme_marks", *[{"scan_id": scan["id"]} for _ in range(5)])
+        assert (await site.apply(site.sends(marks))).parked == 5
+        assert await world.store.retry_due(SITE) == 0
+        await site.apply(site.sends(site.insert("acme_scans", scan)))
+        assert await world.value("SELECT count(*) FROM mes.acme_marks") == 2
+        assert await world.store.retry_due(SITE) == 3
+        assert await world.rows("SELECT * FROM sync.waiting") == []
+
+
+async def test_facts_are_found_by_their_id_from_the_catalogue_on_by_which_others_wait_for_them(
+    centre: str,
+) -> None:
+    found = "SELECT to_regclass('mes.acme_scans_by_id') IS NOT NULL"
+    for catalog, is_there in ((WITH_SCANS, False), (WITH_MARKS, True)):
+        async with centre_of(centre, None, catalog) as world:
+            assert await world.value(found) is is_there

@@ -113,4 +113,20 @@ OF_LET_GO: Final[tuple[Mutant, ...]] = (
         RETRY_DUE, "is_asked: bool = True", "is_asked: bool = False",
         f"{MANY}::test_only_a_person_who_asks_is_told_that_a_row_failed_for_the_same_reason_again",
     ),
+    of(
+        "due: of a plant's own facts nobody asks who waits for them",
+        DUE, "for name in waited_for(applying.catalog):", 'for name in ["inspection_results"]:',
+        f"{MANY}::test_all_that_wait_for_a_fact_of_a_plants_own_are_applied",
+    ),
+    of(
+        "migrate: facts that others wait for are looked for without an index",
+        "central/migrate.py", "*index_steps(catalog, made), ", "",
+        f"{MANY}::test_facts_are_found_by_their_id_from_the_catalogue_on_by_which_others_wait_for"
+        "_them",
+    ),
+    of(
+        "archive: a month of facts that others wait for leaves",
+        "central/archive.py", "bench.may_leave(partition)", "bench.table(partition)",
+        "tests/integration/test_archive.py::test_facts_that_others_wait_for_are_never_detached",
+    ),
 )  # fmt: skip
