@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from central.store import retry
 from central.store.due import due, note_try, wake
 from central.store.faults import is_fault
 from central.store.finish import finish_alone
 from central.store.months import partitions_of
-from shared.errors import Poison, Transient
+from shared.errors import Poison, StoreBusy, Transient
+from shared.observe import note
 from sync import codec
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
     from central.store.applying import Applying
     from central.store.session import Result, Session
+
+#: Rows that others hold which one pass waits for: each for some seconds, with its store lent.
+HELD_MAX: Final = 5
 
 _log = logging.getLogger(__name__)
 
@@ -53,21 +57,40 @@ async def retry_due(session: Session, site: str) -> int:
     """Try the rows whose turn has come; return how many were applied.
 
     None before the site has said hello, where that is asked for: what it knows of us comes first.
+    What can't be tried stays where it is, and those after it have their turn: now, unless too many
+    are held by others, and before it the next time.
     """
     if session.asks_hello and not await session.transaction(partial(_is_verified, site)):
         return 0
-
-    applied = 0
+    applied = held = 0
     for ticket in await _alone(session, site, due):
         try:
             applied += await retry_ticket(session, ticket, is_asked=False)
         except Exception as why:
-            if isinstance(why, Transient) or not (isinstance(why, Poison) or is_fault(why)):
+            if not (isinstance(why, StoreBusy) or _is_its_own(why)):
                 raise
-            # It stays where it is, and those after it have their turn: now, and the next time.
-            _log.exception("a parked row can't be tried", extra={"fields": {"ticket": ticket}})
-            await session.transaction(partial(note_try, ticket))
+            _note_failure(site, ticket, why)
+            # Where PostgreSQL itself is away, this says so.
+            await session.transaction(partial(note_try, ticket), is_short=True)
+            held += isinstance(why, StoreBusy)
+            if held >= HELD_MAX:
+                break
     return applied
+
+
+def _is_its_own(why: Exception) -> bool:
+    """Return whether a row failed for itself, and not for what all rows depend on."""
+    return not isinstance(why, Transient) and (isinstance(why, Poison) or is_fault(why))
+
+
+def _note_failure(site: str, ticket: str, why: Exception) -> None:
+    if isinstance(why, StoreBusy):
+        told = {"site": site, "ticket": ticket, "error": str(why)}
+        note(_log, "a parked row is held by others", level=logging.WARNING, **told)
+    else:
+        _log.error(
+            "a parked row can't be tried", exc_info=why, extra={"fields": {"ticket": ticket}}
+        )
 
 
 async def _is_verified(site: str, connection: AsyncConnection[Any]) -> bool:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from central.store import due
+import psycopg
+import pytest
+
+from central.store import due, retrying, session
 from shared.catalog import Catalog, Column, ColumnType, Direction, Kind, Policy, Table
 from shared.catalog_file import load_catalog
-from tests.integration.apply_world import CREATED, World, world
+from tests.integration.apply_world import CREATED, World, open_world, world
 from tests.integration.test_central_extra import centre_of
+from tests.integration.test_central_parking_retry import relax_priority
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import AsyncIterator
 
     from tests.integration.apply_world import Site
 
@@ -166,3 +171,37 @@ async def test_facts_are_found_by_their_id_from_the_catalogue_on_by_which_others
     for catalog, is_there in ((WITH_SCANS, False), (WITH_MARKS, True)):
         async with centre_of(centre, None, catalog) as world:
             assert await world.value(found) is is_there
+
+
+@asynccontextmanager
+async def first_of_two_held(world: World) -> AsyncIterator[World]:
+    """Have two changes be due, the first of an order that a client holds."""
+    site = world.site()
+    orders = [site.order(priority=50), site.order(priority=50)]
+    base = await site.writes(site.insert("work_orders", *orders))
+    for order in orders:
+        poor = site.update("work_orders", str(order["id"]), base=base, priority=(50, 1000))
+        assert (await site.apply(site.sends(poor))).parked == 1
+    await relax_priority(world)
+    await world.admin.execute("UPDATE sync.waiting SET catalogue = 'before'")
+    async with (
+        await psycopg.AsyncConnection.connect(world.url) as client,
+        open_world(world.url, world.catalog) as mended,
+    ):
+        await client.execute(
+            "SELECT FROM mes.work_orders WHERE id = %s FOR UPDATE", [orders[0]["id"]]
+        )
+        yield mended
+        await client.rollback()
+        assert await mended.store.retry_due(SITE) == 1
+        assert await world.rows("SELECT priority FROM mes.work_orders") == [(1000,), (1000,)]
+
+
+@pytest.mark.parametrize(("held_max", "applied"), [(2, [1, 0]), (1, [0, 1])])
+async def test_a_row_that_a_client_holds_starves_none_that_is_due(
+    world: World, monkeypatch: pytest.MonkeyPatch, held_max: int, applied: list[int]
+) -> None:
+    monkeypatch.setattr(session, "TRIES_MAX", 1)
+    monkeypatch.setattr(retrying, "HELD_MAX", held_max)
+    async with first_of_two_held(world) as mended:
+        assert [await mended.store.retry_due(SITE) for _ in range(2)] == applied

@@ -100,7 +100,7 @@ OF_LET_GO: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "due: a try that left nothing behind is not counted",
-        RETRY_DUE, "await session.transaction(partial(note_try, ticket))", "pass",
+        RETRY_DUE, "await session.transaction(partial(note_try, ticket), is_short=True)", "pass",
         f"{MANY}::test_rows_that_fail_whenever_they_are_tried_starve_none_that_is_due",
     ),
     of(
@@ -128,5 +128,16 @@ OF_LET_GO: Final[tuple[Mutant, ...]] = (
         "archive: a month of facts that others wait for leaves",
         "central/archive.py", "bench.may_leave(partition)", "bench.table(partition)",
         "tests/integration/test_archive.py::test_facts_that_others_wait_for_are_never_detached",
+    ),
+    of(
+        "due: a row that a client holds has all after it wait",
+        RETRY_DUE, "if not (isinstance(why, StoreBusy) or _is_its_own(why)):",
+        "if not _is_its_own(why):",
+        f"{MANY}::test_a_row_that_a_client_holds_starves_none_that_is_due",
+    ),
+    of(
+        "due: a pass waits for all rows that clients hold, however many",
+        RETRY_DUE, "if held >= HELD_MAX:", "if False:",
+        f"{MANY}::test_a_row_that_a_client_holds_starves_none_that_is_due",
     ),
 )  # fmt: skip
