@@ -2,10 +2,12 @@
 
 It does so from a store that was put back to a copy, after a restore of the centre, or as a repair.
 Only what says the same as what was let go of is left out, its ``created_at`` included: anything
-else nobody has decided on. What says the same is told in the terms of our catalogue, where it has
-the table: a column's earlier name is its name, and its default no value. A fact is let go of as a
-whole: where it waits more than once, since its store sent it more than once, or where more than
-one record tells of it, all of it is discarded together.
+else nobody has decided on. That is told by two hashes, either of which is enough. One is of what
+was sent, which stays the same whatever becomes of our catalogue. The other is in the terms of the
+catalogue, where it has the table, for what a store makes anew: a column counts by the first name
+that it had, and its default for no value. A fact is let go of as a whole: where it waits more than
+once, since its store sent it more than once, or where more than one record tells of it, all of it
+is discarded together.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ import json
 import logging
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from central.archive_hash import first_name
 from central.store.changeset import Reason
 from central.store.literals import array
 from central.store.parking import NAME_MAX, content_of, plain
@@ -74,27 +77,48 @@ def is_let_go(applying: Applying, source: Source) -> bool:
 
 def digest(applying: Applying, source: Source) -> bytes:
     """Return what tells what a fact says, in our terms."""
-    content = json.loads(content_of(source))
-    return _hash(_in_our_terms(_table(applying, source.block.table), content))
+    return _hashes_of(applying, source).ours
+
+
+def _hashes_of(applying: Applying, source: Source) -> _Hashes:
+    return _hashes(_table(applying, source.block.table), json.loads(content_of(source)))
 
 
 def _table(applying: Applying, name: str) -> Table | None:
     return applying.catalog.table(name) if name in applying.catalog else None
 
 
-def _in_our_terms(table: Table | None, content: dict[str, Any]) -> dict[str, Any]:
-    """Return a fact's values by our names, without those that stand where none is named.
+class _Hashes(NamedTuple):
+    """What tells what a fact says."""
 
-    Of a table that is not here yet nobody knows these: then it is as it was sent.
-    """
+    #: In our terms. Of a table that is not here yet nobody knows these: then it is as it was sent.
+    ours: bytes
+    as_sent: bytes
+    #: By the names of the day: so it was noted until 28 November 2026, and is looked for still.
+    before: bytes
+
+
+def _hashes(table: Table | None, content: dict[str, Any]) -> _Hashes:
+    as_sent = _hash(content)
     if table is None:
-        return content
+        return _Hashes(as_sent, as_sent, as_sent)
+    said = _without_defaults(table, content)
+    by_first_name = {_first(table, name): value for name, value in said.items()}
+    return _Hashes(_hash(by_first_name), as_sent, _hash(said))
+
+
+def _without_defaults(table: Table, content: dict[str, Any]) -> dict[str, Any]:
+    """Return a fact's values by our names, without those that stand where none is named."""
     defaults = {column.name: column.default for column in table.columns}
     names = {old: column.name for column in table.columns for old in column.renamed_from}
     own = {names.get(name, name): value for name, value in content.items()} | {
         name: value for name, value in content.items() if name in defaults
     }
     return {name: value for name, value in own.items() if value != defaults.get(name)}
+
+
+def _first(table: Table, name: str) -> str:
+    return first_name(table.column(name)) if name in table.names else name
 
 
 def _hash(said: dict[str, Any]) -> bytes:
@@ -106,7 +130,9 @@ class _Record:
     """What a record tells of a fact."""
 
     ticket: str
+    #: In our terms.
     fact: Fact
+    hashes: _Hashes
     state: str
     reason: str
     created_at: str | None
@@ -128,12 +154,13 @@ async def _records(applying: Applying, tickets: Sequence[str]) -> list[_Record]:
             content = json.loads(text)
             if not isinstance(content, dict):
                 continue
-            fact = name, row_id, _hash(_in_our_terms(_table(applying, name), content))
+            hashes = _hashes(_table(applying, name), content)
         except (ValueError, RecursionError):  # a site can tell us anything, and it stops nobody
             continue
         at = content.get("created_at")
         created_at = at if isinstance(at, str) else None
-        found.append(_Record(ticket, fact, state, reason, created_at, is_here))
+        fact = name, row_id, hashes.ours
+        found.append(_Record(ticket, fact, hashes, state, reason, created_at, is_here))
     return found
 
 
@@ -161,9 +188,8 @@ async def note_let_go(applying: Applying, tickets: Sequence[str]) -> None:
     gone = [each for each in records if each.state == "discarded"]
     waits = {each.fact for each in records if each.is_here}
     kept = waits | await _standing(applying, [each for each in gone if each.fact not in waits])
-    facts = {each.fact for each in gone}
-    await _write(applying, _NOTE, facts - kept)
-    await _write(applying, _WITHDRAW, facts & kept)
+    await _write(applying, _NOTE, [each for each in gone if each.fact not in kept])
+    await _write(applying, _WITHDRAW, [each for each in gone if each.fact in kept])
 
 
 async def _standing(applying: Applying, records: Iterable[_Record]) -> set[Fact]:
@@ -184,8 +210,9 @@ async def _standing(applying: Applying, records: Iterable[_Record]) -> set[Fact]
     return found
 
 
-async def _write(applying: Applying, statement: str, facts: Iterable[Fact]) -> None:
-    if some := list(facts):
+async def _write(applying: Applying, statement: str, records: Sequence[_Record]) -> None:
+    some = [(*each.fact[:2], sha256) for each in records for sha256 in set(each.hashes)]
+    if some:
         given = {
             "site": applying.site, "tables": [table for table, _, _ in some],
             "ids": array(Kind.UUID, [row_id for _, row_id, _ in some]),
@@ -207,7 +234,7 @@ async def without_let_go(applying: Applying, batch: Batch) -> Batch:
 
     def is_gone(source: Source) -> bool:
         hashes = known.get((plain(source.block.table, NAME_MAX), source.id), set())
-        return bool(hashes) and not hashes.isdisjoint(_digests(applying, source))
+        return bool(hashes) and not hashes.isdisjoint(_hashes_of(applying, source))
 
     def left(rows: Rows) -> Rows:
         return rows.without(row for row in range(len(rows)) if is_gone(rows.source(row)))
@@ -222,13 +249,6 @@ async def without_let_go(applying: Applying, batch: Batch) -> Batch:
     if rows := _facts_of(batch) - _facts_of(some):
         note(_log, "left out what was discarded before", site=applying.site, rows=rows)
     return some
-
-
-def _digests(applying: Applying, source: Source) -> set[bytes]:
-    """Return what tells what a fact says: in our terms, and as if its table were not here yet."""
-    content = json.loads(content_of(source))
-    tables = {_table(applying, source.block.table), None}
-    return {_hash(_in_our_terms(table, content)) for table in tables}
 
 
 def _facts_of(batch: Batch) -> int:

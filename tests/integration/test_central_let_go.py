@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.apply_world import world  # noqa: F401
+from shared.catalog import Catalog, Column, ColumnType, Kind, Policy
+from shared.catalog_file import load_catalog
+from tests.integration.apply_world import open_world, world  # noqa: F401
+from tests.integration.test_central_extra import centre_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.changes import ChangeBlock, Value
     from tests.integration.apply_world import World
+
+    Form = Callable[[ChangeBlock], ChangeBlock]
+
+FIRST = load_catalog()
 
 
 async def let_go(world: World) -> None:
@@ -136,3 +148,103 @@ async def test_what_was_let_go_of_by_one_site_is_another_ones_own(world: World) 
     report = {**report, "work_order_id": None}
     await other.writes(other.insert("job_responses", report))
     assert await world.value("SELECT site_id FROM mes.job_responses") == "SITE_002"
+
+
+# --- under another catalogue ----------------------------------------------------------------------
+
+
+def later(*, add: Column | None = None, **changed: dict[str, object]) -> Catalog:
+    """Return a later catalogue, in which columns of the reports are others."""
+    table = FIRST.table("job_responses")
+    columns = [replace(c, **changed.get(c.name, {})) for c in table.columns]  # type: ignore[arg-type]
+    columns += [add] if add else []
+    others = tuple(t for t in FIRST.tables if t.name != table.name)
+    return Catalog(FIRST.version + 1, (*others, replace(table, columns=tuple(columns))))
+
+
+def with_default(value: Value) -> Catalog:
+    kind = ColumnType(Kind.INTEGER)
+    x = Column("x", kind, nullable=False, default=value, policy=Policy.APPEND_ONLY, since=2)
+    return later(add=x)
+
+
+RENAMED = later(source_row={"name": "src_row", "renamed_from": ("source_row",)})
+REWORK = later(is_rework={"default": 1})
+
+
+def named(block: ChangeBlock, before: str, after: str) -> ChangeBlock:
+    return replace(block, columns=tuple(after if n == before else n for n in block.columns))
+
+
+def without(block: ChangeBlock, name: str) -> ChangeBlock:
+    at = block.columns.index(name)
+    columns, new = list(block.columns), list(block.new)
+    del columns[at], new[at]
+    return replace(block, columns=tuple(columns), new=new)
+
+
+def with_x(block: ChangeBlock, value: Value) -> ChangeBlock:
+    return replace(block, columns=(*block.columns, "x"), new=[*block.new, [value]])
+
+
+def as_it_was(block: ChangeBlock) -> ChangeBlock:
+    return block
+
+
+async def stays_away_under(
+    centre: str, catalog: Catalog, sent: Form = as_it_was, again: Form = as_it_was
+) -> None:
+    """Let go of a report, have its order come, migrate, and send the report again."""
+    async with open_world(centre, FIRST) as world:
+        site = world.site(schema=FIRST.version + 1)
+        order = site.order()
+        report = site.report(work_order_id=order["id"], source_row=7)
+        block = sent(site.insert("job_responses", report))
+        assert (await site.apply(site.sends(block))).parked == 1
+        await let_go(world)
+        await site.writes(site.insert("work_orders", order))
+    async with centre_of(centre, site, catalog) as world:
+        assert (await site.apply(site.sends(again(replace(block, at=[]))))).parked == 0
+        assert await world.rows("SELECT * FROM mes.job_responses") == []
+
+
+@pytest.mark.parametrize(
+    ("catalog", "sent"),
+    [
+        (RENAMED, as_it_was),
+        (REWORK, as_it_was),
+        (with_default(0), lambda block: with_x(block, 0)),
+        (with_default(0), lambda block: with_x(block, 7)),
+    ],
+    ids=["a rename", "a default", "a column with its default", "a column with a value"],
+)
+async def test_what_comes_again_as_it_was_sent_stays_away_whatever_the_catalogue_became(
+    centre: str, catalog: Catalog, sent: Form
+) -> None:
+    await stays_away_under(centre, catalog, sent)
+
+
+async def test_what_a_store_makes_anew_by_later_names_stays_away(centre: str) -> None:
+    await stays_away_under(
+        centre, RENAMED, again=lambda block: without(named(block, "source_row", "src_row"), "uom")
+    )
+
+
+async def test_what_was_noted_by_the_names_of_the_day_alone_stays_away(centre: str) -> None:
+    """So it was until 28 November 2026."""
+    async with centre_of(centre, None, RENAMED) as world:
+        site = world.site()
+        order = site.order()
+        report = site.report(work_order_id=order["id"], src_row=7)
+        block = site.insert("job_responses", report)
+        assert (await site.apply(site.sends(block))).parked == 1
+        content = await world.value("SELECT content::jsonb FROM mes.sync_parked")
+        await let_go(world)
+        defaults = {c.name: c.default for c in RENAMED.table("job_responses").columns}
+        said = {name: value for name, value in content.items() if value != defaults.get(name)}
+        noted = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).digest()
+        await world.admin.execute("DELETE FROM sync.let_go WHERE sha256 <> %s", [noted])
+        assert await world.value("SELECT count(*) FROM sync.let_go") == 1
+        await site.writes(site.insert("work_orders", order))
+        assert (await site.apply(site.sends(without(block, "uom")))).parked == 0
+        assert await world.rows("SELECT * FROM mes.job_responses") == []

@@ -10,6 +10,7 @@ LET_GO: Final = "central/store/let_go.py"
 RETRYING: Final = "central/store/retry.py"
 DUE: Final = "central/store/due.py"
 RETRY_DUE: Final = "central/store/retrying.py"
+AGAIN: Final = "tests/integration/test_central_let_go.py"
 TESTS: Final = "tests/integration/test_central_let_go_told.py"
 MANY: Final = "tests/integration/test_central_parking_many.py"
 BESIDE: Final = f"{TESTS}::test_it_is_discarded_though_another_record_of_it_came_home_before"
@@ -27,9 +28,9 @@ OF_LET_GO: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "let go: what comes home takes a person's word back",
-        LET_GO, "await _write(applying, _WITHDRAW, facts & kept)",
-        'told = {each.fact for each in records if each.state != "discarded"}\n'
-        "    await _write(applying, _WITHDRAW, facts & (kept | told))",
+        LET_GO, "await _write(applying, _WITHDRAW, [each for each in gone if each.fact in kept])",
+        'kept |= {each.fact for each in records if each.state != "discarded"}\n'
+        "    await _write(applying, _WITHDRAW, [each for each in gone if each.fact in kept])",
         f"{TESTS}::test_a_record_that_comes_home_takes_no_person_s_word_back",
     ),
     of(
@@ -139,5 +140,21 @@ OF_LET_GO: Final[tuple[Mutant, ...]] = (
         "due: a pass waits for all rows that clients hold, however many",
         RETRY_DUE, "if held >= HELD_MAX:", "if False:",
         f"{MANY}::test_a_row_that_a_client_holds_starves_none_that_is_due",
+    ),
+    of(
+        "let go: a fact is another one by a later catalogue",
+        LET_GO, "_Hashes(_hash(by_first_name), as_sent, ",
+        "_Hashes(_hash(by_first_name), _hash(by_first_name), ",
+        f"{AGAIN}::test_what_comes_again_as_it_was_sent_stays_away_whatever_the_catalogue_became",
+    ),
+    of(
+        "let go: a fact is another one by a later name of a column",
+        LET_GO, "return first_name(table.column(name)) if name in table.names else name",
+        "return name", f"{AGAIN}::test_what_a_store_makes_anew_by_later_names_stays_away",
+    ),
+    of(
+        "let go: what was noted by the names of the day is forgotten",
+        LET_GO, "as_sent, _hash(said))", "as_sent, as_sent)",
+        f"{AGAIN}::test_what_was_noted_by_the_names_of_the_day_alone_stays_away",
     ),
 )  # fmt: skip

@@ -99,7 +99,7 @@ OF_PARKED: Final[tuple[Mutant, ...]] = (
     of(
         "again: a fact is left out whatever it says, once one of its id was let go of",
         "central/store/let_go.py",
-        "return bool(hashes) and not hashes.isdisjoint(_digests(applying, source))",
+        "return bool(hashes) and not hashes.isdisjoint(_hashes_of(applying, source))",
         "return bool(hashes)",
         "tests/sim/test_parked_and_restored.py"
         "::test_a_report_that_says_otherwise_than_the_one_discarded_was_let_go_of_by_nobody",
