@@ -121,7 +121,8 @@ async def tell_of_parked(connection: AsyncConnection[Any], catalog: Catalog) -> 
     Their stores have the column, and show that value.
     """
     for table in catalog.tables if "sync_parked" in catalog else ():
-        later = [column.name for column in table.columns if column.since > 1]
+        # By its earlier names, too: a site may have sent it under one that we had in no release.
+        later = [n for c in table.columns if c.since > 1 for n in (*c.renamed_from, c.name)]
         if later and not table.fact:
             keys = [f'"{name}"' for name in later]
             await connection.execute(_NOT_COUNTED, {"table": table.name, "keys": keys})

@@ -42,6 +42,16 @@ def grown(step: int, length: int, *, name: str = "work_orders", high: int | None
 SHORT, LONG = grown(1, 10), grown(2, 40)
 
 
+def with_w_before_x(catalog: Catalog) -> Catalog:
+    """Return the catalogue, in which x was called w in a release before."""
+    table = catalog.table("work_orders")
+    named = replace(
+        table, columns=(*table.columns[:-1], replace(table.column("x"), renamed_from=("w",)))
+    )
+    others = tuple(t for t in catalog.tables if t.name != "work_orders")
+    return Catalog(catalog.version, (*others, named))
+
+
 def with_x(block: ChangeBlock, new: Value, old: Value = None) -> ChangeBlock:
     """Return the block as an end writes it that has the column."""
     return replace(
@@ -262,13 +272,7 @@ async def test_of_two_values_for_one_column_the_later_one_is_filled_in(
         site, row_id, base = await an_order(world, "a" if first else "b")
         change = with_x(site.update("work_orders", row_id, base=base), "b" if first else "a")
         await site.writes(replace(change, columns=("w",), old=[[None]]))
-    catalog = grown(1, 10)
-    table = catalog.table("work_orders")
-    named = replace(
-        table, columns=(*table.columns[:-1], replace(table.column("x"), renamed_from=("w",)))
-    )
-    others = tuple(t for t in catalog.tables if t.name != "work_orders")
-    async with centre_of(centre, site, Catalog(catalog.version, (*others, named))) as world:
+    async with centre_of(centre, site, with_w_before_x(grown(1, 10))) as world:
         assert await world.value("SELECT x FROM mes.work_orders") == ("b" if first else "a")
         assert await waiting(world) == []
 
@@ -303,3 +307,22 @@ async def test_a_site_learns_that_the_value_of_a_parked_change_does_not_count_wi
         await world.admin.execute("DELETE FROM sync.touched")
     async with centre_of(centre, site, LONG) as world:
         assert await told(world) == []
+
+
+@pytest.mark.parametrize("name", ["x", "w"])
+async def test_a_site_learns_that_a_parked_value_does_not_count_where_we_skipped_a_release(
+    centre: str, name: str
+) -> None:
+    async with open_world(centre, FIRST) as world:
+        site = world.site(schema=NEWEST)
+        orders = [site.order(order_no=number) for number in ("WO-1", "WO-2")]
+        base = await site.writes(site.insert("work_orders", *orders))
+        row_id = str(orders[1]["id"])
+        change = with_x(
+            site.update("work_orders", row_id, base=base, order_no=("WO-2", "WO-1")), "not taken"
+        )
+        change = replace(change, columns=(*change.columns[:-1], name))
+        assert (await site.apply(site.sends(change))).parked == 1
+        await world.admin.execute("DELETE FROM sync.touched")
+    async with centre_of(centre, site, with_w_before_x(LONG)) as world:
+        assert await told(world) == [row_id]

@@ -73,6 +73,13 @@ OF_PARKED: Final[tuple[Mutant, ...]] = (
         "_column",
     ),
     of(
+        "migration: a site does not hear that a value does not count, under an earlier name",
+        "central/extra.py",
+        "for n in (*c.renamed_from, c.name)]",
+        "for n in (c.name,)]",
+        f"{EXTRA}::test_a_site_learns_that_a_parked_value_does_not_count_where_we_skipped_a_release",
+    ),
+    of(
         "parked: what is parked again after a restore counts as news to its site",
         "central/store/parking.py",
         "if each.source.origin.tx_id not in applying.came_home]",
