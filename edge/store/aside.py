@@ -42,6 +42,10 @@ class RowIgnored(Poison):
     """A trigger of the plant's had SQLite pass over the row without a word."""
 
 
+class RolledBack(SchemaMismatch):
+    """A trigger of the plant's rolled back all that the transaction had done."""
+
+
 #: What may be raised for a row that SQLite can't take; ``reason_of`` tells whether it is that.
 REFUSALS: Final = (
     sqlite3.IntegrityError, sqlite3.DataError, sqlite3.OperationalError, OverflowError, RowIgnored,
@@ -210,9 +214,9 @@ def is_refusal(error: Exception) -> bool:
 def reason_of(applying: Applying, target: Target, error: Exception) -> str:
     """Return why SQLite refused a row, in its words.
 
-    Raises the error again where it is none of the row's. Raises SchemaMismatch where a trigger of
-    the plant did not refuse the row but rolled back all that the transaction had done: nothing can
-    be applied beside such a trigger.
+    Raises the error again where it is none of the row's. Raises RolledBack where a trigger of the
+    plant did not refuse the row but rolled back all that the transaction had done: nothing can be
+    applied beside such a trigger (but see ``edge.store.rollbacks``).
     """
     if not is_refusal(error):
         raise error
@@ -221,7 +225,7 @@ def reason_of(applying: Applying, target: Target, error: Exception) -> str:
             f"a trigger on {target.name} rolls back what the centre sends ({error});"
             " let it use RAISE(ABORT) and it refuses the one row"
         )
-        raise SchemaMismatch(message) from error
+        raise RolledBack(message) from error
     return str(error)
 
 

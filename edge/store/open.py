@@ -41,6 +41,8 @@ class Seen:
     brought_back: bytes | None = None
     #: The version of the file's schema at which what was refused was tried last.
     tried: int = -1
+    #: Tables of which nothing comes back, as a trigger rolled all back: the schema's version then.
+    hindered: dict[str, int] = field(default_factory=dict)
     #: The last row of ``_sync_row`` that was looked at for old deletions; None before the first.
     pruned_to: tuple[int, str] | None = None
 

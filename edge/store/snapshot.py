@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from edge.store import again, aside, cursor, position, removals, taken
@@ -24,6 +25,7 @@ from edge.store.heads import Head, land, settle_row
 from edge.store.open import silent, writing
 from edge.store.outbox import is_own
 from edge.store.puts import put_all
+from edge.store.rollbacks import done_anew
 from shared.changes import SHARED, Ack, Fate, Position
 from shared.errors import ForkedHistory, MalformedMessage, StaleSnapshot
 
@@ -182,6 +184,10 @@ def apply_chunk(
 
 def finish(opened: Opened, *, now_ms: int, drained: DrainedFirst) -> None:
     """End the load: take away what the centre no longer has, and follow the feeds from there."""
+    done_anew(partial(_finish, opened, now_ms, drained))
+
+
+def _finish(opened: Opened, now_ms: int, drained: DrainedFirst) -> None:
     connection = opened.connection
     with drained():
         under_way, at = _under_way(connection), cursor.read(connection)

@@ -12,6 +12,9 @@ KNOCK_ON: Final = "edge/store/knock_on.py"
 PUTS: Final = "edge/store/puts.py"
 CANON: Final = "edge/store/canon.py"
 KEPT: Final = "tests/integration/test_edge_removals_refused.py"
+ROLLBACKS: Final = "edge/store/rollbacks.py"
+ROLLS_BACK: Final = "tests/integration/test_edge_rules_that_roll_back.py"
+SCHEMAS: Final = "tests/integration/test_edge_apply_schema.py"
 RULES: Final = "tests/integration/test_edge_rules_of_the_plant.py"
 GOES_ON: Final = f"{KEPT}::test_what_comes_after_a_removal_that_the_plant_does_not_allow_is_applied"
 
@@ -117,5 +120,48 @@ OF_REFUSALS: Final[tuple[Mutant, ...]] = (
         "refusals: a head that was refused is laid over what the site wrote since",
         "edge/store/comeback.py", "elif not is_undecided(applying, target, row_id):", "else:",
         f"{RULES}::test_a_head_that_was_refused_is_not_laid_over_what_the_site_wrote_since",
+    ),
+    of(
+        "refusals: a rule that rolls back what is tried again ends the agent",
+        ROLLBACKS, "except aside.RolledBack as error:", "except ZeroDivisionError as error:",
+        f"{ROLLS_BACK}::test_a_store_opens_though_what_was_refused_is_rolled_back_now",
+        f"{ROLLS_BACK}::test_the_outbox_is_pruned_though_what_was_refused_is_rolled_back_now",
+    ),
+    of(
+        "refusals: what was rolled back along with a row that came back is not done anew",
+        ROLLBACKS, "        with suppress(Hindered):\n            return work()\n",
+        "        return work()\n",
+        f"{ROLLS_BACK}::test_the_feed_goes_on_where_a_row_that_comes_back_would_roll_all_back",
+        f"{ROLLS_BACK}::test_a_snapshot_ends_where_a_row_that_comes_back_would_roll_all_back",
+    ),
+    of(
+        "refusals: what came back and was rolled back counts as looked at",
+        ROLLBACKS, "    opened.seen.brought_back = None", "    opened.bounds.clear()",
+        f"{ROLLS_BACK}::test_a_row_that_had_come_back_before_all_was_rolled_back_comes_back_anew",
+    ),
+    of(
+        "refusals: what was told in a transaction that was rolled back counts as told",
+        ROLLBACKS, "    opened.seen.version = 0", "    opened.bounds.clear()",
+        f"{ROLLS_BACK}::test_an_index_that_was_told_of_as_all_was_rolled_back_is_told_of_anew",
+    ),
+    of(
+        "refusals: a table whose rule rolled all back is left out for good",
+        ROLLBACKS, "hindered[table] == schema.version(applying.connection)", "hindered[table]",
+        f"{ROLLS_BACK}::test_a_row_goes_once_the_rule_no_longer_rolls_all_back",
+    ),
+    of(
+        "refusals: a migration waits for a rule that rolls all back",
+        "edge/store/migrate.py", "        return change(fill=False)\n", "        raise\n",
+        f"{SCHEMAS}::test_a_migration_waits_for_no_rule_of_the_plants_and_tells_what_it_could_not_fill",
+    ),
+    of(
+        "refusals: nobody hears of a column that a trigger passes over",
+        "edge/store/extra.py", "if passed else None", "if False else None",
+        f"{SCHEMAS}::test_a_migration_waits_for_no_rule_of_the_plants_and_tells_what_it_could_not_fill",
+    ),
+    of(
+        "refusals: what a trigger writes as a column is filled is nobody's",
+        "edge/store/extra.py", "{row_id: {column: value} if found else {}}", "{}",
+        f"{SCHEMAS}::test_what_a_trigger_writes_as_a_migration_fills_a_column_is_sent",
     ),
 )  # fmt: skip
