@@ -47,9 +47,9 @@ class RolledBack(SchemaMismatch):
 
 
 #: What may be raised for a row that SQLite can't take; ``reason_of`` tells whether it is that.
-REFUSALS: Final = (
-    sqlite3.IntegrityError, sqlite3.DataError, sqlite3.OperationalError, OverflowError, RowIgnored,
-)  # fmt: skip
+REFUSALS: Final = (sqlite3.DatabaseError, OverflowError, RowIgnored)
+#: The row's own fault, whatever the code.
+_OF_THE_ROW: Final = (sqlite3.IntegrityError, sqlite3.DataError, OverflowError, RowIgnored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,11 +204,14 @@ def is_refusal(error: Exception) -> bool:
 
     An OperationalError is most often trouble with the store: another program holds it, the disk is
     full, the file is damaged. SQLite's plain error is one of the statement: a trigger, a CHECK or
-    an index of the plant's asks for a function that only its own programs have.
+    an index of the plant's asks for a function that only its own programs have. And a virtual table
+    of the plant's that a trigger keeps, as a full-text index, may find itself out of step.
     """
-    if not isinstance(error, sqlite3.OperationalError):
-        return isinstance(error, REFUSALS)
-    return (getattr(error, "sqlite_errorcode", -1) & 0xFF) == sqlite3.SQLITE_ERROR
+    if isinstance(error, _OF_THE_ROW):
+        return True
+    code = getattr(error, "sqlite_errorcode", -1)
+    plain = isinstance(error, sqlite3.OperationalError) and code & 0xFF == sqlite3.SQLITE_ERROR
+    return plain or code == sqlite3.SQLITE_CORRUPT_VTAB
 
 
 def reason_of(applying: Applying, target: Target, error: Exception) -> str:

@@ -237,9 +237,13 @@ def busy_or_same(error: sqlite3.Error) -> Exception:
 
 
 def is_damage(error: BaseException) -> bool:
-    """Return whether SQLite has found the file damaged: no further try will make it whole."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    """Return whether SQLite has found the file damaged: no further try will make it whole.
+
+    A virtual table that says so of itself, as a full-text index of the plant's, is not the file.
+    """
+    code = getattr(error, "sqlite_errorcode", 0)
+    damage = code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return damage and code != sqlite3.SQLITE_CORRUPT_VTAB
 
 
 def is_passing(error: BaseException | None) -> bool:

@@ -84,8 +84,8 @@ OF_REFUSALS: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "refusals: a full disk is a row's fault",
-        ASIDE, "return (getattr(error, \"sqlite_errorcode\", -1) & 0xFF) == sqlite3.SQLITE_ERROR",
-        "return True", f"{RULES}::test_trouble_with_the_store_is_no_refusal_of_a_row",
+        ASIDE, "return plain or code == sqlite3.SQLITE_CORRUPT_VTAB", "return True",
+        f"{RULES}::test_trouble_with_the_store_is_no_refusal_of_a_row",
         f"{RULES}::test_a_full_store_lists_no_row",
     ),
     of(
@@ -163,5 +163,16 @@ OF_REFUSALS: Final[tuple[Mutant, ...]] = (
         "refusals: what a trigger writes as a column is filled is nobody's",
         "edge/store/extra.py", "{row_id: {column: value} if found else {}}", "{}",
         f"{SCHEMAS}::test_what_a_trigger_writes_as_a_migration_fills_a_column_is_sent",
+    ),
+    of(
+        "refusals: a full-text index that is out of step stops the feed",
+        ASIDE, "return plain or code == sqlite3.SQLITE_CORRUPT_VTAB", "return plain",
+        f"{RULES}::test_a_full_text_index_of_the_plants_that_is_out_of_step_stops_only_its_row",
+        f"{RULES}::test_the_drain_goes_on_where_a_full_text_index_is_out_of_step",
+    ),
+    of(
+        "refusals: a full-text index that is out of step ends the agent as a damaged file",
+        "edge/store/open.py", "return damage and code != sqlite3.SQLITE_CORRUPT_VTAB",
+        "return damage", f"{RULES}::test_only_the_file_counts_as_damaged_not_a_table_of_the_plants",
     ),
 )  # fmt: skip
