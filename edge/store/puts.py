@@ -163,7 +163,7 @@ def _make_way(
     row = target.read(applying.connection, row_id)
     if row is None:  # a trigger took it away along with another
         return True
-    if knock_on.take_away(applying, target, row_id) is not None:
+    if not knock_on.clear(applying, target, row_id):
         return False
     version = aside.removal(applying, target, row_id)
     if row_id in batch.waiting:  # it comes back in a moment, with another key
@@ -179,7 +179,7 @@ def _make_way(
 def _set_own_aside(applying: Applying, target: Target, put: Put, reason: str) -> bool:
     """Take an undecided row of the site out of sight: a row of the centre has its key."""
     row = {**(target.read(applying.connection, put.id) or {}), **put.row}
-    if knock_on.take_away(applying, target, put.id) is not None:
+    if not knock_on.clear(applying, target, put.id):
         return _refuse(applying, target, put, reason)
     aside.keep(applying, target, row, aside.Why(aside.UNIQUE, reason, key_of(target, reason)))
     note_version(applying, target, put)

@@ -66,8 +66,7 @@ OF_REFUSALS: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "refusals: a row that is kept from making way stops the feed",
-        PUTS, "    if knock_on.take_away(applying, target, row_id) is not None:\n"
-        "        return False\n",
+        PUTS, "    if not knock_on.clear(applying, target, row_id):\n        return False\n",
         "    knock_on.put_row(applying, target, row_id, target.delete, (row_id,))\n",
         f"{KEPT}::test_a_head_waits_for_its_key_where_the_row_that_has_it_does_not_make_way",
     ),
@@ -174,5 +173,12 @@ OF_REFUSALS: Final[tuple[Mutant, ...]] = (
         "refusals: a full-text index that is out of step ends the agent as a damaged file",
         "edge/store/open.py", "return damage and code != sqlite3.SQLITE_CORRUPT_VTAB",
         "return damage", f"{RULES}::test_only_the_file_counts_as_damaged_not_a_table_of_the_plants",
+    ),
+    of(
+        "refusals: what a trigger writes instead of making way is nobody's",
+        KNOCK_ON, "    log_own(applying, target, before, {row_id: {}})\n    return False\n",
+        "    return False\n",
+        f"{KEPT}::test_what_a_trigger_writes_instead_of_making_way_is_sent",
+        f"{KEPT}::test_what_a_trigger_writes_instead_of_taking_an_own_row_away_is_sent",
     ),
 )  # fmt: skip
