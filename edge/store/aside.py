@@ -85,10 +85,11 @@ def _keep(
     key = None if why.key is None else json.dumps(why.key)
     applying.connection.execute(
         "INSERT OR REPLACE INTO _sync_aside"
-        " (table_name, id, code, content, version, ord, reason, at_ms, key)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " (table_name, id, code, content, version, ord, reason, at_ms, key, seen)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *place, why.code, content, *(version or (None, None)), why.reason, applying.now_ms, key,
+            applying.snapshot,
         ),
     )  # fmt: skip
     applying.set_aside.setdefault((place[0], why.code, why.reason), []).append(place[1])

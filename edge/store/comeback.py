@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge.sql_text import literal, of_row
 from edge.store import aside, knock_on, removals, rollbacks
-from edge.store.puts import Put, is_undecided, key_of, note_version, write
+from edge.store.puts import Put, is_undecided, keep_seen, key_of, note_version, write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -134,5 +134,6 @@ def _bring_back(
         return aside.reason_of(applying, target, error)
     if decided is not None:
         note_version(applying, target, put)
+        keep_seen(applying, target, row_id)
     aside.drop(applying, target, row_id)
     return None

@@ -237,12 +237,24 @@ def forget_version(applying: Applying, target: Target, row_id: str) -> None:
 
 
 def mark_seen(applying: Applying, target: Target, ids: Sequence[str]) -> None:
-    """Note that the snapshot under way holds these rows."""
+    """Note that the snapshot under way holds these rows, also where their heads stand aside."""
     if applying.snapshot:
-        applying.connection.executemany(
-            "UPDATE _sync_row SET seen = ? WHERE table_no = ? AND id = ?",
-            [(applying.snapshot, target.no, each) for each in ids],
-        )
+        for table, key, name in (
+            ("_sync_row", "table_no", target.no), ("_sync_aside", "table_name", target.name),
+        ):  # fmt: skip
+            applying.connection.executemany(
+                f"UPDATE {table} SET seen = ? WHERE {key} = ? AND id = ?",
+                [(applying.snapshot, name, each) for each in ids],
+            )
+
+
+def keep_seen(applying: Applying, target: Target, row_id: str) -> None:
+    """Note that a snapshot holds a row which it brought as a head aside, and which stands now."""
+    applying.connection.execute(
+        "UPDATE _sync_row SET seen = max(seen, (SELECT max(seen) FROM _sync_aside"
+        " WHERE table_name = ?1 AND id = ?3)) WHERE table_no = ?2 AND id = ?3",
+        (target.name, target.no, row_id),
+    )
 
 
 def look_again(connection: sqlite3.Connection, which: str, n: int) -> None:

@@ -268,6 +268,11 @@ def _take_missing(applying: Applying, target: Target, max_order: int) -> None:
         "DELETE FROM _sync_aside WHERE table_name = :name"
         f" AND code IN ('{aside.UNIQUE}', '{aside.LEFT}', '{aside.REFUSED}') AND id IN ({missing})",
         f"DELETE FROM _sync_row WHERE table_no = :no AND id IN ({missing})",
+        # Heads of rows that never stood, which no version here could be missing of. A removal that
+        # was refused is none: its row stands, and stays listed.
+        "DELETE FROM _sync_aside WHERE table_name = :name"
+        f" AND code IN ('{aside.UNIQUE}', '{aside.REFUSED}') AND content <> '{aside.NO_ROW}'"
+        " AND ord BETWEEN 1 AND :max_order AND seen < :number",
     ):
         applying.connection.execute(statement, given)
 

@@ -15,6 +15,8 @@ KEPT: Final = "tests/integration/test_edge_removals_refused.py"
 ROLLBACKS: Final = "edge/store/rollbacks.py"
 ROLLS_BACK: Final = "tests/integration/test_edge_rules_that_roll_back.py"
 SCHEMAS: Final = "tests/integration/test_edge_apply_schema.py"
+SNAPSHOT: Final = "edge/store/snapshot.py"
+LOADS: Final = "tests/integration/test_edge_snapshot.py"
 RULES: Final = "tests/integration/test_edge_rules_of_the_plant.py"
 GOES_ON: Final = f"{KEPT}::test_what_comes_after_a_removal_that_the_plant_does_not_allow_is_applied"
 
@@ -162,6 +164,27 @@ OF_REFUSALS: Final[tuple[Mutant, ...]] = (
         "refusals: what a trigger writes as a column is filled is nobody's",
         "edge/store/extra.py", "{row_id: {column: value} if found else {}}", "{}",
         f"{SCHEMAS}::test_what_a_trigger_writes_as_a_migration_fills_a_column_is_sent",
+    ),
+    of(
+        "refusals: a head that a snapshot lacks comes back though the centre has none",
+        SNAPSHOT, "        \" AND ord BETWEEN 1 AND :max_order AND seen < :number\",\n",
+        "        \" AND 0\",\n",
+        f"{LOADS}::test_a_head_that_never_stood_and_that_the_snapshot_lacks_does_not_come_back",
+    ),
+    of(
+        "refusals: a head aside is forgotten though the snapshot brought it",
+        SNAPSHOT, "BETWEEN 1 AND :max_order AND seen < :number", "BETWEEN 1 AND :max_order",
+        f"{LOADS}::test_a_head_that_never_stood_and_that_the_snapshot_holds_waits_still",
+    ),
+    of(
+        "refusals: a head aside is forgotten though the snapshot is older",
+        SNAPSHOT, "AND ord BETWEEN 1 AND :max_order AND seen", "AND ord >= 1 AND seen",
+        f"{LOADS}::test_a_head_aside_that_is_later_than_the_snapshot_waits_still",
+    ),
+    of(
+        "refusals: a head that comes back while a snapshot loads is missing in it",
+        "edge/store/comeback.py", "        keep_seen(applying, target, row_id)\n", "",
+        f"{LOADS}::test_a_head_that_was_refused_and_comes_while_a_snapshot_loads_is_not_missing_in_it",
     ),
     of(
         "refusals: a full-text index that is out of step stops the feed",
