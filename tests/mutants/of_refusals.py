@@ -187,6 +187,11 @@ OF_REFUSALS: Final[tuple[Mutant, ...]] = (
         f"{LOADS}::test_a_head_that_was_refused_and_comes_while_a_snapshot_loads_is_not_missing_in_it",
     ),
     of(
+        "refusals: a row that a snapshot lacked comes home as one that stands",
+        "edge/store/tips.py", "OR a.code = '{aside.REFUSED}' AND", "OR 0 AND",
+        f"{KEPT}::test_a_row_that_a_snapshot_lacked_and_the_plant_keeps_does_not_come_home",
+    ),
+    of(
         "refusals: a full-text index that is out of step stops the feed",
         ASIDE, "return plain or code == sqlite3.SQLITE_CORRUPT_VTAB", "return plain",
         f"{RULES}::test_a_full_text_index_of_the_plants_that_is_out_of_step_stops_only_its_row",
