@@ -88,7 +88,7 @@ def _put(applying: Applying, target: Target, put: Put, batch: _Batch) -> bool:
 def write(applying: Applying, target: Target, put: Put) -> None:
     """Put a row into its table; raise what SQLite raises where it does not take it."""
     # Not an upsert: it would ask a row that stands for the columns that were not sent.
-    changes = {k: v for k, v in put.row.items() if k not in ("id", "site_id", "created_at")}
+    changes = _changes(applying, target, put)
     stood = uncaptured.standing(applying, target, put.id)
     before = knock_on.standing(applying, target, [put.id])
     # An update that finds nothing can fail all the same: by a trigger that can't be run here.
@@ -99,13 +99,25 @@ def write(applying: Applying, target: Target, put: Put) -> None:
         found = int(knock_on.exists(applying, target, put.id))
     if not found:
         _insert(applying, target, put, before)
-    elif "created_at" in put.row and not target.keeps_dates:
-        dated = f"{target.update(('created_at',))} AND created_at IS NOT ?1"
-        knock_on.put_row(applying, target, put.id, dated, (put.row["created_at"], put.id))
     if target.stirred and not knock_on.exists(applying, target, put.id):
         knock_on.log_gone(applying, target, put.row)
     knock_on.log_own(applying, target, before, {put.id: changes})
     uncaptured.keep_changed(applying, target, stood, put.row)
+
+
+def _changes(applying: Applying, target: Target, put: Put) -> dict[str, Value]:
+    """Return what a row that stands has to be given.
+
+    Its date where it has another: in the same statement, so that a trigger which does not allow
+    that leaves the row as it was. Else not, as the plant may have triggers on it.
+    """
+    changes = {k: v for k, v in put.row.items() if k not in ("id", "site_id", "created_at")}
+    if "created_at" in put.row and not target.keeps_dates:
+        date, other = put.row["created_at"], "WHERE id = ? AND created_at IS NOT ?"
+        query = f"SELECT 1 FROM {target.quoted} {other}"
+        if applying.connection.execute(query, (put.id, date)).fetchone():
+            changes["created_at"] = date
+    return changes
 
 
 def _insert(

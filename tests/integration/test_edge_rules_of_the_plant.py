@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 
 import pytest
 
 from edge.store import aside
 from edge.store.open import is_damage
-from tests.integration.edge_world import away, plant, put, uid, version  # noqa: F401
+from tests.integration.edge_world import (
+    CREATED,
+    away,
+    plant,  # noqa: F401
+    put,
+    uid,
+    version,
+)
 
 ROW, NEXT = uid(1), uid(2)
 LISTED = [("orders", ROW, "refused")]
@@ -100,6 +108,37 @@ def test_a_refused_fact_that_came_again_is_not_listed_any_more(plant):
     plant.take(fact)
     plant.store.prune(next(plant.clock))
     assert (plant.asides(), len(plant.rows("SELECT * FROM reports"))) == ([], 1)
+
+
+# --- rows that the centre made anew under their id -----------------------------------------------
+
+EARLIER = "2011-01-02T03:04:05.678Z"
+
+
+def dated(row_id, notes, *, at):
+    """Return the head of a row that was made at another time."""
+    return replace(order(row_id, notes, at=at), created=[EARLIER])
+
+
+@pytest.mark.parametrize("does", ["SELECT RAISE(ABORT, 'no date')", "SELECT RAISE(IGNORE)"])
+def test_a_row_whose_new_date_is_not_allowed_stays_as_it_was_whole(plant, does):
+    plant.take(order(ROW, "old", at=1))
+    rule(plant, "BEFORE UPDATE OF created_at", does, when="1")
+    plant.take(dated(ROW, "theirs", at=9))
+    row = plant.row("orders", ROW)
+    assert (row["notes"], row["created_at"]) == ("old", CREATED)
+    assert (plant.asides(), plant.base("orders", ROW)) == (LISTED, (version(1), 1))
+    assert plant.owed() == []
+    lift(plant)
+    row = plant.row("orders", ROW)
+    assert (row["notes"], row["created_at"]) == ("theirs", EARLIER)
+
+
+def test_a_rule_on_the_date_says_nothing_to_a_head_that_has_the_same(plant):
+    plant.take(order(ROW, "old", at=1))
+    rule(plant, "BEFORE UPDATE OF created_at", "SELECT RAISE(ABORT, 'no date')", when="1")
+    plant.take(order(ROW, "theirs", at=9))
+    assert (plant.row("orders", ROW)["notes"], plant.asides()) == ("theirs", [])
 
 
 # --- rows that are taken away again -------------------------------------------------------------

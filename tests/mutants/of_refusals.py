@@ -187,6 +187,17 @@ OF_REFUSALS: Final[tuple[Mutant, ...]] = (
         f"{LOADS}::test_a_head_that_was_refused_and_comes_while_a_snapshot_loads_is_not_missing_in_it",
     ),
     of(
+        "refusals: a row gets the content of a head whose date it may not get",
+        PUTS, "            changes[\"created_at\"] = date\n", "            pass\n",
+        f"{RULES}::test_a_row_whose_new_date_is_not_allowed_stays_as_it_was_whole",
+    ),
+    of(
+        "refusals: a rule on the date keeps heads out that have the same",
+        PUTS, "        if applying.connection.execute(query, (put.id, date)).fetchone():\n",
+        "        if query:\n",
+        f"{RULES}::test_a_rule_on_the_date_says_nothing_to_a_head_that_has_the_same",
+    ),
+    of(
         "refusals: a row that a snapshot lacked comes home as one that stands",
         "edge/store/tips.py", "OR a.code = '{aside.REFUSED}' AND", "OR 0 AND",
         f"{KEPT}::test_a_row_that_a_snapshot_lacked_and_the_plant_keeps_does_not_come_home",
