@@ -330,6 +330,14 @@ _PAGES: Final = (
         "`mes-sync parked list`",
     ),
     Page(
+        "MES-REPAIR-REFUSED",
+        "the plant's rules keep a row from being repaired",
+        "A comparison found it to differ. To send a fact once more, or to give a row the date and"
+        " the site that the centre has, it has to be changed here; a trigger or an index of the"
+        " plant's does not allow that, in the words that the event has. All else is repaired.",
+        "Change the trigger, and compare again: `mes-sync verify --repair`.",
+    ),
+    Page(
         "MES-RULE-ROLLS-BACK",
         "a trigger of the plant's keeps rows that are set aside from coming back",
         "It rolls back all that is done along with such a row, instead of refusing the one row. All"

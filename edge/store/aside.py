@@ -216,7 +216,12 @@ def is_refusal(error: Exception) -> bool:
 
 
 def reason_of(applying: Applying, target: Target, error: Exception) -> str:
-    """Return why SQLite refused a row, in its words.
+    """Return why SQLite refused a row, in its words; raise what ``words_of`` raises."""
+    return words_of(applying.connection, target.name, error)
+
+
+def words_of(connection: sqlite3.Connection, table: str, error: Exception) -> str:
+    """Return why SQLite refused a row of a table, in its words.
 
     Raises the error again where it is none of the row's. Raises RolledBack where a trigger of the
     plant did not refuse the row but rolled back all that the transaction had done: nothing can be
@@ -224,9 +229,9 @@ def reason_of(applying: Applying, target: Target, error: Exception) -> str:
     """
     if not is_refusal(error):
         raise error
-    if not applying.connection.in_transaction:
+    if not connection.in_transaction:
         message = (
-            f"a trigger on {target.name} rolls back what the centre sends ({error});"
+            f"a trigger on {table} rolls back all that is done with a row ({error});"
             " let it use RAISE(ABORT) and it refuses the one row"
         )
         raise RolledBack(message) from error

@@ -17,6 +17,8 @@ ROLLS_BACK: Final = "tests/integration/test_edge_rules_that_roll_back.py"
 SCHEMAS: Final = "tests/integration/test_edge_apply_schema.py"
 SNAPSHOT: Final = "edge/store/snapshot.py"
 LOADS: Final = "tests/integration/test_edge_snapshot.py"
+MEND: Final = "edge/store/mend.py"
+REPAIRS: Final = "tests/integration/test_edge_rules_and_repairs.py"
 RULES: Final = "tests/integration/test_edge_rules_of_the_plant.py"
 GOES_ON: Final = f"{KEPT}::test_what_comes_after_a_removal_that_the_plant_does_not_allow_is_applied"
 
@@ -196,6 +198,23 @@ OF_REFUSALS: Final[tuple[Mutant, ...]] = (
         PUTS, "        if applying.connection.execute(query, (put.id, date)).fetchone():\n",
         "        if query:\n",
         f"{RULES}::test_a_rule_on_the_date_says_nothing_to_a_head_that_has_the_same",
+    ),
+    of(
+        "refusals: a comparison stops where a rule keeps a row from being repaired",
+        MEND, "            found, why = 0, aside.words_of(connection, table.name, error)\n",
+        "            raise\n",
+        f"{REPAIRS}::test_a_fact_that_may_not_be_sent_again_is_told_and_the_others_are_sent",
+        f"{REPAIRS}::test_a_row_that_may_not_have_the_centres_date_is_told_and_the_others_get_theirs",
+    ),
+    of(
+        "refusals: a comparison stops where a rule rolls back a repair",
+        MEND, "    except aside.RolledBack as error:\n", "    except ZeroDivisionError as error:\n",
+        f"{REPAIRS}::test_a_fact_that_may_not_be_sent_again_is_told_and_the_others_are_sent",
+    ),
+    of(
+        "refusals: nobody hears of a repair that a trigger passes over",
+        MEND, "if not found and connection", "if found and connection",
+        f"{REPAIRS}::test_a_fact_that_may_not_be_sent_again_is_told_and_the_others_are_sent",
     ),
     of(
         "refusals: a row that a snapshot lacked comes home as one that stands",
