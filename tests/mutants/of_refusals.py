@@ -19,6 +19,7 @@ SNAPSHOT: Final = "edge/store/snapshot.py"
 LOADS: Final = "tests/integration/test_edge_snapshot.py"
 MEND: Final = "edge/store/mend.py"
 REPAIRS: Final = "tests/integration/test_edge_rules_and_repairs.py"
+INSTEAD: Final = "tests/integration/test_edge_written_instead.py"
 RULES: Final = "tests/integration/test_edge_rules_of_the_plant.py"
 GOES_ON: Final = f"{KEPT}::test_what_comes_after_a_removal_that_the_plant_does_not_allow_is_applied"
 
@@ -236,7 +237,7 @@ OF_REFUSALS: Final[tuple[Mutant, ...]] = (
         "refusals: what a trigger writes instead of making way is nobody's",
         KNOCK_ON, "    log_own(applying, target, before, {row_id: {}})\n    return False\n",
         "    return False\n",
-        f"{KEPT}::test_what_a_trigger_writes_instead_of_making_way_is_sent",
-        f"{KEPT}::test_what_a_trigger_writes_instead_of_taking_an_own_row_away_is_sent",
+        f"{INSTEAD}::test_what_a_trigger_writes_instead_of_making_way_is_sent",
+        f"{INSTEAD}::test_what_a_trigger_writes_instead_of_taking_an_own_row_away_is_sent",
     ),
 )  # fmt: skip
