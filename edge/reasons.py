@@ -297,8 +297,9 @@ _PAGES: Final = (
         "MES-COLUMN-REFUSED",
         "a value kept for a column of a newer catalogue does not fit it",
         "It was kept while this store had no such column. Now it has, and the value breaks its"
-        " rule.",
-        "Correct the row at the centre.",
+        " rule, or a trigger of the plant's does not allow it. The row stands without it.",
+        "Correct the row at the centre; or the trigger, and have the row sent again: `mes-sync"
+        " verify --repair`.",
     ),
     Page(
         "MES-ROW-TOO-LARGE",
@@ -327,6 +328,24 @@ _PAGES: Final = (
         "a row was set aside",
         "See MES-ASIDE.",
         "`mes-sync parked list`",
+    ),
+    Page(
+        "MES-REPAIR-REFUSED",
+        "the plant's rules keep a row from being repaired",
+        "A comparison found it to differ. To send a fact once more, or to give a row the date and"
+        " the site that the centre has, it has to be changed here; a trigger or an index of the"
+        " plant's does not allow that, in the words that the event has. All else is repaired.",
+        "Change the trigger, and compare again: `mes-sync verify --repair`.",
+    ),
+    Page(
+        "MES-RULE-ROLLS-BACK",
+        "a trigger of the plant's keeps rows that are set aside from coming back",
+        "It rolls back all that is done along with such a row, instead of refusing the one row. All"
+        " the rest was done anew; the table's rows that stand aside wait until tables or triggers"
+        " change. A row of the centre's that is on its way can't wait: there such a trigger ends"
+        " the agent.",
+        "Let the trigger that the event names use RAISE(ABORT) in place of RAISE(ROLLBACK), or drop"
+        " it. docs/conflicts.md",
     ),
     Page(
         "MES-RESTORED",

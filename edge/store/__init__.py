@@ -246,13 +246,14 @@ class EdgeStore:
         """Remove what is safe from the outbox, never more; return the number of parts.
 
         Some of what is long past beside it is forgotten, too, and where the plant has changed its
-        rules, what these had refused is tried again.
+        rules, what these had refused is tried again: last, so that no rule holds up the rest.
         """
         tombstones.prune(self.opened, now_ms)
         spent.prune(self.opened, now_ms)
-        materialise.try_refused(self.opened, now_ms=now_ms, drained=self._drained(now_ms))
         with writing(self.opened.connection):
-            return outbox.prune(self.opened.connection)
+            parts = outbox.prune(self.opened.connection)
+        materialise.try_refused(self.opened, now_ms=now_ms, drained=self._drained(now_ms))
+        return parts
 
     def send_parents(self) -> int:
         """Have parents sent that nobody captured and that children wait for; return how many."""

@@ -24,6 +24,7 @@ from edge.store.comeback import bring_back
 from edge.store.heads import land
 from edge.store.open import silent
 from edge.store.outbox import is_own
+from edge.store.rollbacks import done_anew
 from edge.store.steps import Run, Shown, Waits, next_runs, run_of
 from shared.changes import SHARED, FeedEntry, Position
 from sync.protocol import Verdict, entry_hash, judge
@@ -120,11 +121,15 @@ def _in_transactions(
     opened: Opened, entries: Sequence[tuple[FeedEntry, bytes]], now_ms: int, drained: DrainedFirst,
     *, is_patient: bool,
 ) -> FeedOutcome:  # fmt: skip
-    outcome: FeedOutcome | None = None
-    while True:
+    def in_one() -> _Step:
         with drained(), silent(opened.connection):
             step = _Step(opened, cursor.read(opened.connection), now_ms, is_patient)
             _apply_some(step, entries[outcome.applied if outcome else 0 :])
+        return step
+
+    outcome: FeedOutcome | None = None
+    while True:
+        step = done_anew(in_one)
         outcome = _added(outcome, step)
         if not step.goes_on:
             return outcome

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
     from edge.store.open import Opened
 
-#: Rows that an event names; the others are counted.
-_NAMED_MAX = 5
-
 
 @dataclass(slots=True)
 class Applying:
@@ -72,7 +69,5 @@ class Applying:
     def note_asides(self) -> None:
         """Tell the operator what was set aside, one event for each table and reason."""
         for (table, code, reason), ids in self.set_aside.items():
-            more = f" and {len(ids) - _NAMED_MAX} more" if len(ids) > _NAMED_MAX else ""
-            named = ", ".join(ids[:_NAMED_MAX])
-            message = f"{table} {named}{more} set aside ({code}): {reason}"
+            message = f"{table} {position.named(ids)} set aside ({code}): {reason}"
             position.note(self.connection, "MES-ROW-ASIDE", message, self.now_ms)

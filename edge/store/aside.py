@@ -42,10 +42,14 @@ class RowIgnored(Poison):
     """A trigger of the plant's had SQLite pass over the row without a word."""
 
 
+class RolledBack(SchemaMismatch):
+    """A trigger of the plant's rolled back all that the transaction had done."""
+
+
 #: What may be raised for a row that SQLite can't take; ``reason_of`` tells whether it is that.
-REFUSALS: Final = (
-    sqlite3.IntegrityError, sqlite3.DataError, sqlite3.OperationalError, OverflowError, RowIgnored,
-)  # fmt: skip
+REFUSALS: Final = (sqlite3.DatabaseError, OverflowError, RowIgnored)
+#: The row's own fault, whatever the code.
+_OF_THE_ROW: Final = (sqlite3.IntegrityError, sqlite3.DataError, OverflowError, RowIgnored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +85,11 @@ def _keep(
     key = None if why.key is None else json.dumps(why.key)
     applying.connection.execute(
         "INSERT OR REPLACE INTO _sync_aside"
-        " (table_name, id, code, content, version, ord, reason, at_ms, key)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " (table_name, id, code, content, version, ord, reason, at_ms, key, seen)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *place, why.code, content, *(version or (None, None)), why.reason, applying.now_ms, key,
+            applying.snapshot,
         ),
     )  # fmt: skip
     applying.set_aside.setdefault((place[0], why.code, why.reason), []).append(place[1])
@@ -200,28 +205,36 @@ def is_refusal(error: Exception) -> bool:
 
     An OperationalError is most often trouble with the store: another program holds it, the disk is
     full, the file is damaged. SQLite's plain error is one of the statement: a trigger, a CHECK or
-    an index of the plant's asks for a function that only its own programs have.
+    an index of the plant's asks for a function that only its own programs have. And a virtual table
+    of the plant's that a trigger keeps, as a full-text index, may find itself out of step.
     """
-    if not isinstance(error, sqlite3.OperationalError):
-        return isinstance(error, REFUSALS)
-    return (getattr(error, "sqlite_errorcode", -1) & 0xFF) == sqlite3.SQLITE_ERROR
+    if isinstance(error, _OF_THE_ROW):
+        return True
+    code = getattr(error, "sqlite_errorcode", -1)
+    plain = isinstance(error, sqlite3.OperationalError) and code & 0xFF == sqlite3.SQLITE_ERROR
+    return plain or code == sqlite3.SQLITE_CORRUPT_VTAB
 
 
 def reason_of(applying: Applying, target: Target, error: Exception) -> str:
-    """Return why SQLite refused a row, in its words.
+    """Return why SQLite refused a row, in its words; raise what ``words_of`` raises."""
+    return words_of(applying.connection, target.name, error)
 
-    Raises the error again where it is none of the row's. Raises SchemaMismatch where a trigger of
-    the plant did not refuse the row but rolled back all that the transaction had done: nothing can
-    be applied beside such a trigger.
+
+def words_of(connection: sqlite3.Connection, table: str, error: Exception) -> str:
+    """Return why SQLite refused a row of a table, in its words.
+
+    Raises the error again where it is none of the row's. Raises RolledBack where a trigger of the
+    plant did not refuse the row but rolled back all that the transaction had done: nothing can be
+    applied beside such a trigger (but see ``edge.store.rollbacks``).
     """
     if not is_refusal(error):
         raise error
-    if not applying.connection.in_transaction:
+    if not connection.in_transaction:
         message = (
-            f"a trigger on {target.name} rolls back what the centre sends ({error});"
+            f"a trigger on {table} rolls back all that is done with a row ({error});"
             " let it use RAISE(ABORT) and it refuses the one row"
         )
-        raise SchemaMismatch(message) from error
+        raise RolledBack(message) from error
     return str(error)
 
 

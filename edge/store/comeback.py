@@ -10,8 +10,8 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from edge.sql_text import literal, of_row
-from edge.store import aside, knock_on, removals
-from edge.store.puts import Put, is_undecided, key_of, note_version, write
+from edge.store import aside, knock_on, removals, rollbacks
+from edge.store.puts import Put, is_undecided, keep_seen, key_of, note_version, write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +46,12 @@ def bring_back(applying: Applying, *, everywhere: bool = False) -> None:
     whole = True
     for name, key in waiting:
         target = applying.target(name) if everywhere or name in changed else None
-        if target is not None:
+        if target is None:
+            continue
+        if rollbacks.is_hindered(applying, name):
+            whole = False
+            continue
+        with rollbacks.apart(applying, name):
             whole &= _bring_back_for(applying, target, key) < ROWS_MAX
     applying.opened.seen.brought_back = last if whole else None  # the next look goes on
 
@@ -56,13 +61,20 @@ def bring_back_refused(applying: Applying) -> None:
     names = applying.connection.execute(
         "SELECT DISTINCT table_name FROM _sync_aside WHERE code = ?", (aside.REFUSED,)
     ).fetchall()
-    page = f"{_ASIDE} AND code = '{aside.REFUSED}' AND id > ? ORDER BY id LIMIT {ROWS_MAX}"
     for (name,) in names:
-        target, after = applying.target(name), ""
-        while target and (rows := applying.connection.execute(page, (name, after)).fetchall()):
-            for row_id, content, version, order in rows:
-                _try_again(applying, target, row_id, content, (version, order))
-            after = rows[-1][0]
+        target = applying.target(name)
+        if target is not None and not rollbacks.is_hindered(applying, name):
+            with rollbacks.apart(applying, name):
+                _try_all_again(applying, target)
+
+
+def _try_all_again(applying: Applying, target: Target) -> None:
+    page = f"{_ASIDE} AND code = '{aside.REFUSED}' AND id > ? ORDER BY id LIMIT {ROWS_MAX}"
+    after = ""
+    while rows := applying.connection.execute(page, (target.name, after)).fetchall():
+        for row_id, content, version, order in rows:
+            _try_again(applying, target, row_id, content, (version, order))
+        after = rows[-1][0]
 
 
 def _try_again(
@@ -122,5 +134,6 @@ def _bring_back(
         return aside.reason_of(applying, target, error)
     if decided is not None:
         note_version(applying, target, put)
+        keep_seen(applying, target, row_id)
     aside.drop(applying, target, row_id)
     return None

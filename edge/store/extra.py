@@ -6,12 +6,14 @@ under the column name ``""``.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from itertools import permutations, repeat
 from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
-from edge.store import aside, knock_on, position
+from edge.sql_text import quoted
+from edge.store import aside, knock_on, position, rollbacks
 from shared.changes import Fate, HeadBlock
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from edge.store.applying import Applying
     from edge.store.target import Target
+    from shared.changes import Value
 
 WHOLE: Final = ""
 #: Rows of a table that is new here, materialised at a time.
@@ -81,7 +84,8 @@ def materialise_columns(applying: Applying) -> int:
         target = applying.target(table)
         here = target.column_here(name) if target else None
         if target is not None and here is not None:
-            moved += _materialise_column(applying, target, name, here)
+            with rollbacks.apart(applying, table):
+                moved += _materialise_column(applying, target, name, here)
     return moved
 
 
@@ -103,29 +107,53 @@ def _forget_outdated(applying: Applying) -> None:
 
 
 def _materialise_column(applying: Applying, target: Target, name: str, here: str) -> int:
-    """Move the values kept of one column to its rows, but not over what the site has written."""
+    """Move the values kept of one column to its rows, but not over what the site has written.
+
+    What the plant's rules don't allow is told, and kept no longer: laid over the row once they are
+    lifted, it might be older than what stands there.
+    """
     rows = applying.connection.execute(
         "SELECT id, value FROM _sync_extra WHERE table_name = ? AND column_name = ?",
         (target.name, name),
     ).fetchall()
-    bit = target.table.bit(here)
-    update = f"{target.update([here])} AND NOT EXISTS ({_WRITTEN})"
+    hindered = rollbacks.is_hindered(applying, target.name)
+    refused: defaultdict[str, list[str]] = defaultdict(list)
     for row_id, packed in rows:
         value = msgpack.unpackb(packed)
-        try:
-            knock_on.put_row(
-                applying, target, row_id, update, (value, row_id, target.no, row_id, bit)
-            )
-        except aside.REFUSALS as error:
-            reason = aside.reason_of(applying, target, error)
-            message = f"{target.name} {row_id}: column {here} could not be filled: {reason}"
-            position.note(applying.connection, "MES-COLUMN-REFUSED", message, applying.now_ms)
+        why = "a trigger rolls all back" if hindered else _fill(
+            applying, target, row_id, here, value
+        )  # fmt: skip
+        if why is not None:
+            refused[why].append(row_id)
         _into_shadow(applying, target, row_id, here, value)
         aside.add(applying, target, row_id, {here: value})
+    for why, ids in refused.items():
+        message = f"{target.name} {position.named(ids)}: column {here} could not be filled: {why}"
+        position.note(applying.connection, "MES-COLUMN-REFUSED", message, applying.now_ms)
     applying.connection.execute(
         "DELETE FROM _sync_extra WHERE table_name = ? AND column_name = ?", (target.name, name)
     )
     return len(rows)
+
+
+def _fill(
+    applying: Applying, target: Target, row_id: str, column: str, value: Value
+) -> str | None:  # fmt: skip
+    """Fill the column of a row; return why it stands as it was, where the plant's rules kept it."""
+    free = f"id = ? AND NOT EXISTS ({_WRITTEN})"
+    place = (row_id, target.no, row_id, target.table.bit(column))
+    update = f"UPDATE {target.quoted} SET {quoted(column)} = ? WHERE {free}"
+    before = knock_on.standing(applying, target, [row_id])
+    try:
+        found = knock_on.put_row(applying, target, row_id, update, (value, *place))
+    except aside.REFUSALS as error:
+        return aside.reason_of(applying, target, error)
+    knock_on.log_own(applying, target, before, {row_id: {column: value} if found else {}})
+    other = f"SELECT 1 FROM {target.quoted} WHERE {free} AND {quoted(column)} IS NOT ?"
+    if found or not target.stirred:
+        return None
+    passed = applying.connection.execute(other, (*place, value)).fetchone()
+    return str(knock_on.ignored(target)) if passed else None
 
 
 #: Whether the site wrote to a column, by its bit, what the centre has not decided.
@@ -154,7 +182,7 @@ def take_rows(applying: Applying) -> Iterator[tuple[HeadBlock, int]]:
         "SELECT DISTINCT table_name FROM _sync_extra WHERE column_name = ?", (WHOLE,)
     ).fetchall()
     for (table,) in names:
-        while applying.target(table) is not None:
+        while applying.target(table) is not None and not rollbacks.is_hindered(applying, table):
             page = applying.connection.execute(
                 "SELECT id, value, schema FROM _sync_extra WHERE table_name = ? AND column_name = ?"
                 " LIMIT ?",

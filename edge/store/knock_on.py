@@ -10,7 +10,7 @@ A trigger may also undo what is put. A row that it passes over was not put, and 
 that SQLite does not take. One that it takes away again was there, and its end is the site's own
 writing; of facts nobody is told what such a trigger does. A row that it keeps from being taken away
 is listed (``edge.store.removals``), also where it makes the row anew at once: as a write of the
-site's that could go round for ever.
+site's that could go round for ever. What it writes on one that only ought to make way is sent.
 
 What was logged is drained before the next heads are put: so it is based on what the trigger saw,
 and is laid over a later head of its row like any other write of the site.
@@ -80,6 +80,19 @@ def take_away(applying: Applying, target: Target, row_id: str) -> str | None:
         return reason or f"a trigger on {target.name} keeps it"
     uncaptured.keep(applying, target, stood)
     return None
+
+
+def clear(applying: Applying, target: Target, row_id: str) -> bool:
+    """Take a row out of another's way; return whether it went.
+
+    Where it stays, what a trigger wrote on it instead is the site's own writing: the row stands,
+    here and at the centre, and nothing is listed of it.
+    """
+    before = standing(applying, target, [row_id])
+    if take_away(applying, target, row_id) is None:
+        return True
+    log_own(applying, target, before, {row_id: {}})
+    return False
 
 
 def exists(applying: Applying, target: Target, row_id: str) -> bool:

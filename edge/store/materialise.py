@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from edge.store import aside, cursor, extra, schema
+from edge.store import aside, cursor, extra, rollbacks, schema
 from edge.store.applying import Applying
 from edge.store.comeback import bring_back, bring_back_refused
 from edge.store.heads import land
@@ -27,10 +27,12 @@ def materialise(opened: Opened, *, now_ms: int, drained: DrainedFirst) -> int:
 
     A migration has done so itself; but a rule of the plant's may have been lifted since.
     """
-    if not _any_kept(opened):
-        return 0
-    with drained():
-        return materialise_within(opened, now_ms)
+
+    def within() -> int:
+        with drained():
+            return materialise_within(opened, now_ms)
+
+    return rollbacks.done_anew(within) if _any_kept(opened) else 0
 
 
 def try_refused(opened: Opened, *, now_ms: int, drained: DrainedFirst) -> None:
@@ -39,8 +41,7 @@ def try_refused(opened: Opened, *, now_ms: int, drained: DrainedFirst) -> None:
     if version == opened.seen.tried:
         return
     if opened.connection.execute(_ANY_REFUSED, (aside.REFUSED,)).fetchone():
-        with drained():
-            materialise_within(opened, now_ms)
+        materialise(opened, now_ms=now_ms, drained=drained)
     opened.seen.tried = version
 
 
@@ -59,7 +60,8 @@ def materialise_within(opened: Opened, now_ms: int) -> int:
     with silent(opened.connection):
         moved = extra.materialise_columns(applying)
         for block, schema in extra.take_rows(applying):
-            land(applying, block, schema)
+            with rollbacks.apart(applying, block.table):
+                land(applying, block, schema)
         bring_back(applying, everywhere=True)
         bring_back_refused(applying)
         applying.note_asides()

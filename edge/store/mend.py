@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge import capture
 from edge.sql_text import NOW_MS, quoted
-from edge.store import aside
+from edge.store import aside, position
 from edge.store.open import silent, writing
 
 if TYPE_CHECKING:
@@ -29,16 +29,15 @@ def resend(opened: Opened, table: Table, ids: Sequence[str]) -> int:
     if not ids:
         return 0
     connection = opened.connection
+    if not capture.has_log(table, opened.forms[table.name]):
+        return _put_each(opened, table, _renumber(table), {row_id: (row_id,) for row_id in ids})
     with writing(connection):
         if not table.fact:  # what stands is no version of the centre's
             connection.executemany(
                 "DELETE FROM _sync_row WHERE table_no = ? AND id = ?",
                 [(opened.numbers[table.name], row_id) for row_id in ids],
             )
-        if capture.has_log(table, opened.forms[table.name]):
-            return _log_again(connection, table, ids)
-        with silent(connection):
-            return _renumber(connection, table, ids)
+        return _log_again(connection, table, ids)
 
 
 def _log_again(connection: sqlite3.Connection, table: Table, ids: Sequence[str]) -> int:
@@ -51,16 +50,12 @@ def _log_again(connection: sqlite3.Connection, table: Table, ids: Sequence[str])
     ).rowcount
 
 
-def _renumber(connection: sqlite3.Connection, table: Table, ids: Sequence[str]) -> int:
-    """Put facts at the end of their journal, above the mark of what is drained."""
-    moved = 0
-    for row_id in ids:
-        moved += connection.execute(
-            f"UPDATE {quoted(table.name)} SET {capture.JOURNAL} ="
-            f" (SELECT max({capture.JOURNAL}) + 1 FROM {quoted(table.name)}) WHERE id = ?",
-            (row_id,),
-        ).rowcount
-    return moved
+def _renumber(table: Table) -> str:
+    """Return the statement that puts a fact at the end of its journal, above what is drained."""
+    return (
+        f"UPDATE {quoted(table.name)} SET {capture.JOURNAL} ="
+        f" (SELECT max({capture.JOURNAL}) + 1 FROM {quoted(table.name)}) WHERE id = ?"
+    )
 
 
 def put_keys(opened: Opened, table: Table, keys: Mapping[str, tuple[str, str]]) -> int:
@@ -71,11 +66,56 @@ def put_keys(opened: Opened, table: Table, keys: Mapping[str, tuple[str, str]]) 
     """
     if not keys or opened.forms[table.name].created_zone is not None:
         return 0
-    with writing(opened.connection), silent(opened.connection):
-        return opened.connection.executemany(
-            f"UPDATE {quoted(table.name)} SET site_id = ?, created_at = ? WHERE id = ?",
-            [(*key, row_id) for row_id, key in keys.items()],
-        ).rowcount
+    statement = f"UPDATE {quoted(table.name)} SET site_id = ?, created_at = ? WHERE id = ?"
+    return _put_each(
+        opened, table, statement, {row_id: (*key, row_id) for row_id, key in keys.items()}
+    )
+
+
+def _put_each(
+    opened: Opened, table: Table, statement: str, rows: Mapping[str, Sequence[str]]
+) -> int:
+    """Run a statement for each row, by id; return how many rows it changed.
+
+    A row that the plant's rules keep as it was is told, and no comparison stops for it. Where a
+    trigger rolls back what was done for the others, none of them was changed.
+    """
+    refused: dict[str, list[str]] = {}
+    try:
+        with writing(opened.connection), silent(opened.connection):
+            changed = _put_all(opened.connection, table, statement, rows, refused)
+    except aside.RolledBack as error:
+        changed, refused = 0, {str(error): list(rows)}
+    if refused:
+        _tell(opened.connection, table, refused)
+    return changed
+
+
+def _put_all(
+    connection: sqlite3.Connection, table: Table, statement: str,
+    rows: Mapping[str, Sequence[str]], refused: dict[str, list[str]],
+) -> int:  # fmt: skip
+    """Do the same, and put into ``refused`` the rows that stand as they were, by the reason."""
+    changed = 0
+    there = f"SELECT 1 FROM {quoted(table.name)} WHERE id = ?"
+    for row_id, given in rows.items():
+        why = "a trigger passes over it"
+        try:
+            found = connection.execute(statement, given).rowcount
+        except aside.REFUSALS as error:
+            found, why = 0, aside.words_of(connection, table.name, error)
+        changed += found
+        if not found and connection.execute(there, (row_id,)).fetchone():
+            refused.setdefault(why, []).append(row_id)
+    return changed
+
+
+def _tell(connection: sqlite3.Connection, table: Table, refused: Mapping[str, list[str]]) -> None:
+    with writing(connection):
+        (now_ms,) = connection.execute(f"SELECT {NOW_MS}").fetchone()
+        for why, ids in refused.items():
+            message = f"{table.name} {position.named(ids)} can't be repaired: {why}"
+            position.note(connection, "MES-REPAIR-REFUSED", message, now_ms)
 
 
 def keep_report(

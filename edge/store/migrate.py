@@ -8,6 +8,7 @@ it is captured.
 from __future__ import annotations
 
 import sqlite3
+from functools import partial
 from json import dumps, loads
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from edge.store import adoption, schema, watch
 from edge.store.drain import drain_within
 from edge.store.materialise import materialise_within
 from edge.store.open import Opened, Seen, connect_to_read, current_catalog, writing
+from edge.store.rollbacks import Hindered
 from shared.catalog import to_json
 from shared.catalog_steps import AddColumn, AddTable, RenameColumn, WidenType, differences
 from shared.errors import SchemaMismatch
@@ -42,6 +44,19 @@ def bring_to(
     old = current_catalog(connection)
     if old is not None and old.digest == catalog.digest:
         return _opened_again(path, connection, catalog, now_ms=now_ms, chance=chance)
+    change = partial(_change, path, connection, catalog, now_ms=now_ms, chance=chance)
+    try:
+        return change(fill=True)
+    except Hindered:  # what was kept waits for the store's opening, which goes past such a rule
+        return change(fill=False)
+
+
+def _change(
+    path: Path, connection: sqlite3.Connection, catalog: Catalog, *, fill: bool, now_ms: int,
+    chance: Random,
+) -> Opened:  # fmt: skip
+    """Migrate in one transaction; ``fill`` what is new with what was kept for it."""
+    old = current_catalog(connection)
     with writing(connection):
         if old is not None:
             before = describe(path, connection, old, chance=chance)
@@ -52,13 +67,22 @@ def bring_to(
         schema.put_indexes(connection, catalog, opened.forms)
         schema.put_triggers(connection, schema.wanted_triggers(catalog, opened.forms))
         opened.seen.version = schema.version(connection)
-        materialise_within(opened, now_ms)
+        if fill:
+            _fill(opened, now_ms)
         # OR REPLACE: a catalogue that is taken up again is the latest again.
         connection.execute(
             "INSERT OR REPLACE INTO _sync_catalogue VALUES (?, ?, ?, ?)",
             (catalog.version, catalog.digest, to_json(catalog), now_ms),
         )
     return opened
+
+
+def _fill(opened: Opened, now_ms: int) -> None:
+    try:
+        materialise_within(opened, now_ms)
+    except BaseException:
+        opened.reading.close()
+        raise
 
 
 def _opened_again(

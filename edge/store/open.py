@@ -41,6 +41,8 @@ class Seen:
     brought_back: bytes | None = None
     #: The version of the file's schema at which what was refused was tried last.
     tried: int = -1
+    #: Tables of which nothing comes back, as a trigger rolled all back: the schema's version then.
+    hindered: dict[str, int] = field(default_factory=dict)
     #: The last row of ``_sync_row`` that was looked at for old deletions; None before the first.
     pruned_to: tuple[int, str] | None = None
 
@@ -235,9 +237,13 @@ def busy_or_same(error: sqlite3.Error) -> Exception:
 
 
 def is_damage(error: BaseException) -> bool:
-    """Return whether SQLite has found the file damaged: no further try will make it whole."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    """Return whether SQLite has found the file damaged: no further try will make it whole.
+
+    A virtual table that says so of itself, as a full-text index of the plant's, is not the file.
+    """
+    code = getattr(error, "sqlite_errorcode", 0)
+    damage = code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return damage and code != sqlite3.SQLITE_CORRUPT_VTAB
 
 
 def is_passing(error: BaseException | None) -> bool:

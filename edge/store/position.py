@@ -9,10 +9,13 @@ from shared.changes import Position
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
 
 #: Events beyond this are forgotten, oldest first.
 EVENTS_MAX = 1_000
 MESSAGE_CHARS_MAX = 2_000
+#: Rows that a message names; the others are counted.
+_NAMED_MAX = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,12 @@ def stop(connection: sqlite3.Connection, why: str, now_ms: int) -> None:
     """Note that a person has to look before anything is sent or received again."""
     connection.execute("UPDATE _sync_site SET stopped_because = ?", (why[:MESSAGE_CHARS_MAX],))
     note(connection, "MES-STOPPED", why, now_ms)
+
+
+def named(ids: Sequence[str]) -> str:
+    """Return rows as a message names them: some of them, and how many more there are."""
+    more = f" and {len(ids) - _NAMED_MAX} more" if len(ids) > _NAMED_MAX else ""
+    return f"{', '.join(ids[:_NAMED_MAX])}{more}"
 
 
 def note(connection: sqlite3.Connection, code: str, message: str, now_ms: int) -> None:

@@ -88,7 +88,7 @@ def _put(applying: Applying, target: Target, put: Put, batch: _Batch) -> bool:
 def write(applying: Applying, target: Target, put: Put) -> None:
     """Put a row into its table; raise what SQLite raises where it does not take it."""
     # Not an upsert: it would ask a row that stands for the columns that were not sent.
-    changes = {k: v for k, v in put.row.items() if k not in ("id", "site_id", "created_at")}
+    changes = _changes(applying, target, put)
     stood = uncaptured.standing(applying, target, put.id)
     before = knock_on.standing(applying, target, [put.id])
     # An update that finds nothing can fail all the same: by a trigger that can't be run here.
@@ -99,13 +99,25 @@ def write(applying: Applying, target: Target, put: Put) -> None:
         found = int(knock_on.exists(applying, target, put.id))
     if not found:
         _insert(applying, target, put, before)
-    elif "created_at" in put.row and not target.keeps_dates:
-        dated = f"{target.update(('created_at',))} AND created_at IS NOT ?1"
-        knock_on.put_row(applying, target, put.id, dated, (put.row["created_at"], put.id))
     if target.stirred and not knock_on.exists(applying, target, put.id):
         knock_on.log_gone(applying, target, put.row)
     knock_on.log_own(applying, target, before, {put.id: changes})
     uncaptured.keep_changed(applying, target, stood, put.row)
+
+
+def _changes(applying: Applying, target: Target, put: Put) -> dict[str, Value]:
+    """Return what a row that stands has to be given.
+
+    Its date where it has another: in the same statement, so that a trigger which does not allow
+    that leaves the row as it was. Else not, as the plant may have triggers on it.
+    """
+    changes = {k: v for k, v in put.row.items() if k not in ("id", "site_id", "created_at")}
+    if "created_at" in put.row and not target.keeps_dates:
+        date, other = put.row["created_at"], "WHERE id = ? AND created_at IS NOT ?"
+        query = f"SELECT 1 FROM {target.quoted} {other}"
+        if applying.connection.execute(query, (put.id, date)).fetchone():
+            changes["created_at"] = date
+    return changes
 
 
 def _insert(
@@ -163,7 +175,7 @@ def _make_way(
     row = target.read(applying.connection, row_id)
     if row is None:  # a trigger took it away along with another
         return True
-    if knock_on.take_away(applying, target, row_id) is not None:
+    if not knock_on.clear(applying, target, row_id):
         return False
     version = aside.removal(applying, target, row_id)
     if row_id in batch.waiting:  # it comes back in a moment, with another key
@@ -179,7 +191,7 @@ def _make_way(
 def _set_own_aside(applying: Applying, target: Target, put: Put, reason: str) -> bool:
     """Take an undecided row of the site out of sight: a row of the centre has its key."""
     row = {**(target.read(applying.connection, put.id) or {}), **put.row}
-    if knock_on.take_away(applying, target, put.id) is not None:
+    if not knock_on.clear(applying, target, put.id):
         return _refuse(applying, target, put, reason)
     aside.keep(applying, target, row, aside.Why(aside.UNIQUE, reason, key_of(target, reason)))
     note_version(applying, target, put)
@@ -237,12 +249,24 @@ def forget_version(applying: Applying, target: Target, row_id: str) -> None:
 
 
 def mark_seen(applying: Applying, target: Target, ids: Sequence[str]) -> None:
-    """Note that the snapshot under way holds these rows."""
+    """Note that the snapshot under way holds these rows, also where their heads stand aside."""
     if applying.snapshot:
-        applying.connection.executemany(
-            "UPDATE _sync_row SET seen = ? WHERE table_no = ? AND id = ?",
-            [(applying.snapshot, target.no, each) for each in ids],
-        )
+        for table, key, name in (
+            ("_sync_row", "table_no", target.no), ("_sync_aside", "table_name", target.name),
+        ):  # fmt: skip
+            applying.connection.executemany(
+                f"UPDATE {table} SET seen = ? WHERE {key} = ? AND id = ?",
+                [(applying.snapshot, name, each) for each in ids],
+            )
+
+
+def keep_seen(applying: Applying, target: Target, row_id: str) -> None:
+    """Note that a snapshot holds a row which it brought as a head aside, and which stands now."""
+    applying.connection.execute(
+        "UPDATE _sync_row SET seen = max(seen, (SELECT max(seen) FROM _sync_aside"
+        " WHERE table_name = ?1 AND id = ?3)) WHERE table_no = ?2 AND id = ?3",
+        (target.name, target.no, row_id),
+    )
 
 
 def look_again(connection: sqlite3.Connection, which: str, n: int) -> None:

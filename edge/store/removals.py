@@ -1,11 +1,12 @@
 """Removals that were refused here: rows that the centre took away and that stand here still.
 
 A trigger of the plant's may refuse any deletion, or none of its programs' functions be at hand for
-an index. The feed does not stop for that. The row stays as it was, under its old version, as if the
-removal had not come yet: what a program writes on it is based on what it saw, and the centre
-decides on it like on a write that was under way when the row went. The removal stands aside, listed
-with its version and order, and no older head takes its place. It ends when the rule is lifted and
-it is tried again, when a later head comes, or when the centre takes what the site wrote since.
+an index. The feed does not stop for that. The row stays, under its old version and with whatever
+such a trigger wrote on it instead, as if the removal had not come yet: what a program writes on it
+is based on what it saw, and the centre decides on it like on a write that was under way when the
+row went. The removal stands aside, listed with its version and order, and no older head takes its
+place. It ends when the rule is lifted and it is tried again, when a later head comes, or when the
+centre takes what the site wrote since.
 """
 
 from __future__ import annotations

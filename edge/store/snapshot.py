@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from edge.store import again, aside, cursor, position, removals, taken
@@ -24,6 +25,7 @@ from edge.store.heads import Head, land, settle_row
 from edge.store.open import silent, writing
 from edge.store.outbox import is_own
 from edge.store.puts import put_all
+from edge.store.rollbacks import done_anew
 from shared.changes import SHARED, Ack, Fate, Position
 from shared.errors import ForkedHistory, MalformedMessage, StaleSnapshot
 
@@ -182,6 +184,10 @@ def apply_chunk(
 
 def finish(opened: Opened, *, now_ms: int, drained: DrainedFirst) -> None:
     """End the load: take away what the centre no longer has, and follow the feeds from there."""
+    done_anew(partial(_finish, opened, now_ms, drained))
+
+
+def _finish(opened: Opened, now_ms: int, drained: DrainedFirst) -> None:
     connection = opened.connection
     with drained():
         under_way, at = _under_way(connection), cursor.read(connection)
@@ -262,6 +268,11 @@ def _take_missing(applying: Applying, target: Target, max_order: int) -> None:
         "DELETE FROM _sync_aside WHERE table_name = :name"
         f" AND code IN ('{aside.UNIQUE}', '{aside.LEFT}', '{aside.REFUSED}') AND id IN ({missing})",
         f"DELETE FROM _sync_row WHERE table_no = :no AND id IN ({missing})",
+        # Heads of rows that never stood, which no version here could be missing of. A removal that
+        # was refused is none: its row stands, and stays listed.
+        "DELETE FROM _sync_aside WHERE table_name = :name"
+        f" AND code IN ('{aside.UNIQUE}', '{aside.REFUSED}') AND content <> '{aside.NO_ROW}'"
+        " AND ord BETWEEN 1 AND :max_order AND seen < :number",
     ):
         applying.connection.execute(statement, given)
 

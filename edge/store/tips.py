@@ -97,7 +97,11 @@ _Page = tuple[list[tuple[Any, ...]], str | None]
 
 
 def _page(opened: Opened, table: Table, lost: Lost, after: str) -> _Page:
-    """Return id, version, order, whether it is our own, and whether it is gone, of some tips."""
+    """Return id, version, order, whether it is our own, and whether it is gone, of some tips.
+
+    But of no row whose last word stands aside; nor of one that a snapshot lacked and a rule of the
+    plant's keeps here, whose removal has no version: what stands of it is not the last word.
+    """
     given = _given(opened, table, lost, after)
     page = opened.connection.execute(
         f"""SELECT r.id, r.version, r.ord, o.n IS NOT NULL, r.gone
@@ -106,7 +110,8 @@ def _page(opened: Opened, table: Table, lost: Lost, after: str) -> _Page:
                AND o.epoch = (SELECT epoch FROM _sync_site) AND o.n > :applied_n
            WHERE (o.n IS NOT NULL OR r.ord > :max_order OR :whole AND r.ord = 0)
              AND NOT EXISTS (SELECT 1 FROM _sync_aside a WHERE a.table_name = :name
-                             AND a.id = r.id AND a.version <> '')
+                             AND a.id = r.id AND (a.version <> ''
+                                 OR a.code = '{aside.REFUSED}' AND a.content = '{aside.NO_ROW}'))
            ORDER BY r.id LIMIT :some""",
         given,
     ).fetchall()

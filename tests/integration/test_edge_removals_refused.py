@@ -339,6 +339,14 @@ def test_a_refused_removal_comes_home_as_the_deletion_that_it_is(plant):
     ]
 
 
+def test_a_row_that_a_snapshot_lacked_and_the_plant_keeps_does_not_come_home(plant):
+    keeps(plant)
+    load(plant, put("orders", *LATER, order=2))
+    assert [each[:2] for each in aside(plant)] == [("", 0)]
+    tips = [block for blocks in plant.store.tips(Lost(0, 0, whole=True), 1) for block in blocks]
+    assert [row_id for block in tips for row_id in block.ids] == [NEXT]
+
+
 def test_a_migration_gives_a_refused_removal_no_columns(plant):
     keeps(plant)
     plant.take(away("orders", ROW, order=5))

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 
 import pytest
 
 from edge.store import aside
-from tests.integration.edge_world import plant, put, uid, version  # noqa: F401
+from edge.store.open import is_damage
+from tests.integration.edge_world import (
+    CREATED,
+    away,
+    plant,  # noqa: F401
+    put,
+    uid,
+    version,
+)
 
 ROW, NEXT = uid(1), uid(2)
 LISTED = [("orders", ROW, "refused")]
@@ -101,6 +110,37 @@ def test_a_refused_fact_that_came_again_is_not_listed_any_more(plant):
     assert (plant.asides(), len(plant.rows("SELECT * FROM reports"))) == ([], 1)
 
 
+# --- rows that the centre made anew under their id -----------------------------------------------
+
+EARLIER = "2011-01-02T03:04:05.678Z"
+
+
+def dated(row_id, notes, *, at):
+    """Return the head of a row that was made at another time."""
+    return replace(order(row_id, notes, at=at), created=[EARLIER])
+
+
+@pytest.mark.parametrize("does", ["SELECT RAISE(ABORT, 'no date')", "SELECT RAISE(IGNORE)"])
+def test_a_row_whose_new_date_is_not_allowed_stays_as_it_was_whole(plant, does):
+    plant.take(order(ROW, "old", at=1))
+    rule(plant, "BEFORE UPDATE OF created_at", does, when="1")
+    plant.take(dated(ROW, "theirs", at=9))
+    row = plant.row("orders", ROW)
+    assert (row["notes"], row["created_at"]) == ("old", CREATED)
+    assert (plant.asides(), plant.base("orders", ROW)) == (LISTED, (version(1), 1))
+    assert plant.owed() == []
+    lift(plant)
+    row = plant.row("orders", ROW)
+    assert (row["notes"], row["created_at"]) == ("theirs", EARLIER)
+
+
+def test_a_rule_on_the_date_says_nothing_to_a_head_that_has_the_same(plant):
+    plant.take(order(ROW, "old", at=1))
+    rule(plant, "BEFORE UPDATE OF created_at", "SELECT RAISE(ABORT, 'no date')", when="1")
+    plant.take(order(ROW, "theirs", at=9))
+    assert (plant.row("orders", ROW)["notes"], plant.asides()) == ("theirs", [])
+
+
 # --- rows that are taken away again -------------------------------------------------------------
 
 AGAIN = "DELETE FROM orders WHERE id = NEW.id"
@@ -174,6 +214,49 @@ def test_the_drain_goes_on_where_a_row_may_not_get_its_first_date_back(plant, do
     plant.insert("orders", id=ROW, created_at="2020-01-01T00:00:00.000Z", notes="anew")
     (block,) = plant.sent(plant.drain())
     assert block.ids == [ROW]
+
+
+# --- a full-text index ----------------------------------------------------------------------------
+
+OUT_OF_STEP = "INSERT INTO texts (texts, rowid, notes) VALUES ('delete', OLD.rowid, OLD.notes)"
+
+
+def indexed(plant, event):
+    """The plant has begun a full-text index without the rows that stood."""
+    plant.take(order(ROW, "old", at=1), order(NEXT, "old", at=2))
+    plant.write("CREATE VIRTUAL TABLE texts USING fts5 (notes, content = '')")
+    rule(plant, event, OUT_OF_STEP, when="1")
+
+
+@pytest.mark.parametrize("event", ["AFTER DELETE", "AFTER UPDATE"])
+def test_a_full_text_index_of_the_plants_that_is_out_of_step_stops_only_its_row(plant, event):
+    indexed(plant, event)
+    news = order(ROW, "new", at=5) if event == "AFTER UPDATE" else away("orders", ROW, order=5)
+    entries = plant.own.entry(news), plant.own.entry(order(uid(3), "later", at=6))
+    assert plant.receive(*entries).applied == 2
+    assert plant.row("orders", uid(3))["notes"] == "later"
+    assert (plant.row("orders", ROW)["notes"], plant.asides()) == ("old", LISTED)
+    assert "malformed" in plant.value("SELECT reason FROM _sync_aside")
+    lift(plant)
+    assert plant.asides() == []
+
+
+def test_the_drain_goes_on_where_a_full_text_index_is_out_of_step(plant):
+    indexed(plant, "AFTER UPDATE")
+    plant.write("DROP TRIGGER a_rule")
+    plant.update("orders", ROW, tags='["b", "a"]')
+    rule(plant, "AFTER UPDATE", OUT_OF_STEP, when="1")
+    (block,) = plant.sent(plant.drain())
+    assert block.new == [['["b", "a"]']], "as the program wrote it"
+
+
+@pytest.mark.parametrize(
+    ("name", "damaged"), [("CORRUPT", True), ("NOTADB", True), ("CORRUPT_VTAB", False)]
+)
+def test_only_the_file_counts_as_damaged_not_a_table_of_the_plants(name, damaged):
+    error = sqlite3.DatabaseError("database disk image is malformed")
+    error.sqlite_errorcode = getattr(sqlite3, f"SQLITE_{name}")
+    assert (is_damage(error), aside.is_refusal(error)) == (damaged, not damaged)
 
 
 # --- what is no refusal -------------------------------------------------------------------------

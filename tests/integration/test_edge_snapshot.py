@@ -175,6 +175,73 @@ def test_what_was_aside_or_in_the_shadow_of_rows_that_are_gone_is_forgotten(runn
     assert [row["id"] for row in running.rows("SELECT id FROM orders")] == [uid(3)]
 
 
+def waits_for_a_key(site):
+    """Row 8 has no place, since row 1, which is not to be deleted, has its key."""
+    site.take(order(1, at=1, order_no="A", notes="a"))
+    site.write("CREATE TRIGGER a_rule BEFORE DELETE ON orders BEGIN SELECT RAISE(ABORT, 'no'); END")
+    site.take(order(8, at=5, order_no="A", notes="theirs"))
+    assert site.asides() == [("orders", uid(8), "unique")]
+
+
+def is_refused(site):
+    """Row 8 has no place, since a rule of the plant's refuses it."""
+    site.take(order(1, at=1, order_no="A", notes="a"))
+    site.write(
+        "CREATE TRIGGER a_rule BEFORE INSERT ON orders WHEN NEW.notes = 'theirs'"
+        " BEGIN SELECT RAISE(ABORT, 'no'); END"
+    )
+    site.take(order(8, at=5, order_no="Z", notes="theirs"))
+    assert site.asides() == [("orders", uid(8), "refused")]
+
+
+def lift(site):
+    site.write("DROP TRIGGER a_rule")
+    site.store.prune(next(site.clock))
+
+
+stands_aside = pytest.mark.parametrize("why", [waits_for_a_key, is_refused])
+
+
+@stands_aside
+def test_a_head_that_never_stood_and_that_the_snapshot_lacks_does_not_come_back(running, why):
+    why(running)
+    load(running, order(1, at=20, order_no="B", notes="a"))
+    lift(running)
+    assert (running.row("orders", uid(8)), running.asides()) == (None, [])
+    assert running.base("orders", uid(8)) is None
+
+
+@stands_aside
+def test_a_head_that_never_stood_and_that_the_snapshot_holds_waits_still(running, why):
+    why(running)
+    (asked,) = running.rows("SELECT content FROM _sync_aside")
+    theirs = {**json.loads(asked["content"]), "id": uid(8)}
+    load(running, order(1, at=1, order_no="A", notes="a"),
+         order(8, at=5, order_no=theirs["order_no"], notes="theirs"))  # fmt: skip
+    assert [each[1] for each in running.asides()] == [uid(8)]
+    lift(running)
+    running.take(order(1, at=101, order_no="C"))
+    assert running.row("orders", uid(8))["notes"] == "theirs"
+
+
+@stands_aside
+def test_a_head_aside_that_is_later_than_the_snapshot_waits_still(running, why):
+    why(running)
+    load(running, order(1, at=1, order_no="A", notes="a"), max_order=4)
+    assert [each[1] for each in running.asides()] == [uid(8)]
+
+
+def test_a_head_that_was_refused_and_comes_while_a_snapshot_loads_is_not_missing_in_it(running):
+    is_refused(running)
+    begin(running)
+    chunk(running, 0, order(1, at=1, order_no="A", notes="a"))
+    chunk(running, 1, order(8, at=5, order_no="Z", notes="theirs"))
+    lift(running)
+    assert running.row("orders", uid(8))["notes"] == "theirs"
+    finish(running)
+    assert running.row("orders", uid(8))["notes"] == "theirs", "the snapshot holds it"
+
+
 def test_a_head_whose_cover_is_owed_to_nobody_goes_with_its_row(running):
     running.take(order(1, at=1, notes="a"))
     running.update("orders", uid(1), notes="mine")

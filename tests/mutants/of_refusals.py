@@ -12,6 +12,14 @@ KNOCK_ON: Final = "edge/store/knock_on.py"
 PUTS: Final = "edge/store/puts.py"
 CANON: Final = "edge/store/canon.py"
 KEPT: Final = "tests/integration/test_edge_removals_refused.py"
+ROLLBACKS: Final = "edge/store/rollbacks.py"
+ROLLS_BACK: Final = "tests/integration/test_edge_rules_that_roll_back.py"
+SCHEMAS: Final = "tests/integration/test_edge_apply_schema.py"
+SNAPSHOT: Final = "edge/store/snapshot.py"
+LOADS: Final = "tests/integration/test_edge_snapshot.py"
+MEND: Final = "edge/store/mend.py"
+REPAIRS: Final = "tests/integration/test_edge_rules_and_repairs.py"
+INSTEAD: Final = "tests/integration/test_edge_written_instead.py"
 RULES: Final = "tests/integration/test_edge_rules_of_the_plant.py"
 GOES_ON: Final = f"{KEPT}::test_what_comes_after_a_removal_that_the_plant_does_not_allow_is_applied"
 
@@ -63,8 +71,7 @@ OF_REFUSALS: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "refusals: a row that is kept from making way stops the feed",
-        PUTS, "    if knock_on.take_away(applying, target, row_id) is not None:\n"
-        "        return False\n",
+        PUTS, "    if not knock_on.clear(applying, target, row_id):\n        return False\n",
         "    knock_on.put_row(applying, target, row_id, target.delete, (row_id,))\n",
         f"{KEPT}::test_a_head_waits_for_its_key_where_the_row_that_has_it_does_not_make_way",
     ),
@@ -81,8 +88,8 @@ OF_REFUSALS: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "refusals: a full disk is a row's fault",
-        ASIDE, "return (getattr(error, \"sqlite_errorcode\", -1) & 0xFF) == sqlite3.SQLITE_ERROR",
-        "return True", f"{RULES}::test_trouble_with_the_store_is_no_refusal_of_a_row",
+        ASIDE, "return plain or code == sqlite3.SQLITE_CORRUPT_VTAB", "return True",
+        f"{RULES}::test_trouble_with_the_store_is_no_refusal_of_a_row",
         f"{RULES}::test_a_full_store_lists_no_row",
     ),
     of(
@@ -117,5 +124,120 @@ OF_REFUSALS: Final[tuple[Mutant, ...]] = (
         "refusals: a head that was refused is laid over what the site wrote since",
         "edge/store/comeback.py", "elif not is_undecided(applying, target, row_id):", "else:",
         f"{RULES}::test_a_head_that_was_refused_is_not_laid_over_what_the_site_wrote_since",
+    ),
+    of(
+        "refusals: a rule that rolls back what is tried again ends the agent",
+        ROLLBACKS, "except aside.RolledBack as error:", "except ZeroDivisionError as error:",
+        f"{ROLLS_BACK}::test_a_store_opens_though_what_was_refused_is_rolled_back_now",
+        f"{ROLLS_BACK}::test_the_outbox_is_pruned_though_what_was_refused_is_rolled_back_now",
+    ),
+    of(
+        "refusals: what was rolled back along with a row that came back is not done anew",
+        ROLLBACKS, "        with suppress(Hindered):\n            return work()\n",
+        "        return work()\n",
+        f"{ROLLS_BACK}::test_the_feed_goes_on_where_a_row_that_comes_back_would_roll_all_back",
+        f"{ROLLS_BACK}::test_a_snapshot_ends_where_a_row_that_comes_back_would_roll_all_back",
+    ),
+    of(
+        "refusals: what came back and was rolled back counts as looked at",
+        ROLLBACKS, "    opened.seen.brought_back = None", "    opened.bounds.clear()",
+        f"{ROLLS_BACK}::test_a_row_that_had_come_back_before_all_was_rolled_back_comes_back_anew",
+    ),
+    of(
+        "refusals: what was told in a transaction that was rolled back counts as told",
+        ROLLBACKS, "    opened.seen.version = 0", "    opened.bounds.clear()",
+        f"{ROLLS_BACK}::test_an_index_that_was_told_of_as_all_was_rolled_back_is_told_of_anew",
+    ),
+    of(
+        "refusals: a table whose rule rolled all back is left out for good",
+        ROLLBACKS, "hindered[table] == schema.version(applying.connection)", "hindered[table]",
+        f"{ROLLS_BACK}::test_a_row_goes_once_the_rule_no_longer_rolls_all_back",
+    ),
+    of(
+        "refusals: a migration waits for a rule that rolls all back",
+        "edge/store/migrate.py", "        return change(fill=False)\n", "        raise\n",
+        f"{SCHEMAS}::test_a_migration_waits_for_no_rule_of_the_plants_and_tells_what_it_could_not_fill",
+    ),
+    of(
+        "refusals: nobody hears of a column that a trigger passes over",
+        "edge/store/extra.py", "if passed else None", "if False else None",
+        f"{SCHEMAS}::test_a_migration_waits_for_no_rule_of_the_plants_and_tells_what_it_could_not_fill",
+    ),
+    of(
+        "refusals: what a trigger writes as a column is filled is nobody's",
+        "edge/store/extra.py", "{row_id: {column: value} if found else {}}", "{}",
+        f"{SCHEMAS}::test_what_a_trigger_writes_as_a_migration_fills_a_column_is_sent",
+    ),
+    of(
+        "refusals: a head that a snapshot lacks comes back though the centre has none",
+        SNAPSHOT, "        \" AND ord BETWEEN 1 AND :max_order AND seen < :number\",\n",
+        "        \" AND 0\",\n",
+        f"{LOADS}::test_a_head_that_never_stood_and_that_the_snapshot_lacks_does_not_come_back",
+    ),
+    of(
+        "refusals: a head aside is forgotten though the snapshot brought it",
+        SNAPSHOT, "BETWEEN 1 AND :max_order AND seen < :number", "BETWEEN 1 AND :max_order",
+        f"{LOADS}::test_a_head_that_never_stood_and_that_the_snapshot_holds_waits_still",
+    ),
+    of(
+        "refusals: a head aside is forgotten though the snapshot is older",
+        SNAPSHOT, "AND ord BETWEEN 1 AND :max_order AND seen", "AND ord >= 1 AND seen",
+        f"{LOADS}::test_a_head_aside_that_is_later_than_the_snapshot_waits_still",
+    ),
+    of(
+        "refusals: a head that comes back while a snapshot loads is missing in it",
+        "edge/store/comeback.py", "        keep_seen(applying, target, row_id)\n", "",
+        f"{LOADS}::test_a_head_that_was_refused_and_comes_while_a_snapshot_loads_is_not_missing_in_it",
+    ),
+    of(
+        "refusals: a row gets the content of a head whose date it may not get",
+        PUTS, "            changes[\"created_at\"] = date\n", "            pass\n",
+        f"{RULES}::test_a_row_whose_new_date_is_not_allowed_stays_as_it_was_whole",
+    ),
+    of(
+        "refusals: a rule on the date keeps heads out that have the same",
+        PUTS, "        if applying.connection.execute(query, (put.id, date)).fetchone():\n",
+        "        if query:\n",
+        f"{RULES}::test_a_rule_on_the_date_says_nothing_to_a_head_that_has_the_same",
+    ),
+    of(
+        "refusals: a comparison stops where a rule keeps a row from being repaired",
+        MEND, "            found, why = 0, aside.words_of(connection, table.name, error)\n",
+        "            raise\n",
+        f"{REPAIRS}::test_a_fact_that_may_not_be_sent_again_is_told_and_the_others_are_sent",
+        f"{REPAIRS}::test_a_row_that_may_not_have_the_centres_date_is_told_and_the_others_get_theirs",
+    ),
+    of(
+        "refusals: a comparison stops where a rule rolls back a repair",
+        MEND, "    except aside.RolledBack as error:\n", "    except ZeroDivisionError as error:\n",
+        f"{REPAIRS}::test_a_fact_that_may_not_be_sent_again_is_told_and_the_others_are_sent",
+    ),
+    of(
+        "refusals: nobody hears of a repair that a trigger passes over",
+        MEND, "if not found and connection", "if found and connection",
+        f"{REPAIRS}::test_a_fact_that_may_not_be_sent_again_is_told_and_the_others_are_sent",
+    ),
+    of(
+        "refusals: a row that a snapshot lacked comes home as one that stands",
+        "edge/store/tips.py", "OR a.code = '{aside.REFUSED}' AND", "OR 0 AND",
+        f"{KEPT}::test_a_row_that_a_snapshot_lacked_and_the_plant_keeps_does_not_come_home",
+    ),
+    of(
+        "refusals: a full-text index that is out of step stops the feed",
+        ASIDE, "return plain or code == sqlite3.SQLITE_CORRUPT_VTAB", "return plain",
+        f"{RULES}::test_a_full_text_index_of_the_plants_that_is_out_of_step_stops_only_its_row",
+        f"{RULES}::test_the_drain_goes_on_where_a_full_text_index_is_out_of_step",
+    ),
+    of(
+        "refusals: a full-text index that is out of step ends the agent as a damaged file",
+        "edge/store/open.py", "return damage and code != sqlite3.SQLITE_CORRUPT_VTAB",
+        "return damage", f"{RULES}::test_only_the_file_counts_as_damaged_not_a_table_of_the_plants",
+    ),
+    of(
+        "refusals: what a trigger writes instead of making way is nobody's",
+        KNOCK_ON, "    log_own(applying, target, before, {row_id: {}})\n    return False\n",
+        "    return False\n",
+        f"{INSTEAD}::test_what_a_trigger_writes_instead_of_making_way_is_sent",
+        f"{INSTEAD}::test_what_a_trigger_writes_instead_of_taking_an_own_row_away_is_sent",
     ),
 )  # fmt: skip
