@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 from edge.sql_text import quoted
-from edge.store.aside import REFUSALS, is_refusal
+from edge.store.aside import REFUSALS, words_of
 from edge.store.lasts import differs
 from edge.store.open import silent
 from shared.catalog import CREATED_AT
@@ -117,7 +117,8 @@ def put(connection: sqlite3.Connection, table: Table, correction: Correction, ke
     """Put forms into their rows, which ``key`` names; return whether all of them stand there.
 
     One does not where it clashes with another row's key, or where a trigger of the plant refuses
-    it, or can't be run here: then the value goes as it is.
+    it, or can't be run here: then the value goes as it is. Raises RolledBack where it rolls all
+    back: nothing is drained then, and the agent says so.
     """
     changes = ", ".join(f"{quoted(name)} = ?" for name in correction.columns)
     statement = f"UPDATE OR IGNORE {quoted(table.name)} SET {changes} WHERE {quoted(key)} = ?"
@@ -125,8 +126,7 @@ def put(connection: sqlite3.Connection, table: Table, correction: Correction, ke
         try:
             changed = connection.executemany(statement, correction.given).rowcount
         except REFUSALS as error:
-            if not (connection.in_transaction and is_refusal(error)):
-                raise
+            words_of(connection, table.name, error)
             return False
     return changed == len(correction.given)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from edge.store.aside import RolledBack
 from tests.integration.edge_loads import begin, chunk, finish
 from tests.integration.edge_world import away, plant, put, uid, version  # noqa: F401
 
@@ -165,3 +168,13 @@ def test_a_row_that_had_come_back_before_all_was_rolled_back_comes_back_anew(pla
     )
     assert plant.row("steps", uid(3))["seq"] == 1
     assert plant.asides() == [("orders", THEIRS, "unique")]
+
+
+def test_a_drain_that_such_a_trigger_stops_says_how_to_mend_it(plant):
+    plant.take(put("orders", {"id": ROW, "order_no": "A", "notes": "a"}, order=1))
+    plant.update("orders", ROW, tags='["b", "a"]')  # not in its one form
+    rule(plant, ROLLS_BACK, "BEFORE UPDATE")
+    with pytest.raises(RolledBack, match=r"let it use RAISE\(ABORT\)"):
+        plant.drain()
+    lift(plant)
+    assert plant.owed() == [("orders", ROW, "U")]

@@ -94,8 +94,8 @@ OF_REFUSALS: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "refusals: a function of the plant's stops the drain",
-        CANON, "if not (connection.in_transaction and is_refusal(error)):",
-        "if not (connection.in_transaction and isinstance(error, ValueError)):",
+        CANON, "            words_of(connection, table.name, error)\n            return False\n",
+        "            raise\n",
         f"{RULES}::test_the_drain_goes_on_where_a_value_cannot_be_brought_to_its_form",
     ),
     of(
