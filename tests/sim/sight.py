@@ -52,6 +52,8 @@ class Sight(OwnWrites, Steps):
         self.images: dict[str, Image] = defaultdict(dict)
         self._written: dict[str, Image] = {}
         self._known_n: dict[str, int] = defaultdict(int)
+        #: What the last load had decided, of stores that have one to come or under way.
+        self._by_load: dict[str, int] = defaultdict(int)
         self._cursor: dict[tuple[str, str], int] = defaultdict(int)
         #: Order of the last version that came to a site, by row; None while a snapshot loads.
         self.seen: dict[str, dict[Key, int] | None] = defaultdict(dict)
@@ -131,7 +133,20 @@ class Sight(OwnWrites, Steps):
         self._follow(site, at)
         if not site.is_dirty:
             self.images[site.name] = site.image()
-            self.check_own_writes(site, max(at.acked_n, _decided_by_load(site)))
+            self.check_own_writes(site, max(at.acked_n, self._decided_by_load(site, at)))
+
+    def _decided_by_load(self, site: Site, at: Any) -> int:
+        """Return the last n that is decided by the rows of a snapshot, as far as they have come.
+
+        They have come also where that load was given up, and another is to follow.
+        """
+        under_way = site.store.snapshot_state()
+        ack = under_way.manifest.ack if under_way is not None else None
+        if ack is not None:
+            self._by_load[site.name] = ack.n if ack.epoch == at.epoch else 0
+        elif not at.needs_snapshot:
+            self._by_load[site.name] = 0
+        return self._by_load[site.name]
 
     # --- a store that went back -------------------------------------------------------------------
 
@@ -142,12 +157,13 @@ class Sight(OwnWrites, Steps):
         if self.oracle.is_blind:  # the copy may be of the time that the centre lost
             self.apart.add(site.name)  # type: ignore[attr-defined]
         self.gone[site.name].clear()  # nobody there knows of these any more
-        self._known_n[site.name] = 0
+        self._known_n[site.name] = self._by_load[site.name] = 0
         self.observe_after(site)
 
     def _begin_epoch(self, site: Site, at: Any) -> None:
         """All that is not decided has moved to the new epoch, under the ids that it had."""
         self._epochs[site.name], self._known_n[site.name] = at.epoch, 0
+        self._by_load[site.name] = 0
         self.restored.add(site.name)
         self.reach["went on in a new epoch"] += 1
 
@@ -366,13 +382,6 @@ class Sight(OwnWrites, Steps):
                 named = [str(values[k]) for values in shares]
                 if not any(each == entry.scope or f'"{entry.scope}"' in each for each in named):
                     fail(f"{block.table} {row_id} of {named} goes to {entry.scope}")
-
-
-def _decided_by_load(site: Site) -> int:
-    """Return the last n that is decided by the rows of a snapshot, as far as they have come."""
-    under_way = site.store.snapshot_state()
-    ack = under_way.manifest.ack if under_way is not None else None
-    return ack.n if ack is not None and ack.epoch == site.store.position().epoch else 0
 
 
 def _touched(

@@ -203,3 +203,10 @@ def test_a_site_that_follows_the_next_life_of_the_centre_unawares_shows_no_half_
         " client:8053 client:59795 centre_goes_back:54749"
     )
     assert lab.run(Plan.of_text(steps)).why is None
+
+
+def test_what_rows_of_a_load_have_decided_stays_decided_where_the_load_is_given_up(lab):
+    steps = (
+        "config:17510 send:24942 ingest:58903 database_starts:54434 client:54934 power_fails:40350"
+    )
+    assert lab.run(Plan.of_text(steps)).why is None
