@@ -19,6 +19,7 @@ from central.access import NotInScope, Scope, reached
 from central.api.oidc import BadToken
 from central.api.reach import PAGES
 from central.api.sessions import Session, give, take_back
+from central.web.leading import inner, onward, there_of
 from central.web.rendering import page
 
 if TYPE_CHECKING:
@@ -35,10 +36,15 @@ def router(reach: Reach, env: Environment) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(tags=[PAGES], include_in_schema=False)
 
+    def shown(request: Request, wanted: str, refused: str = "") -> Response:
+        there = there_of(reach.guard.flow, wanted)
+        asked = {"wanted": wanted, "refused": refused, "there": there}
+        return page(env, request, "sign_in.html", asked, status=401 if refused else 200)
+
     @routes.get("/sign-in")
     async def ask(request: Request) -> Response:
         wanted = inner(request.query_params.get("next", "/"))
-        return page(env, request, "sign_in.html", {"wanted": wanted, "refused": ""})
+        return shown(request, wanted)
 
     @routes.post("/sign-in")
     async def sign_in(request: Request) -> Response:
@@ -48,8 +54,7 @@ def router(reach: Reach, env: Environment) -> APIRouter:
             who = await reach.guard.who(form.get("key", "").strip())
             reached(who, Scope.READ, frozenset())
         except (BadToken, NotInScope) as why:
-            shown = {"wanted": wanted, "refused": str(why)}
-            return page(env, request, "sign_in.html", shown, status=401)
+            return shown(request, wanted, str(why))
         request.state.who = who.name
         reach.guard.sessions.close(request.cookies)  # of whoever signed in here before
         cookie = reach.guard.sessions.open(form["key"].strip(), who.name, time.time_ns() / 1e9)
@@ -62,20 +67,13 @@ def router(reach: Reach, env: Environment) -> APIRouter:
         session, _ = await signed_form(reach.guard, request)
         request.state.who = session.name
         reach.guard.sessions.close(request.cookies)
-        answer = RedirectResponse("/sign-in", 303)
+        flow = reach.guard.flow
+        there = await flow.leaving(session) if flow else ""
+        answer = onward(env, request, "left", there) if there else RedirectResponse("/sign-in", 303)
         take_back(answer)
         return answer
 
     return routes
-
-
-def inner(address: str) -> str:
-    """Return where to go on: a path of ours, whatever a link says."""
-    parts = urlsplit(address)
-    is_ours = address.startswith("/") and not address.startswith(("//", "/\\"))
-    if not is_ours or parts.netloc or any(ord(each) < 33 for each in address):
-        return "/"
-    return address
 
 
 def is_over_tls(request: Request) -> bool:
@@ -126,3 +124,12 @@ async def signed_form(guard: Guard, request: Request) -> tuple[Session, Form]:
     if not secrets.compare_digest(form.get("form_token", ""), session.form_token):
         raise HTTPException(400, "the form is of another session: load the page again")
     return session, form
+
+
+async def fresh_form(guard: Guard, request: Request) -> tuple[str, Form]:
+    """Return the key or token of who sends a form, and the form.
+
+    Raise as ``signed_form`` and ``Guard.fresh`` do.
+    """
+    session, form = await signed_form(guard, request)
+    return await guard.fresh(session), form
