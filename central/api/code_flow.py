@@ -82,7 +82,7 @@ class Client:
             check_address(self.public_url, "MES_PUBLIC_URL")
         except ValueError as error:
             raise BadSetting(str(error)) from error
-        if parts.path or parts.query or parts.fragment or parts.username is not None:
+        if not parts.hostname or parts.path or parts.query or parts.fragment or "@" in parts.netloc:
             raise BadSetting(
                 f"MES_PUBLIC_URL={self.public_url} is to be scheme and host alone, without a path:"
                 " https://mes.example.com"
