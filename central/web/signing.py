@@ -36,15 +36,10 @@ def router(reach: Reach, env: Environment) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(tags=[PAGES], include_in_schema=False)
 
-    def shown(request: Request, wanted: str, refused: str = "") -> Response:
-        there = there_of(reach.guard.flow, wanted)
-        asked = {"wanted": wanted, "refused": refused, "there": there}
-        return page(env, request, "sign_in.html", asked, status=401 if refused else 200)
-
     @routes.get("/sign-in")
     async def ask(request: Request) -> Response:
         wanted = inner(request.query_params.get("next", "/"))
-        return shown(request, wanted)
+        return page(env, request, "sign_in.html", _form(reach, wanted))
 
     @routes.post("/sign-in")
     async def sign_in(request: Request) -> Response:
@@ -54,7 +49,8 @@ def router(reach: Reach, env: Environment) -> APIRouter:
             who = await reach.guard.who(form.get("key", "").strip())
             reached(who, Scope.READ, frozenset())
         except (BadToken, NotInScope) as why:
-            return shown(request, wanted, str(why))
+            shown = _form(reach, wanted, str(why))
+            return page(env, request, "sign_in.html", shown, status=401)
         request.state.who = who.name
         reach.guard.sessions.close(request.cookies)  # of whoever signed in here before
         cookie = reach.guard.sessions.open(form["key"].strip(), who.name, time.time_ns() / 1e9)
@@ -74,6 +70,11 @@ def router(reach: Reach, env: Environment) -> APIRouter:
         return answer
 
     return routes
+
+
+def _form(reach: Reach, wanted: str, refused: str = "") -> dict[str, str]:
+    """Return what the page to sign in shows."""
+    return {"wanted": wanted, "refused": refused, "there": there_of(reach.guard.flow, wanted)}
 
 
 def is_over_tls(request: Request) -> bool:
