@@ -202,9 +202,10 @@ class Verifier:
         return self._keys.get(kid)
 
     async def _ask_if(self, *, stale: bool) -> None:
+        """Ask the provider where it is time to; who lacks something waits for who asks already."""
         now = time.monotonic()
-        stale = stale or now - self._had_at > FRESH_S
-        if stale and now - self._asked_at > PAUSE_S:
+        is_time = (stale or now - self._had_at > FRESH_S) and now - self._asked_at > PAUSE_S
+        if is_time or (stale and self._asking.locked()):
             async with self._asking:
                 if now - self._asked_at > PAUSE_S:  # nobody asked while we waited
                     await self._ask()
