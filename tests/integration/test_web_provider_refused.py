@@ -61,6 +61,7 @@ async def test_an_answer_that_we_did_not_ask_for_signs_nobody_in(signing, name, 
 async def test_an_answer_that_says_something_twice_signs_nobody_in(signing):
     back = await signing.goes()
     assert (await signing.comes(f"{back}&code=other")).status_code == 400
+    assert signing.idp.grants == []
 
 
 async def test_an_answer_in_another_browser_signs_nobody_in_and_spoils_nothing(signing):
