@@ -97,6 +97,18 @@ class CentralSettings:
     oidc_grants_claim: str = field(
         default="mes_grants", metadata={"help": "where a token has the grants: realm_access.roles"}
     )
+    oidc_client_id: str = field(
+        default="", metadata={"help": "this system at that provider: people sign in there"}
+    )
+    oidc_client_secret_file: Path | None = field(
+        default=None, metadata={"help": "file with its secret there; none for a public client"}
+    )
+    oidc_scopes: str = field(
+        default="openid", metadata={"help": "what is asked for there, parted by spaces"}
+    )
+    public_url: str = field(
+        default="", metadata={"help": "how browsers reach the dashboard: https://mes.example.com"}
+    )
     audit_days: float = field(
         default=400, metadata={"help": "days that the audit log of the API is kept; 0 for ever"}
     )

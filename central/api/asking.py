@@ -22,6 +22,7 @@ from central.api.oidc import BadToken, Verifier
 from central.api.problems import NeedsToken
 from central.api.rates import Rates
 from central.api.sessions import Session, Sessions
+from central.api.signing_in import CodeFlow, SessionOver
 from shared.errors import NotAuthorised
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ class Guard:
     rates: Rates = field(default_factory=Rates)
     #: People who signed in with a browser.
     sessions: Sessions = field(default_factory=Sessions)
+    #: None where people can't be sent to the identity provider to sign in there.
+    flow: CodeFlow | None = None
     _known: dict[bytes, tuple[Who, float]] = field(default_factory=dict)
     _sites: frozenset[str] = frozenset()
     _sites_until: float = float("-inf")
@@ -139,6 +142,19 @@ class Guard:
         """Return the session of a request's browser; None where nobody signed in with it."""
         return self.sessions.find(request.cookies, time.time_ns() / 1e9)
 
+    async def fresh(self, session: Session) -> str:
+        """Return the key or token of a session, which is renewed first where its end is near.
+
+        Raise ProviderAway; NeedsToken where the session is thereby over.
+        """
+        if session.granted is not None and self.flow is not None:
+            try:
+                await self.flow.keep_good(session, session.granted, time.time_ns() / 1e9)
+            except SessionOver as over:
+                self.sessions.end(session)
+                raise NeedsToken from over
+        return session.shown
+
     async def asking(
         self, request: Request, shown: str, scope: Scope, narrowing: str | None = None
     ) -> Asking:
@@ -183,7 +199,7 @@ def asks(guard: Guard, scope: Scope) -> Callable[..., Any]:
         x_site_id: Annotated[str | None, _NARROWING] = None,
     ) -> Asking:
         if not hasattr(request.state, "asker"):  # of a page, which is no V1Route
-            shown = shown_by(guard, request, request.method)
+            shown = await shown_now(guard, request, request.method)
             return await guard.asking(request, shown, scope, x_site_id)
         return await guard.reach_of(request, cast("Who", request.state.asker), scope, x_site_id)
 
@@ -193,12 +209,27 @@ def asks(guard: Guard, scope: Scope) -> Callable[..., Any]:
 
 async def asked_again(guard: Guard, request: Request, scope: Scope) -> Asking:
     """Return who asks, looked at once more: of an answer that goes on for long."""
-    one = await guard.who(shown_by(guard, request, request.method))
+    one = await guard.who(await shown_now(guard, request, request.method))
     return await guard.reach_of(request, one, scope, request.headers.get("x-site-id"))
 
 
+async def shown_now(guard: Guard, asked: HTTPConnection, method: str) -> str:
+    """Return the key or token of a request, that of a session renewed where its end is near.
+
+    Raise NeedsToken where it has none, and ProviderAway.
+    """
+    found = _shown(guard, asked, method)
+    return found if isinstance(found, str) else await guard.fresh(found)
+
+
 def shown_by(guard: Guard, asked: HTTPConnection, method: str) -> str:
-    """Return the key or token of a request; raise NeedsToken where it has none.
+    """Return the key or token of a request as it stands; raise NeedsToken where it has none."""
+    found = _shown(guard, asked, method)
+    return found if isinstance(found, str) else found.shown
+
+
+def _shown(guard: Guard, asked: HTTPConnection, method: str) -> str | Session:
+    """Return the key or token that a request carries, or the session that stands for it.
 
     That of a browser's session counts for what only reads. Whatever changes something takes it
     together with a token of the form (``central.web``): a cookie alone is sent by any page.
@@ -209,7 +240,7 @@ def shown_by(guard: Guard, asked: HTTPConnection, method: str) -> str:
     session = guard.signed_in(asked) if not scheme and method in _READING_METHODS else None
     if session is None:
         raise NeedsToken
-    return session.shown
+    return session
 
 
 @asynccontextmanager

@@ -36,6 +36,8 @@ _METHODS: Final = frozenset(
 #: In place of who asked what, where too many different things were asked.
 MANY: Final = "(many)"
 NOBODY: Final = "nobody"
+#: Tag of routes whose query is noted nowhere: it has what a provider gives for a token.
+UNTOLD: Final = "untold"
 
 WAITING: Final = Gauge("mes_central_audit_waiting", "Questions that are not in the audit log yet")
 
@@ -94,7 +96,8 @@ def asked_in(scope: Scope, status: int) -> Asked:
     """Return a request as the log tells it, with whom and which sites were found to ask."""
     state = scope.get("state", {})
     route = scope.get("route")
-    query = scope["query_string"].decode("latin-1")
+    is_secret = UNTOLD in getattr(route, "tags", ())
+    query = "" if is_secret else scope["query_string"].decode("latin-1")
     target = scope["raw_path"].decode("latin-1") + (f"?{query}" if query else "")
     client = scope.get("client")
     method = scope["method"] if scope["method"] in _METHODS else "(no method)"

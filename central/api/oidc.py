@@ -24,6 +24,8 @@ from shared import reviews
 from shared.errors import BadSetting, SyncError, Transient
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from central.access import Who
 
 #: Never one by a shared secret, and never none.
@@ -135,6 +137,7 @@ class Verifier:
     provider: Provider
     client: httpx.AsyncClient
     _keys: dict[str, jwt.PyJWK] = field(default_factory=dict)
+    _about: dict[str, Any] = field(default_factory=dict)
     _asked_at: float = float("-inf")
     _had_at: float = float("-inf")
     #: Why the keys could not be had when they were asked for last; empty where they could.
@@ -146,6 +149,18 @@ class Verifier:
 
         Raise BadToken, and ProviderAway where its key is not known and can't be asked for.
         """
+        claims = await self.signed(token, self.provider.audience)
+        return self._who(claims), min(int(claims["exp"]), _YEAR_MAX_S) + LEEWAY_S
+
+    async def about(self) -> Mapping[str, Any]:
+        """Return what the provider says of itself, as it was had last; raise ProviderAway."""
+        await self._ask_if(stale=not self._about)
+        if not self._about:
+            raise ProviderAway
+        return self._about
+
+    async def signed(self, token: str, audience: str) -> dict[str, Any]:
+        """Return what a token says that the provider signed for somebody; raise as ``verify``."""
         try:
             header = jwt.get_unverified_header(token)
         except jwt.InvalidTokenError as error:
@@ -156,14 +171,13 @@ class Verifier:
         if key is None:
             raise BadToken("the token is signed by no key of the identity provider")
         try:
-            claims = jwt.decode(
-                token, key, algorithms=[key.algorithm_name], audience=self.provider.audience,
+            return jwt.decode(
+                token, key, algorithms=[key.algorithm_name], audience=audience,
                 issuer=self.provider.issuer, leeway=LEEWAY_S,
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )  # fmt: skip
         except jwt.InvalidTokenError as error:
             raise BadToken(f"the token is not accepted: {error}") from error
-        return self._who(claims), min(int(claims["exp"]), _YEAR_MAX_S) + LEEWAY_S
 
     def _who(self, claims: dict[str, Any]) -> Who:
         found = _claim(claims, self.provider.grants_claim)
@@ -182,15 +196,19 @@ class Verifier:
         return who(_name(claims), grants, _scopes(claims))
 
     async def _key(self, kid: str) -> jwt.PyJWK | None:
-        now = time.monotonic()
-        stale = kid not in self._keys or now - self._had_at > FRESH_S
-        if stale and now - self._asked_at > PAUSE_S:
-            async with self._asking:
-                if now - self._asked_at > PAUSE_S:  # nobody asked while we waited
-                    await self._ask()
+        await self._ask_if(stale=kid not in self._keys)
         if kid not in self._keys and self._away_because:
             raise ProviderAway
         return self._keys.get(kid)
+
+    async def _ask_if(self, *, stale: bool) -> None:
+        """Ask the provider where it is time to; who lacks something waits for who asks already."""
+        now = time.monotonic()
+        is_time = (stale or now - self._had_at > FRESH_S) and now - self._asked_at > PAUSE_S
+        if is_time or (stale and self._asking.locked()):
+            async with self._asking:
+                if now - self._asked_at > PAUSE_S:  # nobody asked while we waited
+                    await self._ask()
 
     async def _ask(self) -> None:
         """Ask for the provider's keys; those at hand go on while it is away."""
@@ -210,7 +228,9 @@ class Verifier:
         if about.get("issuer") != self.provider.issuer:
             raise ValueError(f"it calls itself {about.get('issuer')}")
         check_address(str(about.get("jwks_uri")), "jwks_uri")
-        return keys_in(await self._document(about["jwks_uri"]))
+        keys = keys_in(await self._document(about["jwks_uri"]))
+        self._about = about
+        return keys
 
     async def _document(self, url: str) -> dict[str, Any]:
         answer = await self.client.get(url, timeout=_TIMEOUT_S)

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from central.access import BadSiteName, NotInScope, NotYourSite
+from central.api.code_flow import ProviderUnfit, SignInInvalid, SignInRefused
 from central.api.live import TooManyStreams
 from central.api.oidc import BadToken, ProviderAway
 from central.api.once import KeyReused, UnderWay
@@ -67,6 +68,9 @@ _ARCHIVE_AWAY: Final = Kind(
 _BROKEN: Final = Kind("internal", 500, "Something went wrong here; it is logged.", in_words=False)
 _KINDS: Final[tuple[tuple[type[Exception], Kind], ...]] = (
     (BadToken, Kind("bad-token", 401, "The key or token is not accepted.")),
+    (SignInInvalid, Kind("sign-in-invalid", 400, "No such sign-in is under way.")),
+    (SignInRefused, Kind("sign-in-refused", 403, "Nobody is signed in.")),
+    (ProviderUnfit, Kind("provider-unfit", 502, "The identity provider's answer is of no use.")),
     (NeedsMetricsToken, NO_TOKEN),
     (NotFromHere, Kind("not-from-here", 403, "Metrics are given to this machine alone.")),
     (TooManyWhole, Kind("too-many-whole", 503, "Too many whole answers are being read.")),
@@ -110,7 +114,7 @@ _KINDS: Final[tuple[tuple[type[Exception], Kind], ...]] = (
     (SchemaMismatch, Kind(
         "wrong-release", 503, "The database is of another release.", in_words=False)),
     (ProviderAway, Kind(
-        "provider-away", 503, "The identity provider does not give its keys; try again.",
+        "provider-away", 503, "The identity provider does not answer; try again.",
         in_words=False)),
     (TooManyStreams, Kind("too-many-streams", 503, "Too many pages are told of changes at once.")),
     (psycopg_pool.PoolTimeout, _AWAY),

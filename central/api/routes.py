@@ -13,7 +13,7 @@ from fastapi import APIRouter
 from fastapi.routing import APIRoute
 from starlette.requests import HTTPConnection
 
-from central.api.asking import shown_by
+from central.api.asking import shown_now
 from central.api.reach import V1
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ async def identify(scope: Scope) -> None:
     It reads headers only: whoever shows no key is refused before their body is waited for.
     """
     guard: Guard = scope["app"].state.guard
-    one = await guard.who(shown_by(guard, HTTPConnection(scope), scope["method"]))
+    one = await guard.who(await shown_now(guard, HTTPConnection(scope), scope["method"]))
     state = scope.setdefault("state", {})
     state["who"], state["asker"] = one.name, one
     guard.rates.take(one.name, time.monotonic())

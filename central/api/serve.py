@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from contextlib import AsyncExitStack
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -18,21 +19,26 @@ from central.agent import link_of
 from central.api.asking import Guard
 from central.api.audit import AuditLog
 from central.api.cache import Cached
+from central.api.code_flow import Client
 from central.api.oidc import Provider, Verifier
 from central.api.rates import Rates
 from central.api.reach import Reach
 from central.api.reports import question_of
+from central.api.signing_in import CodeFlow
 from central.exporting import Exporter
 from central.roles import API, as_role
 from central.scrapes import read_scrapers
 from shared.errors import BadSetting
+from shared.settings import variable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from pathlib import Path
 
     from fastapi import FastAPI
     from starlette.types import ASGIApp
 
+    from central.api.asking import Pool
     from central.settings import CentralSettings
     from shared.catalog import Catalog
 
@@ -68,16 +74,12 @@ async def serve_api(
             pool = await stack.enter_async_context(_pool(settings.database_url))
             reading = await stack.enter_async_context(_pool(reading_url(settings)))
             watching = await stack.enter_async_context(_pool(settings.database_url, _WATCHING_MAX))
-            client = await stack.enter_async_context(httpx.AsyncClient())
-            provider = provider_of(settings)
+            guard = await stack.enter_async_context(guarding(settings, pool))
             audit = AuditLog(pool)
             reach = Reach(
                 pool=pool, reading=reading, reading_url=_bounded(reading_url(settings)),
                 watching=watching, scrapers=scrapers, audit=audit,
-                catalog=catalog, link=link,
-                guard=Guard(
-                    pool, Verifier(provider, client) if provider else None, Rates(settings.api_rate)
-                ),
+                catalog=catalog, link=link, guard=guard,
                 backup_hours=settings.backup_hours, archive_dir=settings.archive_dir,
                 export_dir=settings.export_dir, export_days=settings.export_days,
             )  # fmt: skip
@@ -125,6 +127,47 @@ def _bounded(url: str) -> str:
 def reading_url(settings: CentralSettings) -> str:
     """Return how PostgreSQL is reached as the role that can't pass row-level security."""
     return settings.api_database_url or as_role(settings.database_url, API)
+
+
+@contextlib.asynccontextmanager
+async def guarding(settings: CentralSettings, pool: Pool) -> AsyncIterator[Guard]:
+    """Give who knows who may ask; raise BadSetting."""
+    provider, client = provider_of(settings), client_of(settings)
+    nothing = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+    async with httpx.AsyncClient(cookies=nothing) as http:
+        verifier = Verifier(provider, http) if provider else None
+        flow = CodeFlow(client, verifier, http) if client and verifier else None
+        yield Guard(pool, verifier, Rates(settings.api_rate), flow=flow)
+
+
+def client_of(settings: CentralSettings) -> Client | None:
+    """Return this system as a client of the provider; None where none is named. Raise BadSetting.
+
+    A secret is read from a file once: a new one counts from the next start on.
+    """
+    path = settings.oidc_client_secret_file
+    if not settings.oidc_client_id:
+        if path is not None:
+            raise BadSetting("MES_OIDC_CLIENT_SECRET_FILE is set: set MES_OIDC_CLIENT_ID, too")
+        return None
+    for name in ("oidc_issuer", "public_url"):
+        if not getattr(settings, name):
+            raise BadSetting(f"MES_OIDC_CLIENT_ID is set: set {variable(name)}, too")
+    return Client(
+        client_id=settings.oidc_client_id, secret=_secret_in(path) if path else "",
+        public_url=settings.public_url.removesuffix("/"),
+        scopes=tuple(settings.oidc_scopes.split()),
+    )  # fmt: skip
+
+
+def _secret_in(path: Path) -> str:
+    try:
+        secret = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeError) as error:
+        raise BadSetting(f"MES_OIDC_CLIENT_SECRET_FILE={path}: {error}") from error
+    if not secret:
+        raise BadSetting(f"MES_OIDC_CLIENT_SECRET_FILE={path}: it is empty")
+    return secret
 
 
 def provider_of(settings: CentralSettings) -> Provider | None:

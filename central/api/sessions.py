@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Mapping
 
     from starlette.responses import Response
@@ -29,18 +30,37 @@ OF_ONE_MAX: Final = 50
 _BYTES: Final = 32
 
 
+@dataclass(slots=True, kw_only=True)
+class Granted:
+    """What the identity provider gave for a session that began there."""
+
+    #: Empty where it gave none: the session then ends with its token.
+    refresh_token: str = field(repr=False)
+    #: Shown to it again to sign out there; and whom it names, in the answer to which question.
+    id_token: str = field(repr=False)
+    subject: str
+    nonce: str
+    #: From when on the token is to be renewed, and until when it is good.
+    renew_at_s: float
+    good_until_s: float
+    #: While it is being renewed: who asks meanwhile waits for this, too.
+    renewing: asyncio.Task[Any] | None = field(default=None, repr=False)
+
+
 @dataclass(slots=True)
 class Session:
     """Somebody who signed in."""
 
-    #: The key or token that they showed.
-    shown: str
+    #: The key or token that they showed, or that the identity provider gave for them.
+    shown: str = field(repr=False)
     #: As the audit log names them.
     name: str
     #: What their forms have to carry, so that no other page can send one in their name.
-    form_token: str
+    form_token: str = field(repr=False)
     began_s: float
     used_s: float
+    #: None of who showed a key or token themselves.
+    granted: Granted | None = None
 
 
 @dataclass(slots=True)
@@ -49,12 +69,12 @@ class Sessions:
 
     _known: dict[bytes, Session] = field(default_factory=dict)
 
-    def open(self, shown: str, name: str, now_s: float) -> str:
+    def open(self, shown: str, name: str, now_s: float, granted: Granted | None = None) -> str:
         """Begin a session and return what its cookie holds."""
         self._make_room(name, now_s)
         cookie = secrets.token_urlsafe(_BYTES)
         form_token = secrets.token_urlsafe(_BYTES)
-        self._known[_digest(cookie)] = Session(shown, name, form_token, now_s, now_s)
+        self._known[_digest(cookie)] = Session(shown, name, form_token, now_s, now_s, granted)
         return cookie
 
     def find(self, cookies: Mapping[str, str], now_s: float) -> Session | None:
@@ -74,6 +94,11 @@ class Sessions:
         """End the session of a request's cookies."""
         for digest in _digests(cookies):
             self._known.pop(digest, None)
+
+    def end(self, session: Session) -> None:
+        """End a session, whichever cookie stands for it."""
+        for digest in [key for key, each in self._known.items() if each is session]:
+            del self._known[digest]
 
     def __len__(self) -> int:
         """Return how many there are, also of those that are over and were not looked for since."""

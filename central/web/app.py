@@ -13,9 +13,10 @@ from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from central.api.app import build as build_api
+from central.api.code_flow import BACK
 from central.api.reach import V1
 from central.api.sessions import take_back
-from central.web import boards, conflicts, exports, fleet, lots, quality, signing
+from central.web import boards, conflicts, exports, fleet, lots, provider, quality, signing
 from central.web.rendering import page, templates
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def build(reach: Reach) -> FastAPI:
     """Return the application."""
     app = build_api(reach)
     env = templates()
-    for part in (fleet, boards, quality, lots, conflicts, exports, signing):
+    for part in (fleet, boards, quality, lots, conflicts, exports, signing, provider):
         app.include_router(part.router(reach, env))
     app.mount(STATIC, StaticFiles(directory=str(files("central.web") / "static")), name="static")
     _tell_people(app)
@@ -71,7 +72,9 @@ def _tell_people(app: FastAPI) -> None:
             is_part = request.headers.get("hx-target") == "results"
             shown = page(env, request, "problem.html", {"problem": found, "is_part": is_part})
             shown.status_code = answer.status_code
-            shown.headers.update(_HEADERS)  # what breaks is answered outside of what gives them
+            shown.headers.update(
+                _headers(request.url.path)
+            )  # what breaks is answered outside of what gives them
             return shown
 
         return shown
@@ -101,6 +104,11 @@ def _to_sign_in(request: Request) -> Response:
     return answer
 
 
+def _headers(path: str) -> dict[str, str]:
+    """Return what binds browsers; an address with a code of the provider is told to nobody."""
+    return _HEADERS | ({"referrer-policy": "no-referrer"} if path == BACK else {})
+
+
 class Headed:
     """Gives each answer the headers that bind browsers."""
 
@@ -113,7 +121,7 @@ class Headed:
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
+                for name, value in _headers(scope["path"]).items():
                     headers.setdefault(name, value)
                 if scope["path"].startswith(f"{STATIC}/"):
                     headers["cache-control"] = "public, max-age=86400"

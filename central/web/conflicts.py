@@ -19,7 +19,7 @@ from central.conflicts import read_standing as standing_of
 from central.reviews import Choice
 from central.web.asked import asked_of, present
 from central.web.rendering import page, viewer
-from central.web.signing import signed_form
+from central.web.signing import fresh_form
 from shared import reviews
 from shared.conflicts import group_columns
 from shared.errors import UnknownColumn
@@ -102,8 +102,8 @@ def router(reach: Reach, env: Environment) -> APIRouter:
 
     @routes.post("/conflicts/{name}")
     async def decide_one(name: str, request: Request) -> Response:
-        session, form = await signed_form(reach.guard, request)
-        asking = await reach.guard.asking(request, session.shown, Scope.REVIEW)
+        shown, form = await fresh_form(reach.guard, request)
+        asking = await reach.guard.asking(request, shown, Scope.REVIEW)
         return await _decide(reach, env, request, asking, (name, form))
 
     return routes

@@ -26,7 +26,7 @@ from central.reports.question import BadQuestion
 from central.reports.whole import Form
 from central.web.asked import asked_of, present
 from central.web.rendering import page, viewer
-from central.web.signing import signed_form
+from central.web.signing import fresh_form
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,8 +62,8 @@ def router(reach: Reach, env: Environment) -> APIRouter:
 
     @routes.post("/exports")
     async def order(request: Request) -> Response:
-        session, form = await signed_form(reach.guard, request)
-        asking = await reach.guard.asking(request, session.shown, Scope.READ)
+        shown, form = await fresh_form(reach.guard, request)
+        asking = await reach.guard.asking(request, shown, Scope.READ)
         try:
             asked_of(form, asking.sites, present())
             ordered = ordered_in(form)
@@ -78,8 +78,8 @@ def router(reach: Reach, env: Environment) -> APIRouter:
 
     @routes.post("/exports/{export_id}/delete")
     async def delete(export_id: ExportId, request: Request) -> Response:
-        session, _ = await signed_form(reach.guard, request)
-        asking = await reach.guard.asking(request, session.shown, Scope.READ)
+        shown, _ = await fresh_form(reach.guard, request)
+        asking = await reach.guard.asking(request, shown, Scope.READ)
         await drop_export(reach, asking.who.name, export_id, asked_in(request.scope, 303))
         request.state.is_noted = True
         return RedirectResponse("/exports", 303)

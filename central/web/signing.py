@@ -19,6 +19,7 @@ from central.access import NotInScope, Scope, reached
 from central.api.oidc import BadToken
 from central.api.reach import PAGES
 from central.api.sessions import Session, give, take_back
+from central.web.leading import inner, onward, there_of
 from central.web.rendering import page
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def router(reach: Reach, env: Environment) -> APIRouter:
     @routes.get("/sign-in")
     async def ask(request: Request) -> Response:
         wanted = inner(request.query_params.get("next", "/"))
-        return page(env, request, "sign_in.html", {"wanted": wanted, "refused": ""})
+        return page(env, request, "sign_in.html", _form(reach, wanted))
 
     @routes.post("/sign-in")
     async def sign_in(request: Request) -> Response:
@@ -48,7 +49,7 @@ def router(reach: Reach, env: Environment) -> APIRouter:
             who = await reach.guard.who(form.get("key", "").strip())
             reached(who, Scope.READ, frozenset())
         except (BadToken, NotInScope) as why:
-            shown = {"wanted": wanted, "refused": str(why)}
+            shown = _form(reach, wanted, str(why))
             return page(env, request, "sign_in.html", shown, status=401)
         request.state.who = who.name
         reach.guard.sessions.close(request.cookies)  # of whoever signed in here before
@@ -62,20 +63,18 @@ def router(reach: Reach, env: Environment) -> APIRouter:
         session, _ = await signed_form(reach.guard, request)
         request.state.who = session.name
         reach.guard.sessions.close(request.cookies)
-        answer = RedirectResponse("/sign-in", 303)
+        flow = reach.guard.flow
+        there = await flow.leaving(session) if flow else ""
+        answer = onward(env, request, "left", there) if there else RedirectResponse("/sign-in", 303)
         take_back(answer)
         return answer
 
     return routes
 
 
-def inner(address: str) -> str:
-    """Return where to go on: a path of ours, whatever a link says."""
-    parts = urlsplit(address)
-    is_ours = address.startswith("/") and not address.startswith(("//", "/\\"))
-    if not is_ours or parts.netloc or any(ord(each) < 33 for each in address):
-        return "/"
-    return address
+def _form(reach: Reach, wanted: str, refused: str = "") -> dict[str, str]:
+    """Return what the page to sign in shows."""
+    return {"wanted": wanted, "refused": refused, "there": there_of(reach.guard.flow, wanted)}
 
 
 def is_over_tls(request: Request) -> bool:
@@ -126,3 +125,12 @@ async def signed_form(guard: Guard, request: Request) -> tuple[Session, Form]:
     if not secrets.compare_digest(form.get("form_token", ""), session.form_token):
         raise HTTPException(400, "the form is of another session: load the page again")
     return session, form
+
+
+async def fresh_form(guard: Guard, request: Request) -> tuple[str, Form]:
+    """Return the key or token of who sends a form, and the form.
+
+    Raise as ``signed_form`` and ``Guard.fresh`` do.
+    """
+    session, form = await signed_form(guard, request)
+    return await guard.fresh(session), form

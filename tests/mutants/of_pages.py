@@ -9,6 +9,7 @@ from tests.mutants.mutant import Mutant, of
 ASKING: Final = "central/api/asking.py"
 SESSIONS: Final = "central/api/sessions.py"
 SIGNING: Final = "central/web/signing.py"
+LEADING: Final = "central/web/leading.py"
 ASKED: Final = "central/web/asked.py"
 LIVE: Final = "central/api/live.py"
 EXPORTS: Final = "tests/integration/test_web_exports.py"
@@ -59,7 +60,7 @@ OF_PAGES: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "pages: a link leads elsewhere after the sign-in",
-        SIGNING,
+        LEADING,
         'not address.startswith(("//", "/\\\\"))',
         'not address.startswith("\\\\")',
         f"{PARTS}::test_a_sign_in_goes_on_at_a_path_of_ours",

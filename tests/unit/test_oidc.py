@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hmac
 import json
@@ -60,6 +61,7 @@ class Door:
 
     async def about(self, _: Any) -> Any:
         self.asked += 1
+        await asyncio.sleep(0)  # as a network would have others come in between
         if self.away:
             return PlainTextResponse("down for maintenance", 502)
         return JSONResponse({"issuer": self.issuer, "jwks_uri": self.jwks_uri})
@@ -265,6 +267,16 @@ async def test_the_keys_are_asked_for_once_and_again_when_one_is_new(monkeypatch
     assert door.asked == 2
     with pytest.raises(BadToken):  # a key that the provider withdrew
         await verifier.verify(door.token(kid="one"))
+
+
+async def test_who_comes_while_the_provider_is_being_asked_waits_for_its_answer():
+    door = Door()
+    verifier = door.verifier()
+    found = await asyncio.gather(
+        *(verifier.verify(door.token()) for _ in range(5)), *(verifier.about() for _ in range(5))
+    )
+    assert len(found) == 10
+    assert door.asked == 1
 
 
 async def test_tokens_of_unknown_keys_do_not_make_us_ask_the_provider_each_time():

@@ -22,8 +22,8 @@ from central.web.asked import asked_of
 from central.web.boards import BOARDS
 from central.web.columns import column
 from central.web.fleet import OF_SITE
+from central.web.leading import inner
 from central.web.rendering import MENU, figure, per_cent, templates
-from central.web.signing import inner
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
