@@ -62,6 +62,12 @@ INDEXES: Final[Mapping[str, tuple[str, ...]]] = {
     "measurements": ("characteristic_id",),
 }
 
+#: Paths through time: the facts of one thing, and the last one before a moment, however long ago,
+#: in one look at each month.
+LATEST: Final[Mapping[str, tuple[str, str]]] = {
+    "equipment_state_events": ("equipment_id", "since"),
+}
+
 #: Facts that other facts wait for. They have no head, so the ingest asks for them by id alone.
 WAITED_FOR: Final = frozenset({"inspection_results"})
 
@@ -281,6 +287,8 @@ def _sql_column(column: Column) -> SqlColumn[Any]:
 def _indexes(table: Table) -> Iterator[Index]:
     if table.name in WAITED_FOR:
         yield Index(f"{table.name}_by_id", "id")
+    if (latest := LATEST.get(table.name)) and set(latest) <= set(table.names):
+        yield Index(f"{table.name}_latest", *latest)
     for name in INDEXES.get(table.name, ()):
         if name in table.names:
             # Rows without a reference are many, and nobody looks for them by it.

@@ -1,0 +1,593 @@
+"""States of machines by their events: how long each held, as far as that is known."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from central.api.asking import reading
+from central.reports.question import Filter, Match, Question, Window
+from central.reports.states import states_statement
+from tests.integration.api_world import api, client, link
+from tests.integration.apply_world import world
+from tests.integration.planner_world import rules
+from tests.integration.rollup_world import as_ingest
+from tests.integration.states_world import (
+    LATHE,
+    LINE,
+    MILL,
+    STRANGER,
+    Event,
+    Held,
+    a_plant,
+    at,
+    canonical,
+    day_begins,
+    day_of,
+    held,
+    history,
+    known_until,
+    sums,
+    told,
+)
+from tests.integration.test_api_cache import fronted, remembered
+from tests.integration.test_reports import BERLIN, DAY_START, in_berlin
+from tests.integration.test_reports_oee import planned
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.integration.apply_world import World
+
+__all__ = ["api", "client", "fronted", "link", "world"]
+pytestmark = [pytest.mark.postgres, pytest.mark.nats]
+
+DAY = {"from": "2026-11-02", "to": "2026-11-03"}
+
+
+@pytest.fixture
+async def ask(client):
+    """Asks for a report of a day, where nothing else is said, and returns its rows."""
+
+    async def asked(report: str = "machine-states", **given: Any) -> list[dict[str, Any]]:
+        answer = await client.get(f"/v1/reports/{report}", params=DAY | given)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["rows"]
+
+    return asked
+
+
+# --- from when until when -------------------------------------------------------------------------
+
+
+async def test_a_state_holds_until_the_next_one_and_is_cut_at_the_window(world, ask):
+    site = await a_plant(world)
+    await history(
+        world, site, LATHE, ("01 20:00", "IDLE"), ("02 06:00", "RUNNING"), ("02 14:00", "DOWN"),
+        ("02 15:00", "RUNNING"), ("02 22:00", "IDLE"), ("03 06:00", "RUNNING"),
+    )  # fmt: skip
+    rows = await ask()
+    assert rows == [
+        {"machine": "Lathe", "state": "RUNNING", "state_min": 900, "state_share": 0.625,
+         "entered": 2},
+        {"machine": "Lathe", "state": "IDLE", "state_min": 480, "state_share": 0.333333333,
+         "entered": 1},
+        {"machine": "Lathe", "state": "DOWN", "state_min": 60, "state_share": 0.041666667,
+         "entered": 1},
+    ]  # fmt: skip
+
+
+async def test_the_state_that_rules_the_beginning_is_found_months_before(world, ask):
+    site = await a_plant(world)
+    old = datetime(2024, 1, 17, 4, tzinfo=UTC)
+    await told(world, site, [Event(LATHE, "OFF", old - timedelta(days=40)),
+                             Event(LATHE, "IDLE", old)])  # fmt: skip
+    assert await ask(measures="state_min,entered") == [
+        {"machine": "Lathe", "state": "IDLE", "state_min": 1440, "entered": 0}
+    ]
+
+
+async def test_time_beyond_what_is_known_of_a_site_is_in_no_state(world, ask, client):
+    site = await a_plant(world)
+    await history(world, site, LATHE, ("02 06:00", "RUNNING"))
+    await known_until(world, at("02 08:00"))
+    assert await ask(measures="state_min,known_min") == [
+        {"machine": "Lathe", "state": "RUNNING", "state_min": 120, "known_min": 120}
+    ]
+    answer = (await client.get("/v1/reports/machine-states", params=DAY)).json()
+    assert answer["complete_through"]["SITE_001"] == "2026-11-02T08:00:00.000Z"
+    assert answer["provisional"] is True
+    await known_until(world, at("02 05:00"))  # the event is ahead of what is complete
+    assert await ask() == []
+
+
+async def test_a_site_that_was_never_heard_has_no_known_time(world, ask):
+    site = await a_plant(world)
+    await history(world, site, LATHE, ("02 06:00", "RUNNING"))
+    await world.admin.execute(b"DELETE FROM sync.epoch")
+    assert await ask() == []
+
+
+async def test_of_two_events_of_one_instant_the_one_noted_last_counts(world, ask):
+    site = await a_plant(world)
+    wrong, right, same = (Event(LATHE, state, at("02 06:00"), id=n) for state, n in (
+        ("DOWN", 7), ("RUNNING", 9), ("IDLE", 8)))  # fmt: skip
+    await told(world, site, [right, wrong, same])
+    (row,) = await ask(measures="state_min,entered")
+    assert row == {"machine": "Lathe", "state": "RUNNING", "state_min": 1080, "entered": 1}
+    # So it is where they rule the beginning.
+    (row,) = await ask(**{"from": "2026-11-03", "to": "2026-11-04"})
+    assert (row["state"], row["state_min"]) == ("RUNNING", 1440)
+
+
+async def test_an_event_that_repeats_a_state_goes_on_with_it(world, ask):
+    site = await a_plant(world)
+    await history(
+        world, site, LATHE, ("02 06:00", "DOWN"), ("02 07:00", "DOWN"), ("02 08:00", "FAULT"),
+        ("02 09:00", "RUNNING"), ("02 10:00", "DOWN"),
+    )  # fmt: skip
+    (row,) = await ask(state="DOWN", measures="state_min,entered,failures")
+    assert row == {"machine": "Lathe", "state": "DOWN", "state_min": 960, "entered": 2,
+                   "failures": 2}  # fmt: skip
+    # A fault in a time of failure is no second one, wherever it is looked at from.
+    assert (await ask(group_by="machine", measures="failures"))[0]["failures"] == 2
+    window = {"from": "2026-11-02T07:30:00Z", "to": "2026-11-02T08:30:00Z"}
+    assert (await ask(group_by="machine", measures="failures,ttr_min", **window)) == [
+        {"machine": "Lathe", "failures": 0, "ttr_min": 60}
+    ]
+
+
+async def test_a_state_that_somebody_notes_late_stands_in_its_time(world, ask):
+    site = await a_plant(world)
+    await history(world, site, LATHE, ("02 06:00", "RUNNING"), ("02 12:00", "IDLE"))
+    late = Event(LATHE, "DOWN", at("02 08:00"), "MANUAL")
+    await told(world, site, [late], created="2026-12-24T00:00:00.000Z")
+    rows = await ask(group_by="state,source", measures="state_min")
+    assert rows == [
+        {"state": "DOWN", "source": "MANUAL", "state_min": 240},
+        {"state": "IDLE", "source": "PLC", "state_min": 720},
+        {"state": "RUNNING", "source": "PLC", "state_min": 120},
+    ]
+
+
+async def test_events_of_a_machine_that_nobody_knows_are_counted(world, ask):
+    site = await a_plant(world)
+    await history(world, site, STRANGER, ("02 06:00", "RUNNING"))
+    await history(world, site, LATHE, ("02 18:00", "RUNNING"))
+    rows = await ask(group_by="site,machine", by="id", measures="state_min")
+    assert rows == [
+        {"site": "SITE_001", "machine": "Lathe", "machine_id": LATHE, "state_min": 360},
+        {"site": "SITE_001", "machine": None, "machine_id": STRANGER, "state_min": 1080},
+    ]
+    assert await ask(group_by="machine", by="id", machine=STRANGER, measures="state_min") == [
+        {"machine": None, "machine_id": STRANGER, "state_min": 1080}
+    ]
+
+
+async def test_nothing_is_known_through_a_month_in_the_archive(world, ask):
+    site = await a_plant(world)
+    august, october = (datetime(2026, n, 30, tzinfo=UTC) for n in (8, 10))
+    await told(world, site, [Event(LATHE, "RUNNING", august), Event(MILL, "IDLE", august)])
+    await told(world, site, [Event(LATHE, "IDLE", october)])
+    window = {"from": "2026-08-01", "to": "2026-11-02"}
+    before = {row["machine"]: row["state_min"] for row in await ask(**window, state="RUNNING")}
+    assert before == {"Lathe": 61 * 1440}
+    await world.admin.execute(
+        b"INSERT INTO sync.archive (table_name, site_id, month, state) VALUES"
+        b" ('equipment_state_events', 'SITE_001', '2026-09', 'dropped'),"
+        b" ('equipment_state_events', 'SITE_001', '2026-07', 'attached'),"
+        b" ('equipment_state_events', 'SITE_002', '2026-08', 'dropped'),"
+        b" ('job_responses', 'SITE_001', '2026-08', 'dropped')"
+    )
+    rows = await ask(**window, measures="state_min")
+    assert [tuple(row.values()) for row in rows] == [
+        ("Lathe", "IDLE", 3 * 1440), ("Lathe", "RUNNING", 2 * 1440), ("Mill", "IDLE", 2 * 1440),
+    ]  # fmt: skip
+    # A late row of an archived month is not all of that month: it tells nothing.
+    september = datetime(2026, 9, 9, tzinfo=UTC)
+    await told(world, site, [Event(MILL, "RUNNING", september)])
+    assert len(await ask(**window)) == 3
+    assert [row["machine"] for row in await ask(**DAY)] == ["Lathe"]
+
+
+# --- pieces of time -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("day", "minutes"), [("2026-10-24", 1500), ("2026-10-25", 1440), ("2026-03-28", 1380)]
+)
+async def test_a_day_on_which_the_clocks_change_has_its_own_length(world, ask, day, minutes):
+    site = await a_plant(world)
+    await in_berlin(world)
+    await told(world, site, [Event(LATHE, "RUNNING", datetime(2026, 1, 1, tzinfo=UTC))])
+    after = str(date.fromisoformat(day) + timedelta(days=1))
+    asked = {"from": day, "to": after, "bucket": "day", "measures": "state_min"}
+    assert await ask(**asked) == [
+        {"day": day, "machine": "Lathe", "state": "RUNNING", "state_min": minutes}
+    ]
+    hours = await ask(**asked | {"bucket": "hour"})
+    assert sum(row["state_min"] for row in hours) == minutes
+    twice = [row["hour"] for row in hours if row["state_min"] == 120]
+    assert twice == (["2026-10-25T02:00"] if minutes == 1500 else [])
+
+
+async def test_weeks_and_months_are_those_of_business_days(world, ask):
+    site = await a_plant(world)
+    await in_berlin(world)
+    # Until six in the morning of the 1st it is the 31st of October, and the week of the 26th.
+    await told(world, site, [Event(LATHE, "RUNNING", datetime(2026, 10, 31, 20, tzinfo=UTC))])
+    asked = {"from": "2026-10-26", "to": "2026-11-09", "group_by": "state",
+             "measures": "state_min,entered"}  # fmt: skip
+    months = await ask(**asked, bucket="month")
+    assert [tuple(row.values()) for row in months] == [
+        ("2026-10", "RUNNING", 540, 1), ("2026-11", "RUNNING", 8 * 1440, 0),
+    ]  # fmt: skip
+    weeks = await ask(**asked, bucket="week")
+    assert [tuple(row.values())[::2] for row in weeks] == [
+        ("2026-10-26", 540 + 1440),
+        ("2026-11-02", 7 * 1440),
+    ]
+
+
+ZONES = {"SITE_001": (BERLIN, DAY_START), "SITE_002": (ZoneInfo("UTC"), timedelta())}
+
+
+def random_events(chance: random.Random) -> list[Event]:
+    found = []
+    for number in range(60):
+        since = datetime(2026, 10, 22, tzinfo=UTC) + timedelta(minutes=chance.randrange(6 * 1440))
+        if chance.random() < 0.2:
+            since = since.replace(hour=4, minute=0)  # where a day begins, and twice at once
+        state = chance.choice(("RUNNING", "running ", "IDLE", "DOWN", "FAULT", "SETUP", "Rüsten"))
+        found.append(Event(chance.choice((LATHE, MILL, STRANGER)), state, since,
+                           chance.choice(("PLC", "MANUAL")), None, number + 1))  # fmt: skip
+    return found
+
+
+def cut_at_days(each: Held, site: str) -> Iterator[tuple[str, timedelta, bool]]:
+    zone, starts = ZONES[site]
+    day = day_of(each.begins, zone, starts)
+    while (begins := day_begins(day, zone, starts)) < each.ends:
+        ends = day_begins(day + timedelta(days=1), zone, starts)
+        is_first = begins <= each.event.since < ends
+        yield str(day), min(ends, each.ends) - max(begins, each.begins), is_first
+        day += timedelta(days=1)
+
+
+def cut_at_hours(each: Held, site: str) -> Iterator[tuple[str, timedelta, bool]]:
+    minute = each.begins
+    while minute < each.ends:
+        local = minute.astimezone(ZONES[site][0])
+        name = f"{local:%Y-%m-%dT%H}:00"
+        yield name, timedelta(minutes=1), minute == each.event.since
+        minute += timedelta(minutes=1)
+
+
+async def test_times_are_what_a_plain_reading_of_the_events_comes_to(world, ask, seed):
+    chance = random.Random(seed)
+    await in_berlin(world)
+    events, through = {}, {}
+    for name in ZONES:
+        site = await a_plant(world, name)
+        events[name] = random_events(chance)
+        through[name] = datetime(2026, 10, 27, chance.randrange(24), 7, tzinfo=UTC)
+        await told(world, site, chance.sample(events[name], len(events[name])), through[name])
+    for _ in range(12):
+        first = date(2026, 10, chance.randrange(21, 27))
+        last = first + timedelta(days=chance.randrange(1, 6))
+        bucket, cut = chance.choice((("day", cut_at_days), ("hour", cut_at_hours)))
+        rows = await ask(
+            bucket=bucket, group_by="site,machine,state", by="id", limit=10_000,
+            measures="state_min,entered,failures", **{"from": str(first), "to": str(last)},
+        )  # fmt: skip
+        expected = {}
+        for name, (zone, starts) in ZONES.items():
+            begins, ends = (day_begins(day, zone, starts) for day in (first, last))
+            known = held(events[name], begins, min(ends, through[name]))
+            found = sums(known, lambda each, name=name, cut=cut: cut(each, name))
+            expected |= {(name, *key): value for key, value in found.items()}
+        said = {
+            (r["site"], r[bucket], r["machine_id"], r["state"]):
+            (r["state_min"], r["entered"], r["failures"]) for r in rows
+        }  # fmt: skip
+        assert said == expected, (first, last, bucket)
+
+
+# --- the time model -------------------------------------------------------------------------------
+
+
+async def test_the_figures_of_iso_22400_are_made_of_the_times_in_states(world, ask):
+    site = await a_plant(world)
+    await planned(world, "2026-11-02T06:00Z", "2026-11-02T14:00Z", machine=LATHE)
+    await history(
+        world, site, LATHE, ("02 06:00", "SETUP"), ("02 07:00", "RUNNING"), ("02 10:00", "DOWN"),
+        ("02 10:30", "BLOCKED"), ("02 11:00", "RUNNING"), ("02 13:00", "IDLE"),
+    )  # fmt: skip
+    (row,) = await ask(group_by="machine", measures="pbt_min,apt_min,aust_min,adet_min,adot_min,"
+                       "failures,ttr_min,state_technical_efficiency,state_utilization_efficiency,"
+                       "state_allocation_efficiency,state_availability,state_mtbf_min,"
+                       "state_mttr_min")  # fmt: skip
+    assert row == {
+        "machine": "Lathe", "pbt_min": 480, "apt_min": 300, "aust_min": 60, "adet_min": 60,
+        "adot_min": 660, "failures": 1, "ttr_min": 30,
+        "state_technical_efficiency": round(300 / 360, 9),
+        "state_utilization_efficiency": round(300 / 420, 9),
+        "state_allocation_efficiency": 0.875, "state_availability": 0.625,
+        "state_mtbf_min": 360, "state_mttr_min": 30,
+    }  # fmt: skip
+
+
+async def test_planned_time_counts_as_far_as_the_state_is_known(world, ask):
+    site = await a_plant(world)
+    await planned(world, "2026-11-02T06:00Z", "2026-11-02T14:00Z", machine=LATHE)
+    await history(world, site, LATHE, ("02 08:00", "RUNNING"))
+    await history(world, site, MILL, ("02 08:00", "RUNNING"))
+    await known_until(world, at("02 10:00"))
+    rows = await ask(group_by="machine", measures="pbt_min,state_availability")
+    assert rows == [
+        {"machine": "Lathe", "pbt_min": 120, "state_availability": 1},
+        {"machine": "Mill", "pbt_min": None, "state_availability": None},
+    ]
+    # What is not planned adds nothing to what is held against planned time.
+    (row,) = await ask(group_by="site", measures="apt_min,apt_planned_min,state_availability")
+    assert row == {"site": "SITE_001", "apt_min": 240, "apt_planned_min": 120,
+                   "state_availability": 1}  # fmt: skip
+
+
+async def test_a_figure_without_anything_to_divide_by_is_null(world, ask):
+    site = await a_plant(world)
+    await history(world, site, LATHE, ("02 06:00", "IDLE"))
+    figures = ("state_technical_efficiency", "state_utilization_efficiency", "state_mtbf_min",
+               "state_mttr_min", "state_availability")  # fmt: skip
+    (row,) = await ask(group_by="machine", measures=",".join(figures))
+    assert row == {"machine": "Lathe"} | dict.fromkeys(figures)
+    assert await ask(group_by="machine", measures="state_min", machine="Mill") == []
+
+
+async def test_a_state_that_nobody_maps_is_shown_and_counted_as_unmapped(world, ask):
+    site = await a_plant(world)
+    await history(world, site, LATHE, ("02 06:00", "Rüsten"), ("02 12:00", " running "))
+    rows = await ask(group_by="state,time_element", measures="state_min,unmapped_min")
+    assert rows == [
+        {"state": " running ", "time_element": "APT", "state_min": 720, "unmapped_min": 0},
+        {"state": "Rüsten", "time_element": "UNMAPPED", "state_min": 360, "unmapped_min": 360},
+    ]
+
+
+async def reason(world: Any, code: str, element: str | None, **more: Any) -> None:
+    await world.admin.execute(
+        b"INSERT INTO mes.reason_codes (id, site_id, created_at, kind, code, parent_code,"
+        b" time_element) VALUES (uuidv7(), %s, now(), %s, %s, %s, %s)",
+        [more.get("site", "*"), more.get("kind", "DOWNTIME"), code, more.get("parent"), element],
+    )
+
+
+async def test_the_reason_of_a_stop_goes_before_the_word_of_its_state(world, ask):
+    site = await a_plant(world)
+    await reason(world, "NO_ORDER", "ADOT")
+    await reason(world, "TOOL", "ADET")
+    await reason(world, "LUNCH", "PLANNED", site="SITE_001")
+    await reason(world, "MINE", None, site="SITE_001", parent="NO_ORDER")
+    await reason(world, "OTHER", "ADOT", site="SITE_002")
+    await reason(world, "OTHER", "ADOT", kind="SCRAP")
+    for n, (state, code) in enumerate((
+        ("DOWN", "NO_ORDER"), ("DOWN", "TOOL"), ("DOWN", "LUNCH"), ("DOWN", "MINE"),
+        ("DOWN", "OTHER"), ("RUNNING", "TOOL"), ("Störung", "TOOL"), ("Störung", "UNKNOWN"),
+    )):  # fmt: skip
+        await history(world, site, LATHE, (f"02 {n:02}:00", state), reason=code)
+    await history(world, site, LATHE, ("02 08:00", "OFF"))
+    rows = await ask("machine-timeline")
+    elements = {(row["state"], row["reason"]): row["time_element"] for row in rows}
+    assert elements == {
+        ("DOWN", "NO_ORDER"): "ADOT", ("DOWN", "TOOL"): "ADET", ("DOWN", "LUNCH"): "PLANNED",
+        ("DOWN", "MINE"): "ADOT", ("DOWN", "OTHER"): "ADET", ("RUNNING", "TOOL"): "APT",
+        ("Störung", "TOOL"): "ADET", ("Störung", "UNKNOWN"): "UNMAPPED",
+        ("OFF", None): "UNSCHEDULED",
+    }  # fmt: skip
+    # Failures are stops that no reason says to be anything else.
+    (row,) = await ask(group_by="machine", measures="failures,ttr_min")
+    assert (row["failures"], row["ttr_min"]) == (2, 120)
+
+
+# --- groups, filters, pages, forms ----------------------------------------------------------------
+
+
+async def test_a_share_is_of_all_that_is_known_whatever_is_filtered_for(world, ask):
+    site = await a_plant(world)
+    await history(world, site, LATHE, ("02 00:00", "DOWN"), ("02 06:00", "RUNNING"))
+    await history(world, site, MILL, ("02 00:00", "RUNNING"))
+    rows = await ask(state="DOWN", measures="state_min,known_min,state_share")
+    assert rows == [{"machine": "Lathe", "state": "DOWN", "state_min": 360, "known_min": 1440,
+                     "state_share": 0.25}]  # fmt: skip
+    assert await ask(group_by="site", measures="state_share", **{"state.not": "RUNNING"}) == [
+        {"site": "SITE_001", "state_share": 0.125}
+    ]
+    (row,) = await ask(group_by="state", source="PLC", measures="state_share", state="DOWN")
+    assert row == {"state": "DOWN", "state_share": 0.125}
+
+
+async def test_states_are_grouped_and_filtered_by_what_machines_are(world, ask):
+    await in_berlin(world)
+    await world.admin.execute(b"UPDATE mes.sites SET region = 'Europe'")
+    for name in ("SITE_001", "SITE_002"):
+        site = await a_plant(world, name)
+        await history(world, site, LATHE, ("01 00:00", "RUNNING"))
+        await history(world, site, LINE, ("01 00:00", "IDLE"))
+    rows = await ask(group_by="region,line,machine_class,state", measures="state_min")
+    assert [tuple(row.values()) for row in rows] == [
+        ("Europe", "Line 1", "Turning", "RUNNING", 1440), ("Europe", None, None, "IDLE", 1440),
+        (None, "Line 1", "Turning", "RUNNING", 1440), (None, None, None, "IDLE", 1440),
+    ]  # fmt: skip
+    for given in ({"line": "Line 1"}, {"machine_class": "Turning"}, {"machine.not": "Line 1"},
+                  {"machine.contains": "athe"}):  # fmt: skip
+        rows = await ask(group_by="site,machine", measures="state_min", **given)
+        assert [row["machine"] for row in rows] == ["Lathe", "Lathe"], given
+    rows = await ask(group_by="site", measures="state_min", site="SITE_002")
+    assert rows == [{"site": "SITE_002", "state_min": 2880}]
+
+
+async def test_a_timeline_has_each_state_once_with_when_it_began(world, ask):
+    site = await a_plant(world)
+    await history(world, site, LATHE, ("01 20:00", "IDLE"), ("02 06:00", "RUNNING"))
+    rows = await ask("machine-timeline")
+    assert [(row["state"], row["since"], row["from"], row["until"]) for row in rows] == [
+        ("IDLE", canonical(at("01 20:00")), canonical(at("02 00:00")), canonical(at("02 06:00"))),
+        ("RUNNING", canonical(at("02 06:00")), canonical(at("02 06:00")),
+         canonical(at("03 00:00"))),
+    ]  # fmt: skip
+    assert [row["state_min"] for row in await ask("machine-timeline", state="IDLE")] == [360]
+
+
+@pytest.mark.parametrize("report", ["machine-states", "machine-timeline"])
+async def test_pages_of_states_are_all_of_them_in_every_form(world, client, report, seed):
+    site = await a_plant(world)
+    chance = random.Random(seed)
+    await told(world, site, random_events(chance))
+    asked = {"from": "2026-10-22", "to": "2026-11-02"}
+    path = f"/v1/reports/{report}"
+    whole = (await client.get(path, params=asked)).json()
+    found, cursor = [], {}
+    while True:
+        page = (await client.get(path, params=asked | cursor | {"limit": 4})).json()
+        found += page["rows"]
+        if page["next"] is None:
+            break
+        cursor = {"cursor": page["next"]}
+    assert found == whole["rows"]
+    assert len(found) > 8
+    csv = await client.get(path, params=asked | {"format": "csv"})
+    stream = await client.get(path, params=asked | {"format": "csv", "whole": "true"})
+    assert csv.text.splitlines() == stream.text.splitlines()
+    assert csv.text.splitlines()[0] == ",".join(whole["columns"])
+    parquet = await client.get(path, params=asked | {"format": "parquet"})
+    assert parquet.status_code == 200
+    assert parquet.content[:4] == b"PAR1"
+
+
+@pytest.mark.parametrize("report", ["machine-states", "machine-timeline"])
+async def test_an_answer_on_states_has_a_tag_that_stands_until_more_is_known(
+    world, fronted, report
+):
+    site = await a_plant(world, through=at("02 07:00"))
+    await history(world, site, LATHE, ("02 06:00", "RUNNING"))
+    await known_until(world, at("02 07:00"))
+    await fronted.look()
+    client = await fronted.asked_by("corporate")
+    await remembered(client)
+    path = f"/v1/reports/{report}"
+    first = await client.get(path, params=DAY)
+    assert [row["state_min"] for row in first.json()["rows"]] == [60]
+    known = {"If-None-Match": first.headers["etag"]}
+    assert (await client.get(path, params=DAY, headers=known)).status_code == 304
+    await site.writes()  # nothing but that it is there: more is known by it
+    await fronted.look()
+    second = await client.get(path, params=DAY, headers=known)
+    assert [row["state_min"] for row in second.json()["rows"]] == [1080]
+
+
+async def test_states_of_another_site_are_in_no_answer(world, api, ask):
+    for name in ("SITE_001", "SITE_002"):
+        site = await a_plant(world, name)
+        await history(world, site, LATHE, ("02 06:00", "RUNNING"))
+    assert len(await ask(group_by="site")) == 2
+    async with await api.asked_by("plant:SITE_001") as one:
+        for report in ("machine-states?group_by=site", "machine-timeline?limit=5"):
+            rows = (await one.get(f"/v1/reports/{report}", params=DAY)).json()["rows"]
+            assert {row["site"] for row in rows} == {"SITE_001"}
+        answer = await one.get("/v1/reports/machine-states", params=DAY | {"site": "SITE_002"})
+        assert answer.status_code in (200, 403, 404)
+        assert not answer.json().get("rows")
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({"group_by": "order"}, "group_by"),
+        ({"group_by": "state,state"}, "group_by"),
+        ({"measures": "oee"}, "measures"),
+        ({"bucket": "shift"}, "bucket"),
+        ({"sort": "entered", "measures": "state_min"}, "sort"),
+        ({"segment": "Packing"}, "segment"),
+        ({"as_known_at": "2026-12-01T00:00:00Z"}, "as_known_at"),
+        ({"from": ""}, "from"),
+        ({"to": ""}, "from"),
+        ({"from": "2025-01-01"}, "to"),
+        ({"from": "2026-09-01", "bucket": "hour"}, "to"),
+        ({"cursor": "x"}, "cursor"),
+    ],
+)
+async def test_what_states_do_not_have_is_refused_by_its_field(client, asked, field):
+    answer = await client.get("/v1/reports/machine-states", params=DAY | asked)
+    assert answer.status_code == 422, answer.text
+    assert list(rules(answer)) == [f"query.{field}"]
+
+
+async def test_each_figure_of_states_is_told_with_its_formula_and_source(client):
+    found = (await client.get("/v1/reports/definitions")).json()
+    figures = {each["name"]: each for each in found["kpis"]}
+    assert figures["state_utilization_efficiency"]["formula"] == (
+        "apt_min / (apt_min + aust_min + adet_min)"
+    )
+    assert figures["state_mttr_min"]["source"].startswith("ISO 22400")
+    assert {"known_min", "entered", "unmapped_min"} <= {each["name"] for each in found["measures"]}
+    assert {"state", "source", "time_element"} <= {each["name"] for each in found["dimensions"]}
+
+
+# --- by the index ---------------------------------------------------------------------------------
+
+MONTHS = [f"2026-{n:02}" for n in range(4, 11)]
+
+
+async def many_events(world: World, site: str, machines: int, a_month: int) -> None:
+    """Have a site's machines go into states at equal distances over months."""
+    for month in MONTHS:
+        await world.admin.execute(
+            b"SELECT sync.make_partition('equipment_state_events', %s, %s::date)",
+            [site, f"{month}-01"],
+        )
+        await as_ingest(
+            world,
+            "INSERT INTO mes.equipment_state_events (id, site_id, created_at, equipment_id, state,"
+            " since, source) SELECT uuidv7(), %s, t.at, lpad(to_hex(1 + n %% %s), 32, '0')::uuid,"
+            " CASE WHEN n / %s %% 2 = 0 THEN 'RUNNING' ELSE 'IDLE' END, t.at, 'PLC'"
+            " FROM generate_series(0, %s - 1) AS n CROSS JOIN LATERAL (SELECT"
+            " %s::date::timestamp AT TIME ZONE 'UTC' + n * interval '10 minutes' AS at) AS t",
+            site, machines, machines, a_month, f"{month}-01",
+        )  # fmt: skip
+    await world.admin.execute(b"ANALYZE mes.equipment_state_events")
+
+
+def scans(plan: dict[str, Any], loops: int = 1) -> Iterator[tuple[str, str, float]]:
+    """Give each look at a partition of events: its name, how, and rows of all its times."""
+    times = plan["Actual Loops"]
+    name = plan.get("Relation Name", "")
+    if name.startswith("equipment_state_events") and times:
+        rows = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)
+        yield name, plan["Node Type"], rows * times
+    for each in plan.get("Plans", ()):
+        yield from scans(each)
+
+
+async def test_events_are_found_by_an_index_and_only_as_many_as_are_needed(world, api):
+    for name in ("SITE_001", "SITE_002"):
+        await a_plant(world, name)
+        await many_events(world, name, machines=5, a_month=3000)
+    question = Question(
+        sites=("SITE_001", "SITE_002"), window=Window(date(2026, 10, 3), date(2026, 10, 4)),
+        measures=("state_min", "entered"), group_by=("site", "state"), is_of_states=True,
+        filters=(Filter("site", Match.IS, ("SITE_001",)),),
+    )  # fmt: skip
+    made = states_statement(question)
+    async with reading(api.reach.reading, question.sites) as connection:
+        text = f"EXPLAIN (ANALYZE, TIMING off, FORMAT json) {made.text}"
+        cursor = await connection.execute(text.encode(), made.values)
+        ((found,),) = await cursor.fetchall()
+    looked = list(scans(found[0]["Plan"]))
+    assert {how for _, how, _ in looked} <= {"Index Scan", "Index Only Scan"}, looked
+    assert not [name for name, _, _ in looked if "site_002" in name]
+    # 144 of the day; for each of 5 machines one a month before it, and one to find the machine.
+    assert sum(rows for _, _, rows in looked) < 144 + 2 * 6 * len(MONTHS) + 100
