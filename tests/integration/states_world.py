@@ -8,17 +8,38 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from central.reports.time_model import FAILURES, STATES, Element
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    import random
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
     from zoneinfo import ZoneInfo
+
+    import httpx
 
     from tests.integration.apply_world import Site, World
 
 LATHE, MILL, LINE, STRANGER = (str(uuid.UUID(int=n)) for n in range(1, 5))
 #: All that the sites committed until then is applied, where nothing else is said.
 THROUGH = datetime(2026, 11, 10, tzinfo=UTC)
+
+
+DAY = {"from": "2026-11-02", "to": "2026-11-03"}
+
+
+@pytest.fixture
+async def ask(client: httpx.AsyncClient) -> Callable[..., Awaitable[list[dict[str, Any]]]]:
+    """Asks for a report of a day, where nothing else is said, and returns its rows."""
+
+    async def asked(report: str = "machine-states", **given: Any) -> list[dict[str, Any]]:
+        answer = await client.get(f"/v1/reports/{report}", params=DAY | given)
+        assert answer.status_code == 200, answer.text
+        rows: list[dict[str, Any]] = answer.json()["rows"]
+        return rows
+
+    return asked
 
 
 def at(text: str) -> datetime:
@@ -87,6 +108,18 @@ async def history(
 ) -> None:
     """Have a machine go into states, each from a day and a time of November 2026 on."""
     await told(world, site, [Event(machine, state, at(since), **more) for since, state in states])
+
+
+def random_events(chance: random.Random) -> list[Event]:
+    found = []
+    for number in range(60):
+        since = datetime(2026, 10, 22, tzinfo=UTC) + timedelta(minutes=chance.randrange(6 * 1440))
+        if chance.random() < 0.2:
+            since = since.replace(hour=4, minute=0)  # where a day begins, and twice at once
+        state = chance.choice(("RUNNING", "running ", "IDLE", "DOWN", "FAULT", "SETUP", "Rüsten"))
+        found.append(Event(chance.choice((LATHE, MILL, STRANGER)), state, since,
+                           chance.choice(("PLC", "MANUAL")), None, number + 1))  # fmt: skip
+    return found
 
 
 # --- the plain reading ----------------------------------------------------------------------------
