@@ -159,7 +159,7 @@ async def test_nothing_is_known_through_a_month_in_the_archive(world, ask):
     await world.admin.execute(
         b"INSERT INTO sync.archive (table_name, site_id, month, state) VALUES"
         b" ('equipment_state_events', 'SITE_001', '2026-09', 'dropped'),"
-        b" ('equipment_state_events', 'SITE_001', '2026-07', 'attached'),"
+        b" ('equipment_state_events', 'SITE_001', '2026-11', 'attached'),"
         b" ('equipment_state_events', 'SITE_002', '2026-08', 'dropped'),"
         b" ('job_responses', 'SITE_001', '2026-08', 'dropped')"
     )
