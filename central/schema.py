@@ -62,6 +62,12 @@ INDEXES: Final[Mapping[str, tuple[str, ...]]] = {
     "measurements": ("characteristic_id",),
 }
 
+#: Paths through time: the facts of one thing, and the last one before a moment, however long ago,
+#: in one look at each month.
+LATEST: Final[Mapping[str, tuple[str, str]]] = {
+    "equipment_state_events": ("equipment_id", "since"),
+}
+
 #: What a client of the centre need not write itself. Instants have milliseconds in all stores.
 _KEY_DEFAULTS: Final = {
     "id": "uuidv7()",
@@ -287,6 +293,8 @@ def _sql_column(column: Column) -> SqlColumn[Any]:
 
 
 def _indexes(table: Table) -> Iterator[Index]:
+    if (latest := LATEST.get(table.name)) and set(latest) <= set(table.names):
+        yield Index(f"{table.name}_latest", *latest)
     for name in INDEXES.get(table.name, ()):
         if name in table.names:
             # Rows without a reference are many, and nobody looks for them by it.

@@ -28,7 +28,7 @@ from central.api.audit import asked_in
 from central.api.problems import NeedsToken
 from central.api.rates import TooOften
 from central.api.reach import V1
-from central.reports.presets import PRESETS
+from central.reports.presets import PRESETS, STATE_PRESETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -43,7 +43,10 @@ if TYPE_CHECKING:
 #: Reports that rest on nothing but rows of their sites: no answer depends on what time it is.
 KEPT: Final = frozenset(
     f"{V1}/reports/{name}"
-    for name in (*(preset.name for preset in PRESETS), "throughput-time", "wip", "log")
+    for name in (
+        *(preset.name for preset in (*PRESETS, *STATE_PRESETS)),
+        *("throughput-time", "wip", "log", "machine-timeline"),
+    )
 )
 #: Bytes of all answers that are kept, and of one.
 BYTES_MAX: Final = 64 << 20

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 from fastapi import Depends, Query, Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import Field, ValidationError
 from starlette.responses import Response  # noqa: TC002 - FastAPI reads it
 
 from central.access import Scope
 from central.api.answers_of_reports import IN_FORMS, Definitions, ReportTold
+from central.api.asked_of_reports import Asked, Text, Values, given_filters, with_filters
 from central.api.asking import Asking, asks, reading
 from central.api.forms import WHOLE, answered, form_of
 from central.api.reach import Json, Reach
 from central.api.routes import v1_router
+from central.api.states import OF_TIMELINE, STATES, TIMELINE, states_question, timeline_question
+from central.api.states import told as told_of_states
 from central.api.streams import Streams
 from central.reports.answer import answer, going_on
 from central.reports.dimensions import BUCKETS, DIMENSIONS
@@ -33,16 +36,11 @@ from central.reports.orders import (
     wip_at_statement,
     wip_statement,
 )
-from central.reports.presets import DUE_PRESETS, PRESETS, Preset
+from central.reports.presets import DUE_PRESETS, PRESETS, STATE_PRESETS, Preset
 from central.reports.question import (
     GROUPS_MAX,
-    ROWS_MAX,
-    ROWS_USUAL,
-    VALUE_CHARS_MAX,
-    VALUES_MAX,
     BadQuestion,
     Basis,
-    By,
     Question,
     filters,
     instants,
@@ -53,6 +51,7 @@ from central.reports.question import (
     window,
 )
 from central.reports.statement import statement_of
+from central.reports.states import DIMENSIONS_OF_STATES, states_statement, timeline_statement
 from central.reports.whole import Form
 
 if TYPE_CHECKING:
@@ -66,51 +65,8 @@ if TYPE_CHECKING:
 
     _Put = tuple[Question, Callable[[Question], Statement]]
 
-_CHARS_MAX: Final = 1_000
-Text = Annotated[str, Field(max_length=_CHARS_MAX, pattern=r"^[^\x00]*$")]
-Value = Annotated[str, Field(min_length=1, max_length=VALUE_CHARS_MAX, pattern=r"^[^\x00]*$")]
-Values = Annotated[list[Value], Field(max_length=VALUES_MAX)]
 
-
-class _Asked(BaseModel):
-    """What every report can be asked with."""
-
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
-
-    start: Text | None = Field(
-        None, alias="from", examples=["2026-11-01"],
-        description="First business day of each site, or an instant; inclusive.",
-    )  # fmt: skip
-    end: Text | None = Field(
-        None, alias="to", examples=["2026-12-01"], description="The same; exclusive."
-    )
-    group_by: Text = Field("", description=f"Of {', '.join(DIMENSIONS)}; parted by commas.")
-    by: By = Field(By.CODE, description="`id` tells things of one code at two sites apart.")
-    limit: int = Field(ROWS_USUAL, ge=1, le=ROWS_MAX)
-    cursor: Text | None = Field(None, description="`next` of the answer before.")
-    format: Literal["json", "csv", "ndjson", "arrow", "parquet"] | None = Field(
-        None, description="Goes before the Accept header."
-    )
-    whole: bool = Field(
-        default=False,
-        description="All rows as a stream: of csv or ndjson, as arrow and parquet always are.",
-    )
-
-
-def _with_filters(base: type[_Asked], known: tuple[str, ...]) -> type[_Asked]:
-    """Return the parameters of a report with three for each thing that it can be filtered by."""
-    fields: dict[str, Any] = {}
-    for name in known:
-        about = DIMENSIONS[name].about
-        for end, how in (("", "is one of"), (".not", "is none of"), (".contains", "contains any")):
-            fields[f"f_{name}{end.replace('.', '_')}"] = (
-                Values,
-                Field(default_factory=list, alias=f"{name}{end}", description=f"{about}: {how}."),
-            )
-    return create_model(f"{base.__name__}With{len(known)}Filters", __base__=base, **fields)
-
-
-class _Production(_Asked):
+class _Production(Asked):
     bucket: Text | None = Field(None, description=f"One of {', '.join(BUCKETS)}.")
     measures: Text = Field("", description=f"Of {', '.join(known_measures())}; parted by commas.")
     sort: Text = Field("", description="Columns of the answer, `-` before one to go down.")
@@ -123,11 +79,11 @@ class _Production(_Asked):
     )  # fmt: skip
 
 
-class _Wip(_Asked):
+class _Wip(Asked):
     at: Values = Field(default_factory=list, description="Instants, in place of days.")
 
 
-class _Due(_Asked):
+class _Due(Asked):
     bucket: Text | None = Field(
         None, description=f"Of due dates; one of {', '.join(BUCKETS_OF_DUE)}."
     )
@@ -135,15 +91,15 @@ class _Due(_Asked):
     sort: Text = Field("", description="Columns of the answer, `-` before one to go down.")
 
 
-class _Log(_Asked):
+class _Log(Asked):
     open_at: Text | None = Field(None, description="Only reports under way at this instant.")
 
 
-_PRODUCTION: Final = _with_filters(_Production, tuple(DIMENSIONS))
-_ORDERS: Final = _with_filters(_Asked, OF_ORDERS)
-_WIPS: Final = _with_filters(_Wip, OF_ORDERS)
-_DUES: Final = _with_filters(_Due, OF_ORDERS)
-_LOGS: Final = _with_filters(_Log, tuple(DIMENSIONS))
+_PRODUCTION: Final = with_filters(_Production, tuple(DIMENSIONS))
+_ORDERS: Final = with_filters(Asked, OF_ORDERS)
+_WIPS: Final = with_filters(_Wip, OF_ORDERS)
+_DUES: Final = with_filters(_Due, OF_ORDERS)
+_LOGS: Final = with_filters(_Log, tuple(DIMENSIONS))
 
 
 def router(reach: Reach) -> APIRouter:
@@ -156,6 +112,9 @@ def router(reach: Reach) -> APIRouter:
     _add_orders(routes, reads, tell)
     for preset in DUE_PRESETS:
         _add_due(routes, reads, tell, preset)
+    for preset in STATE_PRESETS:
+        _add_states(routes, reads, tell, preset)
+    _add_timeline(routes, reads, tell)
     _add_log(routes, reads, tell)
 
     @routes.get("/reports/definitions", response_model=Definitions, dependencies=[reads])
@@ -174,7 +133,7 @@ class Telling:
     streams: Streams
 
     async def __call__(
-        self, request: Request, asked: _Asked, question: Question,
+        self, request: Request, asked: Asked, question: Question,
         made: Callable[[Question], Statement],
     ) -> Response:  # fmt: skip
         """Answer a question by the statement that is made of it."""
@@ -268,6 +227,38 @@ def _add_due(routes: APIRouter, reads: Any, tell: Telling, preset: Preset) -> No
     )  # fmt: skip
 
 
+def _add_states(routes: APIRouter, reads: Any, tell: Telling, preset: Preset) -> None:
+    async def report(
+        request: Request,
+        asked: Annotated[STATES, Query()],  # type: ignore[valid-type]
+        asking: Asking = reads,
+    ) -> Response:
+        return await tell(request, asked, *_states(preset, asked, asking.sites))
+
+    routes.add_api_route(
+        f"/reports/{preset.name}", report, name=f"report_{preset.name.replace('-', '_')}",
+        summary=preset.about, response_model=ReportTold, responses=IN_FORMS,
+        description=told_of_states(preset),
+    )  # fmt: skip
+
+
+def _add_timeline(routes: APIRouter, reads: Any, tell: Telling) -> None:
+    @routes.get(
+        "/reports/machine-timeline", response_model=ReportTold, responses=IN_FORMS,
+        summary=OF_TIMELINE,
+    )  # fmt: skip
+    async def report_machine_timeline(
+        request: Request,
+        asked: Annotated[TIMELINE, Query()],  # type: ignore[valid-type]
+        asking: Asking = reads,
+    ) -> Response:
+        """Give each time that a machine was in a state, from when until when within the window.
+
+        `since` is when it went into it, which may be before the window.
+        """
+        return await tell(request, asked, *_timeline(asked, asking.sites))
+
+
 def _add_log(routes: APIRouter, reads: Any, tell: Telling) -> None:
     @routes.get("/reports/log", response_model=ReportTold, responses=IN_FORMS)
     async def report_log(
@@ -279,21 +270,13 @@ def _add_log(routes: APIRouter, reads: Any, tell: Telling) -> None:
         return await tell(request, asked, *_log(asked, asking.sites))
 
 
-def _given_filters(asked: _Asked) -> dict[str, list[str]]:
-    return {
-        info.alias: values
-        for name, info in type(asked).model_fields.items()
-        if name.startswith("f_") and info.alias and (values := getattr(asked, name))
-    }
-
-
-def _plain(asked: _Asked, sites: tuple[str, ...]) -> Question:
+def _plain(asked: Asked, sites: tuple[str, ...]) -> Question:
     return Question(
         sites=sites,
         window=window(asked.start, asked.end),
         group_by=names("group_by", asked.group_by, DIMENSIONS, most=GROUPS_MAX),
         measures=(),
-        filters=filters(_given_filters(asked)),
+        filters=filters(given_filters(asked)),
         by=asked.by,
         limit=asked.limit,
     )
@@ -319,16 +302,16 @@ def _production(preset: Preset, asked: Any, sites: tuple[str, ...]) -> Question:
     return question.sorted(orders(sort, question.columns))
 
 
-def _throughput(asked: _Asked, sites: tuple[str, ...]) -> _Put:
+def _throughput(asked: Asked, sites: tuple[str, ...]) -> _Put:
     return _plain(asked, sites), throughput_statement
 
 
-def _wip(asked: _Asked, sites: tuple[str, ...]) -> _Put:
+def _wip(asked: Asked, sites: tuple[str, ...]) -> _Put:
     at = instants("at", cast("_Wip", asked).at)
     return _plain(asked, sites), partial(wip_at_statement, at=at) if at else wip_statement
 
 
-def _log(asked: _Asked, sites: tuple[str, ...]) -> _Put:
+def _log(asked: Asked, sites: tuple[str, ...]) -> _Put:
     text = cast("_Log", asked).open_at
     at = instants("open_at", [text])[0] if text else None
     return _plain(asked, sites), partial(log_statement, open_at=at)
@@ -346,14 +329,24 @@ def _due(preset: Preset, asked: Any, sites: tuple[str, ...]) -> _Put:
     return question.sorted(orders(sort, question.columns)), due_statement
 
 
-def _of_preset(preset: Preset, asked: _Asked, sites: tuple[str, ...]) -> _Put:
+def _states(preset: Preset, asked: Asked, sites: tuple[str, ...]) -> _Put:
+    return states_question(preset, asked, sites), states_statement
+
+
+def _timeline(asked: Asked, sites: tuple[str, ...]) -> _Put:
+    return timeline_question(asked, sites), timeline_statement
+
+
+def _of_preset(preset: Preset, asked: Asked, sites: tuple[str, ...]) -> _Put:
     return _production(preset, asked, sites), statement_of
 
 
 #: What each report is asked with, and the question and statement that come of it.
-_PUT: Final[dict[str, tuple[type[_Asked], Callable[[Any, tuple[str, ...]], _Put]]]] = {
+_PUT: Final[dict[str, tuple[type[Asked], Callable[[Any, tuple[str, ...]], _Put]]]] = {
     **{preset.name: (_PRODUCTION, partial(_of_preset, preset)) for preset in PRESETS},
     **{preset.name: (_DUES, partial(_due, preset)) for preset in DUE_PRESETS},
+    **{preset.name: (STATES, partial(_states, preset)) for preset in STATE_PRESETS},
+    "machine-timeline": (TIMELINE, _timeline),
     "throughput-time": (_ORDERS, _throughput),
     "wip": (_WIPS, _wip),
     "log": (_LOGS, _log),
@@ -382,6 +375,9 @@ def _definitions() -> dict[str, Any]:
             }
             for each in FIGURES.values()
         ],
-        "dimensions": [{"name": e.name, "about": e.about} for e in DIMENSIONS.values()],
+        "dimensions": [
+            {"name": e.name, "about": e.about}
+            for e in (DIMENSIONS | DIMENSIONS_OF_STATES).values()
+        ],
         "buckets": [{"name": e.name, "about": e.about} for e in BUCKETS.values()],
     }  # fmt: skip

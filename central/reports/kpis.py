@@ -306,10 +306,76 @@ KPIS_OF_TIMES: Final = {
     )
 }  # fmt: skip
 
+# --- of states of machines ------------------------------------------------------------------------
+
+
+def _in_state(name: str, which: str, about: str, column: str = "held_s") -> Measure:
+    chosen = f" FILTER (WHERE {which})" if which else ""
+    return Measure(name, f"coalesce(sum(k.{column}){chosen}, 0) / 60", about, "min")
+
+
+def _in_element(element: str, name: str, about: str) -> Measure:
+    return _in_state(name, f"k.element = '{element}'", about)
+
+
+_IS_PLANNED: Final = "k.planned_s IS NOT NULL AND k.element"
+#: What is counted of states by their events; ``k`` has a state's time in each row (see ``states``).
+MEASURES_OF_STATES: Final = {
+    each.name: each
+    for each in (
+        _in_state("state_min", "", "Time in the states, as far as it is known"),
+        Measure("known_min", "sum(sum(k.known_s)) OVER {of_all} / 60",
+                "Time of which the state is known, of all states: from the first event of a machine"
+                " until the moment through which its site is complete", "min"),
+        Measure("entered", "coalesce(sum(k.entered), 0)",
+                "How often a machine went into the state; an event that repeats it does not count",
+                "count"),
+        _in_element("APT", "apt_min", "Actual production time (APT)"),
+        _in_element("AUST", "aust_min", "Actual unit setup time (AUST)"),
+        _in_element("ADET", "adet_min", "Actual unit delay time (ADET): failures and minor stops"),
+        _in_element("ADOT", "adot_min", "Actual unit down time (ADOT): ready, and without work"),
+        _in_element("PLANNED", "planned_stop_min", "Planned down time, by state or reason"),
+        _in_element("UNSCHEDULED", "unscheduled_min", "Time in which nobody means to produce"),
+        _in_element("UNMAPPED", "unmapped_min",
+                    "Time in states that no element of the time model stands for"),
+        Measure("failures", "coalesce(sum(k.failed), 0)",
+                "Failure events (FE): how often a machine went into a state of failure", "count"),
+        _in_state("ttr_min", "k.is_failure", "Time to repair (TTR): time in states of failure"),
+        Measure("pbt_min", "sum(k.planned_s) / 60",
+                "Planned busy time (PBT) within the known time; null where nothing is planned",
+                "min"),
+        _in_state("apt_planned_min", f"{_IS_PLANNED} = 'APT'",
+                  "Actual production time (APT) of machines for which time is planned"),
+        _in_state("aubt_planned_min", f"{_IS_PLANNED} IN ('APT', 'AUST', 'ADET')",
+                  "Actual unit busy time (AUBT = APT + AUST + ADET) of such machines"),
+    )
+}  # fmt: skip
+
+KPIS_OF_STATES: Final = {
+    each.name: each
+    for each in (
+        Kpi("state_share", "state_min", "known_min", "Share of the known time", "not ISO"),
+        Kpi("state_technical_efficiency", "apt_min", "apt_min + adet_min",
+            "Technical efficiency by states: APT / (APT + ADET)", ISO),
+        Kpi("state_utilization_efficiency", "apt_min", "apt_min + aust_min + adet_min",
+            "Utilization efficiency by states: APT / AUBT", ISO),
+        Kpi("state_allocation_efficiency", "aubt_planned_min", "pbt_min",
+            "Allocation efficiency by states: AUBT / PBT; above 1 where work went on outside of"
+            " planned time", ISO),
+        Kpi("state_availability", "apt_planned_min", "pbt_min",
+            "Availability by states: APT / PBT", ISO),
+        Kpi("state_mtbf_min", "apt_min + aust_min", "failures",
+            "Mean operating time between failures by states: AUPT / FE", ISO, "min"),
+        Kpi("state_mttr_min", "ttr_min", "failures",
+            "Mean time to repair by states: sum of TTR / FE", ISO, "min"),
+    )
+}  # fmt: skip
+
 #: Everything that is counted, as it is told.
 COUNTED: Final[tuple[Measure | Distinct, ...]] = (
     *MEASURES.values(), *MACHINE_MEASURES.values(), *INTERVAL_MEASURES.values(),
     *DISTINCTS.values(), *MEASURES_OF_ORDERS.values(), *MEASURES_OF_TIMES.values(),
+    *MEASURES_OF_STATES.values(),
 )  # fmt: skip
 #: Every key figure, by its name.
-FIGURES: Final = KPIS | KPIS_OF_ORDERS | KPIS_OF_TIMES
+FIGURES: Final = KPIS | KPIS_OF_ORDERS | KPIS_OF_TIMES | KPIS_OF_STATES

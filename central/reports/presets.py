@@ -74,3 +74,10 @@ DUE_PRESETS: Final = (
            ("orders", "orders_open", "orders_due", "orders_on_time", "on_time_delivery",
             "orders_late", "mean_late_h", "orders_in_full", "on_time_in_full")),
 )  # fmt: skip
+
+#: Those of states of machines by their events, which are a question of their own (``states``).
+STATE_PRESETS: Final = (
+    Preset("machine-states", "Time that machines were in each state, by the events of their states",
+           ("state_min", "state_share", "entered"), ("machine", "state"), None,
+           "machine,-state_min"),
+)  # fmt: skip

@@ -23,7 +23,7 @@ from central.reports.kpis import (
 from shared.errors import Fatal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 #: Rows of an answer, and where none is asked for.
 ROWS_MAX: Final = 10_000
@@ -115,6 +115,8 @@ class Question:
     nonzero: str | None = None
     #: It is about reports of production that were made, and their quantities and minutes.
     is_of_reports: bool = False
+    #: It is about states of machines, by the events of their states.
+    is_of_states: bool = False
     #: By what was known at that moment; None for all that is known.
     as_known_at: datetime | None = None
     #: Rows of a page; None for all rows at once.
@@ -193,12 +195,14 @@ def window(start: str | None, end: str | None) -> Window:
     return Window(since, until)
 
 
-def filters(given: Mapping[str, Sequence[str]]) -> tuple[Filter, ...]:
+def filters(
+    given: Mapping[str, Sequence[str]], known: Collection[str] = DIMENSIONS.keys()
+) -> tuple[Filter, ...]:
     """Return the filters of parameters such as ``machine`` or ``segment.contains``."""
     found = []
     for name, texts in given.items():
         dimension, _, how = name.partition(".")
-        if dimension not in DIMENSIONS:
+        if dimension not in known:
             raise BadQuestion(name, "no parameter of this report")
         if how not in ("", Match.CONTAINS, Match.IS_NOT):
             raise BadQuestion(name, f"{dimension}, {dimension}.not or {dimension}.contains")

@@ -79,6 +79,8 @@ def is_of_machines(question: Question) -> bool:
 
 def reads_facts(question: Question) -> bool:
     """Tell whether reports themselves are read for an answer, as for a list of them."""
+    if question.is_of_states:
+        return False
     if not question.measures or is_of_machines(question) or is_clipped(question):
         return True
     return source_of(question).is_facts

@@ -49,9 +49,12 @@ class Asked:
 
 def asked_of(
     params: ImmutableMultiDict[str, str], reached: Sequence[str], now: datetime,
-    known: Sequence[str] = (),
+    known: Sequence[str] = (), days: int = DAYS_USUAL,
 ) -> Asked:  # fmt: skip
-    """Return what is asked for; raise NotYourSite, BadQuestion."""
+    """Return what is asked for, of so many days where none are named.
+
+    Raise NotYourSite, BadQuestion.
+    """
     chosen = tuple(sorted({site for site in params.getlist("site") if site}))
     if beyond := sorted(set(chosen) - set(reached)):
         raise NotYourSite(f"no site {beyond[0][:40]} here that this key or token reaches")
@@ -60,7 +63,7 @@ def asked_of(
     if not end:
         end = str(today + timedelta(days=1))
     if not start:
-        start = str(day_of("to", end) - timedelta(days=DAYS_USUAL))
+        start = str(day_of("to", end) - timedelta(days=days))
     for name, text in (("from", start), ("to", end)):
         day_of(name, text)
     given = {name: params[name].strip() for name in known if params.get(name, "").strip()}

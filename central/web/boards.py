@@ -13,7 +13,7 @@ from central.access import Scope
 from central.api.asking import Asking, asks, reading
 from central.api.reach import PAGES
 from central.web import waterfall
-from central.web.asked import asked_of, present
+from central.web.asked import DAYS_USUAL, asked_of, present
 from central.web.freshness import read_freshness
 from central.web.panels import Panel, grid, read_panels
 from central.web.rendering import page, viewer
@@ -47,6 +47,8 @@ class Board:
     groups: tuple[str, ...] = ()
     buckets: tuple[tuple[str, str], ...] = ()
     words: tuple[tuple[str, str], ...] = tuple(WORDS.items())
+    #: Days that it shows where none are named, today included.
+    days: int = DAYS_USUAL
 
     @property
     def ways(self) -> dict[str, str]:
@@ -75,6 +77,12 @@ _MACHINES: Final = {
     "machine.contains": "Machine contains", "line.contains": "Line contains",
     "machine_class.contains": "Machine class contains",
 }  # fmt: skip
+_STATES: Final = {**_MACHINES, "state.contains": "State contains"}
+_TIMES: Final = (
+    "state_availability", "state_technical_efficiency", "state_utilization_efficiency",
+    "state_allocation_efficiency", "failures", "state_mtbf_min", "state_mttr_min", "pbt_min",
+    "known_min", "unmapped_min",
+)  # fmt: skip
 _PARTS: Final = ("oee", "availability", "effectiveness", "quality_ratio")
 #: The first is what is shown by itself.
 _DAYS: Final = (("", "day"), ("week", "week"), ("month", "month"))
@@ -115,6 +123,26 @@ BOARDS: Final = (
                   given={"measures": f"{','.join(_PARTS)},teep,planned_min,qty_unrated",
                          "group_by": "site,machine", "sort": "oee"}, drawn_of=("oee",),
                   takes=("group_by", *_MACHINES), says="The lowest first; undefined ones last."),
+        ),
+    ),
+    Board(
+        path="/machines", title="Machine states", groups=_OF_MACHINES, days=1,
+        words=tuple(_STATES.items()),
+        about="Which time machines were in which state, by the events of their own; one day, where"
+        " no other days are chosen.",
+        panels=(
+            Panel(name="timeline", title="States over time", report="machine-timeline",
+                  drawn="timeline", given={"limit": 2000}, takes=tuple(_STATES),
+                  drawn_of=("state_min",),
+                  says="What a site has not sent yet is not known, and in no state."),
+            Panel(name="states", title="Time in states", report="machine-states", drawn="bars",
+                  given={"group_by": "site,machine,state", "sort": "site,machine,-state_min"},
+                  takes=tuple(_STATES), drawn_of=("state_share",),
+                  says="Share of the time of which a machine's state is known."),
+            Panel(name="figures", title="Key figures by states", report="machine-states",
+                  given={"measures": ",".join(_TIMES), "group_by": "site,machine"},
+                  takes=("group_by", *_MACHINES),
+                  says="Undefined where nothing is planned, or nothing failed."),
         ),
     ),
     Board(
@@ -199,7 +227,7 @@ def _shows(reach: Reach, env: Environment, board: Board) -> Callable[..., Awaita
 
     async def show(request: Request, asking: Asking = reads) -> Response:
         revisions = reach.live.of(asking.sites)  # before the rows are read: never too new
-        asked = asked_of(request.query_params, asking.sites, present(), board.known)
+        asked = asked_of(request.query_params, asking.sites, present(), board.known, board.days)
         async with reading(reach.reading, asked.sites) as connection:
             found = await read_panels(connection, board.panels, asked)
         fresh = await read_freshness(reach, asked.sites)

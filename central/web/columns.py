@@ -12,9 +12,11 @@ from central.reports.kpis import (
     INTERVAL_MEASURES,
     MACHINE_MEASURES,
     MEASURES,
+    MEASURES_OF_STATES,
     QTY_ORDERED,
 )
 from central.reports.orders import THROUGHPUT
+from central.reports.states import DIMENSIONS_OF_STATES, TIMELINE
 
 #: How columns are called on pages; any other by its own name.
 _LABELS: Final = {
@@ -31,6 +33,13 @@ _LABELS: Final = {
     "run_min": "Production in planned time", "produced_min": "Production time",
     "ideal_min": "Time its pieces need", "ideal_good_min": "Time its good pieces need",
     "qty_unrated": "Pieces without a rate", "calendar_time_min": "Calendar time",
+    "state_min": "Time in it", "state_share": "Share of known time", "known_min": "Known time",
+    "entered": "Times entered", "failures": "Failures", "unmapped_min": "Unmapped time",
+    "pbt_min": "Planned and known time", "state_availability": "Availability",
+    "state_technical_efficiency": "Technical efficiency",
+    "state_utilization_efficiency": "Utilization efficiency",
+    "state_allocation_efficiency": "Allocation efficiency", "state_mtbf_min": "MTBF",
+    "state_mttr_min": "MTTR",
 }  # fmt: skip
 #: What is shown beside what no key figure and no measure tells.
 _ABOUT: Final = {
@@ -45,7 +54,12 @@ _ABOUT: Final = {
         " not ISO",
     ),
 }  # fmt: skip
-_MEASURES: Final = MEASURES | MACHINE_MEASURES | INTERVAL_MEASURES
+_MEASURES: Final = MEASURES | MACHINE_MEASURES | INTERVAL_MEASURES | MEASURES_OF_STATES
+#: Columns that name things or instants.
+_NAMES: Final = (
+    {"day", "first_start", "last_end"} | DIMENSIONS.keys() | BUCKETS.keys()
+    | DIMENSIONS_OF_STATES.keys() | (TIMELINE.keys() - MEASURES_OF_STATES.keys())
+)  # fmt: skip
 _UNITS: Final = {"share": "ratio", "cum_share": "ratio"}
 
 
@@ -75,7 +89,7 @@ class Figure:
 
 def column(name: str) -> Column:
     """Return how a column is shown, in the very words of its definition."""
-    if name in DIMENSIONS or name in BUCKETS or name == "day":
+    if name in _NAMES:
         return Column(name, name.replace("_", " ").capitalize(), "", is_number=False)
     label = _LABELS.get(name, name.removesuffix("_min").replace("_", " ").capitalize())
     if name in FIGURES:
@@ -88,5 +102,4 @@ def column(name: str) -> Column:
     if measure:
         return Column(name, label, measure.unit, is_number=True, about=measure.about)
     unit = _UNITS.get(name) or ("min" if name.endswith("_min") else "h" if "_h" in name else "")
-    is_number = name not in ("first_start", "last_end")
-    return Column(name, label, unit, is_number=is_number, about=_ABOUT.get(name, ""))
+    return Column(name, label, unit, is_number=True, about=_ABOUT.get(name, ""))

@@ -13,8 +13,10 @@ from central.api.exports import OF_THE_ANSWER
 from central.api.reach import V1
 from central.api.reports import EXPORTED, read_report
 from central.reports.dimensions import DIMENSIONS
+from central.reports.states import DIMENSIONS_OF_STATES
 from central.web.columns import Column, column
 from central.web.rendering import figure, query
+from central.web.timeline import Timeline, timeline
 from central.web.waterfall import Waterfall, waterfall
 
 if TYPE_CHECKING:
@@ -38,8 +40,8 @@ class Panel:
     given: Mapping[str, Any] = field(default_factory=dict)
     #: Which of the page's own parameters it takes; ``group_by`` and ``bucket`` among them.
     takes: Sequence[str] = ()
-    #: table, trend (over time), pareto (bars with their share), bars, heat (machine by day), or
-    #: waterfall (from planned time to OEE).
+    #: table, trend (over time), pareto (bars with their share), bars, heat (machine by day),
+    #: waterfall (from planned time to OEE), or timeline (states of machines).
     drawn: str = "table"
     #: The columns that are drawn; of a Pareto the first is the bar.
     drawn_of: tuple[str, ...] = ()
@@ -55,7 +57,7 @@ class Panel:
 
 
 def _is_filter(name: str) -> bool:
-    return name.partition(".")[0] in DIMENSIONS
+    return name.partition(".")[0] in (DIMENSIONS | DIMENSIONS_OF_STATES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +96,11 @@ class Shown:
     def waterfall(self) -> Waterfall:
         """Return the losses of OEE that its one row tells."""
         return waterfall(self.rows[0])
+
+    @property
+    def timeline(self) -> Timeline:
+        """Return the states of machines that its rows tell."""
+        return timeline(self.rows)
 
     def most(self, column: Column) -> float:
         """Return what a full bar stands for: a column's largest value, of shares at least 1."""

@@ -29,6 +29,7 @@ MENU: Final = (
     ("/", "Fleet"),
     ("/output", "Output"),
     ("/oee", "OEE"),
+    ("/machines", "Machines"),
     ("/downtime", "Downtime"),
     ("/scrap", "Scrap"),
     ("/spc", "SPC"),

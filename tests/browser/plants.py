@@ -78,6 +78,13 @@ def work(edge: Edge, chance: random.Random, now: datetime) -> None:
                 lines.append(_line(chance, kind, at, (machine, chance.choice(orders))))
                 at += timedelta(minutes=chance.randrange(130, 240))
     edge.write(*((_REPORT, line) for line in lines))
+    edge.write(*(
+        ("INSERT INTO equipment_state_events (created_at, equipment_id, state, since)"
+         " VALUES (?, ?, ?, ?)", (text(at), machine, state, text(at)))
+        for n, machine in enumerate(machines)
+        for hours, state in ((60, "IDLE"), (30, "RUNNING"), (9, "DOWN"), (2, "RUNNING"))
+        for at in [now - timedelta(hours=hours, minutes=7 * n)]
+    ))  # fmt: skip
 
 
 def _line(
