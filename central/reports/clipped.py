@@ -14,16 +14,13 @@ from typing import TYPE_CHECKING, Final
 from central.reports.dimensions import BUCKETS
 from central.reports.known import facts
 from central.rollups import AT, OUTPUT, SITE_DAY
+from central.unions import BEGINS, DAY_OF
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from central.reports.question import Question
 
-#: The instant at which a site's day begins.
-_BEGINS: Final = "(({day})::date + z.day_start) AT TIME ZONE z.zone"
-#: The site's day of an instant, whatever day a report says that it is of.
-DAY_OF: Final = "(({at} AT TIME ZONE z.zone) - z.day_start::interval)::date"
 _SECONDS: Final = "coalesce(extract(epoch FROM upper(c.span) - lower(c.span)), 0)"
 #: The sums that are cut; the others count where the report ended.
 _CUT: Final = {
@@ -67,7 +64,7 @@ def _bound(moment: date | datetime | None, take: Callable[[object], str]) -> str
         return "NULL"
     if isinstance(moment, datetime):
         return f"{take(moment)}::timestamptz"
-    return _BEGINS.format(day=take(moment))
+    return BEGINS.format(day=take(moment))
 
 
 def _pieces(question: Question) -> tuple[str, str, str]:
@@ -94,7 +91,7 @@ def _pieces(question: Question) -> tuple[str, str, str]:
         f"generate_series({DAY_OF.format(at=f'coalesce({start}, {AT})')}::timestamp,"
         f" {DAY_OF.format(at=AT)}::timestamp, interval '1 day') AS n(day)"
     )
-    begins, ends = (_BEGINS.format(day=each) for each in ("n.day", "n.day::date + 1"))
+    begins, ends = (BEGINS.format(day=each) for each in ("n.day", "n.day::date + 1"))
     piece = f"tstzrange({begins}, {ends}) * w.range"
     return (
         f"SELECT {whole} * {piece} AS span, {piece} AS whole, n.day::date AS day FROM {days}",
@@ -129,5 +126,5 @@ def _calendar(question: Question, day: str, at: str) -> str:
         return f"tstzrange({begins}, {begins} + interval '1 hour') * w.range"
     if question.bucket not in _SPANS:
         return "NULL::tstzrange"
-    begins, ends = (_BEGINS.format(day=each.format(day=day)) for each in _SPANS[question.bucket])
+    begins, ends = (BEGINS.format(day=each.format(day=day)) for each in _SPANS[question.bucket])
     return f"tstzrange({begins}, {ends}) * w.range"

@@ -10,11 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from central.reports.dimensions import DIMENSIONS, JOINS
+from central.reports.known import facts, surely_known
 from central.reports.kpis import KPIS_OF_TIMES, MEASURES_OF_TIMES
 from central.reports.paging import Place, Statement, literals
 from central.reports.question import BadQuestion, By
+from central.reports.sources import in_months
 from central.reports.statement import DIGITS, condition
-from central.rollups import AT, OUTPUT
+from central.rollups import AT, ELAPSED
+from central.unions import LIVES, kept_rows
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -136,25 +139,51 @@ def _lives(question: Question, made: Statement) -> str:
     where = " AND ".join(
         condition(each, called(question, each.dimension), made) for each in question.filters
     )
-    elapsed = next(each.of for each in OUTPUT if each.name == "elapsed_s")
-    life = (
-        f"SELECT r.site_id, r.work_order_id, min(r.started_at) AS first_start,"
-        f" max({AT}) AS last_end, sum({elapsed}) AS busy_s,"
-        f" sum({elapsed}) FILTER (WHERE r.report_type = 'PRODUCTION') AS production_s"
-        " FROM mes.job_responses AS r"
-        f" WHERE r.site_id IN ({sites}) AND r.work_order_id IS NOT NULL"
-        " GROUP BY 1, 2 HAVING min(r.started_at) IS NOT NULL"
-    )
     day = "((i.last_end AT TIME ZONE z.zone) - z.day_start::interval)::date AS last_day"
     text = (
         f"SELECT {', '.join(['i.*', _LIFE, 'z.zone', 'z.day_start', day, *columns])}"
-        f" FROM ({life}) AS i"
+        f" FROM ({_spans(question, sites, made)}) AS i"
         " LEFT JOIN sync.site_day AS d ON d.site = i.site_id"
         " CROSS JOIN LATERAL (SELECT coalesce(d.zone, 'UTC') AS zone,"
         " coalesce(d.day_start, '00:00'::time) AS day_start) AS z"
     )
     text += "".join(f" {JOINS[join].format(sites=sites)}" for join in joins)
     return f"SELECT * FROM ({text}{' WHERE ' + where if where else ''}) AS k"
+
+
+def _spans(question: Question, sites: str, made: Statement) -> str:
+    """Return the query of each order's first start and last end, by what is kept or by facts."""
+    stale = question.stale
+    if stale is None:
+        return _spans_by_facts(question, sites, "")
+    among = ""
+    if stale.orders:
+        given = [made.take(list(each)) for each in zip(*stale.orders, strict=True)]
+        among = (
+            f"EXISTS (SELECT FROM unnest({given[0]}::text[], {given[1]}::uuid[])"
+            " AS s(site_id, id) WHERE s.site_id = r.site_id AND s.id = r.work_order_id)"
+        )
+    text = (
+        "SELECT r.site_id, r.work_order_id, r.first_start, r.last_end, r.busy_s,"
+        " CASE WHEN r.productions <> 0 THEN r.production_s END AS production_s"
+        f" FROM {kept_rows(LIVES)} AS r WHERE r.site_id IN ({sites})"
+        f" AND r.first_start IS NOT NULL{among and f' AND NOT {among}'}"
+    )
+    if not among:
+        return text
+    return f"{text} UNION ALL {_spans_by_facts(question, sites, f' AND {among}')}"
+
+
+def _spans_by_facts(question: Question, sites: str, among: str) -> str:
+    return (
+        "SELECT r.site_id, r.work_order_id, min(r.started_at) AS first_start,"
+        f" max({AT}) AS last_end, sum({ELAPSED}) AS busy_s,"
+        f" sum({ELAPSED}) FILTER (WHERE r.report_type = 'PRODUCTION') AS production_s"
+        f" FROM {facts(question)} AS r"
+        f" WHERE r.site_id IN ({sites}) AND r.work_order_id IS NOT NULL"
+        f"{among}{surely_known(question)}{in_months(question)}"
+        " GROUP BY 1, 2 HAVING min(r.started_at) IS NOT NULL"
+    )
 
 
 def called(question: Question, name: str) -> str:

@@ -8,7 +8,8 @@ import psycopg
 import pytest
 
 from central.roles import INGEST
-from central.rollups import ROLLED, fold_statement
+from central.rollups import ROLLED
+from central.unions import fold_statement
 from shared.catalog import Kind
 from tests.integration.central_world import CATALOG
 
