@@ -18,8 +18,8 @@ import pytest
 from central import roles
 from central.agent import run_feed, run_ingest
 from central.rolled import differences
-from central.unions import KEPT
 from central.settings import CentralSettings
+from central.unions import KEPT
 from deploy.local.contents import compare_site
 from edge.agent import Agent
 from edge.settings import EdgeSettings
