@@ -266,9 +266,14 @@ async def test_facts_that_were_there_before_are_in_the_rollups_once_they_are_mad
 
 async def test_rollups_are_read_of_the_sites_that_one_may_read_and_written_by_nobody(world: World):
     sites, chance = [world.site(name) for name in SITES[:2]], random.Random(7)
+    order = str(uuid.UUID(int=9))
+    for site in sites:
+        await site.writes(site.insert("work_orders", site.order(id=order, order_no="A")))
+    of = {"work_order_id": order, "equipment_id": MACHINES[0], "report_type": "PRODUCTION"}
     for work in (folds(world), None):  # some is folded, and some is not
         for site in sites:
-            await sends(site, [report(site, chance)])
+            made = report(site, chance)
+            await sends(site, [made | of | {"ended_at": made["created"]}])
         if work:
             await work
     async with await psycopg.AsyncConnection.connect(as_role(world.url, API)) as connection:

@@ -15,6 +15,7 @@ from central.api.asking import reading
 from central.reports.months import located
 from central.reports.orders import throughput_statement, wip_statement
 from central.reports.statement import statement_of
+from central.reports.whole import Form, Whole
 from central.rolled import rebuild
 from tests.integration.api_world import api, link
 from tests.integration.apply_world import world
@@ -180,6 +181,37 @@ async def plan(api: Api, question: Any, made: Any) -> str:
         statement = made(await located(connection, question))
         cursor = await connection.execute(f"EXPLAIN {statement.text}".encode(), statement.values)
         return "\n".join(line for (line,) in await cursor.fetchall())
+
+
+async def test_of_machines_the_days_of_the_window_alone_are_read(world, api):
+    await a_plant(world)
+    async with reading(api.reach.reading, MACHINE_DAYS.sites) as connection:
+        statement = statement_of(await located(connection, MACHINE_DAYS))
+        await connection.execute(b"SET LOCAL enable_seqscan = off")
+        cursor = await connection.execute(f"EXPLAIN {statement.text}".encode(), statement.values)
+        lines = [line for (line,) in await cursor.fetchall()]
+    for index in ("machine_busy_pkey", "output_rated_days_folded_key"):
+        (at, *_) = (n for n, line in enumerate(lines) if index in line)
+        assert "day >=" in lines[at + 1], lines[at : at + 2]
+
+
+async def test_a_whole_answer_reads_no_fact_either(world, api):
+    await a_plant(world)
+    await inserts(world, [a_report(random.Random(8)) for _ in range(9)])
+    await folds_all(world)
+
+    def whole(made: Any) -> tuple[str, bytes]:
+        begun = Whole.begun(api.reach.reading_url, LIVES, made)
+        return begun.statement.text, b"".join(begun.blocks(Form.CSV))
+
+    text, rows = await asyncio.to_thread(whole, throughput_statement)
+    assert "mes.job_responses AS" not in text
+    text, by_facts = await asyncio.to_thread(
+        whole, lambda q: throughput_statement(replace(q, stale=None, months=None))
+    )
+    assert "mes.job_responses AS" in text
+    assert rows == by_facts
+    assert rows.count(b"\n") > 2
 
 
 async def test_where_too_much_is_stale_all_facts_are_read(world, api, monkeypatch):

@@ -37,6 +37,7 @@ from tests.mutants.of_rules import OF_RULES
 from tests.mutants.of_shares import OF_SHARES
 from tests.mutants.of_tenancy import OF_TENANCY
 from tests.mutants.of_times import OF_TIMES
+from tests.mutants.of_unions import OF_UNIONS
 from tests.mutants.of_wire import OF_WIRE
 
 if TYPE_CHECKING:
@@ -48,5 +49,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *OF_PARKED, *OF_RETENTION, *OF_SHARES, *OF_COMPARE, *OF_REVIEWS, *OF_FORKS, *OF_EXTRAS,
     *OF_TENANCY, *OF_ACCESS, *OF_API, *OF_ROLLUPS, *OF_REPORTS, *OF_QUALITY, *OF_ARCHIVE, *OF_PAGES,
     *OF_KNOWN, *OF_LET_GO, *OF_REFUSALS, *OF_EXPORTS, *OF_RENAMES,
-    *OF_PLANNER,
+    *OF_PLANNER, *OF_UNIONS,
 )  # fmt: skip
