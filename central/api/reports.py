@@ -389,14 +389,9 @@ def _described(preset: Preset) -> str:
 def _definitions() -> dict[str, Any]:
     return {
         "schema": "mes-central.definitions/v1",
-        "measures": [
-            {"name": m.name, "about": m.about, "unit": m.unit} for m in COUNTED
-        ],
+        "measures": [{"name": m.name, "about": m.about, "unit": m.unit} for m in COUNTED],
         "kpis": [
-            {
-                "name": each.name, "formula": each.formula, "about": each.about,
-                "source": each.source, "unit": each.unit,
-            }
+            {name: getattr(each, name) for name in ("name", "formula", "about", "source", "unit")}
             for each in FIGURES.values()
         ],
         "dimensions": [{"name": e.name, "about": e.about} for e in DIMENSIONS.values()],

@@ -197,7 +197,8 @@ async def test_of_machines_the_days_of_the_window_alone_are_read(world, api):
 
 async def test_a_whole_answer_reads_no_fact_either(world, api):
     await a_plant(world)
-    await inserts(world, [a_report(random.Random(8)) for _ in range(9)])
+    chance = random.Random(8)
+    await inserts(world, [a_report(chance) for _ in range(30)])
     await folds_all(world)
 
     def whole(made: Any) -> tuple[str, bytes]:

@@ -42,7 +42,8 @@ async def safe(world: World) -> dict[str, int]:
 
 async def test_upkeep_mends_what_is_stale(world):
     await a_plant(world)
-    await inserts(world, [a_report(random.Random(1)) for _ in range(20)])
+    chance = random.Random(1)
+    await inserts(world, [a_report(chance) for _ in range(20)])
     await folds_all(world)
     await as_ingest(world, "DELETE FROM mes.job_responses")
     await folds_all(world)

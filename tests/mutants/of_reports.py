@@ -181,7 +181,7 @@ OF_REPORTS: Final[tuple[Mutant, ...]] = (
     of(
         "months: one is left out whose reports began before the window",
         "central/reports/months.py",
-        '(window.start, "last_day >= %s", -_MARGIN)', '(window.start, "first_day >= %s", -_MARGIN)',
+        '"last_day >= %(first)s", -_MARGIN)', '"first_day >= %(first)s", -_MARGIN)',
         f"{MONTHS}::test_an_answer_is_the_same_as_from_the_facts_of_all_months",
     ),
     of(

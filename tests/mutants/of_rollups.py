@@ -125,8 +125,8 @@ OF_ROLLUPS: Final[tuple[Mutant, ...]] = (
     of(
         "rollups: what was taken away is folded as if it were added",
         TEXT,
-        "_add(each, _rows(each, 'taken', sign=_SIGN, day=_NOTED_DAY))",
-        "_add(each, _rows(each, 'taken', day=_NOTED_DAY))",
+        '_add(each, _rows(each, "taken", sign=_SIGN, day=_NOTED_DAY))',
+        '_add(each, _rows(each, "taken", day=_NOTED_DAY))',
         f"{FOLDS}::test_what_is_taken_away_before_it_is_folded_and_after_is_gone",
     ),
     of(

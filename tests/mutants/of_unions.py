@@ -45,7 +45,9 @@ OF_UNIONS: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "unions: made anew, what was merged of what is gone stays",
-        TEXT, "for name in (deltas_of(table), *tables_of(table)):", "for name in [deltas_of(table)]:",
+        TEXT,
+        "for name in (deltas_of(table), *tables_of(table)):",
+        "for name in [deltas_of(table)]:",
         f"{TESTS}::test_made_anew_it_is_what_it_was_and_nothing_is_stale",
     ),
     of(
