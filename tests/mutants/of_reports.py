@@ -61,7 +61,7 @@ OF_REPORTS: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "reports: days are cut at midnight",
-        CLIPPED, '"(({day})::date + z.day_start) AT TIME ZONE z.zone"',
+        "central/unions.py", '"(({day})::date + z.day_start) AT TIME ZONE z.zone"',
         '"(({day})::date)::timestamp AT TIME ZONE z.zone"',
         f"{TESTS}::test_minutes_are_cut_at_business_days_of_25_hours_as_the_calendar_has_them",
     ),

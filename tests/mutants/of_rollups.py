@@ -138,9 +138,9 @@ OF_ROLLUPS: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "rollups: a rollup made anew keeps what was not folded",
-        TEXT,
-        '    yield f"DELETE FROM mes.{deltas_of(table)} WHERE site_id = %(site)s"\n',
-        "",
+        "central/unions.py",
+        "for name in (deltas_of(table), *tables_of(table)):",
+        "for name in tables_of(table):",
         f"{FOLDS}::test_rollups_made_anew_while_others_fold_are_those_of_the_facts",
     ),
     of(
