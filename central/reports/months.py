@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 #: A business day lies within a day and a half of the day of its name in UTC.
 _MARGIN: Final = timedelta(days=2)
 #: Keys of which the facts are read; where there are more, facts are read of all.
-STALE_MAX: Final = 2_000
+STALE_MAX: Final = 10_000
 
 
 async def located(connection: AsyncConnection[Any], question: Question) -> Question:
