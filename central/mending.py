@@ -8,6 +8,7 @@ reached the keys stay as they are, and so they do while something of them waits 
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from central.archive_contents import ArchiveAway, ArchiveDamaged
@@ -15,7 +16,6 @@ from central.archive_loading import all_facts, hold_months
 from central.rollups import FOLDING
 from central.unions import (
     UNIONS,
-    made_in,
     mend_statement,
     months_of_keys,
     to_mend_statement,
@@ -23,6 +23,7 @@ from central.unions import (
 from shared.errors import StoreBusy
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import date
 
     from psycopg import AsyncConnection
@@ -70,7 +71,7 @@ async def _mend_some(
         source = await all_facts(connection, shelf, union.table, site, archived)
         await connection.execute(f"SELECT pg_advisory_xact_lock({FOLDING})".encode())
         # Once more: what was folded meanwhile may be of another month.
-        months = made_in(await _months(connection, union, given))
+        months = _made_in(await _months(connection, union, given))
         facts = f"(SELECT * FROM {source} AS f WHERE site_id = %(site)s AND {months})"
         cursor = await connection.execute(mend_statement(union, facts).encode(), given)
         row = await cursor.fetchone()
@@ -97,3 +98,16 @@ async def _months(
 ) -> list[date]:
     cursor = await connection.execute(months_of_keys(union).encode(), given)
     return [month for (month,) in await cursor.fetchall()]
+
+
+def _made_in(months: Iterable[date]) -> str:
+    """Return the condition of facts that were made in some months, as partitions are left out by.
+
+    Of no month there is none.
+    """
+    spans = [
+        f"created_at >= '{month}T00:00Z'::timestamptz AND created_at <"
+        f" '{(month.replace(day=1) + timedelta(days=32)).replace(day=1)}T00:00Z'::timestamptz"
+        for month in months
+    ]
+    return f"({' OR '.join(spans) or 'false'})"

@@ -14,7 +14,6 @@ that was wrong by years would make a row for each day of them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from central import rollups
@@ -34,8 +33,7 @@ from central.rollups import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from datetime import date
+    from collections.abc import Iterator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +68,8 @@ class Union:
     where: str
     #: The query of the days that are touched by the facts of the keys ``listed``.
     days: str
+    #: The column by which rows are asked for beside their keys; "" for none.
+    since: str = ""
 
     @property
     def key_names(self) -> tuple[str, ...]:
@@ -139,6 +139,7 @@ LIVES: Final = Union(
         Part("productions", "bigint", f"CASE WHEN {_OF_PRODUCTION} THEN 1 ELSE 0 END"),
     ),
     where="r.work_order_id IS NOT NULL",
+    since="last_end",
     days=f"SELECT o.day FROM {rows_of(_BY_ORDER)} AS o JOIN listed AS l USING (work_order_id)"
     " WHERE o.site_id = ANY (%(sites)s)",
 )  # fmt: skip
@@ -177,6 +178,8 @@ def table_statements(table: str) -> Iterator[str]:
         )
         yield f"COMMENT ON TABLE {name} IS '{union.about}; nothing where it is stale'"
         yield f"CREATE INDEX {union.name}_stale ON {name} (site_id) WHERE is_stale"
+        if union.since:
+            yield f"CREATE INDEX {union.name}_since ON {name} (site_id, {union.since})"
 
 
 def fold_statement(table: str) -> str:
@@ -258,14 +261,26 @@ def _all(union: Union, only: str = "") -> str:
 # --- reading them ----------------------------------------------------------------------------
 
 
-def kept_rows(union: Union) -> str:
-    """Return what is kept by keys: what was folded, and what was not yet; and whether it says."""
+def kept_rows(union: Union, since: str = "") -> str:
+    """Return what is kept by keys: what was folded, and what was not yet; and whether it says.
+
+    ``since``: rows of which the column for it is less, and stays less, may be left out.
+    """
     keys, columns = ", ".join(union.key_names), ", ".join((*union.key_names, *union.value_names))
-    deltas = _netted(union, f"mes.{deltas_of(union.table)}")
+    deltas = f"mes.{deltas_of(union.table)}"
+    folded = f"SELECT {columns}, is_stale FROM mes.{union.name} AS t"
+    if since:
+        # Of the others those that what is not folded adds to, each found by its key.
+        added = f"SELECT DISTINCT {keys} FROM ({_rows(union, deltas)}) AS e"
+        is_since = f"t.{union.since} >= {since}"
+        folded = (
+            f"{folded} WHERE {is_since} UNION ALL {folded} JOIN ({added}) AS w USING ({keys})"
+            f" WHERE ({is_since}) IS NOT TRUE"
+        )
     return (
-        f"(SELECT {keys}, {_all(union)}, bool_or(is_stale) AS is_stale FROM ("
-        f"SELECT {columns}, is_stale FROM mes.{union.name}"
-        f" UNION ALL SELECT {columns}, is_stale FROM ({deltas}) AS d) AS u GROUP BY {keys})"
+        f"(SELECT {keys}, {_all(union)}, bool_or(is_stale) AS is_stale FROM ({folded}"
+        f" UNION ALL SELECT {columns}, is_stale FROM ({_netted(union, deltas)}) AS d) AS u"
+        f" GROUP BY {keys})"
     )
 
 
@@ -374,16 +389,3 @@ def compare_statement(kept: Rollup | Union, source: str) -> str:
         f" USING ({keys}) WHERE k.is_stale IS NOT TRUE AND ({' OR '.join(differs)})"
         f" ORDER BY {keys}"
     )
-
-
-def made_in(months: Iterable[date]) -> str:
-    """Return the condition of facts that were made in some months, as partitions are left out by.
-
-    Of no month there is none.
-    """
-    spans = [
-        f"created_at >= '{month}T00:00Z'::timestamptz AND created_at <"
-        f" '{(month.replace(day=1) + timedelta(days=32)).replace(day=1)}T00:00Z'::timestamptz"
-        for month in months
-    ]
-    return f"({' OR '.join(spans) or 'false'})"

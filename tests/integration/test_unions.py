@@ -195,6 +195,19 @@ async def test_of_machines_the_days_of_the_window_alone_are_read(world, api):
         assert "day >=" in lines[at + 1], lines[at : at + 2]
 
 
+async def test_of_orders_that_ended_long_ago_nothing_is_read(world, api):
+    await a_plant(world)
+    for question, made in ((LIVES, wip_statement), (LIVES, throughput_statement)):
+        async with reading(api.reach.reading, question.sites) as connection:
+            statement = made(await located(connection, question))
+            await connection.execute(b"SET LOCAL enable_seqscan = off")
+            text = f"EXPLAIN {statement.text}".encode()
+            cursor = await connection.execute(text, statement.values)
+            lines = [line for (line,) in await cursor.fetchall()]
+        (at, *_) = (n for n, line in enumerate(lines) if "order_lives_since" in line)
+        assert any("last_end >=" in line for line in lines[at : at + 3]), lines
+
+
 async def test_a_whole_answer_reads_no_fact_either(world, api):
     await a_plant(world)
     chance = random.Random(8)

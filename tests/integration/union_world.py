@@ -38,6 +38,7 @@ ORDERS = [str(uuid.UUID(int=n)) for n in range(21, 26)]
 #: The clocks of Berlin go back on the 25th.
 FIRST = datetime(2026, 10, 20, tzinfo=UTC)
 WINDOW = Window(date(2026, 10, 21), date(2026, 11, 5))
+LATER = Window(date(2026, 10, 31), date(2026, 11, 3))
 COLUMNS = (
     "site_id", "created_at", "started_at", "ended_at", "business_date", "equipment_id",
     "work_order_id", "report_type", "segment_code", "qty_good", "qty_scrap", "qty_mrb",
@@ -59,6 +60,10 @@ ASKED: tuple[tuple[Question, Callable[[Question], Any]], ...] = (
     (LIVES, wip_statement),
     (replace(LIVES, window=Window()), throughput_statement),
     (LIVES, throughput_statement),
+    # Most orders have ended before.
+    (replace(LIVES, window=LATER), throughput_statement),
+    (replace(LIVES, window=LATER), wip_statement),
+    (replace(LIVES, window=Window()), partial(wip_at_statement, at=AT[-3:])),
     (replace(LIVES, group_by=("site",), window=Window()), partial(wip_at_statement, at=AT)),
 )  # fmt: skip
 

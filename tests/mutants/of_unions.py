@@ -88,6 +88,10 @@ OF_UNIONS: Final[tuple[Mutant, ...]] = (
         ORDERS, '" CASE WHEN r.productions <> 0 THEN r.production_s END', '" r.production_s', ANY,
     ),
     of(
+        "unions: an order that ended long ago has ended, whatever is not folded yet",
+        TEXT, "({is_since}) IS NOT TRUE", "false", ANY,
+    ),
+    of(
         "unions: where too much is stale some of it is left out",
         ASKED, "if len(orders) > STALE_MAX:", "if False:",
         f"{TESTS}::test_where_too_much_is_stale_all_facts_are_read",
