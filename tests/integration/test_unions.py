@@ -106,6 +106,59 @@ async def test_answers_are_those_of_the_facts_while_all_goes_on_at_once(world, a
     await exact(world)
 
 
+async def test_answers_are_those_of_the_facts_before_and_after_each_fold_and_mend(world, api):
+    await a_plant(world)
+    chance, met = random.Random(9), Met()
+    noon = FIRST + timedelta(days=3, hours=12)
+    await world.client(
+        "INSERT INTO mes.equipment_rates (equipment_id, pri_s, effective_from)"
+        " VALUES (%s, 60, '2026-01-01T00:00Z'), (%s, 90, %s)",
+        MACHINES[1], MACHINES[1], noon - timedelta(hours=2),
+    )  # fmt: skip
+    first = produced(chance)
+    second = produced(chance, started_at=noon, ended_at=noon + timedelta(hours=1))
+    long = produced(chance, equipment_id=MACHINES[2], work_order_id=ORDERS[1],
+                    started_at=noon - timedelta(days=30), ended_at=noon)  # fmt: skip
+    setup = produced(chance, report_type="SETUP", work_order_id=ORDERS[2])
+    await inserts(world, [first, first, second, long, setup])
+    await alike(api, met)
+    await folds_all(world)
+    await alike(api, met)
+    assert (met.stale, met.rated > 0) == (0, True)
+    for gone in ("started_at < ended_at - interval '7 days'", "report_type = 'PRODUCTION'"):
+        await as_ingest(
+            world,
+            "DELETE FROM mes.job_responses WHERE id IN (SELECT id FROM mes.job_responses"
+            f" WHERE ended_at <= %s AND {gone} ORDER BY id LIMIT 1)",
+            noon,
+        )
+        await inserts(world, [second])
+        await alike(api, met)
+        await folds_all(world)
+        await inserts(world, [second])
+        await folds_all(world)
+        await alike(api, met)
+        assert await stale(world)
+        await mends(world)
+        assert await stale(world) == []
+        await alike(api, met)
+    assert met.stale > 0
+    await exact(world)
+
+
+async def test_what_came_and_went_before_it_was_folded_was_never_there(world, api):
+    await a_plant(world)
+    await inserts(world, [produced(random.Random(10))])
+    await as_ingest(world, "DELETE FROM mes.job_responses")
+    met = Met()
+    await alike(api, met)
+    await folds_all(world)
+    await alike(api, met)
+    assert met.stale == 0
+    assert await stale(world) == []
+    await exact(world)
+
+
 async def test_what_comes_is_not_merged_after_it_went(world, api):
     """Folded the other way round: first what went, then, after a mend, what had come."""
     await a_plant(world)
