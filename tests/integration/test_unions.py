@@ -120,9 +120,16 @@ async def test_answers_are_those_of_the_facts_before_and_after_each_fold_and_men
     long = produced(chance, equipment_id=MACHINES[2], work_order_id=ORDERS[1],
                     started_at=noon - timedelta(days=30), ended_at=noon)  # fmt: skip
     setup = produced(chance, report_type="SETUP", work_order_id=ORDERS[2])
-    await inserts(world, [first, first, second, long, setup])
+    early, late = (
+        produced(chance, work_order_id=ORDERS[3], started_at=noon + timedelta(days=days),
+                 ended_at=noon + timedelta(days=days, hours=1))
+        for days in (-3, 10)
+    )  # fmt: skip
+    await inserts(world, [first, first, second, long, setup, early])
     await alike(api, met)
     await folds_all(world)
+    await alike(api, met)
+    await inserts(world, [late])  # of an order that had ended before some of the windows
     await alike(api, met)
     assert (met.stale, met.rated > 0) == (0, True)
     for gone in ("started_at < ended_at - interval '7 days'", "report_type = 'PRODUCTION'"):

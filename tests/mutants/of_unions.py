@@ -91,7 +91,7 @@ OF_UNIONS: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "unions: an order that ended long ago has ended, whatever is not folded yet",
-        TEXT, "({is_since}) IS NOT TRUE", "false", ANY,
+        TEXT, "({is_since}) IS NOT TRUE", "false", EACH,
     ),
     of(
         "unions: where too much is stale some of it is left out",
