@@ -135,8 +135,6 @@ LIVES: Final = Union(
     sums=(
         Part("busy_s", "numeric", ELAPSED),
         Part("production_s", "numeric", f"CASE WHEN {_OF_PRODUCTION} THEN {ELAPSED} ELSE 0 END"),
-        # Whether the seconds before are none, or not known of.
-        Part("productions", "bigint", f"CASE WHEN {_OF_PRODUCTION} THEN 1 ELSE 0 END"),
     ),
     where="r.work_order_id IS NOT NULL",
     since="last_end",

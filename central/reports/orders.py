@@ -166,8 +166,7 @@ def _spans(question: Question, sites: str, made: Statement, since: date | None) 
             " AS s(site_id, id) WHERE s.site_id = r.site_id AND s.id = r.work_order_id)"
         )
     text = (
-        "SELECT r.site_id, r.work_order_id, r.first_start, r.last_end, r.busy_s,"
-        " CASE WHEN r.productions <> 0 THEN r.production_s END AS production_s"
+        "SELECT r.site_id, r.work_order_id, r.first_start, r.last_end, r.busy_s, r.production_s"
         f" FROM {kept_rows(LIVES, _bound(made, since))} AS r WHERE r.site_id IN ({sites})"
         f" AND r.first_start IS NOT NULL{among and f' AND NOT {among}'}"
     )

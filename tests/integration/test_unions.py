@@ -125,7 +125,8 @@ async def test_answers_are_those_of_the_facts_before_and_after_each_fold_and_men
                  ended_at=noon + timedelta(days=days, hours=1))
         for days in (-3, 10)
     )  # fmt: skip
-    await inserts(world, [first, first, second, long, setup, early])
+    longer = (*long[:2], noon - timedelta(days=31), *long[3:])
+    await inserts(world, [first, first, second, long, longer, setup, early])
     await alike(api, met)
     await folds_all(world)
     await alike(api, met)

@@ -86,10 +86,6 @@ OF_UNIONS: Final[tuple[Mutant, ...]] = (
         ORDERS, "{among and f' AND NOT {among}'}", "", EACH,
     ),
     of(
-        "unions: an order of which no production was reported took no time to produce",
-        ORDERS, '" CASE WHEN r.productions <> 0 THEN r.production_s END', '" r.production_s', EACH,
-    ),
-    of(
         "unions: an order that ended long ago has ended, whatever is not folded yet",
         TEXT, "({is_since}) IS NOT TRUE", "false", EACH,
     ),
