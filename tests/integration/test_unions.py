@@ -115,18 +115,8 @@ async def test_answers_are_those_of_the_facts_before_and_after_each_fold_and_men
         " VALUES (%s, 60, '2026-01-01T00:00Z'), (%s, 90, %s)",
         MACHINES[1], MACHINES[1], noon - timedelta(hours=2),
     )  # fmt: skip
-    first = produced(chance)
-    second = produced(chance, started_at=noon, ended_at=noon + timedelta(hours=1))
-    long = produced(chance, equipment_id=MACHINES[2], work_order_id=ORDERS[1],
-                    started_at=noon - timedelta(days=30), ended_at=noon)  # fmt: skip
-    setup = produced(chance, report_type="SETUP", work_order_id=ORDERS[2])
-    early, late = (
-        produced(chance, work_order_id=ORDERS[3], started_at=noon + timedelta(days=days),
-                 ended_at=noon + timedelta(days=days, hours=1))
-        for days in (-3, 10)
-    )  # fmt: skip
-    longer = (*long[:2], noon - timedelta(days=31), *long[3:])
-    await inserts(world, [first, first, second, long, longer, setup, early])
+    (*usual, second, late) = of_each_kind(chance, noon)
+    await inserts(world, [*usual, second])
     await alike(api, met)
     await folds_all(world)
     await alike(api, met)
@@ -152,6 +142,22 @@ async def test_answers_are_those_of_the_facts_before_and_after_each_fold_and_men
         await alike(api, met)
     assert met.stale > 0
     await exact(world)
+
+
+def of_each_kind(chance: random.Random, noon: datetime) -> list[tuple[Any, ...]]:
+    """Return some of one day, some of weeks, none of production, and of an order that rests."""
+    first = produced(chance)
+    second = produced(chance, started_at=noon, ended_at=noon + timedelta(hours=1))
+    long = produced(chance, equipment_id=MACHINES[2], work_order_id=ORDERS[1],
+                    started_at=noon - timedelta(days=30), ended_at=noon)  # fmt: skip
+    setup = produced(chance, report_type="SETUP", work_order_id=ORDERS[2])
+    early, late = (
+        produced(chance, work_order_id=ORDERS[3], started_at=noon + timedelta(days=days),
+                 ended_at=noon + timedelta(days=days, hours=1))
+        for days in (-3, 10)
+    )  # fmt: skip
+    longer = (*long[:2], noon - timedelta(days=31), *long[3:])
+    return [first, first, long, longer, setup, early, second, late]
 
 
 async def test_what_came_and_went_before_it_was_folded_was_never_there(world, api):
