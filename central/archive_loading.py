@@ -114,23 +114,33 @@ def alone_key(site: str) -> str:
     return f"mes archive {site}"
 
 
-async def all_facts(
-    connection: AsyncConnection[Any], shelf: Shelf | None, table_name: str, site: str
-) -> str:
-    """Return what to select a site's facts from: those in the table, and those in the archive.
+async def hold_months(connection: AsyncConnection[Any], site: str) -> None:
+    """Let no month of a site be archived or brought back until the transaction ends.
 
-    To be called in a transaction, until whose end no month is archived or brought back. Raise
-    ArchiveAway where files can't be reached, StoreBusy while somebody is at a month.
+    Raise StoreBusy while somebody is at one.
     """
     cursor = await connection.execute(
         "SELECT pg_try_advisory_xact_lock_shared(hashtextextended(%s, 0))", [alone_key(site)]
     )
     if not (await cursor.fetchone() or [False])[0]:
         raise StoreBusy(f"a month of {site} is being archived; try again when it is done")
+
+
+async def all_facts(
+    connection: AsyncConnection[Any], shelf: Shelf | None, table_name: str, site: str,
+    only: Collection[str] | None = None,
+) -> str:  # fmt: skip
+    """Return what to select a site's facts from: those in the table, and those in the archive.
+
+    Of the archive those of some months alone, where these are named. To be called in a transaction,
+    until whose end no month is archived or brought back. Raise ArchiveAway where files can't be
+    reached, StoreBusy while somebody is at a month.
+    """
+    await hold_months(connection, site)
     found = [
         month
         for month in await months(connection, table=table_name, sites=[site])
-        if month.state is not State.ATTACHED
+        if month.state is not State.ATTACHED and (only is None or month.month in only)
     ]
     if not found:
         return f"mes.{table_name}"

@@ -169,9 +169,7 @@ class Exporter:
             raise _Given(f"whoever wrote it ended {TRIES_MAX} times before it was written")
         question, made = self.put(job.sites, job.report, job.query)
         question = replace(question, limit=None)
-        job.whole = whole = Whole.begun(
-            self.reading_url, question, made(question), longest_s=EXPORT_MAX_S
-        )
+        job.whole = whole = Whole.begun(self.reading_url, question, made, longest_s=EXPORT_MAX_S)
         with whole.connection:
             job.rows_expected = whole.count()
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
-from central import archive_hash, capture, extra, partitions, public_rights, roles, rollups, schema
+from central import (
+    archive_hash,
+    capture,
+    extra,
+    partitions,
+    public_rights,
+    roles,
+    rollups,
+    schema,
+    unions,
+)
 from shared.catalog import Catalog, from_json, to_json
 from shared.catalog_steps import AddColumn, AddTable, Change, RenameColumn, WidenType, differences
 from shared.errors import SchemaMismatch, ServerTooOld, StoreBusy
@@ -296,7 +306,7 @@ def rollup_steps(catalog: Catalog, made: Mapping[str, str]) -> Iterator[Step]:
     are not in the table. Sums that were made anew are due to be held against all facts at once.
     """
     for name in filter(catalog.__contains__, rollups.ROLLED):
-        tables = [*rollups.table_statements(name), *roles.rollup_statements(name)]
+        tables = [*unions.table_statements(name), *roles.rollup_statements(name)]
         triggers = list(rollups.trigger_statements(name))
         what, how = f"rollups of {name}", f"triggers of rollups of {name}"
         of_tables, of_triggers = capture.fingerprint(tables), capture.fingerprint(triggers)
@@ -304,7 +314,7 @@ def rollup_steps(catalog: Catalog, made: Mapping[str, str]) -> Iterator[Step]:
         if made.get(what) != of_tables:
             noted.append(_generated_note(what, of_tables))
             yield Step(f"{what} made", (*tables, *triggers, *noted))
-            sums = (rollups.fill_statement(e, f"mes.{name}") for e in rollups.rollups_of(name))
+            sums = unions.fill_statements(name, f"mes.{name}")
             due = "DELETE FROM sync.rollup_check"
             yield Step(f"{what} filled", (*sums, due), by=capture.INGEST)
         elif made.get(how) != of_triggers:

@@ -29,6 +29,7 @@ from psycopg.conninfo import make_conninfo
 from central.capture import INGEST
 from central.rollups import deltas_of, rollups_of
 from central.row_security import policy_statements, read_by_asked, reading_statements
+from central.unions import tables_of
 from shared.errors import NotAuthorised
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def table_statements(table: Table) -> list[str]:
 def rollup_statements(table: str) -> list[str]:
     """Return the policies and grants of a table's rollups: nobody but what feeds them writes."""
     found, deltas = rollups_of(table), deltas_of(table)
-    rows = [f"mes.{name}" for name in (deltas, *(each.folded for each in found))]
+    rows = [f"mes.{name}" for name in (deltas, *tables_of(table))]
     every = [*rows, *(f"mes.{each.name}" for each in found)]
     return [
         *(

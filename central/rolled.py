@@ -16,14 +16,8 @@ from psycopg.rows import dict_row
 from central import metrics
 from central.archive_contents import ArchiveAway, ArchiveDamaged
 from central.archive_loading import all_facts
-from central.rollups import (
-    FOLDING,
-    ROLLED,
-    compare_statement,
-    deltas_of,
-    fold_statement,
-    rebuild_statements,
-)
+from central.rollups import FOLDING, ROLLED, deltas_of
+from central.unions import compare_statement, fold_statement, rebuild_statements
 from shared.errors import StoreBusy
 from shared.observe import note
 
@@ -34,6 +28,7 @@ if TYPE_CHECKING:
 
     from central.archive_loading import Shelf
     from central.rollups import Rollup
+    from central.unions import Union
 
 _log = logging.getLogger(__name__)
 
@@ -57,9 +52,9 @@ ON CONFLICT (site) DO UPDATE SET zone = excluded.zone, day_start = excluded.day_
 
 
 async def differences(
-    connection: AsyncConnection[Any], rollup: Rollup, site: str, shelf: Shelf | None = None
+    connection: AsyncConnection[Any], rollup: Rollup | Union, site: str, shelf: Shelf | None = None
 ) -> list[dict[str, Any]]:
-    """Return the keys of a site's rollup that differ from its facts, with both sums of each.
+    """Return the keys of a site's rollup that differ from its facts, with both values of each.
 
     What the facts come to has the name of the sum, what the rollup has ``kept_`` before it. Raise
     ArchiveAway where months of the site are in the archive, and not on the ``shelf``.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 
 from central.rolled import differences
-from central.rollups import ROLLUPS
+from central.unions import KEPT
 from shared.errors import SyncError
 from shared.observe import note
 
@@ -55,7 +55,7 @@ async def check_next(
         return None
     (site,), found, why = row, [], ""
     try:
-        for rollup in ROLLUPS:
+        for rollup in KEPT:
             lines = await differences(connection, rollup, site, shelf)
             found += [{"rollup": rollup.name} | line for line in lines]
     except (SyncError, psycopg.Error, OSError) as error:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Rollup:
 
 #: When a report counts: at its end.
 AT: Final = "coalesce(r.ended_at, r.created_at)"
-_ELAPSED: Final = "coalesce(extract(epoch FROM r.ended_at - r.started_at), 0)"
+ELAPSED: Final = "coalesce(extract(epoch FROM r.ended_at - r.started_at), 0)"
 
 #: What a report of production adds.
 OUTPUT: Final = (
@@ -76,8 +76,8 @@ OUTPUT: Final = (
     Part("qty_rework", "numeric", "r.qty_rework"),
     Part("qty_mrb", "numeric", "r.qty_mrb"),
     Part("recorded_s", "numeric", "coalesce(r.duration_s, 0)"),
-    Part("elapsed_s", "numeric", _ELAPSED),
-    Part("known_s", "numeric", f"CASE WHEN r.duration_known THEN {_ELAPSED} ELSE 0 END"),
+    Part("elapsed_s", "numeric", ELAPSED),
+    Part("known_s", "numeric", f"CASE WHEN r.duration_known THEN {ELAPSED} ELSE 0 END"),
 )
 _QUARTER: Final = Part("quarter", "timestamptz", f"date_bin('15 minutes', {AT}, 'epoch')")
 DAY: Final = Part(
@@ -157,6 +157,19 @@ _UTC_DAY: Final = "({at} AT TIME ZONE 'UTC')::date"
 _TOUCHED: Final = ", ".join(
     [DAY.of, *(_UTC_DAY.format(at=at) for at in (AT, f"coalesce(r.started_at, {AT})"))]
 )
+#: What could have been made meanwhile follows from this and the rates that there are: one counts
+#: from an instant on, so the day of UTC is kept beside the business day.
+RATED: Final = Rollup(
+    name="output_rated_days", table="job_responses",
+    about="Pieces of machines by business day, day of UTC, operation and order, as rates go by",
+    keys=(
+        DAY, Part("utc_day", "date", _UTC_DAY.format(at=AT)), _MACHINE, _SEGMENT,
+        Part("work_order_id", "uuid", "r.work_order_id"),
+    ),
+    sums=(
+        OUTPUT[0], Part("qty_made", "numeric", "r.qty_good + r.qty_scrap + r.qty_mrb"), OUTPUT[1],
+    ),
+)  # fmt: skip
 #: Where facts are: whoever has to read them leaves the other months out.
 MONTHS: Final = Rollup(
     name="report_months", table="job_responses", sums=OUTPUT[:1],
@@ -167,7 +180,7 @@ MONTHS: Final = Rollup(
         Part("month", "date", "date_trunc('month', r.created_at AT TIME ZONE 'UTC')::date"),
     ),
 )  # fmt: skip
-ROLLUPS: Final = (*OUTPUTS, MONTHS)
+ROLLUPS: Final = (*OUTPUTS, RATED, MONTHS)
 #: The tables whose facts are rolled up.
 ROLLED: Final = tuple(NOTED)
 
@@ -292,20 +305,21 @@ _OPERATIONS: Final = {
 }
 
 
-def fold_statement(table: str) -> str:
+def fold_statement(table: str, also: Mapping[str, str]) -> str:
     """Return the statement that folds some deltas, at most ``%(most)s``, and counts them.
 
-    One at a time may do it: see ``FOLDING``.
+    One at a time may do it: see ``FOLDING``. ``also``: what else becomes of those ``taken``.
     """
     deltas = f"mes.{deltas_of(table)}"
     some = f"SELECT ctid FROM {deltas} LIMIT %(most)s"
-    folds = ", ".join(
-        f"{each.name} AS ({_add(each, _rows(each, 'taken', sign=_SIGN, day=_NOTED_DAY))})"
+    folds = {
+        each.name: _add(each, _rows(each, "taken", sign=_SIGN, day=_NOTED_DAY))
         for each in rollups_of(table)
-    )
+    }
+    steps = ", ".join(f"{name} AS ({text})" for name, text in (folds | dict(also)).items())
     return (
         f"WITH taken AS (DELETE FROM {deltas} WHERE ctid = ANY (ARRAY({some})) RETURNING *),"
-        f" {folds} SELECT count(*) FROM taken"
+        f" {steps} SELECT count(*) FROM taken"
     )
 
 
@@ -361,13 +375,3 @@ def compare_statement(rollup: Rollup, source: str) -> str:
         f" UNION ALL SELECT {named}, {kept} FROM {rows_of(rollup)} AS r WHERE site_id = %(site)s"
         f") AS e GROUP BY {named} HAVING {differs} ORDER BY {named}"
     )
-
-
-def rebuild_statements(table: str, source: str) -> Iterator[str]:
-    """Give the statements that make the rollups of one site anew out of the facts of ``source``."""
-    of_site = f"(SELECT * FROM {source} AS f WHERE site_id = %(site)s)"
-    yield f"SELECT pg_advisory_xact_lock({FOLDING})"
-    yield f"DELETE FROM mes.{deltas_of(table)} WHERE site_id = %(site)s"
-    for rollup in rollups_of(table):
-        yield f"DELETE FROM mes.{rollup.folded} WHERE site_id = %(site)s"
-        yield fill_statement(rollup, of_site)

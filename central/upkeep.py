@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from central import metrics
 from central.backups import MARK_LOCK, read_summary
+from central.mending import mend
 from central.retention import Kept, forget
 from central.rolled import follow_days
 from shared.observe import note
@@ -217,9 +218,10 @@ async def keep_up(
     while True:
         moved = await advance_safe(connection, safe_after_s)
         await follow_days(connection, shelf)
+        mended = await mend(connection, shelf)
         pruned = await prune(connection, feed_days) | await forget(connection, kept)
         for what, count in pruned.items():
             metrics.PRUNED.labels(what).inc(count)
-        if moved or any(pruned.values()):
-            note(_log, "upkeep", safe_moved=moved, **pruned)
+        if moved or mended or any(pruned.values()):
+            note(_log, "upkeep", safe_moved=moved, mended=mended, **pruned)
         await asyncio.sleep(UPKEEP_EVERY_S)

@@ -42,6 +42,7 @@ from central.reports.question import (
     BadQuestion,
     Basis,
     Question,
+    Window,
     filters,
     instants,
     known_measures,
@@ -79,7 +80,15 @@ class _Production(Asked):
     )  # fmt: skip
 
 
-class _Wip(Asked):
+class _Orders(Asked):
+    as_known_at: Text | None = Field(
+        None, examples=["2026-12-03T06:00:00Z"],
+        description="By the reports that were known at this instant and begun 12 hours before it,"
+        " two days after the last moment that is asked for or later.",
+    )  # fmt: skip
+
+
+class _Wip(_Orders):
     at: Values = Field(default_factory=list, description="Instants, in place of days.")
 
 
@@ -96,7 +105,7 @@ class _Log(Asked):
 
 
 _PRODUCTION: Final = with_filters(_Production, tuple(DIMENSIONS))
-_ORDERS: Final = with_filters(Asked, OF_ORDERS)
+_ORDERS: Final = with_filters(_Orders, OF_ORDERS)
 _WIPS: Final = with_filters(_Wip, OF_ORDERS)
 _DUES: Final = with_filters(_Due, OF_ORDERS)
 _LOGS: Final = with_filters(_Log, tuple(DIMENSIONS))
@@ -145,7 +154,7 @@ class Telling:
                 raise BadQuestion("whole", "of csv, ndjson, arrow or parquet: JSON comes in pages")
             question = replace(question, limit=None)
             name = request.url.path.rsplit("/", 1)[1]
-            return await self.streams.answered(question, made(question), Form(form), name)
+            return await self.streams.answered(question, made, Form(form), name)
         async with reading(self.reach.reading, question.sites) as connection:
             found = await answer(connection, question, made)
         return answered(request, found, form)
@@ -303,12 +312,20 @@ def _production(preset: Preset, asked: Any, sites: tuple[str, ...]) -> Question:
 
 
 def _throughput(asked: Asked, sites: tuple[str, ...]) -> _Put:
-    return _plain(asked, sites), throughput_statement
+    return _of_lives(asked, sites), throughput_statement
 
 
 def _wip(asked: Asked, sites: tuple[str, ...]) -> _Put:
     at = instants("at", cast("_Wip", asked).at)
-    return _plain(asked, sites), partial(wip_at_statement, at=at) if at else wip_statement
+    if at:
+        return _of_lives(asked, sites, Window(end=max(at))), partial(wip_at_statement, at=at)
+    return _of_lives(asked, sites), wip_statement
+
+
+def _of_lives(asked: Asked, sites: tuple[str, ...], until: Window | None = None) -> Question:
+    plain = _plain(asked, sites)
+    at = known_at(cast("_Orders", asked).as_known_at, until or plain.window)
+    return replace(plain, is_of_lives=True, as_known_at=at)
 
 
 def _log(asked: Asked, sites: tuple[str, ...]) -> _Put:
@@ -365,14 +382,9 @@ def _described(preset: Preset) -> str:
 def _definitions() -> dict[str, Any]:
     return {
         "schema": "mes-central.definitions/v1",
-        "measures": [
-            {"name": m.name, "about": m.about, "unit": m.unit} for m in COUNTED
-        ],
+        "measures": [{"name": m.name, "about": m.about, "unit": m.unit} for m in COUNTED],
         "kpis": [
-            {
-                "name": each.name, "formula": each.formula, "about": each.about,
-                "source": each.source, "unit": each.unit,
-            }
+            {name: getattr(each, name) for name in ("name", "formula", "about", "source", "unit")}
             for each in FIGURES.values()
         ],
         "dimensions": [

@@ -15,6 +15,8 @@ from central.reports.answer import is_provisional
 from central.reports.whole import Form, TooManyWhole, Whole
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import Receive, Scope, Send
 
     from central.reports.paging import Statement
@@ -32,14 +34,14 @@ class Streams:
     open: int = 0
 
     async def answered(
-        self, question: Question, statement: Statement, form: Form, name: str
+        self, question: Question, made: Callable[[Question], Statement], form: Form, name: str
     ) -> StreamingResponse:
         """Return an answer that is read as it is sent; raise TooManyWhole."""
         if self.open >= AT_ONCE_MAX:
             raise TooManyWhole(str(TooManyWhole.__doc__))
         self.open += 1
         try:
-            whole = await to_thread.run_sync(Whole.begun, self.url, question, statement)
+            whole = await to_thread.run_sync(Whole.begun, self.url, question, made)
         except BaseException:
             self.open -= 1
             raise

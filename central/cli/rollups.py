@@ -92,8 +92,8 @@ async def _verify(sites: tuple[str, ...], *, repair: bool) -> Looked:
 async def _look(connection: AsyncConnection[Any], sites: tuple[str, ...], shelf: Shelf) -> Looked:
     from central.partitions import site_names
     from central.rolled import differences
-    from central.rollups import ROLLUPS
     from central.sites import UnknownSite
+    from central.unions import KEPT
 
     registered = sorted(await site_names(connection))
     if unknown := sorted(set(sites) - set(registered)):
@@ -101,5 +101,5 @@ async def _look(connection: AsyncConnection[Any], sites: tuple[str, ...], shelf:
     return [
         (site, rollup.name, await differences(connection, rollup, site, shelf))
         for site in sites or registered
-        for rollup in ROLLUPS
+        for rollup in KEPT
     ]

@@ -121,7 +121,7 @@ def going_on(question: Question, cursor: str) -> Question:
 
 def _fingerprint(question: Question) -> str:
     """Return what tells one question from another, wherever its answer goes on."""
-    asked = repr(replace(question, after=(), limit=0, months=None))
+    asked = repr(replace(question, after=(), limit=0, months=None, stale=None))
     return hashlib.blake2b(asked.encode(), digest_size=8).hexdigest()
 
 

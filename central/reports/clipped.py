@@ -14,16 +14,13 @@ from typing import TYPE_CHECKING, Final
 from central.reports.dimensions import BUCKETS
 from central.reports.known import facts
 from central.rollups import AT, OUTPUT, SITE_DAY
+from central.unions import BEGINS, DAY_OF
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from central.reports.question import Question
 
-#: The instant at which a site's day begins.
-BEGINS: Final = "(({day})::date + z.day_start) AT TIME ZONE z.zone"
-#: The site's day of an instant, whatever day a report says that it is of.
-DAY_OF: Final = "(({at} AT TIME ZONE z.zone) - z.day_start::interval)::date"
 _SECONDS: Final = "coalesce(extract(epoch FROM upper(c.span) - lower(c.span)), 0)"
 #: The sums that are cut; the others count where the report ended.
 _CUT: Final = {

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from central.reports.paging import literals
 from central.reports.question import BadQuestion, Match, moment
-from central.rollups import LATE, LATE_COLUMNS, rows_of
+from central.rollups import AT, LATE, LATE_COLUMNS, rows_of
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Until when after its end a window may still get reports that come in time.
 IN_TIME: Final = timedelta(days=2)
+#: How long after its start a report is late, as ``central.rollups`` notes it.
+LATE_AFTER: Final = timedelta(hours=12)
 _FACTS: Final = "mes.job_responses"
 
 #: From when on changes were noted, and the moment.
@@ -45,7 +47,8 @@ def known_at(text: str | None, window: Window) -> datetime | None:
     if window.end is None:
         raise BadQuestion("to", "a day or an instant, where as_known_at is asked for")
     if (closed := closed_at(window)) is None or at < closed:
-        raise BadQuestion("as_known_at", "two days after `to`, or later: what was in time is there")
+        rule = "two days after `to`, or the last `at`, or later: what was in time is there"
+        raise BadQuestion("as_known_at", rule)
     return at
 
 
@@ -84,6 +87,19 @@ def facts(question: Question) -> str:
         f" UNION ALL SELECT site_id, {columns} FROM ({first} ORDER BY site_id, id, no) AS l"
         " WHERE sign = -1)"
     )
+
+
+def surely_known(question: Question) -> str:
+    """Return the condition of reports that were there at the moment for certain, if they came.
+
+    For what goes by reports of work after the window, too, as the life of an order does. One that
+    came in time came within 12 hours of its start; so of younger ones nobody knows any more whether
+    they were there, and the answer is by those that were begun before.
+    """
+    if question.as_known_at is None:
+        return ""
+    until = (question.as_known_at - LATE_AFTER).isoformat()
+    return f" AND least(r.started_at, {AT}) < '{until}'"
 
 
 def _changed_since(question: Question, late: str) -> str:

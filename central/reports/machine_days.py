@@ -14,18 +14,19 @@ that names neither, a later one before an earlier one.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
-from central.reports.clipped import DAY_OF
 from central.reports.known import facts
 from central.reports.kpis import KPIS, MACHINE_MEASURES, MEASURES
 from central.reports.question import BadQuestion
 from central.reports.sources import in_months
-from central.rollups import AT, DAY, OUTPUT, SITE_DAY
+from central.rollups import AT, DAY, OUTPUT, OUTPUTS, RATED, SITE_DAY, rows_of
+from central.unions import BEGINS, BUSY, DAY_OF, NEVER, kept_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from central.reports.question import Question
 
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 DAYS_MAX: Final = 400
 OF_MACHINES: Final = ("site", "region", "line", "machine", "machine_class")
 
-_BEGINS: Final = "(({day})::date + z.day_start) AT TIME ZONE z.zone"
+_UTC_DAY: Final = f"({AT} AT TIME ZONE 'UTC')::date"
+_BY_MACHINE: Final = next(each for each in OUTPUTS if each.name == "output_machine_days")
 #: The seconds of a multirange.
 _SECONDS: Final = (
     "(SELECT coalesce(sum(extract(epoch FROM upper(o) - lower(o))), 0) FROM unnest({}) AS o)"
@@ -60,25 +62,24 @@ def machine_days(question: Question, sites: str, take: Callable[[object], str]) 
     """
     _check(question)
     first, last = (f"{take(day)}::date" for day in (question.window.start, question.window.end))
-    source, months = facts(question), in_months(question)
+    span = _Span(question, sites, first, last)
     sums = ", ".join(f"coalesce(x.{each.name}, 0) AS {each.name}" for each in OUTPUT)
     planned = _SECONDS.format("c.planned * multirange(t.whole)")
-    whole = f"tstzrange({_BEGINS.format(day='n.day')}, {_BEGINS.format(day='n.day::date + 1')})"
-    days = f"generate_series({first}::timestamp, {last}::timestamp - interval '1 day', '1 day')"
     same = "{0}.site_id = z.site_id AND {0}.equipment_id = z.id AND {0}.day = t.day"
     return (
         f"SELECT z.site_id, z.id AS equipment_id, t.day, {sums},"
         f" CASE WHEN z.is_leaf AND c.planned IS NOT NULL THEN {planned} END AS planned_s,"
         f" CASE WHEN c.planned IS NOT NULL THEN {_SECONDS.format('y.busy')} END AS run_s,"
-        f" {_SECONDS.format('y.busy')} AS produced_s, x.ideal_s,"
-        " x.ideal_good_s, coalesce(x.unrated, 0) AS unrated,"
+        f" {_SECONDS.format('y.busy')} AS produced_s, p.ideal_s,"
+        " p.ideal_good_s, coalesce(p.unrated, 0) AS unrated,"
         " extract(epoch FROM upper(t.whole) - lower(t.whole)) AS calendar_s"
         f" FROM ({_machines(sites)}) AS z"
-        f" CROSS JOIN LATERAL (SELECT n.day::date AS day, {whole} AS whole"
-        f" FROM {days} AS n(day)) AS t"
-        f" LEFT JOIN ({_planned(sites)}) AS c ON c.site_id = z.site_id AND c.id = z.id"
-        f" LEFT JOIN ({_busy(source, sites, first, last, months)}) AS y ON {same.format('y')}"
-        f" LEFT JOIN ({_done(source, sites, first, last, months)}) AS x ON {same.format('x')}"
+        f" CROSS JOIN LATERAL (SELECT n.day::date AS day, {_WHOLE} AS whole"
+        f" FROM {span.days} AS n(day)) AS t"
+        f" LEFT JOIN ({planned_time(sites)}) AS c ON c.site_id = z.site_id AND c.id = z.id"
+        f" LEFT JOIN ({_busy(span, take)}) AS y ON {same.format('y')}"
+        f" LEFT JOIN ({_done(span)}) AS x ON {same.format('x')}"
+        f" LEFT JOIN ({_possible(span, take)}) AS p ON {same.format('p')}"
         " WHERE z.is_leaf OR x.reports > 0 OR y.busy IS NOT NULL"
     )
 
@@ -114,7 +115,7 @@ def _machines(sites: str) -> str:
     )
 
 
-def _planned(sites: str) -> str:
+def planned_time(sites: str) -> str:
     """Return the query of the working time of each machine; null where none is planned."""
     of_site = "c.equipment_id IS NULL AND c.line IS NULL"
     of_line = "c.equipment_id IS NULL AND c.line = l.equipment_code"
@@ -132,31 +133,129 @@ def _planned(sites: str) -> str:
     )
 
 
-def _busy(source: str, sites: str, first: str, last: str, months: str) -> str:
+# --- what machines did ----------------------------------------------------------------------------
+
+_WHOLE: Final = f"tstzrange({BEGINS.format(day='n.day')}, {BEGINS.format(day='n.day::date + 1')})"
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """Of which sites, and from which day until before which, as SQL has them."""
+
+    question: Question
+    sites: str
+    first: str
+    last: str
+
+    @property
+    def days(self) -> str:
+        """Return the series of all days."""
+        last = f"{self.last}::timestamp - interval '1 day'"
+        return f"generate_series({self.first}::timestamp, {last}, '1 day')"
+
+    def kept(self, day: str) -> str:
+        """Return the condition of what is kept of a day."""
+        return f"r.site_id IN ({self.sites}) AND {day} >= {self.first} AND {day} < {self.last}"
+
+
+def _busy(span: _Span, take: Callable[[object], str]) -> str:
     """Return the query of when machines produced, by days."""
+    stale = span.question.stale
+    if stale is None:
+        return _busy_by_facts(span, "")
+    among = f" AND {_among(stale.busy, take)}" if stale.busy else ""
+    parts = [
+        f"SELECT r.site_id, r.equipment_id, r.day, r.busy FROM {kept_rows(BUSY)} AS r"
+        f" WHERE {span.kept('r.day')}",
+        # What lasts longer than a week is kept whole.
+        "SELECT r.site_id, r.equipment_id, n.day::date AS day,"
+        f" r.busy * multirange({_WHOLE}) AS busy FROM {kept_rows(BUSY)} AS r{SITE_DAY}"
+        f" CROSS JOIN LATERAL {span.days} AS n(day)"
+        f" WHERE r.site_id IN ({span.sites}) AND r.day = {NEVER}",
+    ]
+    left = among and among.replace(" AND ", " AND NOT ", 1)
+    text = (
+        "SELECT k.site_id, k.equipment_id, k.day, range_agg(k.busy) AS busy"
+        f" FROM ({' UNION ALL '.join(parts)}) AS k"
+        f" WHERE NOT isempty(k.busy){left.format(of='k', day='k.day')} GROUP BY 1, 2, 3"
+    )
+    if not among:
+        return text
+    return f"{text} UNION ALL {_busy_by_facts(span, among.format(of='r', day='n.day::date'))}"
+
+
+def _busy_by_facts(span: _Span, among: str) -> str:
     day_of = f"{DAY_OF.format(at='{}')}::timestamp"
-    begins = f"greatest({day_of.format('r.started_at')}, {first}::timestamp)"
-    ends = f"least({day_of.format('r.ended_at')}, {last}::timestamp - interval '1 day')"
-    whole = f"tstzrange({_BEGINS.format(day='n.day')}, {_BEGINS.format(day='n.day::date + 1')})"
+    begins = f"greatest({day_of.format('r.started_at')}, {span.first}::timestamp)"
+    ends = f"least({day_of.format('r.ended_at')}, {span.last}::timestamp - interval '1 day')"
+    # A report that ends with the day before is none of a day.
     return (
         "SELECT r.site_id, r.equipment_id, n.day::date AS day,"
-        f" range_agg(tstzrange(r.started_at, r.ended_at) * {whole}) AS busy"
-        f" FROM {source} AS r{SITE_DAY}"
+        f" range_agg(tstzrange(r.started_at, r.ended_at) * {_WHOLE}) AS busy"
+        f" FROM {facts(span.question)} AS r{SITE_DAY}"
         f" CROSS JOIN LATERAL generate_series({begins}, {ends}, '1 day') AS n(day)"
-        f" WHERE r.site_id IN ({sites}) AND r.report_type = 'PRODUCTION'"
-        f" AND r.started_at < r.ended_at{months} GROUP BY 1, 2, 3"
+        f" WHERE r.site_id IN ({span.sites}) AND r.report_type = 'PRODUCTION'"
+        " AND r.started_at < r.ended_at"
+        f" AND NOT isempty(tstzrange(r.started_at, r.ended_at) * {_WHOLE})"
+        f"{among}{in_months(span.question)} GROUP BY 1, 2, 3"
     )
 
 
-def _done(source: str, sites: str, first: str, last: str, months: str) -> str:
-    """Return the query of what ended on each day, and in which time it could have been made."""
+def _done(span: _Span) -> str:
+    """Return the query of what ended on each day."""
+    if span.question.stale is not None:
+        sums = ", ".join(f"sum(r.{each.name}) AS {each.name}" for each in OUTPUT)
+        return (
+            f"SELECT r.site_id, r.equipment_id, r.day, {sums} FROM {rows_of(_BY_MACHINE)} AS r"
+            f" WHERE {span.kept('r.day')} GROUP BY 1, 2, 3"
+        )
     sums = ", ".join(f"sum({each.of}) AS {each.name}" for each in OUTPUT)
-    made = "(r.qty_good + r.qty_scrap + r.qty_mrb)"
     return (
-        f"SELECT r.site_id, r.equipment_id, {DAY.of} AS day, {sums},"
-        f" sum(rate.pri_s * {made}) AS ideal_s, sum(rate.pri_s * r.qty_good) AS ideal_good_s,"
-        f" sum({made}) FILTER (WHERE rate.pri_s IS NULL) AS unrated"
-        f" FROM {source} AS r{SITE_DAY}{_RATE.format(sites=sites, at=AT)}"
-        f" WHERE r.site_id IN ({sites}) AND {DAY.of} >= {first} AND {DAY.of} < {last}"
-        f"{months} GROUP BY 1, 2, 3"
+        f"SELECT r.site_id, r.equipment_id, {DAY.of} AS day, {sums}"
+        f" FROM {facts(span.question)} AS r{SITE_DAY}"
+        f" WHERE {span.kept(DAY.of)}{in_months(span.question)} GROUP BY 1, 2, 3"
+    )
+
+
+def _possible(span: _Span, take: Callable[[object], str]) -> str:
+    """Return the query of the time in which what ended on each day could have been made."""
+    stale = span.question.stale
+    if stale is None:
+        pieces = _pieces_by_facts(span, "")
+    else:
+        among = f" AND {_among(stale.rated, take)}" if stale.rated else ""
+        left = among and among.replace(" AND ", " AND NOT ", 1)
+        pieces = (
+            "SELECT r.site_id, r.equipment_id, r.day, r.segment_code, r.work_order_id,"
+            " r.utc_day::timestamp AT TIME ZONE 'UTC' AS at, sum(r.qty_made) AS qty_made,"
+            f" sum(r.qty_good) AS qty_good FROM {rows_of(RATED)} AS r"
+            f" WHERE {span.kept('r.day')}{left.format(of='r', day='r.utc_day')}"
+            " GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(r.reports) <> 0"
+        )
+        if among:
+            pieces += f" UNION ALL {_pieces_by_facts(span, among.format(of='r', day=_UTC_DAY))}"
+    return (
+        "SELECT r.site_id, r.equipment_id, r.day, sum(rate.pri_s * r.qty_made) AS ideal_s,"
+        " sum(rate.pri_s * r.qty_good) AS ideal_good_s,"
+        " sum(r.qty_made) FILTER (WHERE rate.pri_s IS NULL) AS unrated"
+        f" FROM ({pieces}) AS r{_RATE.format(sites=span.sites, at='r.at')} GROUP BY 1, 2, 3"
+    )
+
+
+def _pieces_by_facts(span: _Span, among: str) -> str:
+    made = next(each.of for each in RATED.sums if each.name == "qty_made")
+    return (
+        f"SELECT r.site_id, r.equipment_id, {DAY.of} AS day, r.segment_code, r.work_order_id,"
+        f" {AT} AS at, {made} AS qty_made, r.qty_good FROM {facts(span.question)} AS r{SITE_DAY}"
+        f" WHERE {span.kept(DAY.of)}{among}{in_months(span.question)}"
+    )
+
+
+def _among(keys: Iterable[tuple[str, str, date]], take: Callable[[object], str]) -> str:
+    """Return the condition that a machine and a day of ``of`` are among some; never unknown."""
+    given = [take(list(each)) for each in zip(*keys, strict=True)]
+    return (
+        f"EXISTS (SELECT FROM unnest({given[0]}::text[], {given[1]}::uuid[], {given[2]}::date[])"
+        " AS s(site_id, equipment_id, day) WHERE s.site_id = {of}.site_id"
+        " AND s.equipment_id = {of}.equipment_id AND s.day = {day})"
     )

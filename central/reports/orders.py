@@ -7,18 +7,20 @@ by linear interpolation (``percentile_cont``).
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from central.reports.dimensions import DIMENSIONS, JOINS
+from central.reports.known import facts, surely_known
 from central.reports.kpis import KPIS_OF_TIMES, MEASURES_OF_TIMES
 from central.reports.paging import Place, Statement, literals
 from central.reports.question import BadQuestion, By
+from central.reports.sources import in_months
 from central.reports.statement import DIGITS, condition
-from central.rollups import AT, OUTPUT
+from central.rollups import AT, ELAPSED
+from central.unions import LIVES, kept_rows
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from central.reports.question import Question
 
 #: What orders can be grouped and filtered by.
@@ -46,8 +48,8 @@ _MOMENTS: Final = ("first_start", "last_end")
 def throughput_statement(question: Question) -> Statement:
     """Return the statement on the times of orders of which the last end is in the window."""
     made = Statement()
-    lives = _lives(question, made)
     window = question.window
+    lives = _lives(question, made, window.start)
     column, kind = ("last_end", "timestamptz") if window.by_instant else ("last_day", "date")
     bounds = [
         f"k.{column} {sign} {made.take(moment)}::{kind}"
@@ -82,7 +84,7 @@ def wip_statement(question: Question) -> Statement:
     if (window.end - window.start).days > STEPS_MAX:
         raise BadQuestion("to", f"at most {STEPS_MAX} days after from")
     made = Statement()
-    lives = _lives(question, made)
+    lives = _lives(question, made, window.start)
     first, last = made.take(window.start), made.take(window.end)
     groups = [f"k.by_{name}" for name in question.group_by]
     named = [f'{of} AS "{name}"' for of, name in zip(groups, question.group_by, strict=True)]
@@ -109,7 +111,7 @@ def wip_at_statement(question: Question, at: tuple[datetime, ...]) -> Statement:
     if not 1 <= len(at) <= STEPS_MAX:
         raise BadQuestion("at", f"1 to {STEPS_MAX} instants")
     made = Statement()
-    lives = _lives(question, made)
+    lives = _lives(question, made, min(at))
     groups = [f"k.by_{name}" for name in question.group_by]
     named = [f'{of} AS "{name}"' for of, name in zip(groups, question.group_by, strict=True)]
     made.columns = ("at", *question.group_by, "wip")
@@ -124,8 +126,11 @@ def wip_at_statement(question: Question, at: tuple[datetime, ...]) -> Statement:
     return made.page(rows, after=question.after, limit=question.limit)
 
 
-def _lives(question: Question, made: Statement) -> str:
-    """Return the query of each order's first start and last end, with its names."""
+def _lives(question: Question, made: Statement, since: date | None) -> str:
+    """Return the query of each order's first start and last end, with its names.
+
+    Orders that ended before a moment may be left out.
+    """
     sites = literals(question.sites)
     used = [*question.group_by, *(each.dimension for each in question.filters)]
     for name in used:
@@ -136,25 +141,61 @@ def _lives(question: Question, made: Statement) -> str:
     where = " AND ".join(
         condition(each, called(question, each.dimension), made) for each in question.filters
     )
-    elapsed = next(each.of for each in OUTPUT if each.name == "elapsed_s")
-    life = (
-        f"SELECT r.site_id, r.work_order_id, min(r.started_at) AS first_start,"
-        f" max({AT}) AS last_end, sum({elapsed}) AS busy_s,"
-        f" sum({elapsed}) FILTER (WHERE r.report_type = 'PRODUCTION') AS production_s"
-        " FROM mes.job_responses AS r"
-        f" WHERE r.site_id IN ({sites}) AND r.work_order_id IS NOT NULL"
-        " GROUP BY 1, 2 HAVING min(r.started_at) IS NOT NULL"
-    )
     day = "((i.last_end AT TIME ZONE z.zone) - z.day_start::interval)::date AS last_day"
     text = (
         f"SELECT {', '.join(['i.*', _LIFE, 'z.zone', 'z.day_start', day, *columns])}"
-        f" FROM ({life}) AS i"
+        f" FROM ({_spans(question, sites, made, since)}) AS i"
         " LEFT JOIN sync.site_day AS d ON d.site = i.site_id"
         " CROSS JOIN LATERAL (SELECT coalesce(d.zone, 'UTC') AS zone,"
         " coalesce(d.day_start, '00:00'::time) AS day_start) AS z"
     )
     text += "".join(f" {JOINS[join].format(sites=sites)}" for join in joins)
     return f"SELECT * FROM ({text}{' WHERE ' + where if where else ''}) AS k"
+
+
+def _spans(question: Question, sites: str, made: Statement, since: date | None) -> str:
+    """Return the query of each order's first start and last end, by what is kept or by facts."""
+    stale = question.stale
+    if stale is None:
+        return _spans_by_facts(question, sites, "")
+    among = ""
+    if stale.orders:
+        given = [made.take(list(each)) for each in zip(*stale.orders, strict=True)]
+        among = (
+            f"EXISTS (SELECT FROM unnest({given[0]}::text[], {given[1]}::uuid[])"
+            " AS s(site_id, id) WHERE s.site_id = r.site_id AND s.id = r.work_order_id)"
+        )
+    text = (
+        "SELECT r.site_id, r.work_order_id, r.first_start, r.last_end, r.busy_s, r.production_s"
+        f" FROM {kept_rows(LIVES, _bound(made, since))} AS r WHERE r.site_id IN ({sites})"
+        f" AND r.first_start IS NOT NULL{among and f' AND NOT {among}'}"
+    )
+    if not among:
+        return text
+    return f"{text} UNION ALL {_spans_by_facts(question, sites, f' AND {among}')}"
+
+
+def _bound(made: Statement, since: date | None) -> str:
+    """Return an instant before which nothing is of a moment or business day, or later; or ""."""
+    if since is None:
+        return ""
+    try:
+        day = date(since.year, since.month, since.day) - timedelta(days=2)
+    except OverflowError:
+        return ""
+    return f"{made.take(datetime(day.year, day.month, day.day, tzinfo=UTC))}::timestamptz"
+
+
+def _spans_by_facts(question: Question, sites: str, among: str) -> str:
+    return (
+        "SELECT r.site_id, r.work_order_id, min(r.started_at) AS first_start,"
+        f" max({AT}) AS last_end, sum({ELAPSED}) AS busy_s,"
+        f" sum({ELAPSED}) FILTER (WHERE r.report_type = 'PRODUCTION') AS production_s"
+        f" FROM {facts(question)} AS r"
+        f" WHERE r.site_id IN ({sites}) AND r.work_order_id IS NOT NULL"
+        f"{among}{surely_known(question)}{in_months(question)}"
+        " GROUP BY 1, 2 HAVING min(r.started_at) IS NOT NULL"
+    )
 
 
 def called(question: Question, name: str) -> str:

@@ -96,6 +96,17 @@ class Window:
         return any(isinstance(each, datetime) for each in (self.start, self.end))
 
 
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """Keys, each with its site, of which what is kept says nothing: their facts are read."""
+
+    #: Machines, and the business days on which their time is not known otherwise.
+    busy: tuple[tuple[str, str, date], ...] = ()
+    #: Machines, and the days of UTC in which their rates change.
+    rated: tuple[tuple[str, str, date], ...] = ()
+    orders: tuple[tuple[str, str], ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """A question on production."""
@@ -117,12 +128,16 @@ class Question:
     is_of_reports: bool = False
     #: It is about states of machines, by the events of their states.
     is_of_states: bool = False
+    #: It is about the lives of orders, from their first start to their last end.
+    is_of_lives: bool = False
     #: By what was known at that moment; None for all that is known.
     as_known_at: datetime | None = None
     #: Rows of a page; None for all rows at once.
     limit: int | None = ROWS_USUAL
     #: First days of the months of created_at that alone can hold what is asked for; None for all.
     months: tuple[date, ...] | None = None
+    #: What is read from the facts, where what is kept of them is read; None to read facts alone.
+    stale: Stale | None = None
     #: Where the answer goes on: the values of the columns that it is sorted by.
     after: tuple[object, ...] = field(default=())
 

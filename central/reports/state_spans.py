@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final
 
 from central.reports.clipped import bound
 from central.reports.dimensions import DIMENSIONS, JOINS
-from central.reports.machine_days import _planned as planned_time
+from central.reports.machine_days import planned_time
 from central.reports.paging import literals
 from central.reports.question import BadQuestion, By, Match
 from central.reports.statement import condition

@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Final
 
-from central.reports.clipped import DAY_OF, clipped_rows
+from central.reports.clipped import clipped_rows
 from central.reports.dimensions import BUCKETS, DIMENSIONS, JOINS
 from central.reports.known import facts, sums
 from central.reports.kpis import (
@@ -27,6 +27,7 @@ from central.reports.paging import Place, Statement, literals
 from central.reports.question import MOMENTS, Basis, By, Match
 from central.reports.sources import in_months, needs, parts_of, source_of
 from central.rollups import AT, DAY, OUTPUT, SITE_DAY
+from central.unions import DAY_OF
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

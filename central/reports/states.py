@@ -12,13 +12,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from central.reports.clipped import BEGINS, DAY_OF
 from central.reports.dimensions import BUCKETS, DIMENSIONS, JOINS, Dimension
 from central.reports.kpis import KPIS_OF_STATES, MEASURES_OF_STATES
 from central.reports.paging import Place, Statement, literals
 from central.reports.question import BadQuestion
 from central.reports.state_spans import OF_MACHINES, called, check_window, span_steps
 from central.reports.statement import DIGITS, condition
+from central.unions import BEGINS, DAY_OF
 
 if TYPE_CHECKING:
     from central.reports.question import Question

@@ -21,10 +21,11 @@ from pyarrow import parquet
 
 from central.reports import known
 from central.reports.freshness import ASKED, as_told
+from central.reports.months import located_at_once
 from shared.errors import NotAuthorised, SyncError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from psycopg import Connection
 
@@ -99,16 +100,23 @@ class Whole:
 
     @classmethod
     def begun(
-        cls, url: str, question: Question, statement: Statement, *, longest_s: int = WHOLE_MAX_S
-    ) -> Whole:
+        cls, url: str, question: Question, made: Callable[[Question], Statement], *,
+        longest_s: int = WHOLE_MAX_S,
+    ) -> Whole:  # fmt: skip
         """Begin to read, as the role that row-level security binds; raise where that can't be.
 
-        ``longest_s``: each statement may take so many seconds.
+        The statement is ``made`` of what the question is once it is known which facts can hold what
+        it asks for. ``longest_s``: each statement may take so many seconds.
         """
         connection = psycopg.connect(url)
         try:
-            begun = _begin(connection, question, statement, longest_s)
-            return cls(connection, statement, *begun)
+            fresh = _begin(connection, question, longest_s)
+            statement = made(located_at_once(connection, question))
+            cursor = connection.execute(
+                f"SELECT * FROM ({statement.text}) AS t LIMIT 0".encode(), statement.values
+            )
+            columns = [(each.name, each.type_code) for each in cursor.description or ()]
+            return cls(connection, statement, fresh, columns)
         except BaseException:
             connection.close()
             raise
@@ -170,10 +178,8 @@ class Whole:
         yield sink.taken()
 
 
-def _begin(
-    connection: Connection[Any], question: Question, statement: Statement, longest_s: int
-) -> tuple[Fresh, list[tuple[str, int]]]:
-    """Begin to read one moment of these sites; return how fresh that is, and the columns."""
+def _begin(connection: Connection[Any], question: Question, longest_s: int) -> Fresh:
+    """Begin to read one moment of these sites; return how fresh that is."""
     connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
     connection.read_only = True
     given = [",".join(question.sites), f"{longest_s}s"]
@@ -183,11 +189,7 @@ def _begin(
     connection.execute("SELECT mes.asked_sites()")
     if question.as_known_at is not None:
         known.judge(question, connection.execute(known.SINCE).fetchone())
-    fresh = as_told(connection.execute(ASKED, [list(question.sites)]))
-    cursor = connection.execute(
-        f"SELECT * FROM ({statement.text}) AS t LIMIT 0".encode(), statement.values
-    )
-    return fresh, [(each.name, each.type_code) for each in cursor.description or ()]
+    return as_told(connection.execute(ASKED, [list(question.sites)]))
 
 
 def _quoted(name: str) -> str:

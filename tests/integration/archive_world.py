@@ -15,7 +15,7 @@ from central.archive_loading import Shelf
 from central.archive_state import Month, find
 from central.partitions import Partition
 from central.rolled import differences
-from central.rollups import ROLLUPS
+from central.unions import KEPT
 from shared.errors import StoreBusy
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Archive:
 
     async def sums_are_right(self) -> None:
         """All rollups are what the facts come to, wherever these are, and there are some."""
-        for rollup in ROLLUPS:
+        for rollup in KEPT:
             found = await differences(self.bench.connection, rollup, "SITE_001", self.shelf)
             assert found == [], rollup.name
 

@@ -8,7 +8,8 @@ import psycopg
 import pytest
 
 from central.roles import INGEST
-from central.rollups import ROLLED, fold_statement
+from central.rollups import ROLLED
+from central.unions import fold_statement
 from shared.catalog import Kind
 from tests.integration.central_world import CATALOG
 
@@ -32,6 +33,10 @@ def rowed(centre):
                 ("SITE_001", "SITE_002") if table.partitioned else ("SITE_001", "SITE_002", "*")
             ):
                 owner.execute(row_of(table, site).encode())
+        owner.execute(  # so that what is merged has rows as well
+            b"UPDATE mes.job_responses SET equipment_id = uuidv7(), work_order_id = uuidv7(),"
+            b" started_at = now() - interval '1 hour', ended_at = now()"
+        )
         for name in ROLLED:  # some is folded, and some is not
             owner.execute(fold_statement(name).encode(), {"most": 100})
             owner.execute(f"UPDATE mes.{name} SET created_at = created_at".encode())

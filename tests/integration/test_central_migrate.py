@@ -15,7 +15,8 @@ from central import migrate as module
 from central import roles
 from central.migrate import FOLDER, migrate
 from central.roles import APP, READER
-from central.rollups import ROLLED, ROLLUPS, deltas_of
+from central.rollups import ROLLED, deltas_of
+from central.unions import tables_of
 from shared.errors import NotAuthorised, SchemaMismatch, ServerTooOld, StoreBusy
 from tests.integration.central_world import CATALOG, SITES
 from tests.integration.centre import client, insert, rows
@@ -43,7 +44,7 @@ async def test_an_empty_database_gets_all_tables_of_the_catalogue(database):
         """SELECT relname FROM pg_class WHERE relnamespace = 'mes'::regnamespace
            AND relkind IN ('r', 'p') AND NOT relispartition""",
     )
-    rolled = {*map(deltas_of, ROLLED), *(each.folded for each in ROLLUPS)}
+    rolled = {each for name in ROLLED for each in (deltas_of(name), *tables_of(name))}
     tables = {table.name for table in CATALOG.tables}
     assert {row["relname"] for row in made} == tables | rolled
     numbered = rows(database, "SELECT name FROM sync.table_no")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import uuid
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,12 @@ QUESTIONS = (
     f"{REPORTS}/output?{OCTOBER}&time_basis=start&group_by=site",
     f"{REPORTS}/output?from=2024-02-01&to=2024-03-01&time_basis=clip&bucket=day",
     f"{REPORTS}/oee?{OCTOBER}&group_by=site,machine",
+    f"{REPORTS}/wip?from=2026-10-05&to=2026-10-25&group_by=order",
+    f"{REPORTS}/wip?at=2024-02-10T00:00Z&at=2026-10-10T00:00Z&at=2024-02-20T00:00Z&group_by=order",
+    f"{REPORTS}/throughput-time?{OCTOBER}&group_by=order",
 )  # fmt: skip
+#: An order of each site, which reports are of.
+ORDER_IDS = {site: str(uuid.UUID(int=n)) for n, site in enumerate(SITES, 31)}
 
 
 async def answer(client: httpx.AsyncClient, path: str, at: datetime | None = None) -> Any:
@@ -63,6 +69,9 @@ async def moment(world: World) -> datetime:
 async def test_what_was_answered_is_answered_again_after_any_history(world, client, seed):
     chance = random.Random(seed)
     sites = [world.site(name) for name in SITES]
+    for each in sites:
+        name = ORDER_IDS[each.name]
+        await each.writes(each.insert("work_orders", each.order(id=name, order_no=each.name)))
     sent: list[tuple[Site, list[dict[str, Any]]]] = []
     told: list[tuple[datetime, list[Any]]] = []
     for _ in range(14):
@@ -83,6 +92,8 @@ async def something_happens(
     match chance.randrange(7):
         case 0 | 1 | 2:
             reports = [report(site, chance) for _ in range(chance.randrange(1, 12))]
+            for each in reports:
+                each["work_order_id"] = chance.choice((ORDER_IDS[site.name], None))
             sent.append((site, reports))
             await sends(site, reports)
         case 3 if sent:  # once more, of which some are gone or mended meanwhile
@@ -228,10 +239,46 @@ async def test_a_moment_that_nothing_is_known_of_is_refused(client, query, at, f
     assert rule in error["rule"]
 
 
-async def test_of_orders_and_of_the_log_it_can_not_be_asked(client):
-    for name in ("orders", "wip", "throughput-time", "log"):
+async def test_of_due_orders_and_of_the_log_it_can_not_be_asked(client):
+    for name in ("orders", "log"):
         told = await ask(client, f"{REPORTS}/{name}?{OCTOBER}", as_known_at="2026-11-28T00:00Z")
         assert told.status_code == 422, name
+
+
+async def test_of_work_in_progress_a_moment_is_two_days_after_the_last_instant(client):
+    path = f"{REPORTS}/wip?at=2026-11-01T00:00Z&at=2026-10-01T00:00Z"
+    told = await ask(client, path, as_known_at="2026-11-02T23:59:59Z")
+    assert told.status_code == 422
+    assert "two days after" in told.json()["errors"][0]["rule"]
+    told = await ask(
+        client, f"{REPORTS}/throughput-time?from=2026-10-01", as_known_at="2026-11-28T00:00Z"
+    )
+    assert told.json()["errors"][0]["field"] == "query.to"
+
+
+async def test_of_an_order_that_goes_on_nothing_after_the_moment_is_known(world, client):
+    """Whether it came before the moment or after it nobody can tell of what began just before."""
+    site, now = world.site(), await moment(world)
+    order = ORDER_IDS[site.name]
+    await site.writes(site.insert("work_orders", site.order(id=order, order_no="A")))
+    began = now - timedelta(days=20)
+    path = f"{REPORTS}/wip?at={(now - timedelta(days=10)).isoformat().replace('+', '%2B')}"
+
+    async def reported(start: datetime) -> None:
+        await sends(site, [{
+            **site.report(), "work_order_id": order, "created": canonical(start),
+            "started_at": canonical(start), "ended_at": canonical(start + timedelta(minutes=1)),
+        }])  # fmt: skip
+
+    await reported(began)
+    then = await moment(world)
+    assert [row["wip"] for row in await rows(client, path, then)] == [0]
+    await reported(now - timedelta(hours=1))  # in time: it is not noted as late
+    assert [row["wip"] for row in await rows(client, path)] == [1]
+    assert [row["wip"] for row in await rows(client, path, then)] == [0]
+    await reported(now - timedelta(hours=13))
+    assert [row["wip"] for row in await rows(client, path, then)] == [0]
+    assert [row["wip"] for row in await rows(client, path, await moment(world))] == [1]
 
 
 # --- retention ------------------------------------------------------------------------------------

@@ -132,7 +132,7 @@ async def test_blocks_are_of_whole_rows_and_no_more_is_held(world, api, seed, mo
     question = Question(sites=("SITE_001",), measures=(), limit=None)
 
     def blocks(form: whole.Form) -> list[bytes]:
-        begun = whole.Whole.begun(api.reach.reading_url, question, log_statement(question))
+        begun = whole.Whole.begun(api.reach.reading_url, question, log_statement)
         return list(begun.blocks(form))
 
     texts = await asyncio.to_thread(blocks, whole.Form.CSV)

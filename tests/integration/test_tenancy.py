@@ -14,6 +14,7 @@ from psycopg.rows import dict_row
 
 from central.roles import API, APP, BI, INGEST, OWNER, READER, as_role
 from central.rollups import ROLLED, ROLLUPS, deltas_of
+from central.unions import UNIONS
 from tests.integration.central_world import CATALOG
 from tests.integration.centre import client as program
 from tests.integration.centre import insert, rows
@@ -106,6 +107,7 @@ def test_of_all_tables_and_partitions_there_are_it_reads_no_row_of_another_site(
     ours |= {"sync.backup", "sync.site_day", "sync.archive", "sync.rollup_check"}
     ours |= {"sync.late_report", "sync.restated", "sync.known_since"}
     rolled = {*map(deltas_of, ROLLED)} | {n for each in ROLLUPS for n in (each.name, each.folded)}
+    rolled |= {union.name for union in UNIONS}
     tables = {f"mes.{name}" for name in (*(table.name for table in CATALOG.tables), *rolled)}
     assert readable - ours == tables
     assert readable & ours in (set(), ours)

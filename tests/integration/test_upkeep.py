@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from typing import TYPE_CHECKING
 
 from central import upkeep
+from central.retention import Kept
 from central.roles import as_role
-from central.upkeep import REFUSED_DAYS, REFUSED_ROWS_MAX, SLICE_ROWS, advance_safe, prune
+from central.upkeep import REFUSED_DAYS, REFUSED_ROWS_MAX, SLICE_ROWS, advance_safe, keep_up, prune
 from shared.errors import MalformedMessage
 from tests.integration.apply_world import world  # noqa: F401
 from tests.integration.central_world import connect
+from tests.integration.rollup_world import as_ingest
+from tests.integration.union_world import a_plant, a_report, folds_all, ingest, inserts
 
 if TYPE_CHECKING:
     from tests.integration.apply_world import World
@@ -33,6 +38,29 @@ async def applied(world: World, site: str, *, count: int, days_ago: str) -> None
 
 async def safe(world: World) -> dict[str, int]:
     return dict(await world.rows("SELECT site, safe_n FROM sync.epoch"))
+
+
+async def test_upkeep_mends_what_is_stale(world):
+    await a_plant(world)
+    chance = random.Random(1)
+    await inserts(world, [a_report(chance) for _ in range(20)])
+    await folds_all(world)
+    await as_ingest(world, "DELETE FROM mes.job_responses")
+    await folds_all(world)
+    query = "SELECT count(*) FROM mes.order_lives"
+    assert await world.value(query) > 0
+    kept = Kept(version_days=0, history_days=0, known_days=0)
+    async with await ingest(world) as connection:
+        keeping = asyncio.create_task(
+            keep_up(connection, safe_after_s=DAY_S, feed_days=1, kept=kept)
+        )
+        for _ in range(500):
+            if not await world.value(query):
+                break
+            await asyncio.sleep(0.02)
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+    assert await world.value(query) == 0
 
 
 async def test_safe_is_what_was_applied_long_enough_ago_of_each_site(world):

@@ -18,8 +18,8 @@ import pytest
 from central import roles
 from central.agent import run_feed, run_ingest
 from central.rolled import differences
-from central.rollups import ROLLUPS
 from central.settings import CentralSettings
+from central.unions import KEPT
 from deploy.local.contents import compare_site
 from edge.agent import Agent
 from edge.settings import EdgeSettings
@@ -191,7 +191,7 @@ class World:
                 assert not differing, "\n".join(differing)
         async with await psycopg.AsyncConnection.connect(self.url) as connection:
             for edge in self.edges.values():
-                for rollup in ROLLUPS:
+                for rollup in KEPT:
                     assert await differences(connection, rollup, edge.site) == []
 
     async def settle_counts(self, timeout_s: float = 90.0) -> None:

@@ -61,7 +61,7 @@ OF_REPORTS: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "reports: days are cut at midnight",
-        CLIPPED, '"(({day})::date + z.day_start) AT TIME ZONE z.zone"',
+        "central/unions.py", '"(({day})::date + z.day_start) AT TIME ZONE z.zone"',
         '"(({day})::date)::timestamp AT TIME ZONE z.zone"',
         f"{TESTS}::test_minutes_are_cut_at_business_days_of_25_hours_as_the_calendar_has_them",
     ),
@@ -181,7 +181,7 @@ OF_REPORTS: Final[tuple[Mutant, ...]] = (
     of(
         "months: one is left out whose reports began before the window",
         "central/reports/months.py",
-        '(window.start, "last_day >= %s", -_MARGIN)', '(window.start, "first_day >= %s", -_MARGIN)',
+        '"last_day >= %(first)s", -_MARGIN)', '"first_day >= %(first)s", -_MARGIN)',
         f"{MONTHS}::test_an_answer_is_the_same_as_from_the_facts_of_all_months",
     ),
     of(

@@ -125,8 +125,8 @@ OF_ROLLUPS: Final[tuple[Mutant, ...]] = (
     of(
         "rollups: what was taken away is folded as if it were added",
         TEXT,
-        "_add(each, _rows(each, 'taken', sign=_SIGN, day=_NOTED_DAY))",
-        "_add(each, _rows(each, 'taken', day=_NOTED_DAY))",
+        '_add(each, _rows(each, "taken", sign=_SIGN, day=_NOTED_DAY))',
+        '_add(each, _rows(each, "taken", day=_NOTED_DAY))',
         f"{FOLDS}::test_what_is_taken_away_before_it_is_folded_and_after_is_gone",
     ),
     of(
@@ -138,9 +138,9 @@ OF_ROLLUPS: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "rollups: a rollup made anew keeps what was not folded",
-        TEXT,
-        '    yield f"DELETE FROM mes.{deltas_of(table)} WHERE site_id = %(site)s"\n',
-        "",
+        "central/unions.py",
+        "for name in (deltas_of(table), *tables_of(table)):",
+        "for name in tables_of(table):",
         f"{FOLDS}::test_rollups_made_anew_while_others_fold_are_those_of_the_facts",
     ),
     of(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 
 from central.rolled import differences
-from central.rollups import ROLLUPS
+from central.unions import KEPT
 from deploy.local.contents import compare_site
 from deploy.local.settled import failure, look, owed
 from edge.lanes import now_ms
@@ -232,7 +232,7 @@ class Soak:
             return [
                 f"{site}: {len(lines)} sums of {rollup.name} are wrong: {lines[:NAMED_MAX]}"
                 for site in system.sites
-                for rollup in ROLLUPS
+                for rollup in KEPT
                 if (lines := await differences(centre, rollup, site))
             ]
 

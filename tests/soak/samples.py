@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from central.rollups import deltas_of
+from central.unions import UNIONS
 from deploy.local.settled import look
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ CENTRAL: Final = {
     "reviews": "mes.sync_reviews",
     "parked": "mes.sync_parked",
     "deltas": f"mes.{deltas_of('job_responses')}",
+    **{f"stale {each.name}": f"mes.{each.name} WHERE is_stale" for each in UNIONS},
 }
 EDGE: Final = {
     "row": "_sync_row WHERE gone = 0",

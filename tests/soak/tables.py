@@ -117,6 +117,9 @@ CENTRAL_RULES: Final[Mapping[str, Rule]] = {
     "part": Empty(),
     "touched": Empty(),
     "deltas": Empty(),
+    # Nobody takes reports away here, and what an older copy sends again is passed over.
+    "stale machine_busy": Empty(),
+    "stale order_lives": Empty(),
     "waiting": Empty(),
     "extra": Empty(),
     "refused": Empty(),
