@@ -3,7 +3,8 @@
 ALTER TABLE _sync_table ADD COLUMN losses INTEGER NOT NULL DEFAULT 0;
 UPDATE _sync_table SET losses = 1 WHERE uncaptured_ms IS NOT NULL;
 
-CREATE TABLE _sync_aside_new (         -- rows that stand in no table now, in full, each for one reason
+ALTER TABLE _sync_aside RENAME TO _sync_aside_before;
+CREATE TABLE _sync_aside (             -- rows that stand in no table now, in full, each for one reason
     table_name TEXT NOT NULL,
     id         TEXT NOT NULL,
     code       TEXT NOT NULL,          -- unique: another row has its key; it comes back when that is free
@@ -21,8 +22,7 @@ CREATE TABLE _sync_aside_new (         -- rows that stand in no table now, in fu
     loss       INTEGER NOT NULL DEFAULT 0,   -- uncaptured: which loss of the table's triggers
     PRIMARY KEY (table_name, id, code, loss)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO _sync_aside_new SELECT table_name, id, code, content, version, ord, reason, at_ms, key,
-    code = 'uncaptured' FROM _sync_aside;
-DROP TABLE _sync_aside;
-ALTER TABLE _sync_aside_new RENAME TO _sync_aside;
+INSERT INTO _sync_aside SELECT table_name, id, code, content, version, ord, reason, at_ms, key,
+    code = 'uncaptured' FROM _sync_aside_before;
+DROP TABLE _sync_aside_before;
 CREATE INDEX _sync_aside_by_key ON _sync_aside (code, table_name, key);

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from importlib.resources import files
 from types import SimpleNamespace
 
 import pytest
@@ -284,6 +286,21 @@ def test_a_comparison_that_began_before_a_loss_does_not_end_it(unwatched):
     assert compared(unwatched, began=began) == {"orders": 2}
     assert compared(unwatched, began={}) == {"orders": 2}
     assert compared(unwatched) == {}
+
+
+def test_what_stood_aside_before_losses_had_numbers_stands_there_still():
+    connection = sqlite3.connect(":memory:")
+    *before, losses = sorted(files("edge").joinpath("migrations").iterdir(), key=str)[:16]
+    for each in before:
+        connection.executescript(each.read_text())
+    columns = "(table_name, id, code, content, reason, at_ms, key)"
+    rows = [
+        ("orders", "1", code, '{"id":"1"}', "why", 7, "[]") for code in ("uncaptured", "unique")
+    ]
+    connection.executemany(f"INSERT INTO _sync_aside {columns} VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+    connection.executescript(losses.read_text())
+    found = connection.execute(f"SELECT loss, {columns[1:-1]} FROM _sync_aside ORDER BY code")
+    assert found.fetchall() == [(1, *rows[0]), (0, *rows[1])]
 
 
 # --- compared at once -----------------------------------------------------------------------------
