@@ -15,17 +15,17 @@ from starlette.responses import FileResponse, Response
 from central import exports
 from central.access import NotYourSite, Scope
 from central.api import once
-from central.api.asked_of_reports import Text, Values  # noqa: TC001 - pydantic reads them
 from central.api.asking import Asking, asks
 from central.api.audit import asked_in
 from central.api.examples import EXPORT, EXPORTS, shown
 from central.api.forms import TYPES
 from central.api.given import broken_body
 from central.api.reach import V1, Json, Reach
-from central.api.reports import EXPORTED, question_of
 from central.api.routes import v1_router
 from central.audit import note_change
 from central.exports import NoExports, NotWritten, Order
+from central.reports.asked import Text, Values  # noqa: TC001 - pydantic reads them
+from central.reports.named import REPORTS, question_of
 from central.reports.question import BadQuestion
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Ordered(BaseModel):
         }]},
     )  # fmt: skip
 
-    report: Literal[EXPORTED]  # type: ignore[valid-type]
+    report: Literal[tuple(REPORTS)]  # type: ignore[valid-type]
     query: dict[Text, Text | Values] = Field(
         default_factory=dict, max_length=100,
         description=(

@@ -23,9 +23,9 @@ from central.api.code_flow import Client
 from central.api.oidc import Provider, Verifier
 from central.api.rates import Rates
 from central.api.reach import Reach
-from central.api.reports import question_of
 from central.api.signing_in import CodeFlow
 from central.exporting import Exporter
+from central.reports.named import question_of
 from central.roles import API, as_role
 from central.scrapes import read_scrapers
 from shared.errors import BadSetting

@@ -20,8 +20,8 @@ from central.api.asking import Asking, asks
 from central.api.audit import asked_in
 from central.api.exports import ExportId, Ordered, check_order, drop_export, order_export
 from central.api.reach import PAGES
-from central.api.reports import EXPORTED
 from central.exports import NoExports, TooManyExports
+from central.reports.named import REPORTS
 from central.reports.question import BadQuestion
 from central.reports.whole import Form
 from central.web.asked import asked_of, present
@@ -97,7 +97,7 @@ async def _page(
     theirs = [each for each in found if set(each.sites) <= set(asking.sites)]
     shown = {
         "asked": asked, "revisions": reach.live.of(asking.sites), "said": said, "exports": theirs,
-        "reports": [(each, each) for each in EXPORTED],
+        "reports": [(each, each) for each in REPORTS],
         "forms": [(each.value, each.value) for each in Form],
         "more": more_in(params), "is_possible": reach.export_dir is not None,
         "days": reach.export_days, "is_moving": any(map(is_moving, theirs)),

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from central.api.exports import OF_THE_ANSWER
 from central.api.reach import V1
-from central.api.reports import EXPORTED, read_report
 from central.reports.dimensions import DIMENSIONS
+from central.reports.named import REPORTS, read_report
 from central.reports.states import DIMENSIONS_OF_STATES
 from central.web.columns import Column, column
 from central.web.rendering import figure, query
@@ -120,7 +120,7 @@ def shown(panel: Panel, params: Mapping[str, Any], answer: Answer) -> Shown:
 
 
 def _export(report: str, params: Mapping[str, Any]) -> str:
-    if report not in EXPORTED:
+    if report not in REPORTS:
         return ""
     whole = {name: value for name, value in params.items() if value and name not in OF_THE_ANSWER}
     return f"/exports?{query(whole, report=report)}"

@@ -17,9 +17,9 @@ import pytest
 from pyarrow import parquet
 
 from central import exporting
-from central.api.reports import EXPORTED, question_of
 from central.exporting import ALIVE_S, TRIES_MAX, Exporter
 from central.exports import KEPT_MAX, UNDONE_MAX
+from central.reports.named import REPORTS, question_of
 from central.reports.question import ROWS_USUAL
 from central.reports.whole import Whole
 from central.roles import API, INGEST, as_role
@@ -111,7 +111,7 @@ async def test_it_has_all_rows_and_not_a_page_of_them(world, api, exporter):
         assert len((await client.get(f"{where}/file")).text.splitlines()) == len(many)
 
 
-@pytest.mark.parametrize("report", EXPORTED)
+@pytest.mark.parametrize("report", REPORTS)
 async def test_every_report_can_be_exported(world, api, exporter, seed, report):
     await plant(world, world.site(), random.Random(seed), 20)
     async with asked_by(api, exporter, "corporate") as client:

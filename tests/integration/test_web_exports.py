@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from central.api.reports import EXPORTED
 from central.exports import UNDONE_MAX
+from central.reports.named import REPORTS
 from tests.integration.api_world import api, link
 from tests.integration.apply_world import world
 from tests.integration.test_api_exports import exporter, written
@@ -89,7 +89,7 @@ async def test_what_a_page_shows_in_part_is_exported_as_it_was_asked_there(world
         assert lines[0].startswith("machine,person,")
 
 
-@pytest.mark.parametrize("report", EXPORTED)
+@pytest.mark.parametrize("report", REPORTS)
 async def test_every_report_that_is_offered_can_be_exported(api, exporter, report):
     async with browses(api, exporter, "corporate") as browser:
         told = await sent(browser, report=report, format="csv", **DAYS)

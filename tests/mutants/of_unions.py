@@ -117,7 +117,7 @@ OF_UNIONS: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "known: of instants a moment is told before they are over",
-        "central/api/reports.py", "until or plain.window", "plain.window",
+        "central/reports/named.py", "until or plain.window", "plain.window",
         f"{KNOWN}::test_of_work_in_progress_a_moment_is_two_days_after_the_last_instant",
     ),
 )  # fmt: skip

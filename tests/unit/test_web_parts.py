@@ -14,9 +14,9 @@ from starlette.datastructures import QueryParams
 
 from central.access import NotYourSite
 from central.api.live import OF_ONE_MAX, Live, TooManyStreams
-from central.api.reports import _PUT
 from central.reports.dimensions import DIMENSIONS
 from central.reports.kpis import KPIS
+from central.reports.named import REPORTS
 from central.reports.question import BadQuestion
 from central.web.asked import asked_of
 from central.web.boards import BOARDS
@@ -81,7 +81,7 @@ def test_every_template_can_be_read():
 def test_every_page_of_the_menu_has_questions_that_there_are():
     assert {board.path for board in BOARDS} <= {path for path, _ in MENU}
     for panel in [panel for board in BOARDS for panel in board.panels] + list(OF_SITE):
-        assert panel.report in _PUT, panel.name
+        assert panel.report in REPORTS, panel.name
         assert panel.drawn == "table" or panel.drawn_of, panel.name
 
 

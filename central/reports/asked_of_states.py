@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
 
-from central.api.asked_of_reports import Asked, Text, given_filters, with_filters
+from central.reports.asked import Asked, Text, given_filters, with_filters
 from central.reports.dimensions import BUCKETS
 from central.reports.kpis import KPIS_OF_STATES
 from central.reports.question import (
