@@ -1,10 +1,15 @@
-"""What programs are given to read: JSON, the same from the commands and from the API."""
+"""What programs are given to read: JSON and CSV, the same from the commands and from the API."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
 
 #: A text that begins with one of these a spreadsheet takes for a formula.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -31,3 +36,12 @@ def cell(value: object) -> object:
     if isinstance(value, bool):
         return str(value).lower()
     return value if value is None or isinstance(value, int | float) else plain(value)
+
+
+def as_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return rows as CSV, with a line of names before them."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows([cell(row[name]) for name in columns] for row in rows)
+    return text.getvalue()

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from central.api.reach import Json
-from central.documents import cell, plain, to_json
+from central.documents import as_csv, plain, to_json
+from central.reports.answer import document
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from starlette.requests import Request
@@ -48,7 +46,7 @@ def answered(request: Request, answer: Answer, form: str) -> Response:
             lines = "".join(f"{to_json(row)}\n" for row in answer.rows)
             made = Response(lines, media_type=TYPES["ndjson"])
         case _:
-            made = Json(_document(answer))
+            made = Json(document(answer))
     if answer.cursor:
         url = request.url.include_query_params(cursor=answer.cursor)
         made.headers["link"] = f'<{url.path}?{url.query}>; rel="next"'
@@ -88,26 +86,3 @@ def _accepted(header: str) -> str:
     if liked[best] <= 0:
         raise HTTPException(406, f"one of {', '.join(TYPES.values())}")
     return best
-
-
-def _document(answer: Answer) -> dict[str, Any]:
-    return {
-        "schema": "mes-central.report/v1",
-        "as_of": answer.as_of,
-        "complete_through": answer.complete_through,
-        "provisional": answer.provisional,
-        "restated_at": answer.restated_at,
-        "as_known_at": answer.as_known_at,
-        "columns": answer.columns,
-        "rows": answer.rows,
-        "next": answer.cursor,
-    }
-
-
-def as_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return rows as CSV, with a line of names before them."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(columns)
-    writer.writerows([cell(row[name]) for name in columns] for row in rows)
-    return text.getvalue()

@@ -11,9 +11,9 @@ from central.access import NotYourSite, Scope
 from central.api.answers import OneSite, SitesStatus
 from central.api.answers_of_reports import AS_CSV
 from central.api.asking import Asking, asks, reading
-from central.api.forms import as_csv
 from central.api.reach import Json, Reach
 from central.api.routes import v1_router
+from central.documents import as_csv
 from central.picture import read_picture
 from central.status import document, judge
 

@@ -76,6 +76,21 @@ async def answer(
     )
 
 
+def document(answer: Answer) -> dict[str, Any]:
+    """Return what programs are given to read of an answer."""
+    return {
+        "schema": "mes-central.report/v1",
+        "as_of": answer.as_of,
+        "complete_through": answer.complete_through,
+        "provisional": answer.provisional,
+        "restated_at": answer.restated_at,
+        "as_known_at": answer.as_known_at,
+        "columns": answer.columns,
+        "rows": answer.rows,
+        "next": answer.cursor,
+    }
+
+
 def is_provisional(
     question: Question, as_of: datetime, through: Mapping[str, datetime | None]
 ) -> bool:
