@@ -35,11 +35,13 @@ def painted(word: str, level: str) -> str:
 
 
 def table(
-    titles: Sequence[str], rows: Sequence[Sequence[Any]], *, shrink: Collection[str] = ()
-) -> list[str]:
+    titles: Sequence[str], rows: Sequence[Sequence[Any]], *,
+    shrink: Collection[str] = (), right: Collection[str] = (),
+) -> list[str]:  # fmt: skip
     """Return lines of aligned columns under their titles; None is shown as ``-``.
 
-    Where a line gets too long, the columns of these titles give way, the widest first.
+    Where a line gets too long, the columns of the titles in ``shrink`` give way, the widest first.
+    Those in ``right`` stand at the right end of their columns, as numbers do.
     """
     cells = [list(titles), *([_cell(value) for value in row] for row in rows)]
     widths = [max(len(click.unstyle(row[at])) for row in cells) for at in range(len(titles))]
@@ -49,14 +51,16 @@ def table(
         if not yielding or widths[widest] <= _WIDTH_MIN:
             break
         widths[widest] -= 1
-    return [_line(row, widths) for row in cells]
+    pushed = [title in right for title in titles]
+    return [_line(row, widths, pushed) for row in cells]
 
 
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+def _line(row: Sequence[str], widths: Sequence[int], pushed: Sequence[bool]) -> str:
     padded = []
-    for cell, width in zip(row, widths, strict=True):
-        bare = len(click.unstyle(cell))
-        padded.append(cell + " " * (width - bare) if bare <= width else short(cell, width))
+    for cell, width, is_pushed in zip(row, widths, pushed, strict=True):
+        gap = " " * (width - len(click.unstyle(cell)))
+        shown = cell if len(click.unstyle(cell)) <= width else short(cell, width)
+        padded.append(gap + shown if is_pushed else shown + gap)
     return "  ".join(padded).rstrip()
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from central.cli import exits
-from central.cli.given import admin_url, load_environment, settings, shelf_of
+from central.cli.complete import complete_site, words
+from central.cli.given import admin_url, catalogue, settings, shelf_of
 from central.cli.look import as_json, local, number, say, say_json, table
 from shared.errors import BadSetting
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from central.archive_bench import Bench
-    from central.archive_loading import Shelf
     from central.archive_state import Month
     from central.partitions import Partition
 
@@ -51,39 +51,11 @@ def _month(ctx: click.Context, param: click.Parameter, value: str | None) -> str
     return value
 
 
-def _shelf(ctx: click.Context) -> Shelf | None:
-    """Return the archive for completion; None where the settings do not say."""
-    env_file = ctx.find_root().params.get("env_file")
-    try:
-        if env_file is not None:
-            load_environment(env_file)
-        return shelf_of(settings())
-    except Exception as error:
-        if exits.verdict_on(error) is None:
-            raise
-        return None
-
-
 def _tables(ctx: click.Context, param: click.Parameter, start: str) -> list[str]:
     from central.archive_hash import archivable
 
     del param
-    shelf = _shelf(ctx)
-    tables = shelf.catalog.tables if shelf is not None else ()
-    return [each.name for each in tables if archivable(each) and each.name.startswith(start)]
-
-
-def _sites(ctx: click.Context, param: click.Parameter, start: str) -> list[str]:
-    del param
-    if _shelf(ctx) is None:
-        return []
-    try:
-        found = asyncio.run(_connected(_registered))
-    except Exception as error:
-        if exits.verdict_on(error) is None:
-            raise
-        return []
-    return [site for site in found if site.startswith(start)]
+    return words(ctx, start, lambda read: (t.name for t in catalogue(read).tables if archivable(t)))
 
 
 def of_months(*, several: bool) -> Callable[[Any], Any]:
@@ -100,7 +72,7 @@ def of_months(*, several: bool) -> Callable[[Any], Any]:
             "--month", required=not several, callback=_month, metavar="YYYY-MM", help="This month."
         )(command)
         command = click.option(
-            "--site", required=not several, shell_complete=_sites, help="Of this site."
+            "--site", required=not several, shell_complete=complete_site, help="Of this site."
         )(command)
         return click.argument("table_name", metavar="TABLE", shell_complete=_tables)(command)
 
