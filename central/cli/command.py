@@ -25,7 +25,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "parked": ("parked", "Rows that could not be applied: look, try again, give up."),
     "refused": ("parked", "Messages that nobody could read."),
     "verify": ("verify", "Have a site compare its store with the centre; repair what differs."),
-    "report": ("report", "Answer a question on production, out of the database."),
+    "report": ("report", "Answer a question on production; without a name, list them."),
     "run": ("run", "Run the centre: the feed here, the ingest in processes of its own."),
     "ingest": ("run", "Run one ingest process."),
     "feed": ("run", "Run the feed process."),

@@ -60,6 +60,12 @@ def with_filters(
     return create_model(f"{base.__name__}With{len(fields) // 3}Filters", __base__=base, **fields)
 
 
+def filter_names(asked: type[Asked]) -> tuple[str, ...]:
+    """Return what a report can be filtered by, as in ``machine``, ``machine.not``."""
+    fields = asked.model_fields.items()
+    return tuple(info.alias for name, info in fields if name.startswith("f_") and info.alias)
+
+
 def given_filters(asked: Asked) -> dict[str, list[str]]:
     """Return the filters that were given, as ``question.filters`` reads them."""
     return {

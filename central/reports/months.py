@@ -14,9 +14,11 @@ from dataclasses import replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from central import archive_state
 from central.reports.known import sums
 from central.reports.paging import literals
 from central.reports.question import Stale
+from central.reports.sources import FACTS
 from central.reports.statement import is_of_machines, reads_facts
 from central.rollups import MONTHS, RATED, rows_of
 from central.unions import BUSY, LIVES, NEVER, months_of_keys, months_query, stale_keys
@@ -50,6 +52,23 @@ async def located(connection: AsyncConnection[Any], question: Question) -> Quest
             text, given = asking.send(await cursor.fetchall())
     except StopIteration as found:
         return found.value  # type: ignore[no-any-return]
+
+
+async def left_out(connection: AsyncConnection[Any], question: Question) -> int:
+    """Return how many months of sites are in the archive, of those whose reports are asked for.
+
+    Sums have what is in the archive: it is 0 where an answer is made of these. What is known of
+    states of machines tells of itself where it ends.
+    """
+    if question.is_of_states or (question.measures and not question.is_of_reports):
+        return 0
+    found = await located(connection, question)
+    if found.stale is None and not reads_facts(found):
+        return 0
+    read = None if found.months is None else {f"{month:%Y-%m}" for month in found.months}
+    known = await archive_state.months(connection, table=FACTS, sites=question.sites)
+    aside = [each.month for each in known if each.state is not archive_state.State.ATTACHED]
+    return len([month for month in aside if read is None or month in read])
 
 
 def located_at_once(connection: Connection[Any], question: Question) -> Question:

@@ -100,7 +100,9 @@ def question_of(sites: tuple[str, ...], name: str, given: Mapping[str, Any]) -> 
         asked = report.asked.model_validate(dict(given))
     except ValidationError as error:
         first = error.errors()[0]
-        raise BadQuestion(".".join(map(str, first["loc"])), first["msg"]) from None
+        is_unknown = first["type"] == "extra_forbidden"
+        rule = "no parameter of this report" if is_unknown else first["msg"]
+        raise BadQuestion(".".join(map(str, first["loc"])), rule) from None
     return report.put(asked, sites)
 
 

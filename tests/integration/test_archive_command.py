@@ -83,11 +83,21 @@ def test_archive_detaches_first_and_takes_all_before_a_month(filled):
     assert states(again) == []
 
 
-def test_a_report_says_how_many_months_it_does_not_count(filled):
-    assert filled("report", "Q01", "--json").document["months_left_out"] == 0
+def test_sums_count_archived_months_and_a_list_says_how_many_it_lacks(filled):
+    counted = ("report", "output", "--measure", "reports", "--json")
+    listed = ("report", "log", "--from", "2024-01-01", "--to", "2024-03-01")
+    before = filled(*listed, "--json")
+    assert before.err == ""
     filled("partitions", "archive", TABLE, "--before", "2024-03")
-    ran = filled("report", "Q01")
-    assert ran.out.splitlines()[-1] == "not counted: 2 months of sites that are in the archive"
+    filled("partitions", "drop", TABLE, "--before", "2024-03", "--yes")
+    assert filled(*counted).document["rows"] == [{"reports": 30}]
+    assert "archive" not in filled("report", "output").out
+    ran = filled(*listed)
+    assert ran.out.splitlines()[-1] == "not counted: 2 months of sites in the archive"
+    ran = filled(*listed, "--json")
+    assert "not counted: 2 months" in ran.err
+    assert len(ran.document["rows"]) < len(before.document["rows"])
+    assert "archive" not in filled("report", "log", "--from", "2024-03-05").out
 
 
 def test_nothing_is_dropped_without_a_yes(filled):

@@ -1,7 +1,8 @@
-"""The API answers what is known of the real production log exactly, from 1, 3 and 30 sites."""
+"""API and command answer what is known of the real production log exactly, from 1 to 30 sites."""
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.integration.api_world import link, opened
 from tests.integration.apply_world import open_world
+from tests.integration.command_world import MesCentral
 from tests.integration.log_world import alike, expected, loaded_log
 
 if TYPE_CHECKING:
@@ -49,6 +51,26 @@ async def ask(loaded: str, link: Any) -> AsyncIterator[Ask]:
         yield asked
 
 
+@pytest.fixture(params=["api", "command"])
+def either(
+    request: pytest.FixtureRequest, ask: Ask, loaded: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Ask:  # fmt: skip
+    """Asks a report, of all sites: by the API, and by ``mes-central report``."""
+    mes_central = MesCentral(monkeypatch, capsys, loaded)
+
+    async def asked(report: str, **given: str) -> dict[str, Any]:
+        flags = {"measures": "measure", "group_by": "group-by"}
+        options = [f"--{flags.get(name, name)}={value}" for name, value in given.items()]
+        ran = await asyncio.to_thread(
+            mes_central, "report", report, *options, "--limit=10000", "--json"
+        )
+        assert ran.code == 0, ran.err
+        return ran.document
+
+    return ask if request.param == "api" else asked
+
+
 async def rows(ask: Any, report: str, columns: str, **given: Any) -> list[list[Any]]:
     """Return some columns of a report's rows."""
     found = await ask(report, **given)
@@ -72,7 +94,7 @@ def local(text: str) -> str:
     return datetime.fromisoformat(text).replace(tzinfo=None).isoformat()
 
 
-async def test_q01_totals_of_everything_that_was_loaded(ask):
+async def test_q01_totals_of_everything_that_was_loaded(either):
     names = {
         "reports": "rows", "orders": "cases", "machines": "resources", "segments": "activities",
         "persons": "workers", "materials": "parts", "qty_good": "qty_completed",
@@ -82,22 +104,22 @@ async def test_q01_totals_of_everything_that_was_loaded(ask):
     }  # fmt: skip
     moments = {"first_start": "min_start", "last_start": "max_start", "first_end": "min_complete",
                "last_end": "max_complete"}  # fmt: skip
-    (row,) = (await ask("output", measures=",".join([*names, *moments])))["rows"]
+    (row,) = (await either("output", measures=",".join([*names, *moments])))["rows"]
     given = {of: row[name] for name, of in names.items()}
     given |= {of: local(row[name]) for name, of in moments.items()}
     assert given == expected("Q01")["result"]
 
 
-async def test_q02_totals_by_type_of_report(ask):
+async def test_q02_totals_by_type_of_report(either):
     measures = "reports,qty_good,qty_scrap,qty_mrb,elapsed_min,recorded_min,span_min"
     columns = f"report_type {measures.replace(',', ' ')}"
-    given = await rows(ask, "output", columns, group_by="report_type", measures=measures)
+    given = await rows(either, "output", columns, group_by="report_type", measures=measures)
     check("Q02", sorted([LETTERS[name], *more] for name, *more in given))
 
 
-async def test_q03_pieces_of_each_machine_and_month(ask):
+async def test_q03_pieces_of_each_machine_and_month(either):
     check("Q03", await rows(
-        ask, "output", "machine month qty_good qty_scrap qty_mrb", group_by="machine",
+        either, "output", "machine month qty_good qty_scrap qty_mrb", group_by="machine",
         bucket="month", sort="machine,month",
     ))  # fmt: skip
 
