@@ -222,7 +222,7 @@ class Rehearsal:
             rows = self._await_reports(data)
             self.rates.append(Rate("the log, import included", rows, _since(began)))
             self._say(f"the centre has its {rows} reports")
-            answers = log.check_answers(self._world.url("mes_analyst"), data)
+            answers = log.check_answers(self._world.url("mes_ingest"), self._world.sites, data)
             self.prepare_quarrel()
             self.quarrel(probe, until=time.monotonic() + cut_s)
         self._take(probe)

@@ -41,7 +41,7 @@ def text(world: World) -> str:
         f'  curl -H "Authorization: Bearer {key}" {world.address}/v1/reports/output',
         f"  {mes_central} status",
         f"  {mes_central} conflicts list",
-        f"  {mes_central} report Q02",
+        f"  {mes_central} report output --group-by report_type",
         f"  {mes_sync} status",
         f"  {mes_sync} conflicts list",
         f'  sqlite3 {_short(world.store(site))} "{WRITE_SQL}"',
