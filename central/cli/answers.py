@@ -13,24 +13,37 @@ if TYPE_CHECKING:
 
     from central.reports.answer import Answer
 
-#: Digits after the point; --json and --csv have all.
-DIGITS_MAX: Final = 4
+#: Digits of a number, after the point above all; --json and --csv have all of them.
+DIGITS: Final = 4
 
 
 def lines_of(answer: Answer, left_out: int) -> list[str]:
     """Return the lines of an answer that lacks so many archived months."""
-    shown = [_shown([row[name] for row in answer.rows]) for name in answer.columns]
-    rows = list(zip(*shown, strict=True)) if answer.rows else []
-    numbers = [name for name in answer.columns if _are_numbers([row[name] for row in answer.rows])]
-    words = [name for name in answer.columns if name not in numbers]
-    lines = table(answer.columns, rows, shrink=words, right=numbers)
-    if len(rows) == 1 and any(len(line) > COLUMNS for line in lines):
-        width = max(map(len, answer.columns))
-        lines = [
-            f"{name:<{width}}  {text}"
-            for name, text in zip(answer.columns, rows[0], strict=True)
-        ]  # fmt: skip
-    return [*(lines if rows else ["no rows"]), fresh(answer), *lacking(answer, left_out)]
+    lines = _table(answer) if answer.rows else ["no rows"]
+    return [*lines, fresh(answer), *lacking(answer, left_out)]
+
+
+def _table(answer: Answer) -> list[str]:
+    """Return rows as a table; one row that is too wide for it is told down the page.
+
+    Words give way where that makes lines fit, and nothing is cut where it does not.
+    """
+    columns = {name: [row[name] for row in answer.rows] for name in answer.columns}
+    numbers = [name for name, values in columns.items() if _are_numbers(values)]
+    words = [name for name in columns if name not in numbers]
+    rows = list(zip(*map(_shown, columns.values()), strict=True))
+    whole = table(answer.columns, rows, right=numbers)
+    if _fit(whole):
+        return whole
+    if len(rows) == 1:
+        width = max(map(len, columns))
+        return [f"{name:<{width}}  {text}" for name, text in zip(columns, rows[0], strict=True)]
+    cut = table(answer.columns, rows, shrink=words, right=numbers)
+    return cut if _fit(cut) else whole
+
+
+def _fit(lines: Sequence[str]) -> bool:
+    return all(len(line) <= COLUMNS for line in lines)
 
 
 def fresh(answer: Answer) -> str:
@@ -72,15 +85,15 @@ def _are_numbers(values: Sequence[Any]) -> bool:
 def _shown(values: Sequence[Any]) -> list[str]:
     """Return the cells of a column: numbers with the same digits, so that their points align."""
     if _are_numbers(values):
-        digits = max((_digits(value) for value in values if value is not None), default=0)
+        known = [value for value in values if value is not None]
+        largest = max((abs(value) for value in known), default=0)
+        most = max(DIGITS - len(f"{int(largest)}") if largest > 1 else DIGITS, 1)
+        digits = max((len(f"{value:.{most}f}".rstrip("0").partition(".")[2]) for value in known),
+                     default=0)  # fmt: skip
         return [
             "-" if value is None else f"{value:,.{digits}f}".replace(",", " ") for value in values
         ]
     return [_word(value) for value in values]
-
-
-def _digits(value: float) -> int:
-    return len(f"{value:.{DIGITS_MAX}f}".rstrip("0").partition(".")[2])
 
 
 def _word(value: Any) -> str:

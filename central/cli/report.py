@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
@@ -127,13 +127,14 @@ def _list(*, json_wanted: bool) -> int:
 
 
 def _print(answer: Answer, left_out: int, *, json_wanted: bool) -> None:
-    """Print an answer for programs; what it lacks is said on standard error."""
+    """Print an answer for programs; what it lacks without telling is said on standard error."""
     from central.cli.answers import lacking
     from central.documents import as_csv
     from central.reports.answer import document
 
     if json_wanted:
         say_json(document(answer))
+        answer = replace(answer, cursor=None)  # which it has told
     else:
         click.echo(as_csv(answer.columns, answer.rows), nl=False)
     for line in lacking(answer, left_out):

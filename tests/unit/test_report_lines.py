@@ -60,6 +60,19 @@ def test_words_give_way_where_a_line_gets_too_long():
     assert shown(an_answer(*rows))[1].endswith("...       123")
 
 
+def test_nothing_is_cut_where_that_would_not_make_a_line_fit():
+    row = {"machine": "Machine 1 - Lapping"} | {f"measure_{number}": 1 for number in range(12)}
+    assert shown(an_answer(row, row))[1].startswith("Machine 1 - Lapping  ")
+
+
+def test_a_column_of_large_numbers_has_fewer_digits_after_the_point():
+    rows = ({"mttr_min": 186.75, "h": 1.23456, "oee": 1}, {"mttr_min": 22, "h": 2, "oee": 0.98765})
+    assert shown(an_answer(*rows))[1:] == [
+        "   186.8  1.235  1.0000",
+        "    22.0  2.000  0.9877",
+    ]
+
+
 def test_an_answer_without_rows_says_so():
     assert shown(an_answer(columns=("machine", "qty_good"))) == ["no rows"]
 
