@@ -21,6 +21,7 @@ from tenacity.wait import wait_random_exponential
 
 from central import metrics
 from central.runs import FIRST_RUN_ROWS, PARTS_MAX, Runs, continued, fits, groups_of
+from central.store.abandoned import StandingStill
 from shared.changes import GENESIS, Part, PartBody, Position, SyncTransaction
 from shared.clock import wall_ms
 from shared.errors import (
@@ -265,6 +266,7 @@ class Worker:
         self._link = link
         self._lease_s = lease_s
         self._tasks: dict[str, tuple[Lease, asyncio.Task[None]]] = {}
+        self._still = StandingStill()
 
     async def run(self) -> None:
         """Claim a fair share of the sites, follow them, renew; let go of all at the end."""
@@ -273,6 +275,7 @@ class Worker:
                 try:
                     leases = await self._leases.claim(self._name, ttl_s=self._lease_s)
                     self._follow_these(leases)
+                    await self._end_abandoned()
                 except (psycopg.OperationalError, Transient) as why:
                     note(_log, "no leases", level=logging.WARNING, why=str(why))
                 await asyncio.sleep(self._lease_s / 3)
@@ -283,6 +286,11 @@ class Worker:
             # The leases run out by themselves where PostgreSQL can't be told.
             with contextlib.suppress(psycopg.Error, Transient, OSError):
                 await self._leases.release(self._name)
+
+    async def _end_abandoned(self) -> None:
+        """End what another worker has left standing: whoever follows its sites waits for it."""
+        for pid in await self._leases.end_abandoned(self._still, time.monotonic()):
+            note(_log, "ended a session that stood still", level=logging.WARNING, pid=pid)
 
     def _follow_these(self, leases: dict[str, Lease]) -> None:
         for site in [s for s, (lease, _) in self._tasks.items() if leases.get(s) != lease]:

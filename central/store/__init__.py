@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import psycopg
 
-from central.store import apply, leases, parking, retrying, salvage, spool
+from central.store import abandoned, apply, leases, parking, retrying, salvage, spool
 from central.store.batch import Incoming
 from central.store.leases import Lease
 from central.store.outcome import RunOutcome
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
+    from central.store.abandoned import StandingStill
     from central.store.lives import Life
     from central.store.session import Connect
     from shared.catalog import Catalog
@@ -166,6 +167,18 @@ class CentralStore:
         )
         return await self._session.transaction(
             lambda connection: leases.claim(connection, holder, ttl_s=ttl_s), is_short=True
+        )
+
+    async def end_abandoned(self, seen: StandingStill, now_s: float) -> list[int]:
+        """End the sessions that have stood still for too long and hold a site's chain.
+
+        Return the numbers of their processes. To be called again and again with what was ``seen``.
+        """
+        found = await self._session.transaction(abandoned.standing, is_short=True)
+        if not (still := seen.look(found, now_s)):
+            return []
+        return await self._session.transaction(
+            lambda connection: abandoned.end(connection, still), is_short=True
         )
 
     async def release(self, holder: str) -> None:

@@ -13,6 +13,12 @@ from tests.integration.central_world import SITES
 
 pytestmark = pytest.mark.slow
 
+#: What a worker is let wait for: the chain, which it asks for first, and the table of facts, into
+#: which it then copies. Of the first PostgreSQL's own limits end its session, of the second none.
+WAITS_FOR = {
+    "before it decides": "SELECT FROM sync.epoch WHERE site = '{}' FOR UPDATE",
+    "amid a copy": "LOCK TABLE mes.equipment_state_events IN ACCESS EXCLUSIVE MODE",
+}
 HOLDERS = "SELECT site, lease_holder, lease_token FROM sync.site WHERE lease_until > now()"
 
 
@@ -71,7 +77,8 @@ async def _is_held_by_another(system, site: str, pid: int) -> bool:
     return (await holders(system)).get(site, pid) != pid
 
 
-async def test_a_worker_frozen_within_a_transaction_gives_its_site_up_to_another(system):
+@pytest.mark.parametrize("where", WAITS_FOR)
+async def test_a_worker_frozen_within_a_transaction_gives_its_site_up_to_another(system, where):
     programs = system.programs
     pids = {programs.running[f"ingest {n}"].pid: f"ingest {n}" for n in (1, 2, 3)}
     async with system.sessions() as sessions:
@@ -79,21 +86,21 @@ async def test_a_worker_frozen_within_a_transaction_gives_its_site_up_to_another
         site = next(iter(system.world.edges))
         pid = (await system.world.eventually(lambda: _held(system, site)))[site]
         sleeper = pids[pid]
-        await _freeze_within_a_transaction(system, sleeper, site)
+        await _freeze_within_a_transaction(system, sleeper, WAITS_FOR[where].format(site))
         await system.world.eventually(lambda: _is_held_by_another(system, site, pid), timeout_s=60)
         assert await _holds_a_chain(system, sleeper), "its transaction is over already"
         await system.all_crosses(sessions)
         programs.go_on(sleeper)
 
 
-async def _freeze_within_a_transaction(system, name: str, site: str) -> None:
+async def _freeze_within_a_transaction(system, name: str, lock: str) -> None:
     """Stop a worker that holds the chain of a site, and has not asked for the commit.
 
-    It waits for what stands in the chain before it decides anything. So it is let wait for a lock
-    of ours, stopped, and given the lock: PostgreSQL answers, and nobody reads the answer.
+    It is let wait for a lock of ours, stopped, and given the lock: PostgreSQL answers, and nobody
+    reads the answer.
     """
     async with await psycopg.AsyncConnection.connect(system.world.url) as ours:
-        await ours.execute("SELECT FROM sync.epoch WHERE site = %s FOR UPDATE", [site])
+        await ours.execute(lock)
         await system.world.eventually(lambda: _holds_a_chain(system, name, waits=True))
         system.programs.pause(name)
     await system.world.eventually(lambda: _holds_a_chain(system, name))

@@ -12,9 +12,10 @@ import pytest
 from central import ingest
 from central.ingest import Stores, Worker
 from central.roles import as_role
-from central.store import CentralStore
+from central.store import CentralStore, abandoned
 from sync.transport import Link, LinkSettings
 from tests.integration.apply_world import CREATED, World, world  # noqa: F401
+from tests.integration.test_central_abandoned import copying, state_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -140,3 +141,18 @@ async def test_leases_are_renewed_while_every_store_is_at_an_apply(world):
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_worker_ends_what_another_has_left_standing_amid_a_copy(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(abandoned, "STILL_MAX_S", 0.2)
+    async with a_worker(world, lease_s=0.3) as (worker, _), copying(world.url) as (connection, _):
+        running = asyncio.create_task(worker.run())
+
+        async def ended() -> bool:
+            return await state_of(world.url, connection) is None
+
+        await until(ended)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)

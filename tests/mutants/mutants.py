@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from tests.mutants.of_abandoned import OF_ABANDONED
 from tests.mutants.of_access import OF_ACCESS
 from tests.mutants.of_api import OF_API
 from tests.mutants.of_apply import OF_APPLY
@@ -51,5 +52,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *OF_PARKED, *OF_RETENTION, *OF_SHARES, *OF_COMPARE, *OF_REVIEWS, *OF_FORKS, *OF_EXTRAS,
     *OF_TENANCY, *OF_ACCESS, *OF_API, *OF_ROLLUPS, *OF_REPORTS, *OF_QUALITY, *OF_ARCHIVE, *OF_PAGES,
     *OF_KNOWN, *OF_LET_GO, *OF_REFUSALS, *OF_EXPORTS, *OF_RENAMES,
-    *OF_PLANNER, *OF_SIGNING_IN, *OF_STATES, *OF_UNIONS,
+    *OF_PLANNER, *OF_SIGNING_IN, *OF_STATES, *OF_UNIONS, *OF_ABANDONED,
 )  # fmt: skip
