@@ -109,4 +109,5 @@ def test_what_was_not_seen_in_between_begins_anew():
     assert seen.look([at], 0) == []
     assert seen.look([], 10) == []
     assert seen.look([at], 20) == []
+    assert seen.look([at], STILL_MAX_S + 1) == []
     assert seen.look([at], 20 + STILL_MAX_S) == [at]

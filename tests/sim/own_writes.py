@@ -45,9 +45,11 @@ class OwnWrites:
                 wanted[change.key] = None
             elif change.table != "sync_reviews":  # which are no part of the images
                 new = as_in(site.catalog.table(change.table), change.new)
+                # A copy held it in its log; the lost life had sent it, and had gone on from there.
+                is_again = change.op == "I" and bool(wanted.get(change.key))
                 wanted[change.key] = {**(wanted.get(change.key) or {}), **new}
                 older[change.key] -= new.keys()
-                older[change.key] |= new.keys() if came_home else set()
+                older[change.key] |= new.keys() if came_home or is_again else set()
         for key, values in wanted.items():
             row = self.images[site.name].get(key)
             if values is None and row is not None:

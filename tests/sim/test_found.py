@@ -210,3 +210,12 @@ def test_what_rows_of_a_load_have_decided_stays_decided_where_the_load_is_given_
         "config:17510 send:24942 ingest:58903 database_starts:54434 client:54934 power_fails:40350"
     )
     assert lab.run(Plan.of_text(steps)).why is None
+
+
+def test_an_insert_that_a_copy_held_in_its_log_is_older_than_what_the_lost_life_wrote_on_it(lab):
+    steps = (
+        "config:18789 write:26334 store_is_copied:45818 send:15728 ingest:27529"
+        " store_is_restored:25616 broker_publishes:54775 write:35715 send:57861 write:56438"
+        " send:4927 restore_meets_release:2842"
+    )
+    assert lab.run(Plan.of_text(steps)).why is None
