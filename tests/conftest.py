@@ -69,6 +69,9 @@ def pytest_terminal_summary(
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        if " at 0x" in item.nodeid:
+            # Another process would know the test by another name, and it could not be repeated.
+            raise pytest.UsageError(f"{item.nodeid}: give this case an id that says what it is")
         for name in getattr(item, "fixturenames", ()):
             if name in MARKER_OF_FIXTURE:
                 item.add_marker(MARKER_OF_FIXTURE[name])

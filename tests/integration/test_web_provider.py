@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -21,8 +21,15 @@ from tests.integration.apply_world import world
 from tests.integration.idp import CLIENT, OTHER_KEY, SECRET
 from tests.integration.sign_in_world import HERE, HTML, Signing, names, signing
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = ["api", "link", "signing", "world"]
 pytestmark = [pytest.mark.postgres, pytest.mark.nats]
+
+
+def refusal(error: str) -> Callable[[], Response]:
+    return lambda: JSONResponse({"error": error}, 400)
 
 
 def large() -> Response:
@@ -132,7 +139,7 @@ async def test_nothing_secret_is_in_pages_addresses_cookies_logs_or_the_audit_lo
     signing.is_due()
     seen += [await signing.browser.get(path) for path in ("/", "/v1/sites")]
     signing.is_due()
-    signing.idp.instead = lambda: JSONResponse({"error": "invalid_grant"}, 400)
+    signing.idp.instead = refusal("invalid_grant")
     seen.append(await signing.browser.get("/"))
     query = parse_qs(urlsplit(back).query)
     secret = [*signing.idp.given, SECRET, query["code"][0], query["state"][0]]
@@ -223,9 +230,10 @@ async def test_a_request_that_is_given_up_loses_no_token_that_rotated(signing):
 @pytest.mark.parametrize(
     "changed",
     [
-        {"instead": lambda: JSONResponse({"error": "invalid_grant"}, 400)},
-        {"instead": lambda: JSONResponse({"error": "interaction_required"}, 400)},
-        {"sub": "another"}, {"access_claims": {"sub": "another"}}, {"key": OTHER_KEY},
+        pytest.param({"instead": refusal("invalid_grant")}, id="invalid_grant"),
+        pytest.param({"instead": refusal("interaction_required")}, id="interaction_required"),
+        pytest.param({"key": OTHER_KEY}, id="another key"),
+        {"sub": "another"}, {"access_claims": {"sub": "another"}},
         {"access_claims": {"aud": "other"}}, {"id_claims": {"nonce": "another"}},
         {"id_claims": {"aud": "another"}},
     ],
