@@ -190,6 +190,7 @@ class Exporter:
             "rows": job.rows, "expected": job.rows_expected,
             "bytes": job.bytes, "sha256": job.sha256.digest(), "as_of": as_of,
             "known": to_json(known), "provisional": is_provisional(question, as_of, known),
+            "archived": whole.archived_not_counted,
         }  # fmt: skip
 
     def sweep(self) -> None:
@@ -281,7 +282,7 @@ _DONE: Final = """
 UPDATE sync.export SET state = 'done', ended_at = now(), rows = %(rows)s,
     rows_expected = %(expected)s, bytes = %(bytes)s,
     sha256 = %(sha256)s, as_of = %(as_of)s, complete_through = %(known)s,
-    provisional = %(provisional)s
+    provisional = %(provisional)s, archived_not_counted = %(archived)s
 WHERE id = %(id)s AND tries = %(tries)s AND state = 'running'"""
 
 

@@ -75,6 +75,8 @@ class Export:
     as_of: datetime | None
     complete_through: Mapping[str, Any] | None
     provisional: bool | None
+    #: Months of sites that are in the archive, and not in it; None until it is written.
+    archived_not_counted: int | None
 
     @property
     def file(self) -> str:
@@ -93,7 +95,8 @@ class Export:
 
 _COLUMNS: Final = (
     "id::text, who, sites, report, query, form, state, why, asked_at, begun_at, ended_at,"
-    " expires_at, rows, rows_expected, bytes AS size, sha256, as_of, complete_through, provisional"
+    " expires_at, rows, rows_expected, bytes AS size, sha256, as_of, complete_through, provisional,"
+    " archived_not_counted"
 )
 
 _ASK: Final = f"""

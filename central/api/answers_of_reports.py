@@ -35,6 +35,8 @@ class ReportTold(Fresh):
     restated_at: datetime | None
     #: The moment whose knowledge it is, where one was asked for.
     as_known_at: datetime | None
+    #: Months of sites that are in the archive, and not in an answer that is made of single reports.
+    archived_not_counted: int
     columns: list[str]
     rows: list[dict[str, Plain]]
     #: What to ask with for the rest.

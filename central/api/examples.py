@@ -81,6 +81,7 @@ _EXPORT: Final = {
     "as_of": None,
     "complete_through": None,
     "provisional": None,
+    "archived_not_counted": None,
     "file": None,
 }
 EXPORT: Final = {"schema": "mes-central.export/v1", **_EXPORT}

@@ -106,6 +106,8 @@ class ExportTold:
     as_of: datetime | None
     complete_through: dict[str, datetime | None] | None
     provisional: bool | None
+    #: Months of sites that are in the archive, and not in it.
+    archived_not_counted: int | None
     #: Where its file is, once it is written.
     file: str | None
 
@@ -269,5 +271,6 @@ def _described(found: Export) -> dict[str, Any]:
         "progress": found.progress, "bytes": found.size,
         "sha256": found.sha256.hex() if found.sha256 else None, "as_of": found.as_of,
         "complete_through": found.complete_through, "provisional": found.provisional,
+        "archived_not_counted": found.archived_not_counted,
         "file": f"{V1}/exports/{found.id}/file" if found.state == "done" else None,
     }  # fmt: skip

@@ -50,15 +50,17 @@ def answered(request: Request, answer: Answer, form: str) -> Response:
     if answer.cursor:
         url = request.url.include_query_params(cursor=answer.cursor)
         made.headers["link"] = f'<{url.path}?{url.query}>; rel="next"'
-    made.headers.update(about(answer.as_of, provisional=answer.provisional))
+    lacking = answer.archived_not_counted
+    made.headers.update(about(answer.as_of, provisional=answer.provisional, lacking=lacking))
     return made
 
 
-def about(as_of: datetime, *, provisional: bool) -> dict[str, str]:
-    """Return what is told of an answer beside it."""
+def about(as_of: datetime, *, provisional: bool, lacking: int) -> dict[str, str]:
+    """Return what is told of an answer beside it; ``lacking`` are months in the archive."""
     return {
         "x-data-as-of": str(plain(as_of)),
         "x-provisional": str(provisional).lower(),
+        "x-archived-not-counted": str(lacking),
         "vary": "accept, authorization, cookie, x-site-id",
     }
 

@@ -46,7 +46,8 @@ class Streams:
             self.open -= 1
             raise
         as_of, known = whole.fresh
-        told = about(as_of, provisional=is_provisional(question, as_of, known))
+        provisional, lacking = is_provisional(question, as_of, known), whole.archived_not_counted
+        told = about(as_of, provisional=provisional, lacking=lacking)
         told["content-disposition"] = f'attachment; filename="{name}.{form}"'
         return _Stream(self, whole, form, told)
 

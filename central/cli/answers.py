@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 DIGITS: Final = 4
 
 
-def lines_of(answer: Answer, left_out: int) -> list[str]:
+def lines_of(answer: Answer) -> list[str]:
     """Return the lines of an answer that lacks so many archived months."""
     lines = _table(answer) if answer.rows else ["no rows"]
-    return [*lines, fresh(answer), *lacking(answer, left_out)]
+    return [*lines, fresh(answer), *lacking(answer)]
 
 
 def _table(answer: Answer) -> list[str]:
@@ -63,15 +63,15 @@ def fresh(answer: Answer) -> str:
     return "  ".join(parts)
 
 
-def lacking(answer: Answer, left_out: int) -> list[str]:
+def lacking(answer: Answer) -> list[str]:
     """Return in which respect an answer is not all of it."""
     lines = []
     if answer.cursor:
         lines.append(
             "there are more rows: --limit gives up to 10 000, --cursor goes on with `next` (--json)"
         )
-    if left_out:
-        lines.append(f"not counted: {counted(left_out, 'month', 'months')} of sites in the archive")
+    if aside := answer.archived_not_counted:
+        lines.append(f"not counted: {counted(aside, 'month', 'months')} of sites in the archive")
     return lines
 
 

@@ -103,13 +103,13 @@ def report(name: str | None, *, json_wanted: bool, csv_wanted: bool, **given: An
         return _list(json_wanted=json_wanted)
     if name not in REPORTS:
         raise click.BadParameter(f"no report {name}; there are {', '.join(REPORTS)}")
-    answer, left_out = _answered(REPORTS[name], given)
+    answer = _answered(REPORTS[name], given)
     if json_wanted or csv_wanted:
-        _print(answer, left_out, json_wanted=json_wanted)
+        _print(answer, json_wanted=json_wanted)
     else:
         from central.cli.answers import lines_of
 
-        for line in lines_of(answer, left_out):
+        for line in lines_of(answer):
             say(line)
     return exits.OK
 
@@ -126,7 +126,7 @@ def _list(*, json_wanted: bool) -> int:
     return exits.OK
 
 
-def _print(answer: Answer, left_out: int, *, json_wanted: bool) -> None:
+def _print(answer: Answer, *, json_wanted: bool) -> None:
     """Print an answer for programs; what it lacks without telling is said on standard error."""
     from central.cli.answers import lacking
     from central.documents import as_csv
@@ -134,18 +134,18 @@ def _print(answer: Answer, left_out: int, *, json_wanted: bool) -> None:
 
     if json_wanted:
         say_json(document(answer))
-        answer = replace(answer, cursor=None)  # which it has told
+        answer = replace(answer, cursor=None, archived_not_counted=0)  # which it has told
     else:
         click.echo(as_csv(answer.columns, answer.rows), nl=False)
-    for line in lacking(answer, left_out):
+    for line in lacking(answer):
         click.echo(line, err=True)
 
 
 # --- what is asked --------------------------------------------------------------------------------
 
 
-def _answered(named: Named, given: Mapping[str, Any]) -> tuple[Answer, int]:
-    """Return the answer, and how many archived months it lacks; raise BadParameter."""
+def _answered(named: Named, given: Mapping[str, Any]) -> Answer:
+    """Return the answer; raise BadParameter."""
     from central.reports.question import BadQuestion
 
     asked = _parameters(given)
@@ -195,18 +195,16 @@ def _option_of(field: str, asked: Mapping[str, Any]) -> str:
 
 async def _ask(
     read: CentralSettings, name: str, asked: Mapping[str, Any], sites: Sequence[str]
-) -> tuple[Answer, int]:
+) -> Answer:
     import psycopg
 
-    from central.reports.months import left_out
-    from central.reports.named import question_of, read_report
+    from central.reports.named import read_report
 
     async with await psycopg.AsyncConnection.connect(read.database_url) as connection:
         # As the API reads: all of one snapshot.
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         reached = await _reached(connection, sites)
-        answer = await read_report(connection, reached, name, asked)
-        return answer, await left_out(connection, question_of(reached, name, asked)[0])
+        return await read_report(connection, reached, name, asked)
 
 
 async def _reached(connection: AsyncConnection[Any], sites: Sequence[str]) -> tuple[str, ...]:

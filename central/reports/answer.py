@@ -43,6 +43,8 @@ class Answer:
     restated_at: datetime | None = None
     #: The moment whose knowledge it is; None of all that is known.
     as_known_at: datetime | None = None
+    #: Months of sites that are in the archive, and not in an answer that is made of facts.
+    archived_not_counted: int = 0
 
 
 async def answer(
@@ -73,6 +75,7 @@ async def answer(
         provisional=is_provisional(question, as_of, through),
         restated_at=restated_at,
         as_known_at=question.as_known_at,
+        archived_not_counted=question.archived,
     )
 
 
@@ -85,6 +88,7 @@ def document(answer: Answer) -> dict[str, Any]:
         "provisional": answer.provisional,
         "restated_at": answer.restated_at,
         "as_known_at": answer.as_known_at,
+        "archived_not_counted": answer.archived_not_counted,
         "columns": answer.columns,
         "rows": answer.rows,
         "next": answer.cursor,
@@ -136,7 +140,7 @@ def going_on(question: Question, cursor: str) -> Question:
 
 def _fingerprint(question: Question) -> str:
     """Return what tells one question from another, wherever its answer goes on."""
-    asked = repr(replace(question, after=(), limit=0, months=None, stale=None))
+    asked = repr(replace(question, after=(), limit=0, months=None, stale=None, archived=0))
     return hashlib.blake2b(asked.encode(), digest_size=8).hexdigest()
 
 

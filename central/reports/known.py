@@ -134,7 +134,7 @@ async def restated_at(connection: AsyncConnection[Any], question: Question) -> d
     if closed is None or not question.is_of_reports:
         return None
     given = {
-        "sites": _sites(question),
+        "sites": sites_of(question),
         "first": _day(window.start) if window.start else date.min,
         "last": _last_day(window),
     }
@@ -142,7 +142,7 @@ async def restated_at(connection: AsyncConnection[Any], question: Question) -> d
     return row[0] if row and row[0] and row[0] > closed else None
 
 
-def _sites(question: Question) -> list[str]:
+def sites_of(question: Question) -> list[str]:
     """Return the sites that an answer is about, of those that may be read."""
     found = set(question.sites)
     for each in question.filters:

@@ -14,8 +14,8 @@ from dataclasses import replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from central import archive_state
-from central.reports.known import sums
+from central.archive_state import State
+from central.reports.known import sites_of, sums
 from central.reports.paging import literals
 from central.reports.question import Stale
 from central.reports.sources import FACTS
@@ -54,23 +54,6 @@ async def located(connection: AsyncConnection[Any], question: Question) -> Quest
         return found.value  # type: ignore[no-any-return]
 
 
-async def left_out(connection: AsyncConnection[Any], question: Question) -> int:
-    """Return how many months of sites are in the archive, of those whose reports are asked for.
-
-    Sums have what is in the archive: it is 0 where an answer is made of these. What is known of
-    states of machines tells of itself where it ends.
-    """
-    if question.is_of_states or (question.measures and not question.is_of_reports):
-        return 0
-    found = await located(connection, question)
-    if found.stale is None and not reads_facts(found):
-        return 0
-    read = None if found.months is None else {f"{month:%Y-%m}" for month in found.months}
-    known = await archive_state.months(connection, table=FACTS, sites=question.sites)
-    aside = [each.month for each in known if each.state is not archive_state.State.ATTACHED]
-    return len([month for month in aside if read is None or month in read])
-
-
 def located_at_once(connection: Connection[Any], question: Question) -> Question:
     """Return what ``located`` does, for whoever waits in a thread."""
     asking = _asked(question)
@@ -84,6 +67,35 @@ def located_at_once(connection: Connection[Any], question: Question) -> Question
 
 def _asked(question: Question) -> Asking:
     """Ask what is to be known of a question before its statement is made, and return it."""
+    found = yield from _sought(question)
+    if not _reads_facts(found):
+        return found
+    months = None if found.months is None else [f"{month:%Y-%m}" for month in found.months]
+    ((archived,),) = yield (
+        _ARCHIVED,
+        {"table": FACTS, "sites": sites_of(found), "months": months, "there": State.ATTACHED},
+    )
+    return replace(found, archived=archived)
+
+
+_ARCHIVED: Final = """
+SELECT count(*) FROM sync.archive
+WHERE table_name = %(table)s AND site_id = ANY (%(sites)s) AND state <> %(there)s
+  AND (%(months)s::text[] IS NULL OR month = ANY (%(months)s))"""
+
+
+def _reads_facts(found: Question) -> bool:
+    """Tell whether an answer lacks what is in the archive; sums have it.
+
+    What is known of states of machines tells of itself where it ends, and of orders by their due
+    dates facts tell little: the end of one that was finished without.
+    """
+    if found.is_of_states or (found.measures and not found.is_of_reports) or found.months == ():
+        return False
+    return found.stale is not None or reads_facts(found)
+
+
+def _sought(question: Question) -> Asking:
     window = question.window
     if question.is_of_lives:
         if question.as_known_at is not None:

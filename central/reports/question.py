@@ -138,6 +138,8 @@ class Question:
     months: tuple[date, ...] | None = None
     #: What is read from the facts, where what is kept of them is read; None to read facts alone.
     stale: Stale | None = None
+    #: Months of sites that are in the archive, of those whose facts are to be read.
+    archived: int = 0
     #: Where the answer goes on: the values of the columns that it is sorted by.
     after: tuple[object, ...] = field(default=())
 

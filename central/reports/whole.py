@@ -95,6 +95,8 @@ class Whole:
     fresh: Fresh
     #: Names, with their types as PostgreSQL numbers them.
     columns: list[tuple[str, int]]
+    #: Months of sites that are in the archive, and not in it.
+    archived_not_counted: int = 0
     #: Of them so many are read.
     rows: int = 0
 
@@ -111,12 +113,13 @@ class Whole:
         connection = psycopg.connect(url)
         try:
             fresh = _begin(connection, question, longest_s)
-            statement = made(located_at_once(connection, question))
+            question = located_at_once(connection, question)
+            statement = made(question)
             cursor = connection.execute(
                 f"SELECT * FROM ({statement.text}) AS t LIMIT 0".encode(), statement.values
             )
             columns = [(each.name, each.type_code) for each in cursor.description or ()]
-            return cls(connection, statement, fresh, columns)
+            return cls(connection, statement, fresh, columns, question.archived)
         except BaseException:
             connection.close()
             raise

@@ -70,6 +70,8 @@ class Shown:
     provisional: bool
     #: When a late report changed these days, the last time that it was after they were over.
     restated_at: datetime | None
+    #: Months of sites in the archive that it does not count.
+    archived_not_counted: int
     #: Address of the same numbers as CSV, and parameter of the page for what follows.
     csv: str
     cursor: str | None
@@ -114,6 +116,7 @@ def shown(panel: Panel, params: Mapping[str, Any], answer: Answer) -> Shown:
     return Shown(
         panel=panel, columns=tuple(map(column, answer.columns)), rows=answer.rows,
         provisional=answer.provisional, restated_at=answer.restated_at,
+        archived_not_counted=answer.archived_not_counted,
         csv=f"{V1}/reports/{panel.report}?{asked}",
         cursor=answer.cursor, export=_export(panel.report, params),
     )  # fmt: skip

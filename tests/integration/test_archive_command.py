@@ -94,8 +94,9 @@ def test_sums_count_archived_months_and_a_list_says_how_many_it_lacks(filled):
     assert "archive" not in filled("report", "output").out
     ran = filled(*listed)
     assert ran.out.splitlines()[-1] == "not counted: 2 months of sites in the archive"
+    assert "not counted: 2 months" in filled(*listed, "--csv").err
     ran = filled(*listed, "--json")
-    assert "not counted: 2 months" in ran.err
+    assert (ran.document["archived_not_counted"], ran.err) == (2, "")
     assert len(ran.document["rows"]) < len(before.document["rows"])
     assert "archive" not in filled("report", "log", "--from", "2024-03-05").out
 

@@ -21,7 +21,7 @@ def an_answer(*rows: dict[str, Any], columns: tuple[str, ...] = (), **given: Any
 
 
 def shown(answer: Answer) -> list[str]:
-    *lines, told = lines_of(answer, 0)
+    *lines, told = lines_of(answer)
     assert told == fresh(answer)
     return lines
 
@@ -91,7 +91,7 @@ def test_how_fresh_it_is_goes_by_the_site_that_was_heard_longest_ago():
 
 
 def test_what_an_answer_lacks_is_told():
-    assert lacking(an_answer({"a": 1}), 0) == []
-    more, archived = lacking(an_answer({"a": 1}, cursor="x"), 3)
+    assert lacking(an_answer({"a": 1})) == []
+    more, archived = lacking(an_answer({"a": 1}, cursor="x", archived_not_counted=3))
     assert "more rows" in more
     assert archived == "not counted: 3 months of sites in the archive"
