@@ -28,7 +28,7 @@ up: $(STAMP) ## the same, kept running until Ctrl-C
 	@$(PYTHON) -m deploy.local.demo --keep $(if $(DATA),--data "$(DATA)")
 
 test: $(STAMP) ## every test, with a real PostgreSQL and a real nats-server
-	@$(PYTEST) -n 2 --dist loadfile -m "not system"
+	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m "not system"
 
 check: $(STAMP) ## format, lint, types, import contracts, fast tests (no server)
 	@echo "format";  $(PYTHON) -m ruff format --check --quiet .

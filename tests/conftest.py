@@ -39,6 +39,9 @@ MARKER_OF_FIXTURE = {
     "nats_server": "nats",
 }
 
+#: What takes minutes begins first, or one process would wait while another ends the last of it.
+LONGEST = ("test_api_schema.py", "test_soak.py", "test_demo.py", "test_reports_answers.py")
+
 SEED = pytest.StashKey[int]()
 
 
@@ -68,6 +71,7 @@ def pytest_terminal_summary(
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST)
     for item in items:
         if " at 0x" in item.nodeid:
             # Another process would know the test by another name, and it could not be repeated.

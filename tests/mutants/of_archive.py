@@ -16,6 +16,7 @@ TESTS: Final = "tests/integration/test_archive.py"
 READ: Final = "tests/integration/test_archive_reading.py"
 BY_ITSELF: Final = "tests/integration/test_archiving.py"
 KILLED: Final = "tests/faults/test_archiving_killed.py"
+NOT_COUNTED: Final = "tests/integration/test_reports_archived.py"
 
 OF_ARCHIVE: Final[tuple[Mutant, ...]] = (
     of(
@@ -158,5 +159,47 @@ OF_ARCHIVE: Final[tuple[Mutant, ...]] = (
         "        _check(path, sealed.contents, aside + month.contents)\n",
         "",
         f"{TESTS}::test_a_file_that_lacks_a_row_gets_no_name_and_is_not_recorded",
+    ),
+    of(
+        "archive: an answer of single reports says nothing of the months that it lacks",
+        "central/reports/months.py",
+        "    if not _reads_facts(found):",
+        "    if True:",
+        f"{NOT_COUNTED}::test_a_list_tells_how_many_months_of_its_window_it_lacks",
+    ),
+    of(
+        "archive: months of other times than the window are told as lacking",
+        "central/reports/months.py",
+        "AND (%(months)s::text[] IS NULL OR month = ANY (%(months)s))",
+        "",
+        f"{NOT_COUNTED}::test_a_list_tells_how_many_months_of_its_window_it_lacks",
+    ),
+    of(
+        "archive: months of sites that nobody asked for are told as lacking",
+        "central/reports/months.py",
+        '"sites": sites_of(found), "months"',
+        '"sites": list(found.sites), "months"',
+        f"{NOT_COUNTED}::test_it_is_told_of_sites_that_are_asked_for_alone",
+    ),
+    of(
+        "archive: sums are said to lack what they count",
+        "central/reports/months.py",
+        "return found.stale is not None or reads_facts(found)",
+        "return True",
+        f"{NOT_COUNTED}::test_sums_count_what_is_in_the_archive_and_lack_nothing",
+    ),
+    of(
+        "archive: a month that was brought back is told as lacking",
+        "central/reports/months.py",
+        " AND state <> %(there)s",
+        " AND %(there)s <> ''",
+        f"{NOT_COUNTED}::test_a_month_that_was_brought_back_is_not_lacking",
+    ),
+    of(
+        "archive: whole answers say nothing of the months that they lack",
+        "central/reports/whole.py",
+        "return cls(connection, statement, fresh, columns, question.archived)",
+        "return cls(connection, statement, fresh, columns)",
+        f"{NOT_COUNTED}::test_csv_and_whole_answers_tell_it_beside_themselves",
     ),
 )
