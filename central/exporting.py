@@ -171,6 +171,7 @@ class Exporter:
         question = replace(question, limit=None)
         job.whole = whole = Whole.begun(self.reading_url, question, made, longest_s=EXPORT_MAX_S)
         with whole.connection:
+            beat.check()  # what was to be cancelled before there was anything to cancel
             job.rows_expected = whole.count()
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             place = os.open(self.folder / job.part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -123,8 +123,8 @@ class DownLane:
     site: str
     #: Set while both ends agree: what comes at another time is applied later.
     agreed: asyncio.Event = field(default_factory=_set)
-    #: Before this the centre made no entry in the life of its server that both have met.
-    made_from_ms: int = 0
+    #: Until then the centre made no entry in the life of its server that both have met.
+    made_from_ms: int = -1
     #: The last transaction of ours that was decided when we last looked.
     _acked_n: int | None = None
     #: What waited for the other feed when something was last applied.
@@ -159,10 +159,11 @@ class DownLane:
     ) -> list[tuple[FeedEntry, bytes]]:
         """Leave out what may be of a history that the centre lost: PostgreSQL has it, or nobody.
 
-        The broker holds what was published before the server was started, or put back.
+        The broker holds what was published before the server was started, or put back. Of the
+        millisecond in which this life was noted nobody can tell, so that is asked for as well.
         """
         await self.agreed.wait()
-        kept = [each for each in entries if each[0].made_at_ms >= self.made_from_ms]
+        kept = [each for each in entries if each[0].made_at_ms > self.made_from_ms]
         if len(kept) < len(entries) and await self._is_news(entries):
             note(_log, "of an earlier life of the centre", entries=len(entries) - len(kept))
             await self.ask_again()

@@ -359,7 +359,7 @@ async def test_one_whose_progress_nobody_hears_of_has_not_taken_too_long(
     monkeypatch.setattr(exporting, "_TELL", "SELECT 1 / 0, %s, %s, %s, %s, %s, %s")
     async with asked_by(api, exporter, "corporate") as client:
         where = await asked(client)
-        with pytest.raises(psycopg.errors.QueryCanceled):
+        with pytest.raises(psycopg.OperationalError):  # it was cancelled, or saw it before it read
             await written(exporter)
         assert await state(client, where) == ("running", "")  # for a minute; then it is begun anew
 

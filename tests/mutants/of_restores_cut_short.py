@@ -189,4 +189,12 @@ OF_RESTORES_CUT_SHORT: Final[tuple[Mutant, ...]] = (
         "edge/store/neighbours.py", "self._rows + len(block) > ROWS_MAX", "True",
         "tests/unit/test_neighbours.py::test_neighbouring_rows_of_one_shape_make_one_block",
     ),
+    of(
+        "what came in the millisecond in which a life was noted is taken for one of that life",
+        LANES,
+        "each[0].made_at_ms > self.made_from_ms]",
+        "each[0].made_at_ms >= self.made_from_ms]",
+        "tests/sim/test_found.py::"
+        "test_an_entry_of_the_millisecond_in_which_the_next_life_was_noted_may_be_of_the_last_one",
+    ),
 )  # fmt: skip

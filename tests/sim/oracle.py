@@ -131,13 +131,14 @@ class Oracle(Parking, Releases, Aside, Blind):
         accepted = await self._accepted()
         known = dict(self.tickets)
         await self._read_tickets()
-        # Of a run all is applied together: a child finds the parent that came after it.
+        # Of a run all is applied together: a child finds the parent that came after it, or what
+        # became known by it of one whose insert was discarded.
         parked = {(each.sent.tx_id, each.change.key) for each in self.tickets.values()}
         brought = {
             change.key
             for sent in accepted
             for change in sent.changes
-            if change.op == "I" and (sent.tx_id, change.key) not in parked
+            if change.op in ("I", "U") and (sent.tx_id, change.key) not in parked
         }
         for sent in accepted:
             self._apply(sent, brought)

@@ -219,3 +219,27 @@ def test_an_insert_that_a_copy_held_in_its_log_is_older_than_what_the_lost_life_
         " send:4927 restore_meets_release:2842"
     )
     assert lab.run(Plan.of_text(steps)).why is None
+
+
+def test_an_entry_of_the_millisecond_in_which_the_next_life_was_noted_may_be_of_the_last_one(lab):
+    steps = (
+        "config:51666 write:5537 client:26504 write:50298 client:58765 write:58790"
+        " write:57695 agent_restarts:51626 restore_meets_release:57919 hello:58456"
+        " receive:9314"
+    )
+    assert lab.run(Plan.of_text(steps)).why is None
+
+
+def test_a_fact_finds_the_order_whose_insert_was_discarded_by_what_came_for_it_in_the_same_run(lab):
+    steps = (
+        "config:55968 write:60061 message_is_forged:48803 write:19324 receive:54918"
+        " write:36578 drain:35963 client:6794 client:42490 broker_delivers:32633"
+        " client:52460 broker_delivers:29072 retry:33579 ingest:43486 write:59363"
+        " snapshot_is_wanted:58429 publish:33863 receive:23477 retry:16466 client:38877"
+        " publish:46769 snapshot_is_wanted:50964 client:33282 store_is_restored:11388"
+        " retry:33204 send:42264 write:32587 client:11512 ingest:56909 client:53434"
+        " client:59723 site_migrates:26171 discard:7703 write:53731 client:34158 write:27809"
+        " message_is_forged:26714 write:26196 write:47938 client:39477 write:36182"
+        " write:51653 write:25307 drain:37135 write:6260"
+    )
+    assert lab.run(Plan.of_text(steps)).why is None
