@@ -39,9 +39,8 @@ NAMED_MAX: Final = 5
 def times_of(seconds: float) -> Times:
     """Return for how long things are kept: so that a run of some minutes sees them go.
 
-    What plain SQL replaced comes of age as a version, and stays in its own table for the rest of
-    the history's time. Were that hardly longer than a version's, the table would be empty or hold
-    what came in a minute, as the rounds of the upkeep fall, and no median could tell that it grows.
+    History stays for twice as long as a version: so what plain SQL replaced is seen to go from the
+    table that keeps it once its version is forgotten, too.
     """
     return Times(
         safe_s=max(20.0, seconds / 15),

@@ -24,6 +24,9 @@ CENTRAL: Final = {
     "conflicts": "mes.sync_conflicts",
     "reviews": "mes.sync_reviews",
     "parked": "mes.sync_parked",
+    # Within a version first, and in a table of its own from when that is forgotten.
+    "overwritten": "(SELECT FROM sync.version WHERE replaced IS NOT NULL"
+    " UNION ALL SELECT FROM sync.overwritten) AS o",
     "deltas": f"mes.{deltas_of('job_responses')}",
     **{f"stale {each.name}": f"mes.{each.name} WHERE is_stale" for each in UNIONS},
 }

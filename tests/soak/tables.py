@@ -108,7 +108,7 @@ CENTRAL_RULES: Final[Mapping[str, Rule]] = {
     "version": _FORGOTTEN,
     "head": _FORGOTTEN,
     "deleted heads": _FORGOTTEN,
-    "overwritten": Stays(lambda times: times.history_s + _versions_s(times)),
+    "overwritten": Stays(lambda times: times.history_s + 2 * UPKEEP_EVERY_S),
     "conflicts": _HISTORY,
     "reviews": _HISTORY,
     "parked": _HISTORY,
@@ -125,8 +125,9 @@ CENTRAL_RULES: Final[Mapping[str, Rule]] = {
     "refused": Empty(),
     "stream_refused": Empty(),
     "spent_release": _NONE,
-    # One for each time that one is taken; of those that are gone nothing else is kept.
-    "backup": AtMost(lambda met: 2 + met.at_s / met.safe_s),
+    # One for each time that one is taken; of those that are gone nothing else is kept. Whoever
+    # takes them waits for half the time between two of them, at the least.
+    "backup": AtMost(lambda met: 2 + met.at_s / (met.safe_s / 2)),
     "backup_position": AtMost(lambda met: 3 * met.sites * (1 + met.lives)),
     "reader": _NONE,
     "api_key": _NONE,
