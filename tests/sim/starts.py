@@ -119,7 +119,6 @@ class Starts:
             return
         if self.chance.random() < 0.6:  # that something was lost, somebody has to have heard of it
             await self._all_hear()
-            self.clock.now_ms += 1  # no entry is as late as the start of the server
         self.centre_restores += 1
         self.reach["centre restored"] += 1
         self.reach["centre restored after a store"] += bool(self.were_restored)  # type: ignore[attr-defined]

@@ -14,6 +14,7 @@ from tests.sim.story import Story, lab, play
 
 __all__ = ["lab", "play"]
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(120)]
+HOUR_MS = 3_600_000
 
 
 @dataclass
@@ -156,5 +157,48 @@ def test_only_a_hello_that_was_begun_since_says_that_there_is_nothing_to_mend(pl
         await s.step("hello")
         with pytest.raises(ForkedHistory):
             await agent._receive()
+
+    play(story)
+
+
+async def what_the_broker_has_of_a_lost_centre(s: Story, *, behind_h: int) -> str:
+    """Put the centre back on a machine whose clock is so far behind; return what a site shows."""
+    s.order(1, note="held")
+    await s.back_up()
+    await s.plan(1, note="lost")
+    for step in ("sequence", "publish"):
+        await s.step(step)
+    await s.world.centre.rest()
+    s.world.clock.now_ms -= behind_h * HOUR_MS
+    for name in s.world.clock.skew:  # the sites' clocks go on as they were
+        s.world.clock.skew[name] += behind_h * HOUR_MS
+    await s.restore()
+    await s.step("hello")
+    for _ in range(12):  # of either feed, as chance has it
+        await s.step("receive")
+    return str(s.shown(1, "note")[0])
+
+
+def test_what_the_broker_still_has_of_a_lost_centre_is_shown_nowhere(play):
+    async def story(s: Story) -> None:
+        assert await what_the_broker_has_of_a_lost_centre(s, behind_h=0) == "held"
+        s.change(1, note="on held")
+        await s.rest()
+        assert await s.both(1, "note") == ("on held",)
+
+    play(story)
+
+
+def test_what_a_site_takes_of_a_lost_centre_whose_heir_has_a_clock_behind_it_comes_home(play):
+    async def story(s: Story) -> None:
+        s.world.always = _nothing  # type: ignore[method-assign]  # its place is none of the feed's
+        assert await what_the_broker_has_of_a_lost_centre(s, behind_h=1) == "lost"
+        s.change(1, due="2031-01-01")
+        for _ in range(3):
+            await s.step("hello")
+            await s.step("load")
+        await s.rest()
+        assert await s.both(1, "note", "due") == ("lost", "2031-01-01")
+        assert await s.conflicts() == []
 
     play(story)
