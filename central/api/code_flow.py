@@ -260,7 +260,7 @@ def _hash_of(tokens: Tokens) -> Any:
     algorithm = jwt.get_algorithm_by_name(str(jwt.get_unverified_header(tokens.identity)["alg"]))
     try:
         digest = algorithm.compute_hash_digest(tokens.access.encode())
-    except NotImplementedError:  # of Ed25519, which no rule gives a hash for
+    except NotImplementedError:  # Ed25519 names no hash of its own: SHA-512 is what it signs with
         digest = hashlib.sha512(tokens.access.encode()).digest()
     return _base64(digest[: len(digest) // 2])
 

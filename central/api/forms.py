@@ -50,17 +50,20 @@ def answered(request: Request, answer: Answer, form: str) -> Response:
     if answer.cursor:
         url = request.url.include_query_params(cursor=answer.cursor)
         made.headers["link"] = f'<{url.path}?{url.query}>; rel="next"'
-    lacking = answer.archived_not_counted
-    made.headers.update(about(answer.as_of, provisional=answer.provisional, lacking=lacking))
+    told = about(
+        answer.as_of, provisional=answer.provisional,
+        archived_not_counted=answer.archived_not_counted,
+    )  # fmt: skip
+    made.headers.update(told)
     return made
 
 
-def about(as_of: datetime, *, provisional: bool, lacking: int) -> dict[str, str]:
-    """Return what is told of an answer beside it; ``lacking`` are months in the archive."""
+def about(as_of: datetime, *, provisional: bool, archived_not_counted: int) -> dict[str, str]:
+    """Return what is told of an answer beside it."""
     return {
         "x-data-as-of": str(plain(as_of)),
         "x-provisional": str(provisional).lower(),
-        "x-archived-not-counted": str(lacking),
+        "x-archived-not-counted": str(archived_not_counted),
         "vary": "accept, authorization, cookie, x-site-id",
     }
 

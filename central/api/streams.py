@@ -46,8 +46,10 @@ class Streams:
             self.open -= 1
             raise
         as_of, known = whole.fresh
-        provisional, lacking = is_provisional(question, as_of, known), whole.archived_not_counted
-        told = about(as_of, provisional=provisional, lacking=lacking)
+        told = about(
+            as_of, provisional=is_provisional(question, as_of, known),
+            archived_not_counted=whole.archived_not_counted,
+        )  # fmt: skip
         told["content-disposition"] = f'attachment; filename="{name}.{form}"'
         return _Stream(self, whole, form, told)
 

@@ -18,7 +18,7 @@ DIGITS: Final = 4
 
 
 def lines_of(answer: Answer) -> list[str]:
-    """Return the lines of an answer that lacks so many archived months."""
+    """Return the lines of an answer, and of what it lacks."""
     lines = _table(answer) if answer.rows else ["no rows"]
     return [*lines, fresh(answer), *lacking(answer)]
 

@@ -96,7 +96,7 @@ class Whole:
     #: Names, with their types as PostgreSQL numbers them.
     columns: list[tuple[str, int]]
     #: Months of sites that are in the archive, and not in it.
-    archived_not_counted: int = 0
+    archived_not_counted: int
     #: Of them so many are read.
     rows: int = 0
 
