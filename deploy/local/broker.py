@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import importlib.metadata
 import json
 import os
@@ -141,8 +142,8 @@ class NatsServer:
         try:
             with urllib.request.urlopen(address, timeout=MONITOR_TIMEOUT_S) as answer:
                 found = json.loads(answer.read())
-        except (OSError, urllib.error.URLError, ValueError):
-            return {}
+        except (OSError, urllib.error.URLError, http.client.HTTPException, ValueError):
+            return {}  # also where what answers is no such server: another has taken the port
         return found if isinstance(found, dict) else {}
 
     def answers(self, timeout_s: float) -> bool:

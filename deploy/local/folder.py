@@ -8,6 +8,7 @@ import os
 import secrets
 import socket
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 from shared.errors import Fatal
@@ -22,6 +23,9 @@ LOOPBACK = "127.0.0.1"
 #: (32768 and up by default): no client's connection can take a server's port while it is down.
 PORTS = range(20_000, 32_000)
 PORT_TRIES_MAX = 200
+
+#: What this process gave away of late: a cluster's servers choose before the first of them listens.
+_given: deque[int] = deque(maxlen=100)
 
 #: How long a run waits for the one before it, which may still be stopping, in seconds.
 CLAIM_WAIT_S = 20.0
@@ -82,12 +86,13 @@ def _kept_ports(path: Path) -> dict[str, int]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ``count`` different ports of the loopback on which nothing listens."""
+    """Return ``count`` ports of the loopback on which nothing listens, none of them twice."""
     found: list[int] = []
     for _ in range(PORT_TRIES_MAX):
         port = PORTS[secrets.randbelow(len(PORTS))]
-        if port not in found and is_free(port):
+        if port not in _given and is_free(port):
             found.append(port)
+            _given.append(port)
         if len(found) == count:
             return found
     message = f"{count} ports between {PORTS.start} and {PORTS.stop} were not to be found"

@@ -7,6 +7,8 @@ import itertools
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self
 
+from deploy.local.broker import PORT_TRIES
+from deploy.local.program import ProgramFailed
 from deploy.local.servers import NatsServer
 from sync.streams import up_stream
 from tests.faults.wire import Wire
@@ -44,7 +46,18 @@ class WiredCluster:
         await self._stack.aclose()
 
     async def _open(self) -> None:
-        ports = {server.name: server.choose_ports()["route"] for server in self.servers}
+        for attempt in range(PORT_TRIES):
+            await self._launch(anew=attempt > 0)
+            answers = [asyncio.to_thread(each.answers, _READY_S) for each in self.servers]
+            if all(await asyncio.gather(*answers)):
+                await self.ready()
+                return
+            await self.__aexit__()
+        message = "the wired cluster found no free ports"
+        raise ProgramFailed(message)
+
+    async def _launch(self, *, anew: bool) -> None:
+        ports = {each.name: each.choose_ports(anew=anew)["route"] for each in self.servers}
         for one, other in itertools.permutations(self.servers, 2):
             wire = Wire(f"nats://127.0.0.1:{ports[other.name]}")
             self._wires[one.name, other.name] = await self._stack.enter_async_context(wire)
@@ -58,7 +71,6 @@ class WiredCluster:
                 f'  advertise: "127.0.0.1:1"\n  routes: [{routes}]\n}}\n'
             )
             await asyncio.to_thread(server.launch)
-        await self.ready()
 
     async def start(self, *servers: NatsServer) -> None:
         """Start servers that were killed, without waiting for a majority."""
