@@ -67,14 +67,27 @@ class Tips:
 
 
 async def known_of(applying: Applying, tips: Tips) -> set[str]:
-    """Return the rows whose version the centre knows: it is in what stands, or was overruled."""
+    """Return the rows whose version the centre knows: in what stands, overruled, or waiting.
+
+    A store that went back to a copy, and has not followed since, shows of its own what the centre
+    could not apply. What of that did take effect in a lost history had its record come home first.
+    """
     cursor = await applying.connection.execute(
-        b"""SELECT DISTINCT k.id::text FROM unnest(%(ids)s::uuid[], %(versions)s::uuid[])
-                AS k (id, version)
-            JOIN sync.version AS v ON v.site_id = %(site)s AND v.table_no = %(table_no)s
-                AND v.id = k.id AND v.version = k.version""",
-        given(applying, tips) | {"versions": array(Kind.UUID, tips.of(tips.block.version))},
-    )
+        b"""SELECT k.id::text FROM unnest(%(ids)s::uuid[], %(versions)s::uuid[], %(orders)s::bigint[])
+                AS k (id, version, ord)
+            WHERE EXISTS (
+                SELECT FROM sync.version AS v WHERE v.site_id = %(site)s
+                AND v.table_no = %(table_no)s AND v.id = k.id AND v.version = k.version)
+            OR k.ord = 0 AND EXISTS (
+                SELECT FROM sync.waiting AS w WHERE w.site_id = %(teller)s
+                AND w.table_name = %(table)s AND w.row_id = k.id::text AND w.tx_id = k.version)""",
+        given(applying, tips) | {
+            "versions": array(Kind.UUID, tips.of(tips.block.version)),
+            "orders": array(Kind.INTEGER, tips.of(tips.block.order)),
+            "teller": tips.site,
+            "table": tips.table.name,
+        },
+    )  # fmt: skip
     return {each for (each,) in await cursor.fetchall()}
 
 

@@ -70,9 +70,13 @@ class _Tip:
 
 
 def tips(opened: Opened, lost: Lost, drained: DrainedFirst) -> Iterator[list[HeadBlock]]:
-    """Give the tips in blocks, a page at a time; programs may write between two pages."""
+    """Give the tips in blocks, a page at a time; programs may write between two pages.
+
+    Records of what was parked come first: they tell which of what waits at the centre it had
+    applied, and so which of our rows hold what waits on.
+    """
     undone = Undone(opened)
-    for table in opened.catalog.parents_first():
+    for table in sorted(opened.catalog.parents_first(), key=lambda t: t.name != "sync_parked"):
         if table.fact:  # its facts are sent again by the outbox
             continue
         again = _parked_again(opened, lost) if table.name == "sync_parked" else set()

@@ -23,7 +23,7 @@ import pytest
 from nats.js.api import StreamConfig
 
 from deploy.local import pginstall
-from deploy.local.folder import FolderInUse, choose_ports, claim
+from deploy.local.folder import FolderInUse, claim
 from deploy.local.program import Account, Program, ProgramFailed, run
 from deploy.local.servers import (
     NatsCluster,
@@ -207,31 +207,6 @@ def test_a_pid_file_that_names_another_process_does_not_stop_the_start(tmp_path,
 def test_a_folder_in_use_is_refused_with_the_process_that_has_it(tmp_path):
     with NatsServer(tmp_path), pytest.raises(FolderInUse, match=rf"process {os.getpid()};"):
         claim(tmp_path, wait_s=0)
-
-
-def test_a_list_of_ports_that_a_kill_cut_short_is_made_anew(tmp_path):
-    whole = choose_ports(tmp_path, ["client"], anew=False)
-    assert choose_ports(tmp_path, ["client"], anew=False) == whole
-    for cut in ("", '{"client": 2'):
-        (tmp_path / "ports.json").write_text(cut)
-        made = choose_ports(tmp_path, ["client"], anew=False)
-        assert choose_ports(tmp_path, ["client"], anew=False) == made
-
-
-def test_no_two_folders_of_a_run_are_given_one_port(tmp_path, monkeypatch):
-    monkeypatch.setattr("deploy.local.folder.PORTS", range(20_000, 20_020))
-    folders = [tmp_path / f"n{number}" for number in range(3)]
-    for folder in folders:
-        folder.mkdir()
-    made = [choose_ports(folder, ["a", "b", "c", "d"], anew=False) for folder in folders]
-    ports = [port for some in made for port in some.values()]
-    assert len(set(ports)) == len(ports)
-
-
-def test_of_a_port_that_another_program_has_taken_nothing_is_read(tmp_path):
-    with NatsServer(tmp_path / "one") as one, NatsServer(tmp_path / "two") as two:
-        two._ports["monitor"] = one.port
-        assert two.monitor("/healthz") == {}
 
 
 def test_a_port_taken_meanwhile_is_replaced_by_another(tmp_path):
