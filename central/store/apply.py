@@ -11,6 +11,7 @@ from central.store import spool
 from central.store.apart import tell_apart
 from central.store.batch import sorted_batch
 from central.store.changeset import Source
+from central.store.epochs import make_own
 from central.store.faults import apply_around, is_fault
 from central.store.gate import Gate, Judged, judged
 from central.store.outcome import RunOutcome, added
@@ -98,7 +99,7 @@ async def _apply_fresh(
     ]
     included = [each.batch.two_way for each in again if each.sent.tx_id in gate.included]
     await tell_apart(applying, chain.from_iterable(included))
-    await _tell_again(applying, [(each.sent.blocks, each.origin) for each in again])
+    await _tell_again(applying, [(each.sent.blocks, each.origin) for each in again], gate)
     await apply_transactions(applying, fresh, gate.included)
     return replace(todo, skipped=todo.skipped + len(todo.accepted) - len(fresh))
 
@@ -113,12 +114,12 @@ async def _apply_whole(applying: Applying, gate: Gate, whole: Whole, todo: Judge
             if is_included:
                 some = sorted_batch(blocks, whole.origin, applying.catalog)
                 await tell_apart(applying, some.two_way)
-            await _tell_again(applying, [(blocks, whole.origin)])
+            await _tell_again(applying, [(blocks, whole.origin)], gate)
     return replace(todo, skipped=1) if is_known else todo
 
 
 async def _tell_again(
-    applying: Applying, known: Iterable[tuple[Sequence[ChangeBlock], Origin]]
+    applying: Applying, known: Iterable[tuple[Sequence[ChangeBlock], Origin]], gate: Gate
 ) -> None:
     """Send the heads of the rows of transactions that had their effect before, or came home.
 
@@ -126,13 +127,16 @@ async def _tell_again(
     heads would say that all was taken as it was written. And of what a site holds for decided, an
     ack says nothing.
     """
-    sources = (
+    sources = [
         Source(block, row, origin)
         for blocks, origin in known
         for block in blocks
         for row in range(len(block))
-    )
+    ]
+    if not sources:
+        return
     await send_heads(applying, sources)
+    await make_own(applying, [each for each in sources if each.origin.tx_id in gate.applied])
 
 
 async def apply_spooled(session: Session, part: Part, lease: Lease) -> RunOutcome:

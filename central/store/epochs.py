@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from central.store.homecoming import note_home
 from central.store.literals import array
+from central.store.parking import with_heads
 from shared.catalog import Kind
 from shared.changes import GENESIS, Position
 from shared.errors import ForkedHistory, SyncError
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from psycopg import AsyncConnection
+
+    from central.store.applying import Applying
+    from central.store.changeset import Source
 
 #: A store that goes back this often within an hour is two stores that take turns.
 _CLOSURES_MAX = 3
@@ -124,6 +128,29 @@ async def close_chain(
     hlc, from_order = bound or (None, 0)
     for statement in (_LOSE_DRAINED, _LOSE_INCLUDED):
         await connection.execute(statement, beyond | {"hlc": hlc, "from_order": from_order})
+
+
+async def make_own(applying: Applying, sources: Iterable[Source]) -> None:
+    """Take what a site wrote for its own again: its store has it under the same id in a later life.
+
+    A copy was taken between a drain and its sending, and put back after that: what is built on it
+    there has seen it.
+    """
+    held = list(with_heads(applying, sources))
+    await applying.connection.execute(
+        b"""UPDATE sync.version AS v SET lost = false
+            FROM unnest(%(owner)s::text[], %(no)s::smallint[], %(id)s::uuid[], %(hlc)s::bigint[])
+                AS k (owner, no, id, hlc)
+            WHERE v.site_id = k.owner AND v.table_no = k.no AND v.id = k.id
+              AND v.lost AND v.origin = %(site)s AND v.hlc = k.hlc AND v.hlc > 0""",
+        {
+            "site": applying.site,
+            "owner": array(Kind.TEXT, [each.block.sites[each.place] for _, each in held]),
+            "no": array(Kind.INTEGER, [applying.no(table) for table, _ in held]),
+            "id": array(Kind.UUID, [each.id for _, each in held]),
+            "hlc": array(Kind.INTEGER, [each.origin.hlc for _, each in held]),
+        },
+    )
 
 
 async def link_hash(

@@ -73,7 +73,8 @@ async def known_of(applying: Applying, tips: Tips) -> set[str]:
     could not apply. What of that did take effect in a lost history had its record come home first.
     """
     cursor = await applying.connection.execute(
-        b"""SELECT k.id::text FROM unnest(%(ids)s::uuid[], %(versions)s::uuid[], %(orders)s::bigint[])
+        b"""SELECT k.id::text
+            FROM unnest(%(ids)s::uuid[], %(versions)s::uuid[], %(orders)s::bigint[])
                 AS k (id, version, ord)
             WHERE EXISTS (
                 SELECT FROM sync.version AS v WHERE v.site_id = %(site)s

@@ -23,12 +23,13 @@ from shared.values import rule_broken
 from sync import codec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from psycopg import AsyncConnection
 
     from central.store.applying import Applying
     from central.store.changeset import Refusal, Source
+    from shared.catalog import Table
     from shared.changes import Value
 
 #: Characters of a message that are kept.
@@ -212,13 +213,21 @@ async def tell(applying: Applying, refused: Sequence[Refusal]) -> None:
 
 async def send_heads(applying: Applying, sources: Iterable[Source]) -> None:
     """Have the site get the heads of rows that it sent, where they can have one at all."""
-    told = []
+    told = [
+        (table, source.id, source.block.created[source.place], (applying.site,))
+        for table, source in with_heads(applying, sources)
+        if source.block.sites[source.place] == applying.site
+    ]
+    await queue_touched(applying, told)
+
+
+def with_heads(applying: Applying, sources: Iterable[Source]) -> Iterator[tuple[Table, Source]]:
+    """Give those rows that can have a head, with their tables."""
     for source in sources:
         block, created = source.block, source.block.created[source.place]
         if block.table not in applying.catalog:
             continue
         table = applying.catalog.table(block.table)
         named = rule_broken(ID, source.id) or rule_broken(CREATED_AT, created)
-        if not table.fact and not named and block.sites[source.place] == applying.site:
-            told.append((table, source.id, created, (applying.site,)))
-    await queue_touched(applying, told)
+        if not table.fact and not named:
+            yield table, source

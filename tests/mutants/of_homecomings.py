@@ -16,6 +16,15 @@ STORIES: Final = "tests/sim/test_homecomings_cut_short.py"
 ASKED: Final = "tests/unit/test_homecoming_questions.py"
 INCLUDED: Final = "tests/integration/test_central_included.py"
 PRUNED: Final = "tests/integration/test_upkeep_restores.py"
+WAITING: Final = "tests/sim/test_parked_and_told_again.py"
+COPIED: Final = (
+    "tests/sim/test_copies_put_back_twice.py"
+    "::test_what_a_copy_held_unsent_is_its_own_though_another_life_has_sent_it_since"
+)
+ANOTHER: Final = (
+    "tests/sim/test_copies_put_back_twice.py"
+    "::test_what_a_life_has_sent_that_no_copy_held_is_not_its_own"
+)
 UNDOES: Final = f"{STORIES}::test_an_older_copy_undoes_nothing_that_came_home_before_it"
 _TOLD_ONCE: Final = (
     f"{PRUNED}::test_what_moved_on_and_never_came_again_is_forgotten_and_told_of_once"
@@ -124,5 +133,25 @@ OF_HOMECOMINGS: Final[tuple[Mutant, ...]] = (
         HELD, "WHERE i.site = h.site_id AND i.tx_id = k.version)", "WHERE true)",
         f"{STORIES}"
         "::test_what_a_site_wrote_after_its_homecoming_comes_home_from_a_backup_amid_that",
+    ),
+    of(
+        "home: what waits here stands by the word of a store that went back",
+        HELD, "OR k.ord = 0 AND EXISTS (", "OR false AND EXISTS (",
+        f"{WAITING}::test_what_waits_stays_away_though_a_store_that_went_back_tells_of_it",
+    ),
+    of(
+        "home: rows are told before the records of what was parked of them",
+        "edge/store/tips.py", 'key=lambda t: t.name != "sync_parked"',
+        'key=lambda t: t.name == "sync_parked"',
+        f"{WAITING}::test_what_was_applied_in_a_lost_history_comes_home_with_its_record",
+    ),
+    of(
+        "new epoch: what another life has sent of a copy stays lost to the copy",
+        "central/store/apply.py",
+        "[each for each in sources if each.origin.tx_id in gate.applied]", "[]", COPIED,
+    ),
+    of(
+        "new epoch: all that lives of a store have written of a row is its own again",
+        EPOCHS, "AND v.hlc = k.hlc AND v.hlc > 0", "AND v.hlc > 0", ANOTHER,
     ),
 )  # fmt: skip

@@ -161,6 +161,7 @@ class Oracle(Parking, Releases, Aside, Blind):
             for sent in path:
                 if sent.tx_id in self.applied:
                     self.reach["moved, and known already"] += 1
+                    self._is_own_again(sent)
                 else:
                     self.applied.add(sent.tx_id)
                     self.sent[sent.tx_id] = sent
@@ -195,6 +196,12 @@ class Oracle(Parking, Releases, Aside, Blind):
         for row in self.rows.values() if beyond else ():
             for past in row.past:
                 past.is_lost |= past.site == site and past.hlc >= min(beyond)
+
+    def _is_own_again(self, sent: Sent) -> None:
+        """A later life has it as well: a copy was taken between its drain and its sending."""
+        for row in [self.rows[c.key] for c in sent.changes if c.key in self.rows]:
+            for past in row.past:
+                past.is_lost &= (past.site, past.hlc) != (sent.site, sent.hlc)
 
     async def _read_tickets(self) -> None:
         rows = await self.database.rows(

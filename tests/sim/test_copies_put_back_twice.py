@@ -139,3 +139,51 @@ def test_a_newer_copy_that_drained_the_log_of_an_older_one_counts_it_once(
         assert await s.both(1, "made") == (last,)
 
     play(story)
+
+
+@pytest.mark.parametrize("slow_ms", [0, 3_600_000])
+def test_what_a_copy_held_unsent_is_its_own_though_another_life_has_sent_it_since(play, slow_ms):
+    async def story(s: Story) -> None:
+        s.order(1, dose=5, note="first")
+        await s.rest()
+        s.change(1, seat=1)
+        s.copy()
+        await s.world._rounds()  # a life of which the next knows nothing
+        s.put_back()
+        s.change(1, dose=6, note="second")
+        await s.step("drain")
+        s.copy()
+        await s.world._rounds()  # it is sent, in an epoch of that life
+        s.put_back()
+        s.world.clock.now_ms -= slow_ms  # what is built on it seems older
+        s.change(1, dose=7, note="third")
+        await s.step("drain")
+        await s.plan(1, due="soon")
+        await s.rest()
+        assert await s.both(1, "dose", "note", "due") == (7, "third", "soon")
+        assert await s.conflicts() == []
+
+    play(story)
+
+
+def test_what_a_life_has_sent_that_no_copy_held_is_not_its_own(play):
+    async def story(s: Story) -> None:
+        s.order(1, dose=5)
+        await s.rest()
+        s.change(1, seat=1)
+        s.copy()
+        await s.world._rounds()
+        s.put_back()
+        s.change(1, note="second")
+        await s.step("drain")
+        s.copy()
+        s.change(1, dose=6)  # the next life knows nothing of it
+        await s.world._rounds()
+        s.put_back()
+        s.change(1, dose=7)
+        await s.step("drain")
+        await s.rest()
+        assert await s.both(1, "note", "dose") == ("second", 6)  # the smaller is safe
+        assert await s.conflicts() == [("dose", '{"dose":7}', '{"dose":6}')]
+
+    play(story)
