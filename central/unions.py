@@ -282,6 +282,17 @@ def kept_rows(union: Union, since: str = "") -> str:
     )
 
 
+def kept_of(union: Union, wanted: str) -> str:
+    """Return what is kept of the keys that a query gives, as ``kept_rows`` has it."""
+    keys = ", ".join(union.key_names)
+    parts = [f"{m.both.format(f't.{m.name}', f'd.{m.name}')} AS {m.name}" for m in union.merges]
+    return (
+        f"SELECT {keys}, {', '.join(parts)}, true IN (t.is_stale, d.is_stale) AS is_stale"
+        f" FROM ({wanted}) AS k LEFT JOIN mes.{union.name} AS t USING ({keys})"
+        f" LEFT JOIN ({_netted(union, f'mes.{deltas_of(union.table)}')}) AS d USING ({keys})"
+    )
+
+
 def stale_keys(union: Union) -> str:
     """Return the keys of which what is kept says nothing."""
     keys = ", ".join(union.key_names)

@@ -18,6 +18,7 @@ from central.reports.paging import Place, Statement, literals
 from central.reports.question import BadQuestion
 from central.reports.statement import DIGITS, condition
 from central.rollups import AT, ROLLUPS, SITE_DAY, rows_of
+from central.unions import LIVES, kept_of
 
 if TYPE_CHECKING:
     from central.reports.question import Question
@@ -30,7 +31,11 @@ _FINISHED: Final = "r.exec_state IN ('COMPLETED', 'CLOSED')"
 _CANCELLED: Final = "(r.cancel_requested AND r.exec_state IN ('CREATED', 'RELEASED'))"
 _DAY: Final = "((r.due_at AT TIME ZONE z.zone) - z.day_start::interval)::date"
 _BY_ORDER: Final = next(each for each in ROLLUPS if each.name == "output_order_days")
-#: The end of an order's last report, for one that was finished and whose end nobody noted.
+#: Orders that were finished and whose end nobody noted: it is that of their last report.
+_ENDED: Final = (
+    "SELECT w.site_id, w.id AS work_order_id FROM w WHERE w.is_finished AND w.actual_end IS NULL"
+)
+#: That, by the facts, where what is kept does not say.
 _LAST: Final = (
     f"(SELECT max({AT}) FROM (SELECT f.ended_at, f.created_at FROM mes.job_responses AS f"
     " WHERE f.site_id = w.site_id AND f.site_id IN ({sites}) AND f.work_order_id = w.id) AS r)"
@@ -56,6 +61,7 @@ def due_statement(question: Question) -> Statement:
         "g AS (SELECT DISTINCT s.definition_id, s.code FROM mes.operation_segments AS s"
         " WHERE s.is_output)",
         f"m AS ({_made(question)})",
+        f"l AS ({kept_of(LIVES, _ENDED)})",
         f"f AS ({_told(question)})",
         f"i AS ({_JUDGED})",
         f"k AS ({_named(question, groups, made)})",
@@ -131,10 +137,12 @@ def _told(question: Question) -> str:
     last = _LAST.format(sites=literals(question.sites))
     return (
         "SELECT w.*, w.id AS work_order_id, CASE WHEN w.is_finished THEN"
-        f" coalesce(w.actual_end, {last}) END AS finished_at,"
+        f" coalesce(w.actual_end, CASE WHEN l.is_stale THEN {last} ELSE l.last_end END) END"
+        " AS finished_at,"
         f" CASE WHEN EXISTS (SELECT FROM g WHERE {_OUTPUT})"
         " THEN coalesce(m.qty, 0) END AS qty_made"
         " FROM w LEFT JOIN m ON m.site_id = w.site_id AND m.id = w.id"
+        " LEFT JOIN l ON l.site_id = w.site_id AND l.work_order_id = w.id"
     )
 
 

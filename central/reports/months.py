@@ -87,8 +87,8 @@ WHERE table_name = %(table)s AND site_id = ANY (%(sites)s) AND state <> %(there)
 def _reads_facts(found: Question) -> bool:
     """Tell whether an answer lacks what is in the archive; sums have it.
 
-    What is known of states of machines tells of itself where it ends, and of orders by their due
-    dates facts tell little: the end of one that was finished without.
+    What is known of states of machines tells of itself where it ends. Of orders by their due dates
+    facts tell only the end of one that was finished without, and has reports mended just now.
     """
     if found.is_of_states or (found.measures and not found.is_of_reports) or found.months == ():
         return False

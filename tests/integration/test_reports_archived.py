@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,11 @@ from central.roles import API, INGEST, as_role
 from tests.integration.api_world import Api, api, link
 from tests.integration.apply_world import world
 from tests.integration.archive_world import MACHINES, OLD, Archive, attach, old
+from tests.integration.planner_world import made_order
 from tests.integration.rollup_world import folds
 from tests.integration.test_reports_oee import rated
 from tests.integration.test_web_pages import signed_in
+from tests.integration.union_world import as_ingest, mends
 
 if TYPE_CHECKING:
     import httpx
@@ -57,6 +60,37 @@ async def test_sums_count_what_is_in_the_archive_and_lack_nothing(archived, api)
     async with await api.asked_by("admin") as client:
         found = await told(client, "output", measures="reports")
     assert (found["rows"], found["archived_not_counted"]) == ([{"reports": 40}], 0)
+
+
+async def test_an_order_ended_with_its_last_report_wherever_that_is(old, api):
+    async with await api.asked_by("admin") as client:
+        due = "2024-02-20T12:00:00Z"
+        order = await made_order(client, order_no="A", due_at=due, exec_state="COMPLETED")
+        reports = [
+            old.site.report(
+                id=str(uuid.UUID(int=day)), work_order_id=order["id"], qty_good="1",
+                started_at=f"2024-02-{day}T08:00:00.000Z", ended_at=f"2024-02-{day}T12:00:00.000Z",
+            )
+            for day in (19, 21)
+        ]  # fmt: skip
+        await old.sends(*reports)
+
+        async def due_and_late() -> tuple[int, int, int]:
+            found = await told(client, "on-time")
+            (row,) = found["rows"]
+            return row["orders_due"], row["orders_late"], found["archived_not_counted"]
+
+        assert await due_and_late() == (1, 1, 0)  # nothing is folded yet
+        await folds(old.world)
+        assert await due_and_late() == (1, 1, 0)
+        gone = reports[1]["id"]
+        await as_ingest(old.world, "DELETE FROM mes.job_responses WHERE id = %s", gone)
+        assert await due_and_late() == (1, 0, 0)  # by the facts, since what is kept does not say
+        await folds(old.world)
+        await mends(old.world)
+        assert await due_and_late() == (1, 0, 0)
+        await old.goes(OLD)
+        assert await due_and_late() == (1, 0, 0)
 
 
 async def test_minutes_that_are_cut_are_of_reports_that_are_here(archived, api):

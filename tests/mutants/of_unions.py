@@ -15,6 +15,10 @@ ANY: Final = f"{TESTS}::test_answers_are_those_of_the_facts_after_any_history"
 EACH: Final = f"{TESTS}::test_answers_are_those_of_the_facts_before_and_after_each_fold_and_mend"
 ARCHIVED: Final = "tests/integration/test_unions_archive.py"
 KNOWN: Final = "tests/integration/test_reports_as_known.py"
+ENDED: Final = (
+    "tests/integration/test_reports_archived.py"
+    "::test_an_order_ended_with_its_last_report_wherever_that_is"
+)
 
 OF_UNIONS: Final[tuple[Mutant, ...]] = (
     of(
@@ -119,5 +123,24 @@ OF_UNIONS: Final[tuple[Mutant, ...]] = (
         "known: of instants a moment is told before they are over",
         "central/reports/named.py", "until or plain.window", "plain.window",
         f"{KNOWN}::test_of_work_in_progress_a_moment_is_two_days_after_the_last_instant",
+    ),
+    of(
+        "unions: an order that was finished ended with the last report that is not in the archive",
+        "central/reports/due.py", "CASE WHEN l.is_stale THEN {last} ELSE l.last_end END", "{last}",
+        ENDED,
+    ),
+    of(
+        "unions: an order that was finished ended with a report that is gone",
+        "central/reports/due.py", "CASE WHEN l.is_stale THEN {last} ELSE l.last_end END",
+        "l.last_end", ENDED,
+    ),
+    of(
+        "unions: what is not folded yet is not kept of a key that is asked for",
+        TEXT, "{m.both.format(f't.{m.name}', f'd.{m.name}')} AS {m.name}",
+        "t.{m.name} AS {m.name}", ENDED,
+    ),
+    of(
+        "unions: what went and is not folded yet leaves a key that is asked for as it was",
+        TEXT, "true IN (t.is_stale, d.is_stale)", "t.is_stale", ENDED,
     ),
 )  # fmt: skip
