@@ -292,8 +292,8 @@ OF_PLANNER: Final[tuple[Mutant, ...]] = (
     of(
         "due: an end that was not noted is not looked for in the reports",
         DUE,
-        "coalesce(w.actual_end, {last})",
-        "w.actual_end",
+        "coalesce(w.actual_end, CASE WHEN l.is_stale THEN {last} ELSE l.last_end END) END",
+        "w.actual_end END",
         JUDGED,
     ),
     of(
