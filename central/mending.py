@@ -11,6 +11,7 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from central import metrics
 from central.archive_contents import ArchiveAway, ArchiveDamaged
 from central.archive_loading import all_facts, hold_months
 from central.rollups import FOLDING
@@ -55,6 +56,11 @@ async def mend(connection: AsyncConnection[Any], shelf: Shelf | None = None) -> 
                     mended += some
             except (ArchiveAway, ArchiveDamaged, StoreBusy) as why:
                 _log.warning("%s of %s is mended later: %s", union.name, site, why)
+        cursor = await connection.execute(
+            f"SELECT count(*) FROM mes.{union.name} WHERE is_stale".encode()
+        )
+        for (stale,) in await cursor.fetchall():
+            metrics.STALE.labels(union.name).set(stale)
     return mended
 
 

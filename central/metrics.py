@@ -17,6 +17,9 @@ REFUSED = Counter("mes_central_refused_total", "Messages refused", ["site", "why
 APPLY_SECONDS = Histogram("mes_central_apply_seconds", "Time of one apply", ["site"])
 PRUNED = Counter("mes_central_pruned_total", "Rows of bookkeeping past their time", ["what"])
 FOLDED = Counter("mes_central_folded_total", "Deltas of reports folded into rollups")
+STALE = Gauge(
+    "mes_central_stale_keys", "Keys of which the facts are read until they are mended", ["table"]
+)
 ARCHIVED = Counter("mes_central_archived_months_total", "Months archived by themselves")
 ARCHIVE_FAILURES = Counter(
     "mes_central_archive_failures_total", "Attempts to archive a month that failed"

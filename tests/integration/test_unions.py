@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from central import mending
 from central.api.asking import reading
@@ -188,12 +189,19 @@ async def test_what_comes_is_not_merged_after_it_went(world, api):
         assert len(await stale(world)) == 2
         await connection.execute(b"INSERT INTO mes.job_responses_deltas SELECT * FROM came")
     assert await mends(world) == 0, "what waits to be folded would be merged afterwards"
+    assert (counted("machine_busy"), counted("order_lives")) == (1, 1)
     await alike(api, Met())
     await folds_all(world)
     assert await mends(world) == 2
+    assert (counted("machine_busy"), counted("order_lives")) == (0, 0)
     assert await world.rows("SELECT FROM mes.machine_busy") == []
     assert await world.rows("SELECT FROM mes.order_lives") == []
     await alike(api, Met())
+
+
+def counted(table: str) -> float | None:
+    """Return how many stale keys the metrics tell of."""
+    return REGISTRY.get_sample_value("mes_central_stale_keys", {"table": table})
 
 
 def produced(chance: random.Random, **values: Any) -> tuple[Any, ...]:
