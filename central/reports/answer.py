@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from psycopg.rows import dict_row
 
@@ -160,4 +161,5 @@ def plain(value: Any) -> Any:
     """
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
-    return value
+    is_day = isinstance(value, date) and not isinstance(value, datetime)
+    return str(value) if is_day or isinstance(value, UUID) else value

@@ -23,10 +23,10 @@ _NAMED: Final = ("order", "material", "machine", "person")
 #: The columns of a report, each with its SQL over a fact ``i`` and what is joined to it.
 COLUMNS: Final = {
     "site": "i.site_id",
-    "id": 'i.id::text COLLATE "C"',
+    "id": "i.id",
     "started_at": "i.started_at",
     "ended_at": "i.at",
-    "day": "i.day::text",
+    "day": "i.day",
     **{name: DIMENSIONS[name].code for name in _NAMED},
     "segment": "i.segment_code",
     "report_type": "i.report_type",
@@ -41,7 +41,7 @@ COLUMNS: Final = {
     "elapsed_min": "extract(epoch FROM i.at - i.started_at) / 60",
     "span_min": "i.duration_s / 60",
     "duration_known": "i.duration_known",
-    "corrects": "i.corrects_id::text",
+    "corrects": "i.corrects_id",
     "source_row": "i.source_row",
 }
 
@@ -61,7 +61,7 @@ def log_statement(question: Question, open_at: datetime | None = None) -> Statem
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     joined = "".join(f" {JOINS[join].format(sites=sites)}" for join in joins)
     made.columns = tuple(COLUMNS)
-    made.places = (Place("ended_at", "timestamptz"), Place("id"))
+    made.places = (Place("ended_at", "timestamptz"), Place("id", "uuid"))
     rows = f"SELECT {columns} FROM ({rows}) AS i{joined}{where}"
     return made.page(rows, after=question.after, limit=question.limit)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from central.reports.question import BadQuestion
 
@@ -33,7 +34,7 @@ class Place:
     @property
     def sorted_by(self) -> str:
         """Return it as ``ORDER BY`` takes it."""
-        return f'"{self.column}"{" DESC" if self.descending else ""} NULLS LAST'
+        return f't."{self.column}"{" DESC" if self.descending else ""} NULLS LAST'
 
 
 @dataclass(slots=True)
@@ -44,6 +45,9 @@ class Statement:
     values: dict[str, Any] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
     places: tuple[Place, ...] = ()
+    #: What its rows are taken from, as ``t``, and what follows that.
+    source: str = ""
+    ending: str = ""
 
     def take(self, value: Any) -> str:
         """Add a parameter, and return its place in the text."""
@@ -56,13 +60,24 @@ class Statement:
 
         All of them without a limit.
         """
-        columns = ", ".join(f'"{name}"' for name in self.columns)
-        order = ", ".join(place.sorted_by for place in self.places) or "1"
         beyond = f" WHERE {self._beyond(after)}" if after else ""
-        self.text = f"SELECT {columns} FROM ({rows}) AS t{beyond} ORDER BY {order}"
+        self.source = f"({rows}) AS t{beyond}"
+        self.ending = f" ORDER BY {', '.join(place.sorted_by for place in self.places) or '1'}"
         if limit is not None:
-            self.text += f" LIMIT {self.take(limit + 1)}"
+            self.ending += f" LIMIT {self.take(limit + 1)}"
+        self.text = self.giving(", ".join(f't."{name}"' for name in self.columns))
         return self
+
+    def giving(self, listed: str) -> str:
+        """Return the text that gives what is made of the columns of ``t``, row for row.
+
+        It is made before rows are sorted, so several processes of PostgreSQL may share the work.
+        """
+        return f"SELECT {listed} FROM {self.source}{self.ending}"
+
+    def counting(self) -> str:
+        """Return the text that gives how many rows there are, whatever the limit."""
+        return f"SELECT count(*) FROM {self.source}"
 
     def _beyond(self, after: Sequence[object]) -> str:
         """Return the condition of rows after the one that has these values in the places."""
@@ -88,6 +103,8 @@ def _fits(place: Place, value: object) -> bool:
     try:
         if place.kind == "numeric":
             return Decimal(text).is_finite()
+        if place.kind == "uuid":
+            return str(UUID(text)) == text
         if place.kind == "timestamptz":
             return datetime.fromisoformat(text).tzinfo is not None
     except (ArithmeticError, ValueError):

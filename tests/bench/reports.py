@@ -283,7 +283,7 @@ def _bare_rows_per_s(on: Served) -> float:
     with (
         psycopg.connect(on.world.url()) as connection,
         connection.cursor() as cursor,
-        cursor.copy("COPY mes.job_responses TO STDOUT (FORMAT csv)") as copy,
+        cursor.copy("COPY (SELECT * FROM mes.job_responses) TO STDOUT (FORMAT csv)") as copy,
     ):
         for row in copy:
             size += len(row)
