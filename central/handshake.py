@@ -75,6 +75,7 @@ class Handshake:
                 await _verify(connection, site)
             if welcome is Welcome.OK:
                 await _remember(connection, site, said, asked)
+                await CentralStore(connection, self.catalog).try_untold(site)
                 why = await _outdated(connection, site, said)
                 welcome = Welcome.SNAPSHOT if why else welcome
             elif welcome is Welcome.STOP and not known.stopped_because:
@@ -152,8 +153,8 @@ class Handshake:
 
     async def life(self, site: str, asked: Fields) -> Fields:
         """Tell a site that knows more than we do which versions we may not know: any later one."""
-        del site
         async with self.pool.connection() as connection:
+            await homecoming.begin(connection, site)
             now = await life_now(connection)
             life = (await parting(connection, read_met(asked))).since or now
             return {"life": life.id, "held_order": life.held_order}

@@ -155,6 +155,13 @@ class CentralStore:
         """Apply what waited for a row of the centre or for a migration; return the number."""
         return await retrying.retry_due(self._session, site)
 
+    async def try_untold(self, site: str) -> None:
+        """Try again what was parked and applied in a lost history, and did not come home.
+
+        To be called when both have agreed: then nothing more of it comes.
+        """
+        await retrying.try_untold(self._session, site)
+
     # --- who applies for whom -----------------------------------------------------------------
 
     async def claim(self, holder: str, *, ttl_s: float) -> dict[str, Lease]:

@@ -134,20 +134,25 @@ async def make_own(applying: Applying, sources: Iterable[Source]) -> None:
     """Take what a site wrote for its own again: its store has it under the same id in a later life.
 
     A copy was taken between a drain and its sending, and put back after that: what is built on it
-    there has seen it.
+    there has seen it. Two lives of one copy may have drained with the same clock, where theirs were
+    behind that of the copy: of what can't be told apart nothing is the store's own.
     """
     held = list(with_heads(applying, sources))
     await applying.connection.execute(
         b"""UPDATE sync.version AS v SET lost = false
-            FROM unnest(%(owner)s::text[], %(no)s::smallint[], %(id)s::uuid[], %(hlc)s::bigint[])
-                AS k (owner, no, id, hlc)
+            FROM unnest(%(owner)s::text[], %(no)s::smallint[], %(id)s::uuid[], %(tx)s::uuid[],
+                        %(hlc)s::bigint[]) AS k (owner, no, id, tx, hlc)
             WHERE v.site_id = k.owner AND v.table_no = k.no AND v.id = k.id
-              AND v.lost AND v.origin = %(site)s AND v.hlc = k.hlc AND v.hlc > 0""",
+              AND v.lost AND v.origin = %(site)s AND v.hlc = k.hlc AND v.hlc > 0
+              AND (v.version = k.tx OR NOT EXISTS (
+                  SELECT FROM sync.version AS o WHERE o.site_id = k.owner AND o.table_no = k.no
+                  AND o.id = k.id AND o.origin = v.origin AND o.hlc = v.hlc AND o.ord <> v.ord))""",
         {
             "site": applying.site,
             "owner": array(Kind.TEXT, [each.block.sites[each.place] for _, each in held]),
             "no": array(Kind.INTEGER, [applying.no(table) for table, _ in held]),
             "id": array(Kind.UUID, [each.id for _, each in held]),
+            "tx": array(Kind.UUID, [each.origin.tx_id for _, each in held]),
             "hlc": array(Kind.INTEGER, [each.origin.hlc for _, each in held]),
         },
     )

@@ -67,10 +67,11 @@ class Tips:
 
 
 async def known_of(applying: Applying, tips: Tips) -> set[str]:
-    """Return the rows whose version the centre knows: in what stands, overruled, or waiting.
+    """Return the rows of whose version the centre knows what became.
 
-    A store that went back to a copy, and has not followed since, shows of its own what the centre
-    could not apply. What of that did take effect in a lost history had its record come home first.
+    It is in what stands, or was overruled; or it is of a transaction that took effect, whatever the
+    centre made of it: a store that went back to a copy, and has not followed since, shows it as it
+    wrote it. But for what waits here and was applied in the lost time, as its record told before.
     """
     cursor = await applying.connection.execute(
         b"""SELECT k.id::text
@@ -80,7 +81,9 @@ async def known_of(applying: Applying, tips: Tips) -> set[str]:
                 SELECT FROM sync.version AS v WHERE v.site_id = %(site)s
                 AND v.table_no = %(table_no)s AND v.id = k.id AND v.version = k.version)
             OR k.ord = 0 AND EXISTS (
-                SELECT FROM sync.waiting AS w WHERE w.site_id = %(teller)s
+                SELECT FROM sync.applied AS a WHERE a.tx_id = k.version AND a.site = %(teller)s)
+            AND NOT EXISTS (
+                SELECT FROM sync.waiting AS w WHERE w.site_id = %(teller)s AND w.came_home
                 AND w.table_name = %(table)s AND w.row_id = k.id::text AND w.tx_id = k.version)""",
         given(applying, tips) | {
             "versions": array(Kind.UUID, tips.of(tips.block.version)),

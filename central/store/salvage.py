@@ -20,7 +20,7 @@ from central.store.changeset import Origin, Rows
 from central.store.finish import finish_alone
 from central.store.groups import apply_group
 from central.store.held import Standing, Tips, known_of, standing_of, values_of
-from central.store.homecoming import note_home
+from central.store.homecoming import note_home, rows_came
 from central.store.literals import array
 from central.store.parking import park
 from central.store.records import queue_touched
@@ -139,7 +139,8 @@ async def _take(session: Session, tips: Tips) -> dict[str, int]:
         await _note_overruled(applying, tips, pieces)
         await _mark(applying, tips)
         if table.name == "sync_parked":
-            await settle_home(applying, tips.of(tips.block.ids))
+            await settle_home(applying, _settled(tips))
+        await rows_came(connection, tips.site, table.name, tips.of(tips.block.ids))
         gone = late | {each.source.id for each in refused}
         taken = {i: c for r in pieces for i, c in zip(r.ids, r.created, strict=True)}
         taken = {i: taken[i] for i in taken.keys() - gone}
@@ -155,6 +156,14 @@ async def _take(session: Session, tips: Tips) -> dict[str, int]:
     applying, counts = await session.transaction(work)
     session.learn(tips.owner, applying.tally)
     return counts
+
+
+def _settled(tips: Tips) -> list[str]:
+    """Return the records that say of what was parked that it is not any more."""
+    if tips.block.fate is not Fate.PUT:
+        return []
+    states = tips.block.new[tips.block.columns.index("state")]
+    return [tips.block.ids[p] for p in tips.places if states[p] in ("applied", "discarded")]
 
 
 def _places(rows: Rows, ids: set[str]) -> list[int]:

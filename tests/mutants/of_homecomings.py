@@ -17,6 +17,14 @@ ASKED: Final = "tests/unit/test_homecoming_questions.py"
 INCLUDED: Final = "tests/integration/test_central_included.py"
 PRUNED: Final = "tests/integration/test_upkeep_restores.py"
 WAITING: Final = "tests/sim/test_parked_and_told_again.py"
+DECIDED: Final = "tests/sim/test_decided_and_told_again.py"
+APPLIED: Final = f"{WAITING}::test_what_was_applied_in_a_lost_history_comes_home_with_its_record"
+CUT: Final = f"{WAITING}::test_a_record_that_came_home_without_its_row_loses_nothing"
+COPY: Final = f"{WAITING}::test_what_a_copy_tells_from_before_a_row_was_applied_settles_nothing"
+ALIKE: Final = (
+    "tests/sim/test_copies_put_back_twice.py"
+    "::test_a_deletion_of_what_another_life_wrote_with_the_same_clock_is_for_a_person"
+)
 COPIED: Final = (
     "tests/sim/test_copies_put_back_twice.py"
     "::test_what_a_copy_held_unsent_is_its_own_though_another_life_has_sent_it_since"
@@ -135,15 +143,46 @@ OF_HOMECOMINGS: Final[tuple[Mutant, ...]] = (
         "::test_what_a_site_wrote_after_its_homecoming_comes_home_from_a_backup_amid_that",
     ),
     of(
-        "home: what waits here stands by the word of a store that went back",
+        "home: what was decided otherwise stands by the word of a store that went back",
         HELD, "OR k.ord = 0 AND EXISTS (", "OR false AND EXISTS (",
         f"{WAITING}::test_what_waits_stays_away_though_a_store_that_went_back_tells_of_it",
+        f"{DECIDED}::test_what_was_merged_stays_as_it_was_decided",
+        f"{DECIDED}::test_what_a_person_discarded_stays_away",
+    ),
+    of(
+        "home: what a lost history had applied is known, since it waits",
+        HELD, "AND w.row_id = k.id::text AND w.tx_id = k.version)",
+        "AND w.row_id = k.id::text AND false)", APPLIED,
     ),
     of(
         "home: rows are told before the records of what was parked of them",
         "edge/store/tips.py", 'key=lambda t: t.name != "sync_parked"',
-        'key=lambda t: t.name == "sync_parked"',
-        f"{WAITING}::test_what_was_applied_in_a_lost_history_comes_home_with_its_record",
+        'key=lambda t: t.name == "sync_parked"', APPLIED,
+    ),
+    of(
+        "home: a row waits no more by its record alone",
+        "central/store/retry.py",
+        'await await_rows(applying.connection, applying.site, settled["applied"])',
+        'await _forget(applying, settled["applied"])', CUT,
+    ),
+    of(
+        "home: a row that came home waits on",
+        SALVAGE,
+        "await rows_came(connection, tips.site, table.name, tips.of(tips.block.ids))", "pass",
+        APPLIED, CUT,
+    ),
+    of(
+        "home: what one homecoming said of a row counts for another",
+        "central/handshake.py", "            await homecoming.begin(connection, site)\n", "", COPY,
+    ),
+    of(
+        "home: what was applied in the lost time, and nothing was told of, waits for ever",
+        "central/handshake.py",
+        "                await CentralStore(connection, self.catalog).try_untold(site)\n", "", CUT,
+    ),
+    of(
+        "home: an older record says what became of a row",
+        SALVAGE, 'if states[p] in ("applied", "discarded")]', "if states[p]]", COPY,
     ),
     of(
         "new epoch: what another life has sent of a copy stays lost to the copy",
@@ -153,5 +192,16 @@ OF_HOMECOMINGS: Final[tuple[Mutant, ...]] = (
     of(
         "new epoch: all that lives of a store have written of a row is its own again",
         EPOCHS, "AND v.hlc = k.hlc AND v.hlc > 0", "AND v.hlc > 0", ANOTHER,
+    ),
+    of(
+        "new epoch: what has the same clock is of the same life",
+        EPOCHS, "AND o.hlc = v.hlc AND o.ord <> v.ord", "AND false", ALIKE,
+    ),
+    of(
+        "home: a change that had met nothing is made once more",
+        "central/store/retry.py", "for ticket, met_nothing in found if met_nothing])",
+        "for ticket, met_nothing in found if False])",
+        "tests/faults/test_centre_restored_from_a_backup.py"
+        "::test_what_was_parked_at_the_backup_and_settled_since_waits_no_more[discarded]",
     ),
 )  # fmt: skip

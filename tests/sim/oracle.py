@@ -69,8 +69,7 @@ class Oracle(Parking, Releases, Aside, Blind):
         self.late: set[str] = set()
         #: Rows that programs of the centre have written.
         self.by_clients: set[Key] = set()
-        #: The centre went back: rows are not foretold any more.
-        self.is_blind = False
+        self.is_blind = False  # the centre went back: rows are not foretold any more
         self._own = [t for t in self.catalog.tables if not t.name.startswith("sync_")]
 
     # --- what it hears of --------------------------------------------------------------------
@@ -199,9 +198,10 @@ class Oracle(Parking, Releases, Aside, Blind):
 
     def _is_own_again(self, sent: Sent) -> None:
         """A later life has it as well: a copy was taken between its drain and its sending."""
-        for row in [self.rows[c.key] for c in sent.changes if c.key in self.rows]:
-            for past in row.past:
-                past.is_lost &= (past.site, past.hlc) != (sent.site, sent.hlc)
+        for key in {change.key for change in sent.changes} & self.rows.keys():
+            made = [p for p in self.rows[key].past if (p.site, p.hlc) == (sent.site, sent.hlc)]
+            for past in made:
+                past.is_lost &= past.name != sent.tx_id and len(made) > 1
 
     async def _read_tickets(self) -> None:
         rows = await self.database.rows(

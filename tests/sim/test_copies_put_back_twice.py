@@ -187,3 +187,46 @@ def test_what_a_life_has_sent_that_no_copy_held_is_not_its_own(play):
         assert await s.conflicts() == [("dose", '{"dose":7}', '{"dose":6}')]
 
     play(story)
+
+
+async def alike(s: Story, **of_the_first: int) -> None:
+    """Two lives of a copy drain with one clock: the store's was ahead once, and is set right."""
+    s.world.clock.skew[NORTH] = 3_600_000
+    s.order(1, severity=1, dose=5)
+    await s.rest()
+    s.world.clock.skew[NORTH] = 0
+    s.copy()
+    s.change(1, **of_the_first)  # no copy holds it
+    await s.world._rounds()
+    s.put_back()
+    s.change(1, seat=2)
+    await s.step("drain")
+    s.copy()
+    await s.world._rounds()
+    s.put_back()
+
+
+def test_a_deletion_of_what_another_life_wrote_with_the_same_clock_is_for_a_person(play):
+    async def story(s: Story) -> None:
+        await alike(s, dose=4)
+        s.write("DELETE FROM orders WHERE id = ?", id_of(1))
+        await s.step("drain")
+        await s.rest()
+        assert await s.count("mes.orders") == 1
+        assert await s.count("mes.sync_conflicts", "verdict = 'review'") == 1
+
+    play(story)
+
+
+def test_a_write_on_what_another_life_wrote_with_the_same_clock_is_in_conflict_with_it(play):
+    async def story(s: Story) -> None:
+        await alike(s, dose=4, severity=9)
+        s.change(1, dose=7, severity=3)
+        await s.step("drain")
+        await s.rest()
+        assert await s.both(1, "severity", "dose") == (9, 4)
+        records = "SELECT column_group, verdict FROM mes.sync_conflicts ORDER BY 1"
+        found = await s.world.database.rows(records)
+        assert found == [("alarm", "central"), ("dose", "review")]
+
+    play(story)

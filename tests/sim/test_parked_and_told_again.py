@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 
+import edge.homecoming
+from shared.errors import Transient
+from sync import codec
 from tests.sim.catalogue import CREATED, GOOD_MAX
 from tests.sim.story import NORTH, Story, id_of, lab, play
+from tests.sim.test_parked_and_counted_on import of_two_orders, park, tickets
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 __all__ = ["lab", "play"]
 
@@ -81,3 +90,96 @@ def test_what_was_applied_in_a_lost_history_comes_home_with_its_record(play):
 
 def homecomings(s: Story) -> int:
     return len(s.site().read("SELECT 1 FROM _sync_event WHERE code = 'MES-CENTRE-RESTORED'"))
+
+
+async def cut_before_rows(s: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site brings home the records of what was parked, and is killed before its orders."""
+    ask = edge.homecoming._ask
+
+    async def asked(link: Any, site: str, verb: str, fields: dict[str, Any]) -> dict[str, Any]:
+        if verb == "home" and any(
+            block.table == "orders" for block in codec.decode_chunk(fields["chunk"])
+        ):
+            raise Transient("killed")
+        return await ask(link, site, verb, fields)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(edge.homecoming, "_ask", asked)
+        await s.step("hello")
+
+
+async def inserted(s: Story) -> None:
+    """An order is parked, as its key is taken; the key is free again after a backup and a copy."""
+    s.order(1, code="C1")
+    await s.rest()
+    await s.plan(1, code="C9")
+    s.order(2, code="C9", note="of the site", made=5)
+    await s.step("drain")
+    await s.world._rounds()
+
+
+async def updated(s: Story) -> None:
+    await of_two_orders(s)
+    await park(s, made=5, note="of the site")
+
+
+@pytest.mark.parametrize("is_put_back", [True, False])
+@pytest.mark.parametrize("parked_row", [inserted, updated])
+def test_a_record_that_came_home_without_its_row_loses_nothing(
+    play, monkeypatch, parked_row: Callable[[Story], Awaitable[None]], is_put_back
+):
+    async def story(s: Story) -> None:
+        await parked_row(s)
+        await s.world.centre_is_backed_up()
+        s.copy()
+        await s.plan(1, code="C1")
+        await s.rest(owed=True)
+        (ticket,) = await tickets(s)
+        assert await s.world.centre.by_hand.retry(ticket)
+        await s.rest()
+        assert await s.both(2, "made", "note", "code") == (5, "of the site", "C9")
+        await s.restore()
+        await cut_before_rows(s, monkeypatch)
+        if is_put_back:
+            s.put_back()
+        await s.rest(owed=True)
+        if is_put_back:  # the key is taken once more, by what the backup has
+            await s.step("retry_due")
+            records = "SELECT state FROM mes.sync_parked WHERE id = %s"
+            assert await s.world.database.rows(records, ticket) == [("parked",)]
+            assert await tickets(s) == [ticket]
+            await s.plan(1, code="C1")
+            await s.rest(owed=True)
+            assert await s.world.centre.by_hand.retry(ticket)
+        await s.rest(owed=True)
+        assert await s.both(2, "made", "note", "code") == (5, "of the site", "C9")
+        assert await s.count("sync.waiting") == 0
+
+    play(story)
+
+
+def test_what_a_copy_tells_from_before_a_row_was_applied_settles_nothing(play, monkeypatch):
+    async def story(s: Story) -> None:
+        await updated(s)
+        await s.world.centre_is_backed_up()
+        (ticket,) = await tickets(s)
+        assert not await s.world.centre.by_hand.retry(ticket)  # told as of after the backup
+        s.change(2, seat=3)  # as is the row
+        await s.rest(owed=True)
+        s.copy()
+        await s.plan(1, code="C1")
+        await s.rest(owed=True)
+        assert await s.world.centre.by_hand.retry(ticket)
+        await s.rest()
+        await s.restore()
+        await cut_before_rows(s, monkeypatch)
+        s.put_back()
+        await s.rest(owed=True)
+        assert await tickets(s) == [ticket]
+        await s.plan(1, code="C1")
+        await s.rest(owed=True)
+        assert await s.world.centre.by_hand.retry(ticket)
+        await s.rest()
+        assert await s.both(2, "made", "note", "code", "seat") == (5, "of the site", "C9", 3)
+
+    play(story)
