@@ -158,8 +158,8 @@ OF_REPORTS: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "whole answers: they are of all sites",
-        WHOLE, 'given = [",".join(question.sites), f"{longest_s}s"]',
-        'given = ["*", f"{longest_s}s"]',
+        WHOLE, 'given = [",".join(question.sites), f"{longest_s}s", _WORK_MEM]',
+        'given = ["*", f"{longest_s}s", _WORK_MEM]',
         f"{STREAMS}::test_a_whole_answer_holds_nothing_of_a_site_that_its_asker_does_not_reach",
     ),
     of(

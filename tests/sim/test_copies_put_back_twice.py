@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -189,7 +190,7 @@ def test_what_a_life_has_sent_that_no_copy_held_is_not_its_own(play):
     play(story)
 
 
-async def alike(s: Story, **of_the_first: int) -> None:
+async def alike(s: Story, **of_the_first: Any) -> None:
     """Two lives of a copy drain with one clock: the store's was ahead once, and is set right."""
     s.world.clock.skew[NORTH] = 3_600_000
     s.order(1, severity=1, dose=5)
