@@ -99,7 +99,7 @@ async def _apply_fresh(
     ]
     included = [each.batch.two_way for each in again if each.sent.tx_id in gate.included]
     await tell_apart(applying, chain.from_iterable(included))
-    await _tell_again(applying, [(each.sent.blocks, each.origin) for each in again], gate)
+    await _came_again(applying, [(each.sent.blocks, each.origin) for each in again], gate)
     await apply_transactions(applying, fresh, gate.included)
     return replace(todo, skipped=todo.skipped + len(todo.accepted) - len(fresh))
 
@@ -114,18 +114,18 @@ async def _apply_whole(applying: Applying, gate: Gate, whole: Whole, todo: Judge
             if is_included:
                 some = sorted_batch(blocks, whole.origin, applying.catalog)
                 await tell_apart(applying, some.two_way)
-            await _tell_again(applying, [(blocks, whole.origin)], gate)
+            await _came_again(applying, [(blocks, whole.origin)], gate)
     return replace(todo, skipped=1) if is_known else todo
 
 
-async def _tell_again(
+async def _came_again(
     applying: Applying, known: Iterable[tuple[Sequence[ChangeBlock], Origin]], gate: Gate
 ) -> None:
     """Send the heads of the rows of transactions that had their effect before, or came home.
 
     Their store may have been put back to a copy and can't know what became of them: an ack without
     heads would say that all was taken as it was written. And of what a site holds for decided, an
-    ack says nothing.
+    ack says nothing. What had its effect in an epoch that ended is that store's own again.
     """
     sources = [
         Source(block, row, origin)

@@ -2,7 +2,8 @@
 
 The old epoch is closed before anything of the new one is taken, so whatever of the store's lost
 life arrives later is fenced (protocol, rule 19). What that life had sent stays and counts; but the
-store has not seen it, so its versions are no longer the site's own: they are marked as lost.
+store has not seen it, so its versions are no longer the site's own: they are marked as lost, until
+what made one comes again in a later epoch, as of a copy that held it.
 """
 
 from __future__ import annotations
@@ -138,6 +139,8 @@ async def make_own(applying: Applying, sources: Iterable[Source]) -> None:
     behind that of the copy: of what can't be told apart nothing is the store's own.
     """
     held = list(with_heads(applying, sources))
+    if not held:
+        return
     await applying.connection.execute(
         b"""UPDATE sync.version AS v SET lost = false
             FROM unnest(%(owner)s::text[], %(no)s::smallint[], %(id)s::uuid[], %(tx)s::uuid[],
