@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime  # noqa: TC003 - pydantic reads it
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -245,7 +245,7 @@ def check_order(reach: Reach, ordered: Ordered, sites: tuple[str, ...]) -> None:
         if name in ordered.query:
             raise BadQuestion(name, "not of an export, which has all rows")
     question, made = question_of(sites, ordered.report, ordered.query)
-    made(question)
+    made(replace(question, limit=None))
 
 
 async def _found(reach: Reach, request: Request, asking: Asking, export_id: str) -> Export:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from central.reports.dimensions import DIMENSIONS, JOINS
 from central.reports.paging import Place, Statement, literals
+from central.reports.question import BadQuestion
 from central.reports.sources import in_months
 from central.reports.statement import condition
 from central.rollups import AT, DAY, SITE_DAY
@@ -46,11 +47,16 @@ COLUMNS: Final = {
 }
 
 
-def log_statement(question: Question, open_at: datetime | None = None) -> Statement:
+def log_statement(
+    question: Question, open_at: datetime | None = None, *, is_sorted: bool = True
+) -> Statement:
     """Return the statement that gives the reports of a window, one more than its limit.
 
-    ``open_at`` leaves those that had begun by then and had not ended.
+    ``open_at`` leaves those that had begun by then and had not ended. Raise BadQuestion for a page
+    of rows that are in no order: it would not tell where it ends.
     """
+    if not is_sorted and question.limit is not None:
+        raise BadQuestion("sort", "none is for whole answers and exports: pages have an order")
     made = Statement()
     rows = _rows(question, open_at, made)
     sites = literals(question.sites)
@@ -63,7 +69,7 @@ def log_statement(question: Question, open_at: datetime | None = None) -> Statem
     made.columns = tuple(COLUMNS)
     made.places = (Place("ended_at", "timestamptz"), Place("id", "uuid"))
     rows = f"SELECT {columns} FROM ({rows}) AS i{joined}{where}"
-    return made.page(rows, after=question.after, limit=question.limit)
+    return made.page(rows, after=question.after, limit=question.limit, is_sorted=is_sorted)
 
 
 def _rows(question: Question, open_at: datetime | None, made: Statement) -> str:

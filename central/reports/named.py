@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from pydantic import Field, ValidationError
 
@@ -144,6 +144,9 @@ class _Due(Asked):
 
 class _Log(Asked):
     open_at: Text | None = Field(None, description="Only reports under way at this instant.")
+    sort: Literal["", "ended_at", "none"] = Field(
+        "", description="`ended_at`, the usual; `none`: as they lie, for whole answers and exports."
+    )
 
 
 _PRODUCTION: Final = with_filters(_Production, tuple(DIMENSIONS))
@@ -208,7 +211,8 @@ def _of_lives(asked: Asked, sites: tuple[str, ...], until: Window | None = None)
 def _log(asked: Asked, sites: tuple[str, ...]) -> Put:
     text = cast("_Log", asked).open_at
     at = instants("open_at", [text])[0] if text else None
-    return _plain(asked, sites), partial(log_statement, open_at=at)
+    is_sorted = cast("_Log", asked).sort != "none"
+    return _plain(asked, sites), partial(log_statement, open_at=at, is_sorted=is_sorted)
 
 
 def _due(preset: Preset, asked: Any, sites: tuple[str, ...]) -> Put:

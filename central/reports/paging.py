@@ -55,14 +55,17 @@ class Statement:
         self.values[name] = value
         return f"%({name})s"
 
-    def page(self, rows: str, *, after: Sequence[object], limit: int | None) -> Statement:
+    def page(
+        self, rows: str, *, after: Sequence[object], limit: int | None, is_sorted: bool = True
+    ) -> Statement:
         """Make it give the rows of a query after a place, one more than a limit; return it.
 
-        All of them without a limit.
+        All of them without a limit; only then they may be left as they come.
         """
         beyond = f" WHERE {self._beyond(after)}" if after else ""
         self.source = f"({rows}) AS t{beyond}"
-        self.ending = f" ORDER BY {', '.join(place.sorted_by for place in self.places) or '1'}"
+        order = ", ".join(place.sorted_by for place in self.places) or "1"
+        self.ending = f" ORDER BY {order}" if is_sorted else ""
         if limit is not None:
             self.ending += f" LIMIT {self.take(limit + 1)}"
         self.text = self.giving(", ".join(f't."{name}"' for name in self.columns))

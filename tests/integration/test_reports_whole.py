@@ -97,6 +97,19 @@ async def test_every_form_holds_the_rows_of_all_pages_in_their_order(world, api,
         assert list(csv.reader(io.StringIO(at_once))) == list(csv.reader(io.StringIO(paged.text)))
 
 
+async def test_a_whole_log_in_no_order_has_all_the_rows_and_a_page_has_one(world, api, seed):
+    await plant(world, world.site(), random.Random(seed), 40)
+    async with await api.asked_by("corporate") as client:
+        rows = await pages(client, LOG)
+        lines = (await stream(client, f"{LOG}?sort=none", "ndjson")).decode().splitlines()
+        assert sorted(map(json.loads, lines), key=lambda row: row["id"]) == sorted(
+            rows, key=lambda row: row["id"]
+        )
+        refused = await ask(client, LOG, sort="none")
+        assert refused.status_code == 422
+        assert refused.json()["errors"][0]["field"] == "query.sort"
+
+
 async def test_an_answer_without_rows_has_its_columns_in_every_form(api):
     async with await api.asked_by("corporate") as client:
         columns = (await client.get(LOG)).json()["columns"]
