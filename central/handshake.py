@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg.types.json import Jsonb
 
 from central.feed import feed_position
-from central.store import CentralStore, epochs, homecoming
+from central.store import CentralStore, Teller, epochs, homecoming
 from central.store.finish import stop
 from central.store.lives import begun_beside, life_now, life_of, parting
 from central.store.sent import Beyond, sent_before
@@ -75,7 +75,6 @@ class Handshake:
                 await _verify(connection, site)
             if welcome is Welcome.OK:
                 await _remember(connection, site, said, asked)
-                await CentralStore(connection, self.catalog).try_untold(site)
                 why = await _outdated(connection, site, said)
                 welcome = Welcome.SNAPSHOT if why else welcome
             elif welcome is Welcome.STOP and not known.stopped_because:
@@ -153,8 +152,8 @@ class Handshake:
 
     async def life(self, site: str, asked: Fields) -> Fields:
         """Tell a site that knows more than we do which versions we may not know: any later one."""
+        del site
         async with self.pool.connection() as connection:
-            await homecoming.begin(connection, site)
             now = await life_now(connection)
             life = (await parting(connection, read_met(asked))).since or now
             return {"life": life.id, "held_order": life.held_order}
@@ -166,13 +165,17 @@ class Handshake:
             async with connection.transaction():
                 verified = await _one(connection, "SELECT sync.is_verified(%s)", [site])
                 life = await life_of(connection, str(asked["life"]))
-            only_own = bool(verified and verified[0])
-            store = CentralStore(connection, self.catalog)
             if (order := asked.get("held_order")) is not None:
                 life = life.from_order(int(order))
-            history = asked.get("history")
-            taken = store.take_home(site, life, blocks, only_own=only_own, history=history)
-            return dict(await taken)
+            took = asked.get("took_effect")  # an agent of before says nothing of it
+            teller = Teller(
+                site,
+                only_own=bool(verified and verified[0]),
+                history=asked.get("history"),
+                took_effect=None if took is None else frozenset((t, i) for t, i in took),
+            )
+            store = CentralStore(connection, self.catalog)
+            return dict(await store.take_home(teller, life, blocks))
 
     async def included(self, site: str, asked: Fields) -> Fields:
         """Note transactions of the site whose rows came home with the others, but for some."""

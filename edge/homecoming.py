@@ -67,9 +67,17 @@ class Homecoming:
             "held_order": self._lost.max_order,
             "history": lives[-1].life if lives else None,
         }
+        took_effect = await self.thread.run(self.store.took_effect)
         unknown, chunks = 0, self.store.tips(self._lost, now_ms())
         while (blocks := await self.thread.run(next, chunks, None)) is not None:
-            unknown += await _tell(self.link, self.site, asked, blocks)
+            # Of an own change that waits in the backup the row alone does not tell that it did.
+            named = [
+                [block.table, row_id]
+                for block in blocks
+                for row_id, tx_id in zip(block.ids, block.version, strict=True)
+                if (block.table, row_id, tx_id) in took_effect
+            ]
+            unknown += await _tell(self.link, self.site, asked | {"took_effect": named}, blocks)
         return unknown
 
     async def begin_anew(self, rows: int) -> None:

@@ -16,6 +16,7 @@ from central.store import abandoned, apply, leases, parking, retrying, salvage, 
 from central.store.batch import Incoming
 from central.store.leases import Lease
 from central.store.outcome import RunOutcome
+from central.store.salvage import Teller
 from central.store.session import Session
 from shared.changes import Position
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from shared.changes import HeadBlock, Part
     from shared.errors import Poison
 
-__all__ = ["CentralStore", "Incoming", "Lease", "RunOutcome"]
+__all__ = ["CentralStore", "Incoming", "Lease", "RunOutcome", "Teller"]
 
 #: Bytes of a refused message that are kept.
 REFUSED_BYTES_MAX: Final = 1 << 20
@@ -115,18 +116,13 @@ class CentralStore:
         )  # fmt: skip
 
     async def take_home(
-        self, site: str, since: Life, blocks: Sequence[HeadBlock], *,
-        only_own: bool = False, history: str | None = None,
-    ) -> dict[str, int]:  # fmt: skip
+        self, teller: Teller, since: Life, blocks: Sequence[HeadBlock]
+    ) -> dict[str, int]:
         """Take in rows of a history that the centre lost, as a site knows them; count them.
 
-        ``since`` is the first of the server's lives that the site has not met, ``history`` the last
-        one that it has; ``only_own`` where it has agreed with the centre in this one, and has no
-        more say in rows of others.
+        ``since`` is the first of the server's lives that the site has not met.
         """
-        return await salvage.take_home(
-            self._session, site, since, blocks, only_own=only_own, history=history
-        )
+        return await salvage.take_home(self._session, teller, since, blocks)
 
     async def position(self, site: str, epoch: str) -> Position | None:
         """Return how far a site's chain is decided, None where the epoch is not known."""
@@ -154,13 +150,6 @@ class CentralStore:
     async def retry_due(self, site: str) -> int:
         """Apply what waited for a row of the centre or for a migration; return the number."""
         return await retrying.retry_due(self._session, site)
-
-    async def try_untold(self, site: str) -> None:
-        """Try again what was parked and applied in a lost history, and did not come home.
-
-        To be called when both have agreed: then nothing more of it comes.
-        """
-        await retrying.try_untold(self._session, site)
 
     # --- who applies for whom -----------------------------------------------------------------
 

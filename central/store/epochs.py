@@ -135,8 +135,9 @@ async def make_own(applying: Applying, sources: Iterable[Source]) -> None:
     """Take what a site wrote for its own again: its store has it under the same id in a later life.
 
     A copy was taken between a drain and its sending, and put back after that: what is built on it
-    there has seen it. Two lives of one copy may have drained with the same clock, where theirs were
-    behind that of the copy: of what can't be told apart nothing is the store's own.
+    there has seen it. What stands as it was written has the transaction's id for its version; else
+    it is told by the drain's clock. Two lives of one copy may have drained with the same, so only
+    where no other version of the row has it, and this one was not parked and may have none.
     """
     held = list(with_heads(applying, sources))
     if not held:
@@ -144,12 +145,15 @@ async def make_own(applying: Applying, sources: Iterable[Source]) -> None:
     await applying.connection.execute(
         b"""UPDATE sync.version AS v SET lost = false
             FROM unnest(%(owner)s::text[], %(no)s::smallint[], %(id)s::uuid[], %(tx)s::uuid[],
-                        %(hlc)s::bigint[]) AS k (owner, no, id, tx, hlc)
-            WHERE v.site_id = k.owner AND v.table_no = k.no AND v.id = k.id
-              AND v.lost AND v.origin = %(site)s AND v.hlc = k.hlc AND v.hlc > 0
-              AND (v.version = k.tx OR NOT EXISTS (
-                  SELECT FROM sync.version AS o WHERE o.site_id = k.owner AND o.table_no = k.no
-                  AND o.id = k.id AND o.origin = v.origin AND o.hlc = v.hlc AND o.ord <> v.ord))""",
+                        %(hlc)s::bigint[], %(op)s::text[]) AS k (owner, no, id, tx, hlc, op)
+            WHERE v.site_id = k.owner AND v.table_no = k.no AND v.id = k.id AND v.lost
+              AND v.origin = %(site)s AND v.hlc = k.hlc AND v.hlc > 0
+              AND (v.version = k.tx OR v.op = k.op::"char" AND NOT EXISTS (
+                      SELECT FROM sync.version AS o WHERE o.site_id = k.owner AND o.table_no = k.no
+                      AND o.id = k.id AND o.origin = v.origin AND o.hlc = v.hlc AND o.ord <> v.ord)
+                  AND NOT EXISTS (
+                      SELECT FROM mes.sync_parked AS p WHERE p.site_id = %(site)s
+                      AND p.tx_id = k.tx AND p.row_id = k.id))""",
         {
             "site": applying.site,
             "owner": array(Kind.TEXT, [each.block.sites[each.place] for _, each in held]),
@@ -157,6 +161,7 @@ async def make_own(applying: Applying, sources: Iterable[Source]) -> None:
             "id": array(Kind.UUID, [each.id for _, each in held]),
             "tx": array(Kind.UUID, [each.origin.tx_id for _, each in held]),
             "hlc": array(Kind.INTEGER, [each.origin.hlc for _, each in held]),
+            "op": array(Kind.TEXT, [each.block.op.value for _, each in held]),
         },
     )
 

@@ -55,6 +55,9 @@ class Tips:
     life: Life
     #: The last life of the server that the site has met: whose history its orders are of.
     history: str | None = None
+    #: Rows of which their own change had been parked and took effect since; None of a site that
+    #: does not say.
+    took_effect: set[str] | None = None
 
     @property
     def of_several(self) -> bool:
@@ -67,11 +70,11 @@ class Tips:
 
 
 async def known_of(applying: Applying, tips: Tips) -> set[str]:
-    """Return the rows of whose version the centre knows what became.
+    """Return the rows of whose version the centre knows what became, or what it waits for.
 
-    It is in what stands, or was overruled; or it is of a transaction that took effect, whatever the
-    centre made of it: a store that went back to a copy, and has not followed since, shows it as it
-    wrote it. But for what waits here and was applied in the lost time, as its record told before.
+    It is in what stands, or was overruled; or it is of a transaction that was applied, whatever
+    the centre made of it: a store that went back to a copy, and has not followed since, shows it as
+    it wrote it. But for what waits here and took effect in the lost time, as the site has heard.
     """
     cursor = await applying.connection.execute(
         b"""SELECT k.id::text
@@ -80,14 +83,16 @@ async def known_of(applying: Applying, tips: Tips) -> set[str]:
             WHERE EXISTS (
                 SELECT FROM sync.version AS v WHERE v.site_id = %(site)s
                 AND v.table_no = %(table_no)s AND v.id = k.id AND v.version = k.version)
-            OR k.ord = 0 AND EXISTS (
+            OR %(says)s AND k.ord = 0 AND EXISTS (
                 SELECT FROM sync.applied AS a WHERE a.tx_id = k.version AND a.site = %(teller)s)
-            AND NOT EXISTS (
-                SELECT FROM sync.waiting AS w WHERE w.site_id = %(teller)s AND w.came_home
-                AND w.table_name = %(table)s AND w.row_id = k.id::text AND w.tx_id = k.version)""",
+            AND NOT (k.id = ANY(%(took)s::uuid[]) AND EXISTS (
+                SELECT FROM sync.waiting AS w WHERE w.site_id = %(teller)s
+                AND w.table_name = %(table)s AND w.row_id = k.id::text AND w.tx_id = k.version))""",
         given(applying, tips) | {
             "versions": array(Kind.UUID, tips.of(tips.block.version)),
             "orders": array(Kind.INTEGER, tips.of(tips.block.order)),
+            "says": tips.took_effect is not None,
+            "took": array(Kind.UUID, sorted(tips.took_effect or ())),
             "teller": tips.site,
             "table": tips.table.name,
         },

@@ -1,9 +1,7 @@
 """What a site's homecoming leaves at the centre: that it was, and which transactions it told of.
 
 Rows come home first, then the transactions that are in them: of these only the facts take effect
-when they come again, and the rows that had not come home. Of rows the records of those that were
-parked come before all others. One that was applied in the lost time waits here as long as its row
-has not come: both may be told by a store that is put back to an older copy in between.
+when they come again, and the rows that had not come home.
 """
 
 from __future__ import annotations
@@ -39,32 +37,6 @@ async def note_home(connection: AsyncConnection[Any], site: str) -> None:
         b"""UPDATE sync.site AS s SET home_no = l.no FROM (SELECT max(no) AS no FROM sync.life) AS l
             WHERE s.site = %s AND s.home_no < l.no""",
         [site],
-    )
-
-
-async def begin(connection: AsyncConnection[Any], site: str) -> None:
-    """Begin to hear a site: what an earlier homecoming said, that was cut off, it says again."""
-    await connection.execute(
-        b"UPDATE sync.waiting SET came_home = false WHERE site_id = %s AND came_home", [site]
-    )
-
-
-async def await_rows(connection: AsyncConnection[Any], site: str, tickets: Sequence[str]) -> None:
-    """Note rows that wait here, and of which the site says that the lost history applied them."""
-    await connection.execute(
-        b"UPDATE sync.waiting SET came_home = true WHERE site_id = %s AND ticket = ANY(%s::uuid[])",
-        [site, array(Kind.UUID, tickets)],
-    )
-
-
-async def rows_came(
-    connection: AsyncConnection[Any], site: str, table: str, ids: Sequence[str]
-) -> None:
-    """Let rows wait no more that the lost history applied: the site has told what came of them."""
-    await connection.execute(
-        b"""DELETE FROM sync.waiting WHERE site_id = %s AND table_name = %s
-            AND row_id = ANY(%s::text[]) AND came_home""",
-        [site, table, array(Kind.TEXT, ids)],
     )
 
 

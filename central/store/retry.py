@@ -12,7 +12,6 @@ from central.store.extras import forget_extras, keep_extras
 from central.store.facts import apply_facts
 from central.store.fixed import fixed
 from central.store.groups import apply_group, part_orphans
-from central.store.homecoming import await_rows
 from central.store.intake import take_in
 from central.store.let_go import bare_of, digest, is_let_go, note_let_go
 from central.store.literals import array
@@ -20,7 +19,6 @@ from central.store.overrule import overrule
 from central.store.parking import MESSAGE_MAX, needs_no, plain, send_heads
 from central.store.records import News, queue_touched, restate
 from shared.catalog import Kind
-from shared.changes import Op
 from shared.errors import WaitsBehind
 from sync import codec
 
@@ -226,12 +224,11 @@ def _origin(applying: Applying, ticket: str, block: bytes, fields: Sequence[Any]
 
 
 async def settle_home(applying: Applying, tickets: Sequence[str]) -> None:
-    """Let rows of which the record, that came home, says that they were discarded wait no more.
+    """Let rows of which the record, that came home, says that they were settled wait no more.
 
-    The backup holds them as waiting. Of one that was applied the row is to follow, which takes its
-    place. What became of those behind them has its own record. A fact that was applied is not
-    among the rows that come home, nor is a row of a table that is to come again, and its site need
-    not have it any more: it is tried again, as soon as all is told.
+    The backup holds them as waiting. What became of those behind them has its own record. A fact
+    that was applied is not among the rows that come home, nor is a row of a table that is to come
+    again, and its site need not have it any more: it is tried again, as soon as all is told.
     """
     cursor = await applying.connection.execute(
         b"SELECT w.ticket::text, w.table_name, p.state FROM sync.waiting AS w"
@@ -245,41 +242,15 @@ async def settle_home(applying: Applying, tickets: Sequence[str]) -> None:
     for ticket, table, state in await cursor.fetchall():
         again = state == "applied" and is_never_home(table, applying.catalog)
         (facts if again else settled[state]).append(ticket)
-    await _forget(applying, settled["discarded"])
-    await await_rows(applying.connection, applying.site, settled["applied"])
-    await _apply_again(applying, facts)
-    await note_let_go(applying, tickets)
-
-
-async def try_untold(applying: Applying) -> None:
-    """Have rows tried again that were applied in the lost time, and of which nothing was told.
-
-    But for changes of rows that are not there: they had met nothing, and are on record.
-    """
-    cursor = await applying.connection.execute(
-        b"""SELECT w.ticket::text, p.op <> %(insert)s AND NOT EXISTS (
-                SELECT FROM sync.head AS h JOIN sync.table_no AS t ON t.no = h.table_no
-                WHERE h.site_id IN (%(site)s, '*') AND t.name = w.table_name AND h.id = p.row_id
-                AND NOT h.deleted)
-            FROM sync.waiting AS w
-            JOIN mes.sync_parked AS p ON p.site_id = w.site_id AND p.id = w.ticket
-            WHERE w.site_id = %(site)s AND p.site_id = %(site)s AND p.state = 'applied'""",
-        {"site": applying.site, "insert": Op.INSERT.value},
-    )
-    found = await cursor.fetchall()
-    await _forget(applying, [ticket for ticket, met_nothing in found if met_nothing])
-    await _apply_again(applying, [ticket for ticket, met_nothing in found if not met_nothing])
-
-
-async def _apply_again(applying: Applying, tickets: Sequence[str]) -> None:
-    """Have rows tried as soon as all has come home, whatever was in their way at the backup."""
+    await _forget(applying, [*settled["applied"], *settled["discarded"]])
     await applying.connection.execute(
         b"UPDATE sync.waiting SET reason = %s, catalogue = '', needs = NULL, needs_no = NULL,"
-        b" behind = NULL, came_home = false WHERE ticket = ANY(%s::uuid[])",
-        [Reason.NEWER_SCHEMA.value, array(Kind.UUID, tickets)],
+        b" behind = NULL WHERE ticket = ANY(%s::uuid[])",
+        [Reason.NEWER_SCHEMA.value, array(Kind.UUID, facts)],
     )
     message = "was applied in the time that the centre lost; it is applied again"
-    await restate(applying, {ticket: News("waiting", message=message) for ticket in tickets})
+    await restate(applying, {ticket: News("waiting", message=message) for ticket in facts})
+    await note_let_go(applying, tickets)
 
 
 async def _forget(applying: Applying, tickets: Sequence[str]) -> None:

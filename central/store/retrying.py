@@ -78,22 +78,6 @@ async def retry_due(session: Session, site: str) -> int:
     return applied
 
 
-async def try_untold(session: Session, site: str) -> None:
-    """Have what ``retry.try_untold`` is about tried again, where there is any."""
-
-    async def is_any(connection: AsyncConnection[Any]) -> bool:
-        cursor = await connection.execute(
-            b"""SELECT FROM sync.waiting AS w
-                JOIN mes.sync_parked AS p ON p.site_id = w.site_id AND p.id = w.ticket
-                WHERE w.site_id = %s AND p.site_id = %s AND p.state = 'applied' LIMIT 1""",
-            [site, site],
-        )
-        return await cursor.fetchone() is not None
-
-    if await session.transaction(is_any):
-        await _alone(session, site, retry.try_untold)
-
-
 def _is_its_own(why: Exception) -> bool:
     """Return whether a row failed for itself, and not for what all rows depend on."""
     return not isinstance(why, Transient) and (isinstance(why, Poison) or is_fault(why))

@@ -11,7 +11,7 @@ here; the rows go through the same groups as what sites send.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from central.canonical import sites_of
@@ -20,7 +20,7 @@ from central.store.changeset import Origin, Rows
 from central.store.finish import finish_alone
 from central.store.groups import apply_group
 from central.store.held import Standing, Tips, known_of, standing_of, values_of
-from central.store.homecoming import note_home, rows_came
+from central.store.homecoming import note_home
 from central.store.literals import array
 from central.store.parking import park
 from central.store.records import queue_touched
@@ -40,15 +40,29 @@ if TYPE_CHECKING:
     from shared.changes import Value
 
 
+@dataclass(frozen=True, slots=True)
+class Teller:
+    """What is known of a site that brings home."""
+
+    site: str
+    #: It has agreed with the centre in this life, and has no more say in rows of others.
+    only_own: bool = False
+    #: The last life of the server that it has met.
+    history: str | None = None
+    #: Tables and ids of its own changes that had been parked, and took effect since; None of an
+    #: edge that does not say.
+    took_effect: frozenset[tuple[str, str]] | None = None
+
+
 async def take_home(
-    session: Session, site: str, since: Life, blocks: Iterable[HeadBlock], *,
-    only_own: bool = False, history: str | None = None,
-) -> dict[str, int]:  # fmt: skip
+    session: Session, teller: Teller, since: Life, blocks: Iterable[HeadBlock]
+) -> dict[str, int]:
     """Take in tips that a site knows, those that are known already left out; return the counts.
 
     ``since`` is the first life that the site had not met: what was written since its beginning it
-    can't have seen. ``history`` is the last one that it has met.
+    can't have seen.
     """
+    site, took_effect = teller.site, teller.took_effect
     counts = {"rows": 0, "parked": 0}
     for told in blocks:
         if told.table not in session.catalog or session.catalog.table(told.table).fact:
@@ -57,10 +71,13 @@ async def take_home(
         put = told.fate is Fate.PUT
         block = _by_our_names(table, told) if put else await _named(session, site, told)
         for owner in sorted(set(block.sites)):
-            if not _has_say(table, site, owner, block.fate) or (only_own and owner != site):
+            if not _has_say(table, site, owner, block.fate) or (teller.only_own and owner != site):
                 continue
             places = [row for row, each in enumerate(block.sites) if each == owner]
-            done = await _take(session, Tips(table, site, owner, block, places, since, history))
+            tips = Tips(table, site, owner, block, places, since, teller.history)
+            if took_effect is not None:
+                tips.took_effect = {row_id for name, row_id in took_effect if name == table.name}
+            done = await _take(session, tips)
             counts = {name: counts[name] + done[name] for name in counts}
     return counts
 
@@ -139,8 +156,7 @@ async def _take(session: Session, tips: Tips) -> dict[str, int]:
         await _note_overruled(applying, tips, pieces)
         await _mark(applying, tips)
         if table.name == "sync_parked":
-            await settle_home(applying, _settled(tips))
-        await rows_came(connection, tips.site, table.name, tips.of(tips.block.ids))
+            await settle_home(applying, tips.of(tips.block.ids))
         gone = late | {each.source.id for each in refused}
         taken = {i: c for r in pieces for i, c in zip(r.ids, r.created, strict=True)}
         taken = {i: taken[i] for i in taken.keys() - gone}
@@ -156,14 +172,6 @@ async def _take(session: Session, tips: Tips) -> dict[str, int]:
     applying, counts = await session.transaction(work)
     session.learn(tips.owner, applying.tally)
     return counts
-
-
-def _settled(tips: Tips) -> list[str]:
-    """Return the records that say of what was parked that it is not any more."""
-    if tips.block.fate is not Fate.PUT:
-        return []
-    states = tips.block.new[tips.block.columns.index("state")]
-    return [tips.block.ids[p] for p in tips.places if states[p] in ("applied", "discarded")]
 
 
 def _places(rows: Rows, ids: set[str]) -> list[int]:

@@ -192,6 +192,10 @@ class EdgeStore:
         """Give what the store knows of a history that the centre lost."""
         return tips.tips(self.opened, lost, self._drained(now_ms))
 
+    def took_effect(self) -> set[tuple[str, str, str]]:
+        """Return which own changes took effect after they had been parked: table, id and tx_id."""
+        return homecoming.took_effect(self.opened.connection)
+
     def included(
         self, lost: Lost
     ) -> tuple[list[tuple[int, str, bytes]], list[tuple[str, str, str]]]:

@@ -31,6 +31,16 @@ def owe_from(connection: sqlite3.Connection, applied_n: int) -> None:
     connection.execute("UPDATE _sync_site SET safe_n = min(safe_n, ?)", (applied_n,))
 
 
+def took_effect(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
+    """Return which own changes took effect after they had been parked: table, id and tx_id."""
+    return set(
+        connection.execute(
+            "SELECT table_name, row_id, tx_id FROM sync_parked"
+            " WHERE state = 'applied' AND row_id IS NOT NULL AND tx_id IS NOT NULL"
+        )
+    )
+
+
 def included(opened: Opened, lost: Lost) -> tuple[list[_Link], list[again.Row]]:
     """Return the own transactions that are in the tips, and rows in which they are not.
 

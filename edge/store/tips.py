@@ -70,13 +70,9 @@ class _Tip:
 
 
 def tips(opened: Opened, lost: Lost, drained: DrainedFirst) -> Iterator[list[HeadBlock]]:
-    """Give the tips in blocks, a page at a time; programs may write between two pages.
-
-    Records of what was parked come first: they tell which of what waits at the centre the lost
-    history had applied, and so which of our rows hold what waits on.
-    """
+    """Give the tips in blocks, a page at a time; programs may write between two pages."""
     undone = Undone(opened)
-    for table in sorted(opened.catalog.parents_first(), key=lambda t: t.name != "sync_parked"):
+    for table in opened.catalog.parents_first():
         if table.fact:  # its facts are sent again by the outbox
             continue
         again = _parked_again(opened, lost) if table.name == "sync_parked" else set()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from central.store import Teller
 from central.store.lives import life_now
 from shared.changes import Fate, HeadBlock
 from tests.integration.apply_world import world  # noqa: F401
@@ -46,7 +47,7 @@ async def records(world: World, state: str) -> list[HeadBlock]:
 
 async def told(world: World, *tips: HeadBlock) -> dict[str, int]:
     await world.admin.execute("DELETE FROM sync.touched")
-    return await world.store.take_home(SITE, await life_now(world.admin), list(tips))
+    return await world.store.take_home(Teller(SITE), await life_now(world.admin), list(tips))
 
 
 async def discard(world: World) -> None:

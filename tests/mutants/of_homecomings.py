@@ -19,8 +19,14 @@ PRUNED: Final = "tests/integration/test_upkeep_restores.py"
 WAITING: Final = "tests/sim/test_parked_and_told_again.py"
 DECIDED: Final = "tests/sim/test_decided_and_told_again.py"
 APPLIED: Final = f"{WAITING}::test_what_was_applied_in_a_lost_history_comes_home_with_its_record"
-CUT: Final = f"{WAITING}::test_a_record_that_came_home_without_its_row_loses_nothing"
-COPY: Final = f"{WAITING}::test_what_a_copy_tells_from_before_a_row_was_applied_settles_nothing"
+BEFORE: Final = (
+    f"{WAITING}::test_an_agent_of_before_that_does_not_tell_what_took_effect_brings_it_home"
+)
+ONCE_PARKED: Final = f"{DECIDED}::test_what_was_parked_once_stays_as_it_was_decided_since"
+ITS_OWN: Final = (
+    "tests/sim/test_copies_put_back_twice.py"
+    "::test_what_another_life_wrote_is_not_the_stores_own_where_its_own_change_is_parked"
+)
 ALIKE: Final = (
     "tests/sim/test_copies_put_back_twice.py"
     "::test_a_deletion_of_what_another_life_wrote_with_the_same_clock_is_for_a_person"
@@ -144,45 +150,29 @@ OF_HOMECOMINGS: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "home: what was decided otherwise stands by the word of a store that went back",
-        HELD, "OR k.ord = 0 AND EXISTS (", "OR false AND EXISTS (",
+        HELD, "OR %(says)s AND k.ord = 0 AND EXISTS (", "OR %(says)s AND false AND EXISTS (",
         f"{WAITING}::test_what_waits_stays_away_though_a_store_that_went_back_tells_of_it",
         f"{DECIDED}::test_what_was_merged_stays_as_it_was_decided",
         f"{DECIDED}::test_what_a_person_discarded_stays_away",
     ),
     of(
         "home: what a lost history had applied is known, since it waits",
-        HELD, "AND w.row_id = k.id::text AND w.tx_id = k.version)",
-        "AND w.row_id = k.id::text AND false)", APPLIED,
+        HELD, "AND NOT (k.id = ANY(%(took)s::uuid[]) AND EXISTS (",
+        "AND NOT (false AND EXISTS (", APPLIED,
     ),
     of(
-        "home: rows are told before the records of what was parked of them",
-        "edge/store/tips.py", 'key=lambda t: t.name != "sync_parked"',
-        'key=lambda t: t.name == "sync_parked"', APPLIED,
+        "home: what was parked and applied before the backup is taken from a tip",
+        HELD, "AND w.row_id = k.id::text AND w.tx_id = k.version))", "OR true))", ONCE_PARKED,
     ),
     of(
-        "home: a row waits no more by its record alone",
-        "central/store/retry.py",
-        'await await_rows(applying.connection, applying.site, settled["applied"])',
-        'await _forget(applying, settled["applied"])', CUT,
+        "home: a store does not tell what took effect",
+        "edge/homecoming.py", "if (block.table, row_id, tx_id) in took_effect", "if False",
+        APPLIED,
     ),
     of(
-        "home: a row that came home waits on",
-        SALVAGE,
-        "await rows_came(connection, tips.site, table.name, tips.of(tips.block.ids))", "pass",
-        APPLIED, CUT,
-    ),
-    of(
-        "home: what one homecoming said of a row counts for another",
-        "central/handshake.py", "            await homecoming.begin(connection, site)\n", "", COPY,
-    ),
-    of(
-        "home: what was applied in the lost time, and nothing was told of, waits for ever",
-        "central/handshake.py",
-        "                await CentralStore(connection, self.catalog).try_untold(site)\n", "", CUT,
-    ),
-    of(
-        "home: an older record says what became of a row",
-        SALVAGE, 'if states[p] in ("applied", "discarded")]', "if states[p]]", COPY,
+        "home: what an agent of before tells of its own is left away, and its record settles it",
+        "central/handshake.py", "took_effect=None if took is None else frozenset(",
+        "took_effect=frozenset() if took is None else frozenset(", BEFORE,
     ),
     of(
         "new epoch: what another life has sent of a copy stays lost to the copy",
@@ -198,10 +188,7 @@ OF_HOMECOMINGS: Final[tuple[Mutant, ...]] = (
         EPOCHS, "AND o.hlc = v.hlc AND o.ord <> v.ord", "AND false", ALIKE,
     ),
     of(
-        "home: a change that had met nothing is made once more",
-        "central/store/retry.py", "for ticket, met_nothing in found if met_nothing])",
-        "for ticket, met_nothing in found if False])",
-        "tests/faults/test_centre_restored_from_a_backup.py"
-        "::test_what_was_parked_at_the_backup_and_settled_since_waits_no_more[discarded]",
+        "new epoch: what has the clock of a change that is parked is that change",
+        EPOCHS, "AND p.tx_id = k.tx AND p.row_id = k.id", "AND false", ITS_OWN,
     ),
 )  # fmt: skip

@@ -90,8 +90,8 @@ OF_PARKED: Final[tuple[Mutant, ...]] = (
     of(
         "home: a fact that a person let go of is applied after all",
         "central/store/retry.py",
-        "await _apply_again(applying, facts)\n    await note_let_go(applying, tickets)",
-        "await _apply_again(applying, facts)",
+        "for ticket in facts})\n    await note_let_go(applying, tickets)",
+        "for ticket in facts})",
         "tests/sim/test_parked_and_restored.py"
         "::test_a_report_that_was_discarded_in_the_time_that_the_centre_lost_stays_away",
     ),

@@ -139,7 +139,7 @@ OF_RESTORES: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "home: a site that has agreed may still tell of shared rows",
-        CENTRE, "only_own = bool(verified and verified[0])", "only_own = False",
+        CENTRE, "only_own=bool(verified and verified[0])", "only_own=False",
         f"{TOLD}::test_a_site_that_has_agreed_has_no_say_in_shared_rows",
     ),
     of(

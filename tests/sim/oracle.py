@@ -160,7 +160,8 @@ class Oracle(Parking, Releases, Aside, Blind):
             for sent in path:
                 if sent.tx_id in self.applied:
                     self.reach["moved, and known already"] += 1
-                    self._is_own_again(sent)
+                    parked = {t.change.key for t in self.tickets.values() if t.sent is sent}
+                    sent.is_own_again(self.rows, parked)
                 else:
                     self.applied.add(sent.tx_id)
                     self.sent[sent.tx_id] = sent
@@ -195,13 +196,6 @@ class Oracle(Parking, Releases, Aside, Blind):
         for row in self.rows.values() if beyond else ():
             for past in row.past:
                 past.is_lost |= past.site == site and past.hlc >= min(beyond)
-
-    def _is_own_again(self, sent: Sent) -> None:
-        """A later life has it as well: a copy was taken between its drain and its sending."""
-        for key in {change.key for change in sent.changes} & self.rows.keys():
-            made = [p for p in self.rows[key].past if (p.site, p.hlc) == (sent.site, sent.hlc)]
-            for past in made:
-                past.is_lost &= past.name != sent.tx_id and len(made) > 1
 
     async def _read_tickets(self) -> None:
         rows = await self.database.rows(

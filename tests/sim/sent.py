@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from shared.catalog import Table
     from tests.sim.verdicts import Past
@@ -86,6 +86,17 @@ class Sent:
     schema: int
     parts: int
     changes: list[Change]
+
+    def is_own_again(self, rows: Mapping[Key, Row], parked: Collection[Key]) -> None:
+        """Note that a later life of the store has it: a copy was taken before it was sent.
+
+        Of a version with a name of its own that is known where no other of the row has its clock.
+        """
+        for change in [each for each in self.changes if each.key in rows]:
+            made = [p for p in rows[change.key].past if (p.site, p.hlc) == (self.site, self.hlc)]
+            for past in made:
+                told = len(made) == 1 and past.op == change.op and change.key not in parked
+                past.is_lost &= past.name != self.tx_id and not told
 
 
 @dataclass

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.sim.story import NORTH, Story, id_of, lab, play
+from tests.sim.test_parked_and_counted_on import tickets
 
 __all__ = ["lab", "play"]
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(120)]
@@ -229,5 +230,42 @@ def test_a_write_on_what_another_life_wrote_with_the_same_clock_is_in_conflict_w
         records = "SELECT column_group, verdict FROM mes.sync_conflicts ORDER BY 1"
         found = await s.world.database.rows(records)
         assert found == [("alarm", "central"), ("dose", "review")]
+
+    play(story)
+
+
+@pytest.mark.parametrize("is_discarded", [True, False])
+def test_what_another_life_wrote_is_not_the_stores_own_where_its_own_change_is_parked(
+    play, is_discarded
+):
+    async def story(s: Story) -> None:
+        s.world.clock.skew[NORTH] = 3_600_000
+        s.order(1, severity=1, dose=5)
+        s.order(2, code="C1")
+        await s.rest()
+        s.world.clock.skew[NORTH] = 0
+        s.copy()
+        s.change(1, dose=4)
+        await s.world._rounds()
+        s.put_back()
+        await s.plan(2, code="C9")
+        s.change(1, seat=2, code="C9")  # with the same clock, and it leaves no version
+        await s.step("drain")
+        s.copy()
+        await s.world._rounds()
+        s.put_back()
+        s.write("DELETE FROM orders WHERE id = ?", id_of(1))
+        await s.step("drain")
+        await s.rest(owed=True)
+        first, *_ = await tickets(s)
+        if is_discarded:
+            assert await s.world.centre.by_hand.discard(first, "a person")
+        else:
+            await s.plan(2, code="C1")
+            await s.rest(owed=True)
+            assert await s.world.centre.by_hand.retry(first)
+        await s.rest(owed=True)
+        assert await s.count("mes.orders", f"id = '{id_of(1)}'") == 1
+        assert await s.count("mes.sync_conflicts", "verdict = 'review'") == 1
 
     play(story)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.sim.story import NORTH, Story, id_of, lab, play
+from tests.sim.test_parked_and_counted_on import tickets
 from tests.sim.test_parked_and_told_again import homecomings
 
 __all__ = ["lab", "play"]
@@ -77,5 +78,28 @@ def test_what_a_person_discarded_stays_away(play):
         await comes_home(s)
         assert await s.count("mes.orders", f"id = '{id_of(3)}'") == 0
         assert s.site().read("SELECT id FROM orders WHERE id = ?", id_of(3)) == []
+
+    play(story)
+
+
+def test_what_was_parked_once_stays_as_it_was_decided_since(play):
+    async def story(s: Story) -> None:
+        s.order(1, code="C1")
+        await s.rest()
+        await s.plan(1, code="C9")
+        s.order(3, code="C9", note="of the site")
+        await s.step("drain")
+        await s.world._rounds()
+        await s.plan(1, code="C1")
+        await s.rest(owed=True)
+        (ticket,) = await tickets(s)
+        assert await s.world.centre.by_hand.retry(ticket)
+        await s.rest()
+        s.order(8)
+        s.copy()  # it has heard that it took effect
+        await s.plan(3, note="of the centre")
+        await s.rest()
+        await comes_home(s)
+        assert await s.both(3, "note") == ("of the centre",)
 
     play(story)

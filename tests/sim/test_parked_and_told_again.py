@@ -92,13 +92,13 @@ def homecomings(s: Story) -> int:
     return len(s.site().read("SELECT 1 FROM _sync_event WHERE code = 'MES-CENTRE-RESTORED'"))
 
 
-async def cut_before_rows(s: Story, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A site brings home the records of what was parked, and is killed before its orders."""
+async def cut_before_records(s: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site brings home its orders, and is killed before the records of what was parked."""
     ask = edge.homecoming._ask
 
     async def asked(link: Any, site: str, verb: str, fields: dict[str, Any]) -> dict[str, Any]:
         if verb == "home" and any(
-            block.table == "orders" for block in codec.decode_chunk(fields["chunk"])
+            block.table == "sync_parked" for block in codec.decode_chunk(fields["chunk"])
         ):
             raise Transient("killed")
         return await ask(link, site, verb, fields)
@@ -123,63 +123,72 @@ async def updated(s: Story) -> None:
     await park(s, made=5, note="of the site")
 
 
-@pytest.mark.parametrize("is_put_back", [True, False])
+async def applied_since(s: Story, parked_row: Callable[[Story], Awaitable[None]]) -> None:
+    await parked_row(s)
+    await s.world.centre_is_backed_up()
+    await s.plan(1, code="C1")
+    await s.rest(owed=True)
+    (ticket,) = await tickets(s)
+    assert await s.world.centre.by_hand.retry(ticket)
+    await s.rest()
+
+
 @pytest.mark.parametrize("parked_row", [inserted, updated])
-def test_a_record_that_came_home_without_its_row_loses_nothing(
-    play, monkeypatch, parked_row: Callable[[Story], Awaitable[None]], is_put_back
+def test_a_row_that_came_home_without_its_record_takes_effect_once(
+    play, monkeypatch, parked_row: Callable[[Story], Awaitable[None]]
 ):
     async def story(s: Story) -> None:
-        await parked_row(s)
-        await s.world.centre_is_backed_up()
-        s.copy()
-        await s.plan(1, code="C1")
-        await s.rest(owed=True)
-        (ticket,) = await tickets(s)
-        assert await s.world.centre.by_hand.retry(ticket)
-        await s.rest()
-        assert await s.both(2, "made", "note", "code") == (5, "of the site", "C9")
+        await applied_since(s, parked_row)
         await s.restore()
-        await cut_before_rows(s, monkeypatch)
-        if is_put_back:
-            s.put_back()
-        await s.rest(owed=True)
-        if is_put_back:  # the key is taken once more, by what the backup has
-            await s.step("retry_due")
-            records = "SELECT state FROM mes.sync_parked WHERE id = %s"
-            assert await s.world.database.rows(records, ticket) == [("parked",)]
-            assert await tickets(s) == [ticket]
-            await s.plan(1, code="C1")
-            await s.rest(owed=True)
-            assert await s.world.centre.by_hand.retry(ticket)
-        await s.rest(owed=True)
+        await cut_before_records(s, monkeypatch)
+        await s.rest()
         assert await s.both(2, "made", "note", "code") == (5, "of the site", "C9")
         assert await s.count("sync.waiting") == 0
 
     play(story)
 
 
-def test_what_a_copy_tells_from_before_a_row_was_applied_settles_nothing(play, monkeypatch):
+@pytest.mark.parametrize("parked_row", [inserted, updated])
+def test_an_agent_of_before_that_does_not_tell_what_took_effect_brings_it_home(
+    play, monkeypatch, parked_row: Callable[[Story], Awaitable[None]]
+):
     async def story(s: Story) -> None:
-        await updated(s)
-        await s.world.centre_is_backed_up()
-        (ticket,) = await tickets(s)
-        assert not await s.world.centre.by_hand.retry(ticket)  # told as of after the backup
-        s.change(2, seat=3)  # as is the row
-        await s.rest(owed=True)
+        await applied_since(s, parked_row)
+        s.order(8)
         s.copy()
-        await s.plan(1, code="C1")
-        await s.rest(owed=True)
-        assert await s.world.centre.by_hand.retry(ticket)
+        await s.world._rounds()
+        s.put_back()
+        await s.step("hello")
+        await s.restore()
+        ask = edge.homecoming._ask
+
+        async def of_before(link: Any, site: str, verb: str, fields: dict[str, Any]) -> Any:
+            told = {name: each for name, each in fields.items() if name != "took_effect"}
+            return await ask(link, site, verb, told)
+
+        monkeypatch.setattr(edge.homecoming, "_ask", of_before)
+        await s.rest()
+        assert await s.both(2, "made", "note", "code") == (5, "of the site", "C9")
+        assert await s.count("sync.waiting") == 0
+
+    play(story)
+
+
+@pytest.mark.parametrize("by_site", [True, False])
+def test_what_was_applied_and_deleted_in_a_lost_history_stays_away(play, by_site):
+    async def story(s: Story) -> None:
+        await applied_since(s, inserted)
+        if by_site:
+            s.write("DELETE FROM orders WHERE id = ?", id_of(2))
+        else:
+            text = "DELETE FROM mes.orders WHERE id = %s"
+            assert await s.world._execute(NORTH, text, [id_of(2)])
         await s.rest()
         await s.restore()
-        await cut_before_rows(s, monkeypatch)
-        s.put_back()
         await s.rest(owed=True)
-        assert await tickets(s) == [ticket]
-        await s.plan(1, code="C1")
+        await s.step("retry_due")
         await s.rest(owed=True)
-        assert await s.world.centre.by_hand.retry(ticket)
-        await s.rest()
-        assert await s.both(2, "made", "note", "code", "seat") == (5, "of the site", "C9", 3)
+        assert await s.count("mes.orders", f"id = '{id_of(2)}'") == 0
+        assert s.site().read("SELECT id FROM orders WHERE id = ?", id_of(2)) == []
 
     play(story)
