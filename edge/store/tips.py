@@ -54,6 +54,13 @@ PARKED_AGAIN: Final = """p.state IN ('parked', 'waiting') AND EXISTS (
     SELECT 1 FROM _sync_out o INDEXED BY _sync_out_by_tx JOIN _sync_site s ON s.epoch = o.epoch
     WHERE o.tx_id = p.tx_id AND o.part = 0 AND o.n > ?)"""
 
+# A load brings records before rows, and has ended for good: the row may be as it was before.
+APPLIED_AHEAD: Final = """p.state = 'applied' AND EXISTS (
+    SELECT 1 FROM _sync_snapshot l JOIN _sync_table t ON t.name = 'sync_parked'
+    JOIN _sync_row s ON s.table_no = t.no AND s.id = p.id AND s.seen = l.number
+    WHERE NOT EXISTS (SELECT 1 FROM _sync_table o JOIN _sync_row r ON r.table_no = o.no
+                      WHERE o.name = p.table_name AND r.id = p.row_id AND r.seen = l.number))"""
+
 
 @dataclass(frozen=True, slots=True)
 class _Tip:
@@ -189,10 +196,12 @@ def _travels(table: Table, tip: _Tip) -> bool:
 def _parked_again(opened: Opened, lost: Lost) -> set[str]:
     """Return the records of what was parked and is sent again: it is decided again.
 
-    Of what no outbox has any more, as of a lost life of the store, the record is all there is.
+    Of what no outbox has any more, as of a lost life of the store, the record is all there is. Nor
+    is a record told that came without its row: the centre would let go of what waits for it.
     """
     rows = opened.connection.execute(
-        f"SELECT p.id FROM sync_parked p WHERE {PARKED_AGAIN}", (lost.applied_n,)
+        f"SELECT p.id FROM sync_parked p WHERE {PARKED_AGAIN} OR {APPLIED_AHEAD}",
+        (lost.applied_n,),
     )
     return {ticket for (ticket,) in rows}
 

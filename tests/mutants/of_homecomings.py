@@ -170,6 +170,11 @@ OF_HOMECOMINGS: Final[tuple[Mutant, ...]] = (
         APPLIED,
     ),
     of(
+        "home: a record that a load brought without its row settles it",
+        "edge/store/tips.py", "WHERE {PARKED_AGAIN} OR {APPLIED_AHEAD}", "WHERE {PARKED_AGAIN}",
+        f"{WAITING}::test_a_record_that_a_load_brought_without_its_row_settles_nothing",
+    ),
+    of(
         "home: what an agent of before tells of its own is left away, and its record settles it",
         "central/handshake.py", "took_effect=None if took is None else frozenset(",
         "took_effect=frozenset() if took is None else frozenset(", BEFORE,
