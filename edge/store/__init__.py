@@ -194,7 +194,7 @@ class EdgeStore:
 
     def took_effect(self) -> set[tuple[str, str, str]]:
         """Return which own changes took effect after they had been parked: table, id and tx_id."""
-        return homecoming.took_effect(self.opened.connection)
+        return homecoming.took_effect(self.opened)
 
     def included(
         self, lost: Lost

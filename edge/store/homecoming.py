@@ -31,14 +31,15 @@ def owe_from(connection: sqlite3.Connection, applied_n: int) -> None:
     connection.execute("UPDATE _sync_site SET safe_n = min(safe_n, ?)", (applied_n,))
 
 
-def took_effect(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
+def took_effect(opened: Opened) -> set[tuple[str, str, str]]:
     """Return which own changes took effect after they had been parked: table, id and tx_id."""
-    return set(
-        connection.execute(
-            "SELECT table_name, row_id, tx_id FROM sync_parked p WHERE state = 'applied'"
-            f" AND row_id IS NOT NULL AND tx_id IS NOT NULL AND NOT ({APPLIED_AHEAD})"
-        )
+    if "sync_parked" not in opened.catalog:
+        return set()
+    rows = opened.connection.execute(
+        "SELECT table_name, row_id, tx_id FROM sync_parked p WHERE state = 'applied'"
+        f" AND row_id IS NOT NULL AND tx_id IS NOT NULL AND NOT ({APPLIED_AHEAD})"
     )
+    return set(rows)
 
 
 def included(opened: Opened, lost: Lost) -> tuple[list[_Link], list[again.Row]]:
