@@ -264,8 +264,12 @@ async def _known_feed(connection: AsyncConnection[Any], scope: str, at: Position
     end = await feed_position(connection, scope)
     if at.n == end.n:
         return KnownFeed(end, end.hash)
+    # Where the entry was pruned, the next one still says what it followed.
     entry = await _one(
-        connection, "SELECT hash FROM sync.feed WHERE scope = %s AND pos = %s", [scope, at.n]
+        connection,
+        """SELECT hash FROM sync.feed WHERE scope = %s AND pos = %s
+           UNION ALL SELECT previous FROM sync.feed WHERE scope = %s AND pos = %s LIMIT 1""",
+        [scope, at.n, scope, at.n + 1],
     )
     return KnownFeed(end, bytes(entry[0]) if entry else None)
 
