@@ -196,4 +196,16 @@ OF_HOMECOMINGS: Final[tuple[Mutant, ...]] = (
         "new epoch: what has the clock of a change that is parked is that change",
         EPOCHS, "AND p.tx_id = k.tx AND p.row_id = k.id", "AND false", ITS_OWN,
     ),
+    of(
+        "new epoch: of a transaction in parts that moved the clock is forgotten",
+        "central/sql/insert_applied.sql", "CASE WHEN i.hlc > 0", "CASE WHEN true",
+        "tests/sim/test_found.py"
+        "::test_a_transaction_in_parts_that_moved_to_a_later_epoch_has_the_clock_that_it_had",
+    ),
+    of(
+        "hello: where its entry was pruned a place of any feed is one of ours",
+        "central/handshake.py", "[scope, at.n, scope, at.n + 1]", "[scope, at.n, scope, 0]",
+        "tests/sim/test_found.py"
+        "::test_a_site_at_a_place_of_a_lost_feed_is_told_apart_by_the_entry_after_it",
+    ),
 )  # fmt: skip

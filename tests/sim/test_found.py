@@ -243,3 +243,21 @@ def test_a_fact_finds_the_order_whose_insert_was_discarded_by_what_came_for_it_i
         " write:51653 write:25307 drain:37135 write:6260"
     )
     assert lab.run(Plan.of_text(steps)).why is None
+
+
+def test_a_transaction_in_parts_that_moved_to_a_later_epoch_has_the_clock_that_it_had(lab):
+    """Else nothing of a lost life is known to be sent, and what a copy held counts twice."""
+    steps = (
+        "config:18679 copy_meets_release:1454 client:37576 power_fails:29671 write:60521"
+        " client:14795 client:16123 write:53281 copy_meets_release:35827 write:53710 hello:5235"
+        " write:25382 send:43903 ingest:13822 database_starts:18498"
+    )
+    assert lab.run(Plan.of_text(steps)).why is None
+
+
+def test_a_site_at_a_place_of_a_lost_feed_is_told_apart_by_the_entry_after_it(lab):
+    steps = (
+        "config:5771 broker_delivers:37758 client:34105 client:45323 restore_meets_release:15020"
+        " client:44099 client:32662 client:33296 sequence:30930 feed_is_pruned:6718"
+    )
+    assert lab.run(Plan.of_text(steps)).why is None
