@@ -162,7 +162,8 @@ OF_HOMECOMINGS: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "home: what was parked and applied before the backup is taken from a tip",
-        HELD, "AND w.row_id = k.id::text AND w.tx_id = k.version))", "OR true))", ONCE_PARKED,
+        HELD, "AND NOT (k.id = ANY(%(took)s::uuid[]) AND EXISTS (",
+        "AND NOT (k.id = ANY(%(took)s::uuid[]) OR EXISTS (", ONCE_PARKED,
     ),
     of(
         "home: a store does not tell what took effect",

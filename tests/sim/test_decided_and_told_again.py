@@ -99,6 +99,12 @@ def test_what_was_parked_once_stays_as_it_was_decided_since(play):
         s.copy()  # it has heard that it took effect
         await s.plan(3, note="of the centre")
         await s.rest()
+        ((tx_id,),) = await s.world.database.rows(
+            "SELECT tx_id::text FROM mes.sync_parked WHERE id = %s", ticket
+        )
+        # As the retention does, once it is old enough.
+        text = b"DELETE FROM sync.version WHERE version = %s"
+        await s.world.database.admin.execute(text, [tx_id])
         await comes_home(s)
         assert await s.both(3, "note") == ("of the centre",)
 
