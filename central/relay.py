@@ -71,6 +71,8 @@ class Relay:
         self._sequencer = sequencer
         self._link = link
         self._senders: dict[str, Sender] = {}
+        #: Why nothing could be published at last; said once, not with each step.
+        self._held_up_by: str | None = None
 
     async def run(self, now_ms: Callable[[], int]) -> None:
         """Go on until cancelled; both connections must be in autocommit mode."""
@@ -120,8 +122,11 @@ class Relay:
                 while await self._senders[scope].send_next():
                     pass
             except Transient as why:  # the entries wait in PostgreSQL; edges may fetch them
-                note(_log, "not published", scope=scope, why=str(why))
+                if str(why) != self._held_up_by:
+                    note(_log, "not published", scope=scope, why=str(why))
+                self._held_up_by = str(why)
                 return
+        self._held_up_by = None
 
 
 async def _first(bell: asyncio.Event, timeout_s: float) -> None:

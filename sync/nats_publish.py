@@ -24,6 +24,7 @@ from shared.errors import (
     SyncError,
     WrongLastSequence,
 )
+from sync.nats_errors import BUSY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,9 +45,6 @@ _BATCH_COMMIT: Final = "Nats-Batch-Commit"
 
 _FULL: Final = frozenset({10002, 10023, 10028, 10047, 10077, 10122})
 _TOO_LARGE: Final = frozenset({10054, 10097, 10199})
-#: Too many batches are open (10210, 10211; seen as incomplete, 10176, when the first message of
-#: a batch asks for no answer), or another batch for these subjects is just being agreed on.
-_BUSY: Final = frozenset({10163, 10164, 10176, 10210, 10211})
 _WRONG_SEQUENCE: Final = 10071
 _ATTEMPTS_MAX: Final = 5
 
@@ -141,6 +139,6 @@ def refusal_error(refusal: dict[str, Any]) -> SyncError:
         return StreamFull(f"the stream takes no more: {text}")
     if code in _TOO_LARGE:
         return PayloadTooLarge(text)
-    if code in _BUSY:
+    if code in BUSY:
         return _Busy(f"the stream is busy: {text}")
     return BrokerUnreachable(f"JetStream refuses ({code}): {text}")

@@ -33,6 +33,7 @@ from shared.errors import (
     SyncError,
 )
 from sync.nats_errors import CLIENT_ERRORS, sorted_error
+from sync.nats_hearing import Hearing
 from sync.nats_motion import Incoming, Outgoing
 
 if TYPE_CHECKING:
@@ -53,8 +54,6 @@ _SLOWEST_BYTES_PER_S: Final = 2048
 _UNSENT_BYTES_MAX: Final = 1 << 20
 _CLOSE_TIMEOUT_S: Final = 2.0
 _LOOK_EVERY_S: Final = 1.0
-#: What JetStream answers first of all where it has no leader.
-_UNAVAILABLE: Final = b'"code":503'
 
 _PERMISSION = re.compile(
     r"permissions violation for (?:publish|subscription) to \"([^\"]+)\"", re.IGNORECASE
@@ -80,8 +79,7 @@ class Session:
         self.rtt_ms: float | None = None
         #: When the last answered ping was sent: all that the broker had for us before has come.
         self.pong_of = float("-inf")
-        #: Since when no question was answered; None where the last one was.
-        self.deaf_since: float | None = None
+        self.hearing = Hearing(settings.deaf_max_s)
         self.opened_at = self._loop.time()
         self.last_error = ""
 
@@ -309,8 +307,9 @@ class Session:
         PayloadTooLarge. The request may have been carried out all the same.
         """
         self.check()
+        asked_at = self._loop.time()
         most_bytes = self.bytes_out() - self.bytes_moved()[0] + len(payload) + self.nc.max_payload
-        until = self._loop.time() + timeout_s + most_bytes / _SLOWEST_BYTES_PER_S
+        until = asked_at + timeout_s + most_bytes / _SLOWEST_BYTES_PER_S
         refused = self.refusal(subject)
         request = asyncio.ensure_future(
             self.nc.request(
@@ -323,20 +322,15 @@ class Session:
         try:
             answer = await self._settle(subject, request, refused, (timeout_s, until))
         except (*CLIENT_ERRORS, BrokerUnreachable) as error:
-            self._hear(None)
+            self.hearing.note(subject, None, asked_at, self._loop.time())
             raise sorted_error(subject, error) from error
         else:
-            self._hear(answer)
+            self.hearing.note(subject, answer.data, asked_at, self._loop.time())
             return answer
         finally:
             refused.cancel()
             request.cancel()
             await asyncio.gather(request, return_exceptions=True)
-
-    def _hear(self, answer: Msg | None) -> None:
-        """See whether this broker is of use: one that has lost the others answers nothing."""
-        is_deaf = answer is None or _UNAVAILABLE in answer.data[:256]
-        self.deaf_since = (self.deaf_since or self._loop.time()) if is_deaf else None
 
     async def _settle(
         self,

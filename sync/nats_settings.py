@@ -29,8 +29,8 @@ class LinkSettings:
     ping_every_s: float = 10.0
     #: Without any sign of life for so long, the connection is dropped and a new one built.
     silence_max_s: float = 25.0
-    #: With several brokers: one that has answered no question for so long is left for another. It
-    #: may be cut off from the others, and would go on answering pings.
+    #: With several brokers: one that has decided nothing for so long is left for another. It may
+    #: be cut off from the others, and would go on answering pings, and that it is busy.
     deaf_max_s: float = 20.0
     #: After a loss a client waits up to this long, so that a thousand sites do not come at once.
     reconnect_spread_s: float = 1.0

@@ -25,7 +25,7 @@ async def watch(
 ) -> str:
     """Return the reason when the session has ended; end it when it shows no sign of life.
 
-    Also end it when nothing was answered for so long but pings, where there is another broker.
+    Also end it when JetStream has decided nothing for so long, where there is another broker.
     """
     while not session.lost.done():
         asked_at = asyncio.get_running_loop().time()
@@ -37,17 +37,12 @@ async def watch(
             # Only now that the session is over, or the pong is there, may the ping be cancelled.
             ping.cancel()
             await asyncio.gather(ping, return_exceptions=True)
-        if not why and _deaf_s(session) > deaf_max_s:
-            why = f"the broker has answered nothing for {_deaf_s(session):.0f} s"
+        if not why and session.hearing.deaf_s > deaf_max_s:
+            why = f"the broker has decided nothing for {session.hearing.deaf_s:.0f} s"
         if why:
             session.drop(why)
         await asyncio.wait({session.lost}, timeout=min(ping_every_s, deaf_max_s / 4))
     return session.lost.result()
-
-
-def _deaf_s(session: Session) -> float:
-    since = session.deaf_since
-    return 0.0 if since is None else asyncio.get_running_loop().time() - since
 
 
 async def _await_pong(session: Session, ping: asyncio.Future[float], silence_max_s: float) -> str:

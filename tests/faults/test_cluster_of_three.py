@@ -59,7 +59,7 @@ async def test_a_broker_cut_off_from_the_others_is_left_by_all_who_were_with_it(
         cluster.isolate(alone)
         await system.all_crosses(sessions, 90)
         assert alone.alive
-        assert "answered nothing" in system.programs.log("SITE_001"), "the window was not hit"
+        assert "decided nothing" in system.programs.log("SITE_001"), "the window was not hit"
         cluster.heal()
         await cluster.ready()
 

@@ -136,6 +136,22 @@ async def test_while_the_broker_is_away_entries_wait_and_then_go_out(centre):
         await until(lambda: line.of(f"down.{SITE}") and line.of(f"down.{OTHER}"))
 
 
+async def test_that_the_broker_is_away_is_said_once_and_of_the_next_time_again(centre, caplog):
+    caplog.set_level("INFO", logger="central.relay")
+    line = Line()
+    said = lambda: [each.message for each in caplog.records].count("not published")  # noqa: E731
+    async with relaying(centre, line):
+        for outage in (1, 2):
+            line.is_away = True
+            for number in range(3):
+                await execute(centre, planned_orders(f"A{outage}{number}", site=SITE))
+                await until(lambda n=outage: said() == n)
+                await asyncio.sleep(0.3)
+            line.is_away = False
+            await until(lambda n=outage: len(line.of(f"down.{SITE}")) == 3 * n)
+        assert said() == 2
+
+
 async def test_a_lost_connection_of_the_listener_ends_the_relay(centre):
     async with (
         connect(centre, autocommit=False) as sequencing,

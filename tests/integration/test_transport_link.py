@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -263,3 +264,56 @@ async def test_the_link_tells_since_when_it_stands_and_how_far_the_broker_is(lin
     assert link.connected
     assert 0 < link.rtt_ms < 1000
     assert 0 <= link.since_ms < 10_000
+
+
+UNDECIDED = (
+    b'{"error":{"code":503,"err_code":10008,"description":"JetStream system temporarily'
+    b' unavailable"}}',
+    b'{"error":{"code":400,"err_code":10164,"description":"wrong last sequence"},"stream":"UP_X"}',
+)
+
+
+@pytest.mark.parametrize("answered", [b"", *UNDECIDED])
+async def test_one_of_several_brokers_that_decides_nothing_is_left_for_another(
+    broker, link, answered
+):
+    """Though the centre answers over it: it may be connected to that one, too."""
+
+    async def answer(subject: str, question: bytes) -> bytes:
+        if not answered:
+            await asyncio.Event().wait()
+        return answered
+
+    serving = [
+        asyncio.create_task(link.serve("up.D.*", answer, queue="q")),
+        asyncio.create_task(link.serve("ctl.D.*", echo, queue="q")),
+    ]
+    await served(link, "ctl.D.hello")
+    settings = LinkSettings(servers=(broker.url, broker.url), name="test", deaf_max_s=0.3)
+    async with Link(settings) as other, asyncio.timeout(20):
+        await other.wait_connected(5)
+        while not other.disconnects:
+            with contextlib.suppress(BrokerUnreachable, NoResponder):
+                await other.request("up.D.tx", b"", timeout_s=0.1)
+                await asyncio.sleep(0.01)
+            with contextlib.suppress(BrokerUnreachable):
+                await other.request("ctl.D.hello", b"")
+        assert "decided nothing" in other.last_error
+    for task in serving:
+        await cancelled(task)
+
+
+async def test_a_broker_stays_though_nobody_answers_for_the_centre(broker):
+    settings = LinkSettings(servers=(broker.url, broker.url), name="test", deaf_max_s=0.2)
+    async with Link(settings) as other, asyncio.timeout(20):
+        await other.wait_connected(5)
+        until = asyncio.get_running_loop().time() + 1
+        while asyncio.get_running_loop().time() < until:
+            with pytest.raises(NoResponder):
+                await other.request("ctl.N.hello", b"")
+            await asyncio.sleep(0.01)
+        assert other.disconnects == 0
+
+
+async def echo(subject: str, question: bytes) -> bytes:
+    return question

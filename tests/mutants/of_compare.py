@@ -1,4 +1,4 @@
-"""Mutants of comparing and repairing, of the centre's capture and of its relay."""
+"""Mutants of comparing and repairing, and of the centre's capture."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ LOOKER: Final = "edge/store/compare.py"
 SUMS: Final = "shared/sums.py"
 REPAIR: Final = "central/compare/repair.py"
 CAPTURE: Final = "central/capture.py"
-RELAY: Final = "central/relay.py"
 
 COMPARE: Final = "tests/integration/test_compare.py"
 APART: Final = "tests/integration/test_compare_apart.py"
@@ -25,7 +24,6 @@ MEANWHILE: Final = "tests/integration/test_compare_meanwhile.py"
 OF_SUMS: Final = "tests/unit/test_sums.py"
 CAPTURED: Final = "tests/integration/test_central_capture.py"
 REFUSALS: Final = "tests/integration/test_central_capture_refusals.py"
-RELAYED: Final = "tests/integration/test_relay.py"
 
 _COMPARING: Final = (
     of(
@@ -342,56 +340,4 @@ _CAPTURE: Final = (
     ),
 )
 
-_RELAY: Final = (
-    of(
-        "what is committed goes out at the next look",
-        RELAY,
-        "notifies():\n            bell.set()",
-        "notifies():\n            bell.clear()",
-        f"{RELAYED}::test_what_is_committed_goes_out_though_nobody_looks",
-    ),
-    of(
-        "without a notification nothing goes out",
-        RELAY,
-        "await _first(bell, _LOOK_EVERY_S)",
-        "await bell.wait()",
-        f"{RELAYED}::test_what_nobody_was_told_of_goes_out_at_the_next_look",
-    ),
-    of(
-        "the feed of all goes out where nobody listens",
-        RELAY,
-        "'all' if self.scope == SHARED else self.scope",
-        "'all' if self.scope != SHARED else self.scope",
-        f"{RELAYED}::test_each_feed_goes_out_on_its_own_subject_in_order",
-    ),
-    of(
-        "a relay that starts anew sends its feeds from the beginning",
-        RELAY,
-        "FeedLane(self._publishing, scope, published)",
-        "FeedLane(self._publishing, scope, 0)",
-        f"{RELAYED}::test_a_relay_that_starts_anew_sends_nothing_again",
-    ),
-    of(
-        "how far a feed is published is not noted",
-        RELAY,
-        "self.published += count",
-        "self.published += 0 * count",
-        f"{RELAYED}::test_how_far_a_feed_is_published_is_noted",
-    ),
-    of(
-        "a broker that is away ends the relay",
-        RELAY,
-        "why=str(why))\n                return",
-        "why=str(why))\n                raise",
-        f"{RELAYED}::test_while_the_broker_is_away_entries_wait_and_then_go_out",
-    ),
-    of(
-        "a relay goes on deaf",
-        RELAY,
-        "listening.result()  # raises why it ended",
-        "pass",
-        f"{RELAYED}::test_a_lost_connection_of_the_listener_ends_the_relay",
-    ),
-)
-
-OF_COMPARE: Final[tuple[Mutant, ...]] = (*_COMPARING, *_REPAIRING, *_CAPTURE, *_RELAY)
+OF_COMPARE: Final[tuple[Mutant, ...]] = (*_COMPARING, *_REPAIRING, *_CAPTURE)

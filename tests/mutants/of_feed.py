@@ -1,4 +1,4 @@
-"""Mutants of what goes down: the sequencer, the heads, snapshots, and what the centre answers."""
+"""Mutants of what goes down: sequencer, heads, relay, snapshots, and what the centre answers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from tests.mutants.mutant import Mutant, of
 FEED: Final = "central/feed.py"
 SNAPSHOT: Final = "central/snapshot.py"
 CONTROL: Final = "central/control.py"
+RELAY: Final = "central/relay.py"
 OF_THE_FEED: Final = "tests/integration/test_feed.py"
 OF_ORDER: Final = "tests/integration/test_feed_order.py"
+RELAYED: Final = "tests/integration/test_relay.py"
 SNAPSHOTS: Final = "tests/integration/test_central_snapshot.py"
 
 OF_FEED: Final[tuple[Mutant, ...]] = (
@@ -182,5 +184,61 @@ OF_FEED: Final[tuple[Mutant, ...]] = (
         "if False:",
         "tests/integration/test_edge_lanes.py"
         "::test_a_feed_that_ends_in_another_entry_is_of_a_centre_that_went_back",
+    ),
+    of(
+        "what is committed goes out at the next look",
+        RELAY,
+        "notifies():\n            bell.set()",
+        "notifies():\n            bell.clear()",
+        f"{RELAYED}::test_what_is_committed_goes_out_though_nobody_looks",
+    ),
+    of(
+        "without a notification nothing goes out",
+        RELAY,
+        "await _first(bell, _LOOK_EVERY_S)",
+        "await bell.wait()",
+        f"{RELAYED}::test_what_nobody_was_told_of_goes_out_at_the_next_look",
+    ),
+    of(
+        "the feed of all goes out where nobody listens",
+        RELAY,
+        "'all' if self.scope == SHARED else self.scope",
+        "'all' if self.scope != SHARED else self.scope",
+        f"{RELAYED}::test_each_feed_goes_out_on_its_own_subject_in_order",
+    ),
+    of(
+        "a relay that starts anew sends its feeds from the beginning",
+        RELAY,
+        "FeedLane(self._publishing, scope, published)",
+        "FeedLane(self._publishing, scope, 0)",
+        f"{RELAYED}::test_a_relay_that_starts_anew_sends_nothing_again",
+    ),
+    of(
+        "how far a feed is published is not noted",
+        RELAY,
+        "self.published += count",
+        "self.published += 0 * count",
+        f"{RELAYED}::test_how_far_a_feed_is_published_is_noted",
+    ),
+    of(
+        "a broker that is away ends the relay",
+        RELAY,
+        "self._held_up_by = str(why)\n                return",
+        "self._held_up_by = str(why)\n                raise",
+        f"{RELAYED}::test_while_the_broker_is_away_entries_wait_and_then_go_out",
+    ),
+    of(
+        "a relay says with each step that the broker is away",
+        RELAY,
+        "if str(why) != self._held_up_by:",
+        "if True:",
+        f"{RELAYED}::test_that_the_broker_is_away_is_said_once_and_of_the_next_time_again",
+    ),
+    of(
+        "a relay goes on deaf",
+        RELAY,
+        "listening.result()  # raises why it ended",
+        "pass",
+        f"{RELAYED}::test_a_lost_connection_of_the_listener_ends_the_relay",
     ),
 )

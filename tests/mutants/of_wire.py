@@ -14,8 +14,10 @@ OF_PROTOCOL: Final = "tests/unit/test_protocol.py"
 OF_CODEC: Final = "tests/unit/test_codec.py"
 OF_PUMP: Final = "tests/unit/test_pump.py"
 SESSION: Final = "sync/nats_session.py"
+HEARING: Final = "sync/nats_hearing.py"
 MOTION: Final = "sync/nats_motion.py"
 SERVE: Final = "sync/nats_serve.py"
+OF_HEARING: Final = "tests/unit/test_hearing.py"
 OF_LINK: Final = "tests/integration/test_transport_link.py"
 OF_SLOW: Final = "tests/integration/test_transport_slow.py"
 STOPS_SLOWLY: Final = (
@@ -240,6 +242,34 @@ OF_WIRE: Final[tuple[Mutant, ...]] = (
         "return amid is not None and self._amid == amid and self._received > received",
         "return self._received > received",
         f"{OF_SLOW}::test_an_end_that_died_is_given_up_in_time_however_full_of_messages_the_line_is",
+    ),
+    of(
+        "a leader that has lost its followers is taken for a broker that answers",
+        HEARING,
+        "if answer is not None and not is_undecided(answer):",
+        "if answer is not None:",
+        f"{OF_LINK}::test_one_of_several_brokers_that_decides_nothing_is_left_for_another",
+    ),
+    of(
+        "a centre that answers hides that the broker decides nothing",
+        HEARING,
+        "if subject.startswith(_OF_THE_CENTRE):",
+        "if False:",
+        f"{OF_LINK}::test_a_broker_stays_though_nobody_answers_for_the_centre",
+    ),
+    of(
+        "a broker is deaf since a question that was asked before another was answered",
+        HEARING,
+        "self._since = max(asked_at, self._heard_at)",
+        "self._since = asked_at",
+        f"{OF_HEARING}::test_one_question_without_an_answer_is_not_deafness_while_others_are_answered",
+    ),
+    of(
+        "two questions that were lost an hour apart make a broker deaf",
+        HEARING,
+        "if self._since is None or asked_at > self._until + self._gap_max_s:",
+        "if self._since is None:",
+        f"{OF_HEARING}::test_questions_in_vain_that_lie_far_apart_do_not_add_up",
     ),
     of(
         "who asks is left waiting by one who answers and stops",
