@@ -10,6 +10,7 @@ Everything here waits for the database, in a thread of its own.
 from __future__ import annotations
 
 import io
+import select
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus
 from pyarrow import parquet
 
 from central.reports import known
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from psycopg import Connection
+    from psycopg.pq.abc import PGconn
 
     from central.reports.freshness import Fresh
     from central.reports.paging import Statement
@@ -159,8 +163,8 @@ class Whole:
         text = f"COPY ({rows}) TO STDOUT {how}"
         with self.connection.cursor() as cursor:
             block = bytearray()
-            with cursor.copy(text.encode(), self.statement.values) as copy:
-                for row in copy:
+            with cursor.copy(text.encode(), self.statement.values):
+                for row in _rows(self.connection.pgconn):
                     block += row
                     self.rows += 1
                     if len(block) >= size:
@@ -201,6 +205,26 @@ def _begin(connection: Connection[Any], question: Question, longest_s: int) -> F
 
 def _quoted(name: str) -> str:
     return f't."{name}"'
+
+
+def _rows(pgconn: PGconn) -> Generator[memoryview]:
+    """Give the rows of the COPY that is under way, as they come.
+
+    Reading them from psycopg's ``Copy`` makes a generator for each, which takes PostgreSQL's time
+    to make the next two: what arrived together is read without waiting here.
+    """
+    arrives = select.poll()
+    arrives.register(pgconn.socket, select.POLLIN)
+    while (read := pgconn.get_copy_data(1))[0] >= 0:
+        size, row = read
+        if size:
+            yield row
+        else:
+            arrives.poll()
+            pgconn.consume_input()
+    while (result := pgconn.get_result()) is not None:
+        if result.status == ExecStatus.FATAL_ERROR:
+            raise error_from_result(result)
 
 
 def _as_table(text: bytes, schema: pa.Schema) -> pa.Table:

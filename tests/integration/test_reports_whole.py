@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+import psycopg
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
@@ -20,6 +21,7 @@ from starlette.requests import ClientDisconnect
 from central.api.streams import AT_ONCE_MAX
 from central.reports import whole
 from central.reports.log import log_statement
+from central.reports.paging import Statement
 from central.reports.question import Question
 from central.web.app import build
 from tests.integration.api_world import api, asking, link, nothing_more
@@ -156,6 +158,22 @@ async def test_blocks_are_of_whole_rows_and_no_more_is_held(world, api, seed, mo
     async with await api.asked_by("corporate") as client:
         rows = await pages(client, LOG)
     assert of_arrow(pa.ipc.open_stream(b"".join(arrow)).read_all()) == rows
+
+
+async def test_an_answer_that_fails_on_its_way_does_not_end_as_if_it_were_whole(api):
+    def failing(_: Question) -> Statement:
+        made = Statement(columns=("a",))
+        numbers = "SELECT 1 / (50000 - g) AS a FROM generate_series(1, 100000) AS g"
+        return made.page(numbers, after=(), limit=None, is_sorted=False)
+
+    question = Question(sites=("SITE_001",), measures=(), limit=None)
+
+    def take() -> None:
+        begun = whole.Whole.begun(api.reach.reading_url, question, failing)
+        assert [*begun.blocks(whole.Form.CSV)] == "no end"
+
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        await asyncio.to_thread(take)
 
 
 async def test_a_reader_who_goes_before_the_first_block_makes_room(world, api):

@@ -163,6 +163,11 @@ OF_REPORTS: Final[tuple[Mutant, ...]] = (
         f"{STREAMS}::test_a_whole_answer_holds_nothing_of_a_site_that_its_asker_does_not_reach",
     ),
     of(
+        "whole answers: one that fails on its way ends as if it were whole",
+        WHOLE, "if result.status == ExecStatus.FATAL_ERROR:", "if False:",
+        f"{STREAMS}::test_an_answer_that_fails_on_its_way_does_not_end_as_if_it_were_whole",
+    ),
+    of(
         "whole answers: nobody makes room",
         "central/api/streams.py",
         "            self._streams.open -= 1\n", "",
