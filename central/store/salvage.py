@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from central.canonical import sites_of
 from central.partitions import Partition
-from central.store.changeset import Origin, Rows
+from central.store.changeset import Origin, Rows, Segment
 from central.store.finish import finish_alone
 from central.store.groups import apply_group
 from central.store.held import Standing, Tips, known_of, standing_of, values_of
@@ -378,13 +378,22 @@ def _as_rows(
         tips.table.name, op, columns, [tips.owner] * count, rows.created, ids,
         at=rows.at, base=rows.base, after=rows.after, new=new, old=rows.old,
     )  # fmt: skip
-    origin = Origin(
-        site=tips.site, epoch=_NOBODY, n=0, tx_id=_NOBODY, schema=0, hlc=0, offset_ms=0,
-        stored_at_ms=tips.life.started_ms,
-    )  # fmt: skip
-    rows.came_from(sent, origin, range(count))
+    rows.segments = [
+        Segment(row, sent, _origin(tips, version), [row]) for row, version in enumerate(rows.tx_ids)
+    ]
     return rows
 
 
-#: A tip is of no transaction of a site's.
+def _origin(tips: Tips, version: str) -> Origin:
+    """Return where a tip came from, should it have to wait.
+
+    It keeps its version then: what its site has written since is built on that.
+    """
+    return Origin(
+        site=tips.site, epoch=_NOBODY, n=0, tx_id=version, schema=0, hlc=0, offset_ms=0,
+        stored_at_ms=tips.life.started_ms,
+    )  # fmt: skip
+
+
+#: A tip is of no epoch of a site's, and its number there is 0.
 _NOBODY: Final = "00000000-0000-0000-0000-000000000000"

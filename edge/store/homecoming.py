@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge.store import again, aside, cursor, position, snapshot
 from edge.store.open import silent
-from edge.store.tips import APPLIED_AHEAD, PARKED_AGAIN
+from edge.store.tips import PARKED_AGAIN
 from edge.store.undone import blocks_of
 from shared.changes import GENESIS, Position
 
@@ -36,8 +36,9 @@ def took_effect(opened: Opened) -> set[tuple[str, str, str]]:
     if "sync_parked" not in opened.catalog:
         return set()
     rows = opened.connection.execute(
-        "SELECT table_name, row_id, tx_id FROM sync_parked p WHERE state = 'applied'"
-        f" AND row_id IS NOT NULL AND tx_id IS NOT NULL AND NOT ({APPLIED_AHEAD})"
+        "SELECT table_name, row_id, tx_id FROM sync_parked WHERE state = 'applied'"
+        " AND row_id IS NOT NULL AND tx_id IS NOT NULL"
+        " AND id NOT IN (SELECT record FROM _sync_ahead)"
     )
     return set(rows)
 

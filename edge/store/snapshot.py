@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from edge.store import again, aside, cursor, position, removals, taken
+from edge.store import again, ahead, aside, cursor, position, removals, taken
 from edge.store.ack import settle_own
 from edge.store.again import Brought
 from edge.store.applying import Applying
@@ -177,7 +177,8 @@ def apply_chunk(
         applying = _applying(opened, cursor.read(connection), under_way, now_ms)
         with silent(connection):
             for block in blocks:
-                land(applying, block, under_way.manifest.schema)
+                with ahead.followed(opened, block):
+                    land(applying, block, under_way.manifest.schema)
         connection.execute("UPDATE _sync_snapshot SET next_chunk = ?", (k + 1,))
     return applying.rows
 
@@ -210,6 +211,7 @@ def _finish(opened: Opened, now_ms: int, drained: DrainedFirst) -> None:
             cursor.start_trail(connection, scope, link)
         cursor.save(connection, at)
         again.forget_done(connection, Brought())
+        ahead.forget_all(connection)
         taken.forget(connection)
         _note_asides(connection, now_ms)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgpack
 
 from edge.sql_text import quoted
-from edge.store import aside
+from edge.store import ahead, aside
 from edge.store.open import lenient
 from edge.store.undone import Undone
 from shared.changes import Fate, HeadBlock
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from edge.store.apply import DrainedFirst
     from edge.store.open import Opened
-    from shared.catalog import Table
+    from shared.catalog import Catalog, Table
     from shared.changes import Value
 
 #: Rows in one chunk.
@@ -50,16 +50,11 @@ class Lost:
 
 # By the name of the index: SQLite knows no statistics of a growing outbox, and would go through it
 # from the last number on, once for each row.
-PARKED_AGAIN: Final = """p.state IN ('parked', 'waiting') AND EXISTS (
+# And what came home is of no number: its row comes home again.
+PARKED_AGAIN: Final = """p.n > 0 AND (p.state IN ('parked', 'waiting')
+    OR p.id IN (SELECT record FROM _sync_ahead)) AND EXISTS (
     SELECT 1 FROM _sync_out o INDEXED BY _sync_out_by_tx JOIN _sync_site s ON s.epoch = o.epoch
     WHERE o.tx_id = p.tx_id AND o.part = 0 AND o.n > ?)"""
-
-# A load brings records before rows, and has ended for good: the row may be as it was before.
-APPLIED_AHEAD: Final = """p.state = 'applied' AND EXISTS (
-    SELECT 1 FROM _sync_snapshot l JOIN _sync_table t ON t.name = 'sync_parked'
-    JOIN _sync_row s ON s.table_no = t.no AND s.id = p.id AND s.seen = l.number
-    WHERE NOT EXISTS (SELECT 1 FROM _sync_table o JOIN _sync_row r ON r.table_no = o.no
-                      WHERE o.name = p.table_name AND r.id = p.row_id AND r.seen = l.number))"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +74,12 @@ class _Tip:
 def tips(opened: Opened, lost: Lost, drained: DrainedFirst) -> Iterator[list[HeadBlock]]:
     """Give the tips in blocks, a page at a time; programs may write between two pages."""
     undone = Undone(opened)
-    for table in opened.catalog.parents_first():
+    for table in _records_last(opened.catalog):
         if table.fact:  # its facts are sent again by the outbox
             continue
-        again = _parked_again(opened, lost) if table.name == "sync_parked" else set()
+        untold = _not_to_tell(opened, table, lost)
+        is_review = table.name == "sync_reviews"
+        reopened = ahead.records(opened.connection) if is_review else set()
         for read, with_values in ((_page, _with_values), (_aside, _as_kept)):
             after: str | None = ""
             while after is not None:
@@ -90,9 +87,9 @@ def tips(opened: Opened, lost: Lost, drained: DrainedFirst) -> Iterator[list[Hea
                     page, after = read(opened, table, lost, after)
                     found = list(with_values(opened, table, page))
                 known = [
-                    tip
+                    _reopened(tip) if tip.id in reopened else tip
                     for tip in _without_own(undone, table, found)
-                    if tip.id not in again and _travels(table, tip)
+                    if tip.id not in untold and _travels(table, tip)
                 ]
                 if known:
                     yield _blocks(table, known)
@@ -185,6 +182,12 @@ def _with_values(opened: Opened, table: Table, page: Sequence[tuple[Any, ...]]) 
             yield _Tip(row_id, version, order, Fate.PUT, values, own_writes, is_shown=True)
 
 
+def _reopened(review: _Tip) -> _Tip:
+    """Return a review as it was before a decision on a row that has not come."""
+    is_there = review.fate is Fate.PUT
+    return replace(review, values={**review.values, **ahead.OPEN}) if is_there else review
+
+
 def _travels(table: Table, tip: _Tip) -> bool:
     """Return whether a tip is this site's to tell.
 
@@ -193,17 +196,25 @@ def _travels(table: Table, tip: _Tip) -> bool:
     return not (tip.fate is Fate.LEFT or (tip.fate is Fate.GONE and table.share != ("site_id",)))
 
 
-def _parked_again(opened: Opened, lost: Lost) -> set[str]:
+def _records_last(catalog: Catalog) -> list[Table]:
+    """Return tables in the order in which their rows are told: those of decisions after all rows.
+
+    A record has the centre let go of what waits there, so it must know by then that the row comes.
+    """
+    return sorted(catalog.parents_first(), key=lambda table: table.name.startswith("sync_"))
+
+
+def _not_to_tell(opened: Opened, table: Table, lost: Lost) -> set[str]:
     """Return the records of what was parked and is sent again: it is decided again.
 
     Of what no outbox has any more, as of a lost life of the store, the record is all there is. Nor
-    is a record told that came without its row: the centre would let go of what waits for it.
+    is one told of which the row has not come: the centre would let go of what waits for it.
     """
-    rows = opened.connection.execute(
-        f"SELECT p.id FROM sync_parked p WHERE {PARKED_AGAIN} OR {APPLIED_AHEAD}",
-        (lost.applied_n,),
-    )
-    return {ticket for (ticket,) in rows}
+    if table.name != "sync_parked":
+        return set()
+    query = f"SELECT p.id FROM sync_parked p WHERE {PARKED_AGAIN}"
+    parked = {ticket for (ticket,) in opened.connection.execute(query, (lost.applied_n,))}
+    return parked | ahead.records(opened.connection)
 
 
 def _live(opened: Opened, table: Table, ids: Sequence[str]) -> dict[str, dict[str, Value]]:

@@ -20,7 +20,7 @@ NOW_MS = 1_800_000_000_000
 @pytest.fixture
 def plant(tmp_path):
     plant = Plant(tmp_path / "store.db")
-    plant.program.execute("CREATE TABLE sync_parked (id, state, tx_id, table_name, row_id)")
+    plant.program.execute("CREATE TABLE sync_parked (id, state, tx_id, n, table_name, row_id)")
     for number in (1, 2):
         plant.insert("orders", id=uid(number), order_no=f"WO-{number}")
         plant.drain()
@@ -108,7 +108,7 @@ def test_own_writes_on_a_shared_row_that_was_taken_away_are_told_though_the_plan
         replace(t, share=("site_id", "line")) if t.name == "orders" else t for t in CATALOG.tables
     ]
     plant = Plant(tmp_path / "shared.db", Catalog(1, tuple(shared)))
-    plant.program.execute("CREATE TABLE sync_parked (id, state, tx_id, table_name, row_id)")
+    plant.program.execute("CREATE TABLE sync_parked (id, state, tx_id, n, table_name, row_id)")
     if is_kept:
         never = "BEGIN SELECT RAISE(ABORT, 'never'); END"
         plant.write(f"CREATE TRIGGER a_rule BEFORE DELETE ON orders {never}")

@@ -44,7 +44,7 @@ class Centre:
 @pytest.fixture
 def plant(tmp_path):
     plant = Plant(tmp_path / "store.db")
-    plant.program.execute("CREATE TABLE sync_parked (id, state, tx_id, table_name, row_id)")
+    plant.program.execute("CREATE TABLE sync_parked (id, state, tx_id, n, table_name, row_id)")
     yield plant
     plant.close()
 

@@ -41,7 +41,7 @@ def later(steps: int) -> Catalog:
 def site(tmp_path, request):
     """A site whose count and note were drained and not decided, and have other names by now."""
     plant = Plant(tmp_path / "store.db")
-    plant.program.execute("CREATE TABLE sync_parked (id, state, tx_id, table_name, row_id)")
+    plant.program.execute("CREATE TABLE sync_parked (id, state, tx_id, n, table_name, row_id)")
     plant.take(put("orders", ORDER, order=1))
     plant.update("orders", uid(1), made=17)
     plant.update("orders", uid(1), notes="mine")

@@ -22,7 +22,7 @@ NOW_MS = 1_800_000_000_000
 def plant(tmp_path):
     """A site that has many transactions in its outbox, and rows of which none is a tip."""
     plant = Plant(tmp_path / "store.db")
-    plant.program.execute("CREATE TABLE sync_parked (id, state, tx_id, table_name, row_id)")
+    plant.program.execute("CREATE TABLE sync_parked (id, state, tx_id, n, table_name, row_id)")
     plant.program.execute("BEGIN")
     for n in range(1, SENT + 1):
         _transaction(plant, n)
@@ -32,8 +32,8 @@ def plant(tmp_path):
         [(number, uid(k), uid(1 << 30 | k), k) for k in range(1, ROWS + 1)],
     )
     plant.program.executemany(
-        "INSERT INTO sync_parked VALUES (?, 'parked', ?, 'orders', ?)",
-        [(uid(k), _tx_id(1 + k), uid(k)) for k in range(ROWS)],
+        "INSERT INTO sync_parked VALUES (?, 'parked', ?, ?, 'orders', ?)",
+        [(uid(k), _tx_id(1 + k), 1 + k, uid(k)) for k in range(ROWS)],
     )
     last = "UPDATE _sync_site SET last_n = ?, acked_n = ?, told_n = ?"
     plant.program.execute(last, (SENT,) * 3)
@@ -125,7 +125,7 @@ def taken_out(tmp_path):
     In all of the second half something is not decided.
     """
     plant = Plant(tmp_path / "store.db")
-    plant.program.execute("CREATE TABLE sync_parked (id, state, tx_id, table_name, row_id)")
+    plant.program.execute("CREATE TABLE sync_parked (id, state, tx_id, n, table_name, row_id)")
     made = "INSERT INTO orders (id, site_id, created_at, order_no, notes, made)"
     for ids, notes in ((_half(0), "taken"), (_half(1), "undecided")):
         for k in ids:

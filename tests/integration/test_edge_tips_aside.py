@@ -52,6 +52,6 @@ def test_after_a_restore_of_the_centre_a_refused_head_stands_in_the_way_of_no_ne
     plant.take(orders((1, "A"), at=10))
     with_rule(plant, "new.notes <> 'bad'")
     plant.take(put("orders", {"id": uid(1), "notes": "bad"}, order=50))
-    plant.program.execute("CREATE TABLE sync_parked (id, state, tx_id)")
+    plant.program.execute("CREATE TABLE sync_parked (id, state, tx_id, n)")
     plant.store.begin_anew(Lost(0, 0), [], "a restore", time.time_ns() // 10**6)
     assert plant.value("SELECT ord FROM _sync_aside") == 0

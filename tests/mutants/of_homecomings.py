@@ -16,6 +16,8 @@ STORIES: Final = "tests/sim/test_homecomings_cut_short.py"
 ASKED: Final = "tests/unit/test_homecoming_questions.py"
 INCLUDED: Final = "tests/integration/test_central_included.py"
 PRUNED: Final = "tests/integration/test_upkeep_restores.py"
+AHEAD: Final = "edge/store/ahead.py"
+RECORDS: Final = "tests/sim/test_records_and_rows.py"
 WAITING: Final = "tests/sim/test_parked_and_told_again.py"
 DECIDED: Final = "tests/sim/test_decided_and_told_again.py"
 APPLIED: Final = f"{WAITING}::test_what_was_applied_in_a_lost_history_comes_home_with_its_record"
@@ -172,8 +174,47 @@ OF_HOMECOMINGS: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "home: a record that a load brought without its row settles it",
-        "edge/store/tips.py", "WHERE {PARKED_AGAIN} OR {APPLIED_AHEAD}", "WHERE {PARKED_AGAIN}",
-        f"{WAITING}::test_a_record_that_a_load_brought_without_its_row_settles_nothing",
+        "edge/store/tips.py", "return parked | ahead.records(opened.connection)", "return parked",
+        f"{RECORDS}::test_a_record_that_a_load_brought_without_its_row_settles_nothing",
+    ),
+    of(
+        "home: a record of which a load brings no news counts as ahead of its row",
+        AHEAD, "[(each,) for each in after - before],", "[(each,) for each in after],",
+        f"{RECORDS}::test_a_record_whose_row_the_site_had_before_the_load_settles_it",
+    ),
+    of(
+        "home: a row that a load brings does not catch up with its record",
+        AHEAD, "        _forget(opened.connection, block)\n", "",
+        f"{RECORDS}"
+        "::test_a_record_whose_row_the_load_had_brought_settles_it_though_the_load_has_not_ended",
+    ),
+    of(
+        "home: a review that a load brought without its row stays decided",
+        "edge/store/tips.py", "_reopened(tip) if tip.id in reopened else tip", "tip",
+        f"{RECORDS}::test_a_review_of_which_a_load_brought_the_decision_alone_is_asked_again",
+    ),
+    of(
+        "home: what was parked, and applied ahead of its row, is not decided again",
+        "edge/store/tips.py", "    OR p.id IN (SELECT record FROM _sync_ahead)) AND EXISTS (",
+        "    ) AND EXISTS (",
+        f"{RECORDS}::test_a_change_that_was_parked_and_applied_after_the_backup_is_decided_again",
+    ),
+    of(
+        "home: a row that can't be taken yet loses its version",
+        SALVAGE, "epoch=_NOBODY, n=0, tx_id=version,", "epoch=_NOBODY, n=0, tx_id=_NOBODY,",
+        "tests/sim/test_found.py"
+        "::test_what_was_built_on_a_row_that_came_home_before_its_parent_is_newer_than_that_row",
+    ),
+    of(
+        "home: a row that waits at the centre since it came home is sent again as its transaction",
+        "edge/store/tips.py", "p.n > 0 AND (p.state", "(p.state",
+        "tests/sim/test_tips_that_wait.py",
+    ),
+    of(
+        "home: records are told before the rows of later tables",
+        "edge/store/tips.py", 'key=lambda table: table.name.startswith("sync_"))',
+        "key=lambda table: 0)",
+        f"{RECORDS}::test_what_was_applied_since_comes_home_whatever_the_place_of_its_table",
     ),
     of(
         "home: what an agent of before tells of its own is left away, and its record settles it",

@@ -24,6 +24,19 @@ if TYPE_CHECKING:
     from tests.sim.site import Site
 
 _RECORDS = ("sync_conflicts", "sync_reviews")
+# By the transaction's own version, or one that was made since the record was.
+_APPLIED_NOWHERE = """
+SELECT p.table_name, p.row_id::text FROM mes.sync_parked AS p
+JOIN sync.table_no AS t ON t.name = p.table_name
+JOIN sync.table_no AS own ON own.name = 'sync_parked'
+JOIN sync.head AS record ON record.site_id = p.site_id AND record.table_no = own.no
+    AND record.id = p.id
+WHERE p.state = 'applied' AND p.row_id IS NOT NULL AND p.table_name <> ALL(%s) AND NOT EXISTS (
+    SELECT FROM sync.version AS v WHERE v.table_no = t.no AND v.id = p.row_id::uuid
+      AND (v.version = p.tx_id OR v.ord > (
+          SELECT min(r.ord) FROM sync.version AS r WHERE r.site_id = record.site_id
+          AND r.table_no = record.table_no AND r.id = record.id)))
+"""
 
 
 class Afterwards:
@@ -90,6 +103,7 @@ class Afterwards:
         self._all_is_applied(missing)
         await self._facts_came_again(missing)
         await self._records_came_home()
+        await self._what_was_applied_is_there()
         await self._marks_are_accounted_for()
         await self._rows_of_one_site_are_what_it_made(missing)
         await self._hours_are_marked()  # type: ignore[attr-defined]
@@ -166,6 +180,22 @@ class Afterwards:
                 if lost:
                     fail(f"{table}: {name} had {sorted(lost)}, which did not come home")
             self.reach["record came home"] += len(records)
+
+    async def _what_was_applied_is_there(self) -> None:
+        """A record that says that a change was applied has it in the versions of its row.
+
+        Both came home, or neither: nobody would look for what a record takes for done.
+        """
+        facts = [table.name for table in self.database.catalog.tables if table.fact]
+        gone = set(self.oracle.deleted_by_clients)  # of what was made and deleted nothing comes
+        gone |= {c.key for sent in self.oracle.sent.values() for c in sent.changes if c.op == "D"}
+        nowhere = [
+            (table, row_id)
+            for table, row_id in await self.database.rows(_APPLIED_NOWHERE, facts)
+            if (table, row_id) not in gone
+        ]
+        if nowhere:
+            fail(f"applied by their records, and nowhere: {nowhere[:3]}")
 
     async def _marks_are_accounted_for(self) -> None:
         texts = await self.database.rows(

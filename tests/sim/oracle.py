@@ -69,6 +69,7 @@ class Oracle(Parking, Releases, Aside, Blind):
         self.late: set[str] = set()
         #: Rows that programs of the centre have written.
         self.by_clients: set[Key] = set()
+        self.deleted_by_clients: set[Key] = set()
         self.is_blind = False  # the centre went back: rows are not foretold any more
         self._own = [t for t in self.catalog.tables if not t.name.startswith("sync_")]
 
@@ -99,6 +100,7 @@ class Oracle(Parking, Releases, Aside, Blind):
     def client(self, key: Key, op: str, row: Row | None, new: dict[str, Any], at_ms: int) -> None:
         """Hear of a statement that a program of the centre has committed."""
         self.by_clients.add(key)
+        self.deleted_by_clients |= {key} if op == "D" else set()
         if self.is_blind:
             return
         if row is not None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _MERGED = ("sum", "add_remove_set")
 #: A row that came home and could not be applied is decided, though its transaction is sent again.
 _PARKED_AT_HOME = """SELECT content FROM sync_parked WHERE table_name = ? AND row_id = ?
-    AND tx_id = '00000000-0000-0000-0000-000000000000' AND state IN ('waiting', 'parked')"""
+    AND n = 0 AND state IN ('waiting', 'parked')"""
 
 
 class OwnWrites:

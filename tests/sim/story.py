@@ -104,6 +104,7 @@ class Story:
         await self.world.hear_entries()
         await self.world._feeds_are_the_centres()
         await self.world._sites_hold_their_share()
+        await self.world._what_was_applied_is_there()
         if not owed:
             await self.world._nothing_is_owed()
 

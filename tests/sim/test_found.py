@@ -261,3 +261,12 @@ def test_a_site_at_a_place_of_a_lost_feed_is_told_apart_by_the_entry_after_it(la
         " client:44099 client:32662 client:33296 sequence:30930 feed_is_pruned:6718"
     )
     assert lab.run(Plan.of_text(steps)).why is None
+
+
+def test_what_was_built_on_a_row_that_came_home_before_its_parent_is_newer_than_that_row(lab):
+    steps = (
+        "config:33206 write:53639 send:56334 centre_is_backed_up:22441 power_fails:57431"
+        " write:62050 ingest:27367 broker_delivers:61218 write:2405 write:5886"
+        " centre_goes_back:39601 write:23376"
+    )
+    assert lab.run(Plan.of_text(steps)).why is None

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import edge.homecoming
-from edge.store import EdgeStore
 from shared.errors import Transient
 from sync import codec
 from tests.sim.catalogue import CREATED, GOOD_MAX
@@ -184,6 +183,7 @@ def test_what_was_applied_and_deleted_in_a_lost_history_stays_away(play, by_site
         else:
             text = "DELETE FROM mes.orders WHERE id = %s"
             assert await s.world._execute(NORTH, text, [id_of(2)])
+            s.world.oracle.deleted_by_clients.add(("orders", id_of(2)))
         await s.rest()
         await s.restore()
         await s.rest(owed=True)
@@ -191,51 +191,5 @@ def test_what_was_applied_and_deleted_in_a_lost_history_stays_away(play, by_site
         await s.rest(owed=True)
         assert await s.count("mes.orders", f"id = '{id_of(2)}'") == 0
         assert s.site().read("SELECT id FROM orders WHERE id = ?", id_of(2)) == []
-
-    play(story)
-
-
-async def loads_records_alone(s: Story, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A load ends between the records of decisions and the rows."""
-    take = EdgeStore.apply_chunk
-
-    def taken(self: EdgeStore, *given: Any) -> Any:
-        blocks = [each for some in given if isinstance(some, (list, tuple)) for each in some]
-        if any(getattr(block, "table", None) == "orders" for block in blocks):
-            raise Transient("killed")
-        return take(self, *given)
-
-    s.site().store.want_snapshot("a test", s.world.clock.here())
-    with monkeypatch.context() as patched:
-        patched.setattr(EdgeStore, "apply_chunk", taken)
-        await s.step("load")
-
-
-@pytest.mark.parametrize("is_touched", [True, False])
-def test_a_record_that_a_load_brought_without_its_row_settles_nothing(
-    play, monkeypatch, is_touched
-):
-    async def story(s: Story) -> None:
-        await updated(s)
-        await s.world.centre_is_backed_up()
-        if is_touched:
-            await s.plan(2, seat=3)
-            await s.rest(owed=True)
-        await s.plan(1, code="C1")
-        await s.rest(owed=True)
-        (ticket,) = await tickets(s)
-        assert await s.world.centre.by_hand.retry(ticket)
-        await loads_records_alone(s, monkeypatch)
-        records = "SELECT state FROM sync_parked WHERE id = ?"
-        assert s.site().read(records, ticket) == [("applied",)]
-        await s.restore()
-        await s.rest(owed=True)
-        assert await tickets(s) == [ticket]
-        assert await s.count("sync.waiting", f"ticket = '{ticket}'") == 1
-        await s.plan(1, code="C1")
-        await s.rest(owed=True)
-        assert await s.world.centre.by_hand.retry(ticket)
-        await s.rest()
-        assert await s.both(2, "made", "note", "code") == (5, "of the site", "C9")
 
     play(story)

@@ -179,6 +179,7 @@ EDGE_RULES: Final[Mapping[str, Rule]] = {
     "shadow": Empty(),
     "in": Empty(),
     "again": Empty(),
+    "ahead": Empty(),
     "taken": Empty(),
     "logs": Empty(),
     "extra": Empty(),

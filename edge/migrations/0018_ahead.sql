@@ -1,0 +1,9 @@
+-- Records of decisions that a load brought before the rows that they are about: until these have come, a centre
+-- that goes back must not be told that they were decided.
+
+CREATE TABLE _sync_ahead (
+    record TEXT PRIMARY KEY,
+    table_name TEXT,
+    row_id TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX _sync_ahead_by_row ON _sync_ahead (table_name, row_id);
