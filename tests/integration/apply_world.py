@@ -200,7 +200,7 @@ class Site:
 
     def order(self, **values: Value) -> dict[str, Value]:
         """Return a work order's values with an id and a number of its own."""
-        return {"id": str(uuid.uuid4()), "order_no": f"WO-{secrets.token_hex(4)}", **values}
+        return {"id": str(uuid.uuid4()), "order_no": f"WO-{secrets.token_hex(8)}", **values}
 
     def report(self, **values: Value) -> dict[str, Value]:
         """Return a production report's values."""
