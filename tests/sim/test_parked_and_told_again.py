@@ -92,13 +92,13 @@ def homecomings(s: Story) -> int:
     return len(s.site().read("SELECT 1 FROM _sync_event WHERE code = 'MES-CENTRE-RESTORED'"))
 
 
-async def cut_before_records(s: Story, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A site brings home its orders, and is killed before the records of what was parked."""
+async def cut_before(s: Story, monkeypatch: pytest.MonkeyPatch, table: str) -> None:
+    """A homecoming is killed before it tells of rows of a table."""
     ask = edge.homecoming._ask
 
     async def asked(link: Any, site: str, verb: str, fields: dict[str, Any]) -> dict[str, Any]:
         if verb == "home" and any(
-            block.table == "sync_parked" for block in codec.decode_chunk(fields["chunk"])
+            block.table == table for block in codec.decode_chunk(fields["chunk"])
         ):
             raise Transient("killed")
         return await ask(link, site, verb, fields)
@@ -106,6 +106,11 @@ async def cut_before_records(s: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(edge.homecoming, "_ask", asked)
         await s.step("hello")
+
+
+async def cut_before_records(s: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site brings home its orders, and is killed before the records of what was parked."""
+    await cut_before(s, monkeypatch, "sync_parked")
 
 
 async def inserted(s: Story) -> None:

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import edge.homecoming
 from edge.store import EdgeStore
 from shared.errors import Transient
-from sync import codec
 from tests.sim.catalogue import CREATED
 from tests.sim.decisions import CENTRE, Persons
 from tests.sim.story import NORTH, Story, id_of, lab, play
 from tests.sim.test_parked_and_counted_on import tickets
-from tests.sim.test_parked_and_told_again import applied_since, inserted, updated
+from tests.sim.test_parked_and_told_again import applied_since, cut_before, inserted, updated
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -347,19 +345,3 @@ def test_a_homecoming_that_is_cut_before_a_row_has_not_settled_it_by_its_record(
         assert there + await s.count("sync.waiting", "table_name = 'steps'") == 1
 
     play(story)
-
-
-async def cut_before(s: Story, monkeypatch: pytest.MonkeyPatch, table: str) -> None:
-    """A homecoming is killed before it tells of rows of a table."""
-    ask = edge.homecoming._ask
-
-    async def asked(link: Any, site: str, verb: str, fields: dict[str, Any]) -> dict[str, Any]:
-        if verb == "home" and any(
-            block.table == table for block in codec.decode_chunk(fields["chunk"])
-        ):
-            raise Transient("killed")
-        return await ask(link, site, verb, fields)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(edge.homecoming, "_ask", asked)
-        await s.step("hello")
