@@ -58,6 +58,11 @@ class Origin:
         """Return when it was drained, by the centre's clock; never after the broker had it."""
         return min(wall_ms(self.hlc) + self.offset_ms, self.stored_at_ms)
 
+    @property
+    def is_home(self) -> bool:
+        """Return whether it came home after a restore, and is no write of its site's."""
+        return self.n == 0
+
     @classmethod
     def of(cls, sent: SyncTransaction) -> Self:
         """Return what a sync transaction says of all its rows."""

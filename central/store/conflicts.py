@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 #: Rows that are decided on at a time; bounds the memory of what is read for them.
 ROWS_MAX: Final = 1_000
 _NOTHING: Final = Resolution({})
+_BEFORE_ALL: Final = -1
 
 
 async def settle(applying: Applying, rows: Rows, *, again: bool = False) -> list[Refusal]:
@@ -110,8 +111,13 @@ def decide(
     records: tuple[Conflict, ...] = ()
     since: Sequence[Version] | None = standing.since
     if again:
-        since, clocks = counted(standing.since, standing.clocks, rows.hlc[row])
-        later = later_of_site(since, clocks, write, rows.hlc[row])
+        # What came home has no clock: all that its site wrote on what it had seen came after it.
+        clock = _BEFORE_ALL if rows.source(row).origin.is_home else rows.hlc[row]
+        since, clocks = counted(standing.since, standing.clocks, clock)
+        if since is not None and clock == _BEFORE_ALL:  # it was noted when it came
+            pairs = [each for each in zip(since, clocks, strict=True) if each[0].id != write.tx_id]
+            since, clocks = [version for version, _ in pairs], [at for _, at in pairs]
+        later = later_of_site(since, clocks, write, clock)
         left, records = yielded(table, standing.values, later, write)
         since = unseen(since, later)
     resolution = _NOTHING

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from central.canonical import by_names_now, column_expressions, kept_expressions
+from central.store.changeset import Origin, name_of
 from central.store.literals import array
 from central.store.statements import target
 from shared.catalog import Kind
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from central.store.lives import Life
     from shared.catalog import Table
     from shared.changes import HeadBlock, Value
+
+
+#: Stands where there is no epoch, and no history.
+NOBODY: Final = "00000000-0000-0000-0000-000000000000"
 
 
 @dataclass(slots=True)
@@ -64,6 +69,27 @@ class Tips:
         """Return whether other sites may tell of these rows, too."""
         return self.owner == SHARED or self.table.share != ("site_id",)
 
+    def named(self, column: str) -> dict[str, Any]:
+        """Return the rows' values of a column, by their ids; nothing where rows have none."""
+        if column not in self.block.columns:
+            return {}
+        values = self.block.new[self.block.columns.index(column)]
+        return {self.block.ids[place]: values[place] for place in self.places}
+
+    def ticket(self, place: int) -> str:
+        """Return the ticket of a row, should it have to wait; its transaction has another one."""
+        return name_of(self.block.version[place], self.table.name, self.block.ids[place], "home")
+
+    def origin(self, place: int) -> Origin:
+        """Return where a row came from, should it have to wait: of no transaction of its site's.
+
+        It keeps its version then: what its site has written since is built on that.
+        """
+        return Origin(
+            site=self.site, epoch=NOBODY, n=0, tx_id=self.block.version[place], schema=0, hlc=0,
+            offset_ms=0, stored_at_ms=self.life.started_ms, ticket=self.ticket(place),
+        )  # fmt: skip
+
     def of(self, column: Sequence[Any]) -> list[Any]:
         """Return the rows' values of one of the block's lists."""
         return [column[place] for place in self.places]
@@ -74,21 +100,25 @@ async def known_of(applying: Applying, tips: Tips) -> set[str]:
 
     It is in what stands, or was overruled; or it is of a transaction that was applied, whatever
     the centre made of it: a store that went back to a copy, and has not followed since, shows it as
-    it wrote it. But for what waits here and took effect in the lost time, as the site has heard.
+    it wrote it. But for what waits here and took effect in the lost time, as the site has heard:
+    also where it waits since it came home before, which is noted as a version.
     """
     cursor = await applying.connection.execute(
         b"""SELECT k.id::text
-            FROM unnest(%(ids)s::uuid[], %(versions)s::uuid[], %(orders)s::bigint[])
-                AS k (id, version, ord)
+            FROM unnest(%(ids)s::uuid[], %(versions)s::uuid[], %(orders)s::bigint[],
+                        %(tickets)s::uuid[]) AS k (id, version, ord, ticket)
             WHERE EXISTS (
                 SELECT FROM sync.version AS v WHERE v.site_id = %(site)s
-                AND v.table_no = %(table_no)s AND v.id = k.id AND v.version = k.version)
+                AND v.table_no = %(table_no)s AND v.id = k.id AND v.version = k.version
+                AND (v.ord >= %(order)s OR NOT (k.id = ANY(%(took)s::uuid[]) AND EXISTS (
+                    SELECT FROM sync.waiting AS w WHERE w.ticket = k.ticket))))
             OR %(says)s AND k.ord = 0 AND EXISTS (
                 SELECT FROM sync.applied AS a WHERE a.tx_id = k.version AND a.site = %(teller)s)
             AND NOT (k.id = ANY(%(took)s::uuid[]) AND EXISTS (
                 SELECT FROM sync.waiting AS w WHERE w.site_id = %(teller)s
                 AND w.table_name = %(table)s AND w.row_id = k.id::text AND w.tx_id = k.version))""",
         given(applying, tips) | {
+            "tickets": array(Kind.UUID, [tips.ticket(place) for place in tips.places]),
             "versions": array(Kind.UUID, tips.of(tips.block.version)),
             "orders": array(Kind.INTEGER, tips.of(tips.block.order)),
             "says": tips.took_effect is not None,
@@ -138,7 +168,10 @@ CROSS JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT version, op FROM sync.version AS v
     WHERE v.site_id = h.site_id AND v.table_no = h.table_no AND v.id = h.id
-      AND v.ord <= s.ord ORDER BY v.ord DESC LIMIT 1) AS b ON true"""
+      AND v.ord <= s.ord AND NOT (v.lost AND EXISTS (  -- noted, and took no effect
+          SELECT FROM sync.waiting AS w WHERE w.site_id = h.site_id AND w.n = 0
+          AND w.row_id = h.id::text AND w.tx_id = v.version))
+    ORDER BY v.ord DESC LIMIT 1) AS b ON true"""
 
 
 async def standing_of(applying: Applying, tips: Tips) -> dict[str, Standing]:

@@ -83,7 +83,7 @@ def _refuse_all(block: ChangeBlock, origin: Origin, reason: Reason, message: str
 
 def _refuse_kind(table: Table, block: ChangeBlock, origin: Origin) -> Intake | None:
     """Refuse what a site may not do to a table at all, and blocks that lack a part."""
-    if table.direction is Direction.DOWN:
+    if table.direction is Direction.DOWN and not origin.is_home:
         message = f"rows of {table.name} are the centre's; a site does not write them"
         return _refuse_all(block, origin, Reason.NOT_WRITABLE, message)
     if table.append_only and block.op is not Op.INSERT:

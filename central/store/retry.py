@@ -223,34 +223,41 @@ def _origin(applying: Applying, ticket: str, block: bytes, fields: Sequence[Any]
     )
 
 
-async def settle_home(applying: Applying, tickets: Sequence[str]) -> None:
+async def settle_home(applying: Applying, told: Mapping[str, str]) -> None:
     """Let rows of which the record, that came home, says that they were settled wait no more.
 
     The backup holds them as waiting. What became of those behind them has its own record. A fact
     that was applied is not among the rows that come home, nor is a row of a table that is to come
     again, and its site need not have it any more: it is tried again, as soon as all is told.
+    ``told`` are the states that came home, by ticket: where somebody tried one in vain meanwhile,
+    the record has another, and the row is home all the same.
     """
     cursor = await applying.connection.execute(
         b"SELECT w.ticket::text, w.table_name, p.state FROM sync.waiting AS w"
         b" JOIN mes.sync_parked AS p ON p.site_id = w.site_id AND p.id = w.ticket"
-        b" WHERE w.site_id = %s AND p.site_id = %s AND w.ticket = ANY(%s::uuid[])"
-        b" AND p.state IN ('applied', 'discarded')",
-        [applying.site, applying.site, array(Kind.UUID, tickets)],
+        b" WHERE w.site_id = %s AND p.site_id = %s AND w.ticket = ANY(%s::uuid[])",
+        [applying.site, applying.site, array(Kind.UUID, list(told))],
     )
-    facts = list[str]()
-    settled: dict[str, list[str]] = {"applied": [], "discarded": []}
+    news: dict[str, News] = {}
+    settled, facts = list[str](), list[str]()
     for ticket, table, state in await cursor.fetchall():
-        again = state == "applied" and is_never_home(table, applying.catalog)
-        (facts if again else settled[state]).append(ticket)
-    await _forget(applying, [*settled["applied"], *settled["discarded"]])
+        if told[ticket] not in ("applied", "discarded"):
+            continue
+        if told[ticket] == "applied" and is_never_home(table, applying.catalog):
+            facts.append(ticket)
+            continue
+        settled.append(ticket)
+        if state != told[ticket]:
+            news[ticket] = News(told[ticket])
+    await _forget(applying, settled)
     await applying.connection.execute(
         b"UPDATE sync.waiting SET reason = %s, catalogue = '', needs = NULL, needs_no = NULL,"
         b" behind = NULL WHERE ticket = ANY(%s::uuid[])",
         [Reason.NEWER_SCHEMA.value, array(Kind.UUID, facts)],
     )
     message = "was applied in the time that the centre lost; it is applied again"
-    await restate(applying, {ticket: News("waiting", message=message) for ticket in facts})
-    await note_let_go(applying, tickets)
+    await restate(applying, news | {each: News("waiting", message=message) for each in facts})
+    await note_let_go(applying, list(told))
 
 
 async def _forget(applying: Applying, tickets: Sequence[str]) -> None:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from central.canonical import sites_of
 from central.partitions import Partition
-from central.store.changeset import Origin, Rows, Segment
+from central.store.changeset import Rows, Segment
 from central.store.finish import finish_alone
 from central.store.groups import apply_group
-from central.store.held import Standing, Tips, known_of, standing_of, values_of
+from central.store.held import NOBODY, Standing, Tips, known_of, standing_of, values_of
 from central.store.homecoming import note_home
 from central.store.literals import array
 from central.store.parking import park
@@ -156,7 +156,7 @@ async def _take(session: Session, tips: Tips) -> dict[str, int]:
         await _note_overruled(applying, tips, pieces)
         await _mark(applying, tips)
         if table.name == "sync_parked":
-            await settle_home(applying, tips.of(tips.block.ids))
+            await settle_home(applying, tips.named("state"))
         gone = late | {each.source.id for each in refused}
         taken = {i: c for r in pieces for i, c in zip(r.ids, r.created, strict=True)}
         taken = {i: taken[i] for i in taken.keys() - gone}
@@ -214,7 +214,7 @@ async def _note_tips(applying: Applying, tips: Tips, taken: Iterable[str]) -> No
                 lost_ord = excluded.lost_ord, history = excluded.history, at = excluded.at""",
         {
             "site": applying.site, "table_no": applying.no(tips.table),
-            "history": tips.history or _NOBODY,
+            "history": tips.history or NOBODY,
             "ids": array(Kind.UUID, known),
             "orders": array(Kind.INTEGER, [orders[each] for each in known]),
         },
@@ -229,7 +229,8 @@ _NOW: Final = b"""SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI
 async def _note_overruled(applying: Applying, tips: Tips, pieces: Sequence[Rows]) -> None:
     """Note the versions of tips that don't stand alone: before all that was written since.
 
-    What the site wrote on top of one is then known to have seen it, and nothing later.
+    What the site wrote on top of one is then known to have seen it, and nothing later. Of one that
+    waited in the backup, and waits again, it is noted again.
     """
     for rows in pieces:
         await applying.connection.execute(
@@ -240,7 +241,8 @@ async def _note_overruled(applying: Applying, tips: Tips, pieces: Sequence[Rows]
                 FROM unnest(%(ids)s::uuid[], %(versions)s::uuid[]) AS k (id, version)
                 WHERE NOT EXISTS (
                     SELECT FROM sync.version AS v WHERE v.site_id = %(site)s
-                    AND v.table_no = %(table_no)s AND v.id = k.id AND v.version = k.version)
+                    AND v.table_no = %(table_no)s AND v.id = k.id AND v.version = k.version
+                    AND v.ord >= %(order)s)
                 ON CONFLICT DO NOTHING""",
             {
                 "site": applying.site, "table_no": applying.no(tips.table),
@@ -379,21 +381,6 @@ def _as_rows(
         at=rows.at, base=rows.base, after=rows.after, new=new, old=rows.old,
     )  # fmt: skip
     rows.segments = [
-        Segment(row, sent, _origin(tips, version), [row]) for row, version in enumerate(rows.tx_ids)
+        Segment(row, sent, tips.origin(place), [row]) for row, (place, _) in enumerate(some)
     ]
     return rows
-
-
-def _origin(tips: Tips, version: str) -> Origin:
-    """Return where a tip came from, should it have to wait.
-
-    It keeps its version then: what its site has written since is built on that.
-    """
-    return Origin(
-        site=tips.site, epoch=_NOBODY, n=0, tx_id=version, schema=0, hlc=0, offset_ms=0,
-        stored_at_ms=tips.life.started_ms,
-    )  # fmt: skip
-
-
-#: A tip is of no epoch of a site's, and its number there is 0.
-_NOBODY: Final = "00000000-0000-0000-0000-000000000000"

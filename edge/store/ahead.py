@@ -18,15 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edge.store.open import Opened
+    from shared.catalog import Table
     from shared.changes import HeadBlock, Value
 
-#: The state of a record of which the effect is in its row.
-_DECIDED: Final = {"sync_parked": "applied", "sync_reviews": "RESOLVED"}
-#: What a review says that nobody has decided.
-OPEN: Final[dict[str, Value]] = {
-    "state": "OPEN", "take": None, "value": None, "decided_by": None, "reason": None,
-    "decided_at": None,
-}  # fmt: skip
+#: The state of a record before a decision, and after one of which the effect is in its row.
+_STATES: Final = {"sync_parked": ("parked", "applied"), "sync_reviews": ("OPEN", "RESOLVED")}
+#: What else tells of a decision.
+_TELLING: Final = {
+    "sync_parked": ("retried_at",),
+    "sync_reviews": ("take", "value", "decided_by", "reason", "decided_at"),
+}
 
 
 @contextmanager
@@ -35,11 +36,11 @@ def followed(opened: Opened, block: HeadBlock) -> Iterator[None]:
 
     Inside a transaction, around the block's landing.
     """
-    if block.table not in _DECIDED or block.table not in opened.catalog:
+    if block.table not in _STATES or block.table not in opened.catalog:
         yield
         _forget(opened.connection, block)
         return
-    before = _decided(opened, block)
+    before, states = _decided(opened, block), _states(opened, block)
     yield
     after = _decided(opened, block)
     connection = opened.connection
@@ -48,9 +49,9 @@ def followed(opened: Opened, block: HeadBlock) -> Iterator[None]:
         [(each,) for each in block.ids if each not in after],
     )
     connection.executemany(
-        "INSERT OR REPLACE INTO _sync_ahead (record, table_name, row_id)"
-        f" SELECT id, table_name, row_id FROM {block.table} WHERE id = ?",
-        [(each,) for each in after - before],
+        "INSERT OR REPLACE INTO _sync_ahead (record, table_name, row_id, state)"
+        f" SELECT id, table_name, row_id, ?2 FROM {block.table} WHERE id = ?1",
+        [(each, _before(block.table, states.get(each))) for each in after - before],
     )
 
 
@@ -68,12 +69,26 @@ def _decided(opened: Opened, block: HeadBlock) -> set[str]:
                     ON o.tx_id = v.version AND o.part = 0
                 WHERE v.table_no = :no AND v.id = r.id)""",
         {
-            "decided": _DECIDED[block.table],
+            "decided": _STATES[block.table][1],
             "ids": json.dumps(block.ids),
             "no": opened.numbers[block.table],
         },
     )
     return {record for (record,) in rows}
+
+
+def _states(opened: Opened, block: HeadBlock) -> dict[str, str]:
+    rows = opened.connection.execute(
+        f"SELECT id, state FROM {block.table} WHERE id IN (SELECT value FROM json_each(?))",
+        (json.dumps(block.ids),),
+    )
+    return dict(rows)
+
+
+def _before(table: str, state: str | None) -> str:
+    """Return the state before a decision, of a record that may have come with it."""
+    first, decided = _STATES[table]
+    return first if state in (None, decided) else state
 
 
 def _forget(connection: sqlite3.Connection, block: HeadBlock) -> None:
@@ -89,6 +104,8 @@ def forget_all(connection: sqlite3.Connection) -> None:
     connection.execute("DELETE FROM _sync_ahead")
 
 
-def records(connection: sqlite3.Connection) -> set[str]:
-    """Return the records of which the rows have not come."""
-    return {record for (record,) in connection.execute("SELECT record FROM _sync_ahead")}
+def undecided(opened: Opened, table: Table) -> dict[str, dict[str, Value]]:
+    """Return what such records of a table said before, by their ids."""
+    telling: dict[str, Value] = dict.fromkeys(_TELLING.get(table.name, ()))
+    rows = opened.connection.execute("SELECT record, state FROM _sync_ahead")
+    return {record: {"state": state, **telling} for record, state in rows} if telling else {}

@@ -78,8 +78,7 @@ def tips(opened: Opened, lost: Lost, drained: DrainedFirst) -> Iterator[list[Hea
         if table.fact:  # its facts are sent again by the outbox
             continue
         untold = _not_to_tell(opened, table, lost)
-        is_review = table.name == "sync_reviews"
-        reopened = ahead.records(opened.connection) if is_review else set()
+        undecided = ahead.undecided(opened, table)
         for read, with_values in ((_page, _with_values), (_aside, _as_kept)):
             after: str | None = ""
             while after is not None:
@@ -87,7 +86,7 @@ def tips(opened: Opened, lost: Lost, drained: DrainedFirst) -> Iterator[list[Hea
                     page, after = read(opened, table, lost, after)
                     found = list(with_values(opened, table, page))
                 known = [
-                    _reopened(tip) if tip.id in reopened else tip
+                    _as_before(tip, undecided)
                     for tip in _without_own(undone, table, found)
                     if tip.id not in untold and _travels(table, tip)
                 ]
@@ -182,10 +181,12 @@ def _with_values(opened: Opened, table: Table, page: Sequence[tuple[Any, ...]]) 
             yield _Tip(row_id, version, order, Fate.PUT, values, own_writes, is_shown=True)
 
 
-def _reopened(review: _Tip) -> _Tip:
-    """Return a review as it was before a decision on a row that has not come."""
-    is_there = review.fate is Fate.PUT
-    return replace(review, values={**review.values, **ahead.OPEN}) if is_there else review
+def _as_before(record: _Tip, undecided: Mapping[str, Mapping[str, Value]]) -> _Tip:
+    """Return a record of a decision on a row that has not come as it was before that."""
+    before = undecided.get(record.id)
+    if before is None or record.fate is not Fate.PUT:
+        return record
+    return replace(record, values={**record.values, **before})
 
 
 def _travels(table: Table, tip: _Tip) -> bool:
@@ -207,14 +208,12 @@ def _records_last(catalog: Catalog) -> list[Table]:
 def _not_to_tell(opened: Opened, table: Table, lost: Lost) -> set[str]:
     """Return the records of what was parked and is sent again: it is decided again.
 
-    Of what no outbox has any more, as of a lost life of the store, the record is all there is. Nor
-    is one told of which the row has not come: the centre would let go of what waits for it.
+    Of what no outbox has any more, as of a lost life of the store, the record is all there is.
     """
     if table.name != "sync_parked":
         return set()
     query = f"SELECT p.id FROM sync_parked p WHERE {PARKED_AGAIN}"
-    parked = {ticket for (ticket,) in opened.connection.execute(query, (lost.applied_n,))}
-    return parked | ahead.records(opened.connection)
+    return {ticket for (ticket,) in opened.connection.execute(query, (lost.applied_n,))}
 
 
 def _live(opened: Opened, table: Table, ids: Sequence[str]) -> dict[str, dict[str, Value]]:

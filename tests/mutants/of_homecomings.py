@@ -18,6 +18,7 @@ INCLUDED: Final = "tests/integration/test_central_included.py"
 PRUNED: Final = "tests/integration/test_upkeep_restores.py"
 AHEAD: Final = "edge/store/ahead.py"
 RECORDS: Final = "tests/sim/test_records_and_rows.py"
+TIPS: Final = "tests/sim/test_tips_that_wait.py"
 WAITING: Final = "tests/sim/test_parked_and_told_again.py"
 DECIDED: Final = "tests/sim/test_decided_and_told_again.py"
 APPLIED: Final = f"{WAITING}::test_what_was_applied_in_a_lost_history_comes_home_with_its_record"
@@ -173,13 +174,8 @@ OF_HOMECOMINGS: Final[tuple[Mutant, ...]] = (
         APPLIED,
     ),
     of(
-        "home: a record that a load brought without its row settles it",
-        "edge/store/tips.py", "return parked | ahead.records(opened.connection)", "return parked",
-        f"{RECORDS}::test_a_record_that_a_load_brought_without_its_row_settles_nothing",
-    ),
-    of(
         "home: a record of which a load brings no news counts as ahead of its row",
-        AHEAD, "[(each,) for each in after - before],", "[(each,) for each in after],",
+        AHEAD, "for each in after - before],", "for each in after],",
         f"{RECORDS}::test_a_record_whose_row_the_site_had_before_the_load_settles_it",
     ),
     of(
@@ -189,26 +185,71 @@ OF_HOMECOMINGS: Final[tuple[Mutant, ...]] = (
         "::test_a_record_whose_row_the_load_had_brought_settles_it_though_the_load_has_not_ended",
     ),
     of(
-        "home: a review that a load brought without its row stays decided",
-        "edge/store/tips.py", "_reopened(tip) if tip.id in reopened else tip", "tip",
-        f"{RECORDS}::test_a_review_of_which_a_load_brought_the_decision_alone_is_asked_again",
-    ),
-    of(
         "home: what was parked, and applied ahead of its row, is not decided again",
         "edge/store/tips.py", "    OR p.id IN (SELECT record FROM _sync_ahead)) AND EXISTS (",
         "    ) AND EXISTS (",
         f"{RECORDS}::test_a_change_that_was_parked_and_applied_after_the_backup_is_decided_again",
     ),
     of(
-        "home: a row that can't be taken yet loses its version",
-        SALVAGE, "epoch=_NOBODY, n=0, tx_id=version,", "epoch=_NOBODY, n=0, tx_id=_NOBODY,",
-        "tests/sim/test_found.py"
-        "::test_what_was_built_on_a_row_that_came_home_before_its_parent_is_newer_than_that_row",
-    ),
-    of(
         "home: a row that waits at the centre since it came home is sent again as its transaction",
         "edge/store/tips.py", "p.n > 0 AND (p.state", "(p.state",
-        "tests/sim/test_tips_that_wait.py",
+        f"{TIPS}::test_the_record_of_a_row_that_was_refused_comes_home_where_the_centre_goes_back_once_more",
+    ),
+    of(
+        "home: a record that a load brought without its row settles it",
+        "edge/store/tips.py", "_as_before(tip, undecided)", "tip",
+        f"{RECORDS}::test_a_record_that_a_load_brought_without_its_row_settles_nothing",
+        f"{RECORDS}::test_a_review_of_which_a_load_brought_the_decision_alone_is_asked_again",
+    ),
+    of(
+        "home: a row that can't be taken yet loses its version",
+        HELD, "tx_id=self.block.version[place],", "tx_id=NOBODY,",
+        f"{TIPS}::test_what_the_site_had_built_on_it_waits_behind_it",
+    ),
+    of(
+        "home: a row that waits is held against itself when it is tried again",
+        "central/store/conflicts.py", "if since is not None and clock == _BEFORE_ALL:",
+        "if False:",
+        f"{TIPS}::test_a_row_whose_key_was_taken_when_it_came_home_is_in_no_conflict_with_itself",
+    ),
+    of(
+        "home: what waits counts as what the row was when more comes home",
+        HELD, "AND w.row_id = h.id::text AND w.tx_id = v.version))",
+        "AND w.row_id = h.id::text AND w.tx_id = v.version AND false))",
+        f"{TIPS}::test_what_was_written_beside_it_stands_though_the_centre_goes_back_once_more",
+    ),
+    of(
+        "home: what waited in the backup and took effect since is known by its note",
+        HELD, "SELECT FROM sync.waiting AS w WHERE w.ticket = k.ticket))))",
+        "SELECT FROM sync.waiting AS w WHERE w.ticket = k.ticket AND false))))",
+        f"{TIPS}::test_it_takes_effect_once_though_the_centre_goes_back_to_when_it_waited",
+    ),
+    of(
+        "home: a row that can't be taken yet waits once more with each telling",
+        SALVAGE, "        await _note_overruled(applying, tips, pieces)\n", "",
+        f"{TIPS}::test_it_waits_once_however_often_it_is_told",
+    ),
+    of(
+        "home: a row of the centre's that can't be taken yet never can",
+        "central/store/intake.py",
+        "if table.direction is Direction.DOWN and not origin.is_home:",
+        "if table.direction is Direction.DOWN:",
+        f"{TIPS}"
+        "::test_a_row_of_the_centres_that_a_site_brought_home_is_taken_when_its_key_is_free",
+    ),
+    of(
+        "home: a record that lost to a try in vain does not settle its row",
+        "central/store/retry.py", 'if told[ticket] not in ("applied", "discarded"):',
+        'if state not in ("applied", "discarded"):',
+        f"{TIPS}::test_a_person_who_tries_in_vain_what_the_site_is_about_to_bring_home_has_it"
+        "_counted_once",
+    ),
+    of(
+        "home: a row that waited takes the place of what its site wrote since",
+        "central/store/conflicts.py",
+        "clock = _BEFORE_ALL if rows.source(row).origin.is_home else rows.hlc[row]",
+        "clock = rows.hlc[row]",
+        f"{TIPS}::test_what_was_written_beside_it_stands_though_the_centre_goes_back_once_more",
     ),
     of(
         "home: records are told before the rows of later tables",

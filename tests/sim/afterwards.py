@@ -33,9 +33,15 @@ JOIN sync.head AS record ON record.site_id = p.site_id AND record.table_no = own
     AND record.id = p.id
 WHERE p.state = 'applied' AND p.row_id IS NOT NULL AND p.table_name <> ALL(%s) AND NOT EXISTS (
     SELECT FROM sync.version AS v WHERE v.table_no = t.no AND v.id = p.row_id::uuid
-      AND (v.version = p.tx_id OR v.ord > (
+      AND v.ord NOT IN (SELECT order_here FROM sync.life)  -- a note takes no effect
+      AND (v.version = p.tx_id OR EXISTS (
+          SELECT FROM sync.version AS n WHERE n.table_no = t.no AND n.id = v.id
+          AND n.version = p.tx_id AND n.ord < v.ord) OR v.ord > (
           SELECT min(r.ord) FROM sync.version AS r WHERE r.site_id = record.site_id
           AND r.table_no = record.table_no AND r.id = record.id)))
+  AND NOT EXISTS (  -- what came home and has to wait has a record of its own
+    SELECT FROM mes.sync_parked AS o
+    WHERE o.row_id = p.row_id AND o.table_name = p.table_name AND o.state <> 'applied')
 """
 
 
