@@ -113,10 +113,7 @@ def decide(
     if again:
         # What came home has no clock: all that its site wrote on what it had seen came after it.
         clock = _BEFORE_ALL if rows.source(row).origin.is_home else rows.hlc[row]
-        since, clocks = counted(standing.since, standing.clocks, clock)
-        if since is not None and clock == _BEFORE_ALL:  # it was noted when it came
-            pairs = [each for each in zip(since, clocks, strict=True) if each[0].id != write.tx_id]
-            since, clocks = [version for version, _ in pairs], [at for _, at in pairs]
+        since, clocks = counted(standing.since, standing.clocks, write, clock)
         later = later_of_site(since, clocks, write, clock)
         left, records = yielded(table, standing.values, later, write)
         since = unseen(since, later)

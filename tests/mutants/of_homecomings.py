@@ -208,8 +208,7 @@ OF_HOMECOMINGS: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "home: a row that waits is held against itself when it is tried again",
-        "central/store/conflicts.py", "if since is not None and clock == _BEFORE_ALL:",
-        "if False:",
+        "central/store/later.py", "at <= clock) and version.id != write.tx_id", "at <= clock)",
         f"{TIPS}::test_a_row_whose_key_was_taken_when_it_came_home_is_in_no_conflict_with_itself",
     ),
     of(

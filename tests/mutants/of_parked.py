@@ -38,8 +38,8 @@ OF_PARKED: Final[tuple[Mutant, ...]] = (
     of(
         "retry: it gives way to a later change that is parked, too",
         f"{STORE}/later.py",
-        "if v.counts or at <= clock]",
-        "]",
+        "if (version.counts or at <= clock) and version.id",
+        "if version.id",
         f"{RETRY}::test_a_retry_gives_way_to_no_later_write_of_its_site_that_is_parked_itself",
     ),
     of(
@@ -90,8 +90,8 @@ OF_PARKED: Final[tuple[Mutant, ...]] = (
     of(
         "home: a fact that a person let go of is applied after all",
         "central/store/retry.py",
-        "for ticket in facts})\n    await note_let_go(applying, tickets)",
-        "for ticket in facts})",
+        "    await note_let_go(applying, list(told))\n",
+        "",
         "tests/sim/test_parked_and_restored.py"
         "::test_a_report_that_was_discarded_in_the_time_that_the_centre_lost_stays_away",
     ),

@@ -106,7 +106,7 @@ OF_RESTORES_IN_A_ROW: Final[tuple[Mutant, ...]] = (
     of(
         "home: a fact that was applied in the lost time is let go of",
         "central/store/retry.py",
-        'again = state == "applied" and is_never_home(table, applying.catalog)', "again = False",
+        'if told[ticket] == "applied" and is_never_home(table, applying.catalog):', "if False:",
         "tests/faults/test_centre_restored_from_a_backup.py"
         "::test_a_report_that_waited_at_the_backup_and_was_applied_since_is_applied_again",
     ),
