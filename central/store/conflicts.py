@@ -111,9 +111,9 @@ def decide(
     records: tuple[Conflict, ...] = ()
     since: Sequence[Version] | None = standing.since
     if again:
-        # What came home has no clock: all that its site wrote on what it had seen came after it.
+        # What came home has no clock: what its site wrote on what stood then came after it.
         clock = _BEFORE_ALL if rows.source(row).origin.is_home else rows.hlc[row]
-        since, clocks = counted(standing.since, standing.clocks, write, clock)
+        since, clocks = counted(standing.since, standing.clocks, clock)
         later = later_of_site(since, clocks, write, clock)
         left, records = yielded(table, standing.values, later, write)
         since = unseen(since, later)

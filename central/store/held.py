@@ -76,18 +76,17 @@ class Tips:
         values = self.block.new[self.block.columns.index(column)]
         return {self.block.ids[place]: values[place] for place in self.places}
 
-    def ticket(self, place: int) -> str:
-        """Return the ticket of a row, should it have to wait; its transaction has another one."""
-        return name_of(self.block.version[place], self.table.name, self.block.ids[place], "home")
-
     def origin(self, place: int) -> Origin:
         """Return where a row came from, should it have to wait: of no transaction of its site's.
 
-        It keeps its version then: what its site has written since is built on that.
+        It keeps its version then: what its site has written since is built on that. It gets a
+        ticket of this life: what became of one of an earlier life says nothing of it.
         """
+        version, row_id = self.block.version[place], self.block.ids[place]
         return Origin(
-            site=self.site, epoch=NOBODY, n=0, tx_id=self.block.version[place], schema=0, hlc=0,
-            offset_ms=0, stored_at_ms=self.life.started_ms, ticket=self.ticket(place),
+            site=self.site, epoch=NOBODY, n=0, tx_id=version, schema=0, hlc=0, offset_ms=0,
+            stored_at_ms=self.life.started_ms,
+            ticket=name_of(version, self.table.name, row_id, self.life.id, "home"),
         )  # fmt: skip
 
     def of(self, column: Sequence[Any]) -> list[Any]:
@@ -105,20 +104,21 @@ async def known_of(applying: Applying, tips: Tips) -> set[str]:
     """
     cursor = await applying.connection.execute(
         b"""SELECT k.id::text
-            FROM unnest(%(ids)s::uuid[], %(versions)s::uuid[], %(orders)s::bigint[],
-                        %(tickets)s::uuid[]) AS k (id, version, ord, ticket)
+            FROM unnest(%(ids)s::uuid[], %(versions)s::uuid[], %(orders)s::bigint[])
+                AS k (id, version, ord)
             WHERE EXISTS (
                 SELECT FROM sync.version AS v WHERE v.site_id = %(site)s
                 AND v.table_no = %(table_no)s AND v.id = k.id AND v.version = k.version
                 AND (v.ord >= %(order)s OR NOT (k.id = ANY(%(took)s::uuid[]) AND EXISTS (
-                    SELECT FROM sync.waiting AS w WHERE w.ticket = k.ticket))))
+                    SELECT FROM sync.waiting AS w WHERE w.site_id = %(site)s AND w.n = 0
+                    AND w.table_name = %(table)s AND w.row_id = k.id::text
+                    AND w.tx_id = k.version))))
             OR %(says)s AND k.ord = 0 AND EXISTS (
                 SELECT FROM sync.applied AS a WHERE a.tx_id = k.version AND a.site = %(teller)s)
             AND NOT (k.id = ANY(%(took)s::uuid[]) AND EXISTS (
                 SELECT FROM sync.waiting AS w WHERE w.site_id = %(teller)s
                 AND w.table_name = %(table)s AND w.row_id = k.id::text AND w.tx_id = k.version))""",
         given(applying, tips) | {
-            "tickets": array(Kind.UUID, [tips.ticket(place) for place in tips.places]),
             "versions": array(Kind.UUID, tips.of(tips.block.version)),
             "orders": array(Kind.INTEGER, tips.of(tips.block.order)),
             "says": tips.took_effect is not None,
@@ -168,9 +168,7 @@ CROSS JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT version, op FROM sync.version AS v
     WHERE v.site_id = h.site_id AND v.table_no = h.table_no AND v.id = h.id
-      AND v.ord <= s.ord AND NOT (v.lost AND EXISTS (  -- noted, and took no effect
-          SELECT FROM sync.waiting AS w WHERE w.site_id = h.site_id AND w.n = 0
-          AND w.row_id = h.id::text AND w.tx_id = v.version))
+      AND v.ord <= s.ord AND (v.counts OR NOT v.lost)  -- a note of what waits took no effect
     ORDER BY v.ord DESC LIMIT 1) AS b ON true"""
 
 

@@ -31,20 +31,15 @@ _JOINED: Final = frozenset({Policy.SUM, Policy.ADD_REMOVE_SET, Policy.LATTICE})
 
 
 def counted(
-    since: Sequence[Version] | None, clocks: Sequence[int], write: Write, clock: int
+    since: Sequence[Version] | None, clocks: Sequence[int], clock: int
 ) -> tuple[Sequence[Version] | None, Sequence[int]]:
     """Return the versions, and their clocks, without later changes that do not count.
 
-    Those are the site's own, parked as well: what they had not seen says nothing of the write. Nor
-    does the note of the write itself, of one that came home and had to wait.
+    Those are the site's own, parked as well: what they had not seen says nothing of the write.
     """
     if since is None:
         return None, clocks
-    pairs = [
-        (version, at)
-        for version, at in zip(since, clocks, strict=True)
-        if (version.counts or at <= clock) and version.id != write.tx_id
-    ]
+    pairs = [(v, at) for v, at in zip(since, clocks, strict=True) if v.counts or at <= clock]
     return [version for version, _ in pairs], [at for _, at in pairs]
 
 

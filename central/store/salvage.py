@@ -153,7 +153,7 @@ async def _take(session: Session, tips: Tips) -> dict[str, int]:
             applying, [rows.without(_places(rows, late)) for rows in pieces]
         )
         await park(applying, refused)
-        await _note_overruled(applying, tips, pieces)
+        await _note(applying, tips, pieces, {each.source.id for each in refused})
         await _mark(applying, tips)
         if table.name == "sync_parked":
             await settle_home(applying, tips.named("state"))
@@ -226,19 +226,23 @@ _NOW: Final = b"""SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI
     set_config('lock_timeout', '500ms', true)"""
 
 
-async def _note_overruled(applying: Applying, tips: Tips, pieces: Sequence[Rows]) -> None:
+async def _note(applying: Applying, tips: Tips, pieces: Sequence[Rows], refused: set[str]) -> None:
     """Note the versions of tips that don't stand alone: before all that was written since.
 
     What the site wrote on top of one is then known to have seen it, and nothing later. Of one that
-    waited in the backup, and waits again, it is noted again.
+    has to wait, also of one that waited in the backup, no more than its place is noted: it has
+    changed nothing that anybody could have missed.
     """
     for rows in pieces:
         await applying.connection.execute(
             b"""INSERT INTO sync.version
-                    (site_id, table_no, id, ord, version, op, mask, origin, at_ms, lost)
-                SELECT %(site)s, %(table_no)s, k.id, %(order)s, k.version, %(op)s::"char",
-                       %(mask)s, %(site)s, %(at_ms)s, true
-                FROM unnest(%(ids)s::uuid[], %(versions)s::uuid[]) AS k (id, version)
+                    (site_id, table_no, id, ord, version, op, mask, origin, at_ms, lost, counts)
+                SELECT %(site)s, %(table_no)s, k.id, %(order)s, k.version,
+                       CASE WHEN k.waits THEN 'U' ELSE %(op)s::"char" END,
+                       CASE WHEN k.waits THEN 0 ELSE %(mask)s END, %(site)s, %(at_ms)s, true,
+                       NOT k.waits
+                FROM unnest(%(ids)s::uuid[], %(versions)s::uuid[], %(waits)s::boolean[])
+                    AS k (id, version, waits)
                 WHERE NOT EXISTS (
                     SELECT FROM sync.version AS v WHERE v.site_id = %(site)s
                     AND v.table_no = %(table_no)s AND v.id = k.id AND v.version = k.version
@@ -250,6 +254,7 @@ async def _note_overruled(applying: Applying, tips: Tips, pieces: Sequence[Rows]
                 "mask": tips.table.mask(column.name for column in rows.columns),
                 "at_ms": tips.life.started_ms, "ids": array(Kind.UUID, rows.ids),
                 "versions": array(Kind.UUID, rows.tx_ids),
+                "waits": array(Kind.BOOLEAN, [each in refused for each in rows.ids]),
             },
         )  # fmt: skip
 

@@ -18,6 +18,7 @@ INCLUDED: Final = "tests/integration/test_central_included.py"
 PRUNED: Final = "tests/integration/test_upkeep_restores.py"
 AHEAD: Final = "edge/store/ahead.py"
 RECORDS: Final = "tests/sim/test_records_and_rows.py"
+AGAIN: Final = "tests/sim/test_tips_refused_again.py"
 TIPS: Final = "tests/sim/test_tips_that_wait.py"
 WAITING: Final = "tests/sim/test_parked_and_told_again.py"
 DECIDED: Final = "tests/sim/test_decided_and_told_again.py"
@@ -203,29 +204,23 @@ OF_HOMECOMINGS: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "home: a row that can't be taken yet loses its version",
-        HELD, "tx_id=self.block.version[place],", "tx_id=NOBODY,",
+        HELD, "n=0, tx_id=version,", "n=0, tx_id=NOBODY,",
         f"{TIPS}::test_what_the_site_had_built_on_it_waits_behind_it",
     ),
     of(
-        "home: a row that waits is held against itself when it is tried again",
-        "central/store/later.py", "at <= clock) and version.id != write.tx_id", "at <= clock)",
-        f"{TIPS}::test_a_row_whose_key_was_taken_when_it_came_home_is_in_no_conflict_with_itself",
-    ),
-    of(
         "home: what waits counts as what the row was when more comes home",
-        HELD, "AND w.row_id = h.id::text AND w.tx_id = v.version))",
-        "AND w.row_id = h.id::text AND w.tx_id = v.version AND false))",
+        HELD, "AND v.ord <= s.ord AND (v.counts OR NOT v.lost)", "AND v.ord <= s.ord",
         f"{TIPS}::test_what_was_written_beside_it_stands_though_the_centre_goes_back_once_more",
     ),
     of(
         "home: what waited in the backup and took effect since is known by its note",
-        HELD, "SELECT FROM sync.waiting AS w WHERE w.ticket = k.ticket))))",
-        "SELECT FROM sync.waiting AS w WHERE w.ticket = k.ticket AND false))))",
+        HELD, "SELECT FROM sync.waiting AS w WHERE w.site_id = %(site)s AND w.n = 0",
+        "SELECT FROM sync.waiting AS w WHERE w.site_id = %(site)s AND w.n < 0",
         f"{TIPS}::test_it_takes_effect_once_though_the_centre_goes_back_to_when_it_waited",
     ),
     of(
         "home: a row that can't be taken yet waits once more with each telling",
-        SALVAGE, "        await _note_overruled(applying, tips, pieces)\n", "",
+        SALVAGE, "        await _note(applying, tips, pieces, {each", "        set({each",
         f"{TIPS}::test_it_waits_once_however_often_it_is_told",
     ),
     of(
@@ -242,6 +237,16 @@ OF_HOMECOMINGS: Final[tuple[Mutant, ...]] = (
         'if state not in ("applied", "discarded"):',
         f"{TIPS}::test_a_person_who_tries_in_vain_what_the_site_is_about_to_bring_home_has_it"
         "_counted_once",
+    ),
+    of(
+        "home: what became of a row in an earlier life settles it in the next",
+        HELD, 'row_id, self.life.id, "home"),', 'row_id, "home"),',
+        f"{AGAIN}::test_that_it_was_applied_in_an_earlier_life_settles_nothing_in_the_next",
+    ),
+    of(
+        "home: the place of a row that waits counts as a change of its columns",
+        SALVAGE, "NOT k.waits", "true",
+        f"{AGAIN}::test_when_it_comes_home_at_last_it_is_in_no_conflict_with_its_own_note",
     ),
     of(
         "home: a row that waited takes the place of what its site wrote since",

@@ -38,8 +38,8 @@ OF_PARKED: Final[tuple[Mutant, ...]] = (
     of(
         "retry: it gives way to a later change that is parked, too",
         f"{STORE}/later.py",
-        "if (version.counts or at <= clock) and version.id",
-        "if version.id",
+        "if v.counts or at <= clock]",
+        "]",
         f"{RETRY}::test_a_retry_gives_way_to_no_later_write_of_its_site_that_is_parked_itself",
     ),
     of(

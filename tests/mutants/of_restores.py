@@ -233,8 +233,7 @@ OF_RESTORES: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "salvage: versions that were overruled leave no record",
-        SALVAGE, "await _note_overruled(applying, tips, pieces)",
-        "await _note_overruled(applying, tips, [])",
+        SALVAGE, "await _note(applying, tips, pieces, {", "await _note(applying, tips, [], {",
         f"{STORIES}::test_one_column_written_in_the_lost_time_and_after_it_is_a_conflict_on_record",
     ),
     of(
