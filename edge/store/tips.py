@@ -50,7 +50,7 @@ class Lost:
 
 # By the name of the index: SQLite knows no statistics of a growing outbox, and would go through it
 # from the last number on, once for each row.
-# And what came home is of no number: its row comes home again.
+# What came home, and had to wait, has no number: its row, or else its record, comes home again.
 PARKED_AGAIN: Final = """p.n > 0 AND (p.state IN ('parked', 'waiting')
     OR p.id IN (SELECT record FROM _sync_ahead)) AND EXISTS (
     SELECT 1 FROM _sync_out o INDEXED BY _sync_out_by_tx JOIN _sync_site s ON s.epoch = o.epoch

@@ -146,7 +146,7 @@ async def test_that_the_broker_is_away_is_said_once_and_of_the_next_time_again(c
             for number in range(3):
                 await execute(centre, planned_orders(f"A{outage}{number}", site=SITE))
                 await until(lambda n=outage: said() == n)
-                await asyncio.sleep(0.3)
+                await asyncio.sleep(0.3)  # steps go by in which nothing may be said
             line.is_away = False
             await until(lambda n=outage: len(line.of(f"down.{SITE}")) == 3 * n)
         assert said() == 2
