@@ -89,6 +89,16 @@ class Tips:
             ticket=name_of(version, self.table.name, row_id, self.life.id, "home"),
         )  # fmt: skip
 
+    def tickets(self) -> list[str]:
+        """Return the tickets of the rows, should they have to wait."""
+        return [self.origin(place).ticket for place in self.places]
+
+    def took_effect_here(self) -> dict[str, str]:
+        """Return the versions of the rows that had been parked and took effect, by their ids."""
+        took = self.took_effect or ()
+        ids, versions = self.of(self.block.ids), self.of(self.block.version)
+        return {i: v for i, v in zip(ids, versions, strict=True) if i in took}
+
     def of(self, column: Sequence[Any]) -> list[Any]:
         """Return the rows' values of one of the block's lists."""
         return [column[place] for place in self.places]

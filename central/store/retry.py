@@ -233,18 +233,19 @@ async def settle_home(applying: Applying, told: Mapping[str, str]) -> None:
     the record has another, and the row is home all the same.
     """
     cursor = await applying.connection.execute(
-        b"SELECT w.ticket::text, w.table_name, p.state FROM sync.waiting AS w"
-        b" JOIN mes.sync_parked AS p ON p.site_id = w.site_id AND p.id = w.ticket"
-        b" WHERE w.site_id = %s AND p.site_id = %s AND w.ticket = ANY(%s::uuid[])",
-        [applying.site, applying.site, array(Kind.UUID, list(told))],
+        b"SELECT p.id::text, p.table_name, p.state, w.ticket IS NOT NULL FROM mes.sync_parked AS p"
+        b" LEFT JOIN sync.waiting AS w ON w.site_id = p.site_id AND w.ticket = p.id"
+        b" WHERE p.site_id = %s AND p.id = ANY(%s::uuid[])"
+        b" AND (w.ticket IS NOT NULL OR p.state IN ('parked', 'waiting'))",
+        [applying.site, array(Kind.UUID, list(told))],
     )
     news: dict[str, News] = {}
     settled, facts = list[str](), list[str]()
-    for ticket, table, state in await cursor.fetchall():
+    for ticket, table, state, waits in await cursor.fetchall():
         if told[ticket] not in ("applied", "discarded"):
             continue
         if told[ticket] == "applied" and is_never_home(table, applying.catalog):
-            facts.append(ticket)
+            facts += [ticket] if waits else []
             continue
         settled.append(ticket)
         if state != told[ticket]:
@@ -258,6 +259,26 @@ async def settle_home(applying: Applying, told: Mapping[str, str]) -> None:
     message = "was applied in the time that the centre lost; it is applied again"
     await restate(applying, news | {each: News("waiting", message=message) for each in facts})
     await note_let_go(applying, list(told))
+
+
+async def settle_tips(
+    applying: Applying, teller: str, table: str, home: Mapping[str, str], again: Sequence[str]
+) -> None:
+    """Let changes that took effect in the lost time wait no more, now that their rows are home.
+
+    ``home`` are the versions of the rows by their ids, ``again`` the tickets under which those
+    wait that could not be taken. Together with the rows, for all may end before their records
+    come: tried again then, a sum would count twice. The records tell the rest (``settle_home``).
+    """
+    await applying.connection.execute(
+        b"DELETE FROM sync.waiting AS w USING unnest(%s::text[], %s::uuid[]) AS k (id, version)"
+        b" WHERE w.site_id IN (%s, %s) AND w.table_name = %s AND w.row_id = k.id"
+        b" AND w.tx_id = k.version AND w.ticket <> ALL(%s::uuid[])",
+        [
+            array(Kind.TEXT, list(home)), array(Kind.UUID, list(home.values())),
+            applying.site, teller, table, array(Kind.UUID, again),
+        ],
+    )  # fmt: skip
 
 
 async def _forget(applying: Applying, tickets: Sequence[str]) -> None:

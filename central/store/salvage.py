@@ -24,7 +24,7 @@ from central.store.homecoming import note_home
 from central.store.literals import array
 from central.store.parking import park
 from central.store.records import queue_touched
-from central.store.retry import settle_home
+from central.store.retry import settle_home, settle_tips
 from shared.catalog import Kind
 from shared.changes import SHARED, ChangeBlock, Fate, HeadBlock, Op
 
@@ -155,6 +155,7 @@ async def _take(session: Session, tips: Tips) -> dict[str, int]:
         await park(applying, refused)
         await _note(applying, tips, pieces, {each.source.id for each in refused})
         await _mark(applying, tips)
+        await settle_tips(applying, tips.site, table.name, tips.took_effect_here(), tips.tickets())
         if table.name == "sync_parked":
             await settle_home(applying, tips.named("state"))
         gone = late | {each.source.id for each in refused}

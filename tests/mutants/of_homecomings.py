@@ -10,6 +10,7 @@ HOMECOMING: Final = "central/store/homecoming.py"
 SALVAGE: Final = "central/store/salvage.py"
 EPOCHS: Final = "central/store/epochs.py"
 HELD: Final = "central/store/held.py"
+RETRYING: Final = "central/store/retry.py"
 UPKEEP: Final = "central/upkeep.py"
 EDGE: Final = "edge/homecoming.py"
 STORIES: Final = "tests/sim/test_homecomings_cut_short.py"
@@ -168,6 +169,27 @@ OF_HOMECOMINGS: Final[tuple[Mutant, ...]] = (
         "home: what was parked and applied before the backup is taken from a tip",
         HELD, "AND NOT (k.id = ANY(%(took)s::uuid[]) AND EXISTS (",
         "AND NOT (k.id = ANY(%(took)s::uuid[]) OR EXISTS (", ONCE_PARKED,
+    ),
+    of(
+        "home: a change waits on until its record comes, though its row is home",
+        SALVAGE,
+        "        await settle_tips(applying, tips.site, table.name,"
+        " tips.took_effect_here(), tips.tickets())\n",
+        "",
+        f"{WAITING}::test_a_person_who_tries_it_between_its_row_and_its_record_has_it_counted_once",
+    ),
+    of(
+        "home: what a row that came home has to wait for is forgotten with what it took effect in",
+        RETRYING, "AND w.ticket <> ALL(%s::uuid[])", "AND %s::uuid[] IS NOT NULL",
+        f"{TIPS}::test_it_waits_under_one_ticket_though_it_is_refused_again_and_its_record_is_yet"
+        "_to_come",
+    ),
+    of(
+        "home: a record that was tried in vain stays as it was, though its row came home",
+        RETRYING, "(w.ticket IS NOT NULL OR p.state IN ('parked', 'waiting'))",
+        "w.ticket IS NOT NULL",
+        f"{TIPS}::test_a_person_who_tries_in_vain_what_the_site_is_about_to_bring_home_has_it"
+        "_counted_once",
     ),
     of(
         "home: a store does not tell what took effect",

@@ -138,6 +138,29 @@ async def applied_since(s: Story, parked_row: Callable[[Story], Awaitable[None]]
     await s.rest()
 
 
+@pytest.mark.parametrize("is_behind", [True, False])
+@pytest.mark.parametrize("parked_row", [inserted, updated])
+def test_a_person_who_tries_it_between_its_row_and_its_record_has_it_counted_once(
+    play, monkeypatch, parked_row: Callable[[Story], Awaitable[None]], is_behind
+):
+    async def story(s: Story) -> None:
+        if is_behind:
+            s.order(7)
+            await s.rest()
+            s.copy()
+        await applied_since(s, parked_row)
+        await s.restore()
+        (ticket,) = await tickets(s)
+        await cut_before_records(s, monkeypatch)
+        if is_behind:
+            s.put_back()  # to a copy that has not heard of it, nor will it
+        assert not await s.world.centre.by_hand.retry(ticket)
+        await s.rest(owed=True)
+        assert await s.both(2, "made", "note", "code") == (5, "of the site", "C9")
+
+    play(story)
+
+
 @pytest.mark.parametrize("parked_row", [inserted, updated])
 def test_a_row_that_came_home_without_its_record_takes_effect_once(
     play, monkeypatch, parked_row: Callable[[Story], Awaitable[None]]

@@ -9,6 +9,7 @@ import pytest
 from tests.sim.catalogue import CREATED
 from tests.sim.story import NORTH, Story, id_of, lab, play
 from tests.sim.test_parked_and_counted_on import of_two_orders, park, tickets
+from tests.sim.test_parked_and_told_again import cut_before_records
 from tests.sim.test_records_and_rows import loads_records_alone
 from tests.sim.test_restores_in_a_row import killed_before
 
@@ -144,6 +145,30 @@ async def with_step(s: Story) -> None:
     await s.restore()
     await s.plan(1, code="C9")
     await s.rest(owed=True)
+
+
+def test_it_waits_under_one_ticket_though_it_is_refused_again_and_its_record_is_yet_to_come(
+    play, monkeypatch
+):
+    async def story(s: Story) -> None:
+        s.order(3, code="C3")
+        await refused(s, updated)
+        await s.world.centre_is_backed_up()
+        (first,) = await tickets(s)
+        await tried_again(s)
+        await back_to_the_newest(s)
+        await s.plan(1, code="C8")
+        await s.plan(3, code="C9")  # refused again, beside what waits in the backup
+        await cut_before_records(s, monkeypatch)
+        ((second,),) = await s.world.database.rows("SELECT ticket::text FROM sync.waiting")
+        assert second != first
+        assert not await s.world.centre.by_hand.retry(first)
+        await s.plan(3, code="C7")
+        assert await s.world.centre.by_hand.retry(second)
+        await s.rest()
+        assert await s.both(2, "made", "note", "code") == (5, "of the site", "C9")
+
+    play(story)
 
 
 def test_with_it_comes_what_waited_for_it(play):
