@@ -91,7 +91,7 @@ class Tips:
 
     def tickets(self) -> list[str]:
         """Return the tickets of the rows, should they have to wait."""
-        return [self.origin(place).ticket for place in self.places]
+        return [ticket for place in self.places if (ticket := self.origin(place).ticket)]
 
     def took_effect_here(self) -> dict[str, str]:
         """Return the versions of the rows that had been parked and took effect, by their ids."""

@@ -13,6 +13,8 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from shared.changes import Fate
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
@@ -104,8 +106,34 @@ def forget_all(connection: sqlite3.Connection) -> None:
     connection.execute("DELETE FROM _sync_ahead")
 
 
-def undecided(opened: Opened, table: Table) -> dict[str, dict[str, Value]]:
-    """Return what such records of a table said before, by their ids."""
-    telling: dict[str, Value] = dict.fromkeys(_TELLING.get(table.name, ()))
-    rows = opened.connection.execute("SELECT record, state FROM _sync_ahead")
-    return {record: {"state": state, **telling} for record, state in rows} if telling else {}
+def undecided(opened: Opened, table: Table, applied_n: int) -> dict[str, dict[str, Value]]:
+    """Return what such records of a table said before, by their ids.
+
+    And what those said that are about rows of several sites which are not here any more: such a row
+    is not ours to tell, so at a centre that has lost the decision it is as it was before. But for
+    changes after ``applied_n``, which come again themselves.
+    """
+    if table.name not in _STATES:
+        return {}
+    telling: dict[str, Value] = dict.fromkeys(_TELLING[table.name])
+    first, decided = _STATES[table.name]
+    elsewhere = opened.connection.execute(
+        f"""SELECT p.id, :first FROM {table.name} p JOIN _sync_table t ON t.name = p.table_name
+            WHERE p.state = :decided {"AND p.n <= :n" if table.name == "sync_parked" else ""}
+            AND p.table_name IN (SELECT value FROM json_each(:shared)) AND NOT EXISTS (
+                SELECT 1 FROM _sync_row r WHERE r.table_no = t.no AND r.id = p.row_id
+                AND r.gone = 0 AND NOT EXISTS (
+                    SELECT 1 FROM _sync_shadow s WHERE s.table_no = r.table_no AND s.id = r.id
+                    AND s.fate <> :put))""",
+        {
+            "first": first, "decided": decided, "n": applied_n, "put": Fate.PUT.value,
+            "shared": json.dumps([t.name for t in opened.catalog.tables if is_of_several(t)]),
+        },
+    ).fetchall()  # fmt: skip
+    came_ahead = opened.connection.execute("SELECT record, state FROM _sync_ahead").fetchall()
+    return {record: {"state": state, **telling} for record, state in (*elsewhere, *came_ahead)}
+
+
+def is_of_several(table: Table) -> bool:
+    """Return whether several sites share a table's rows: one that is gone may have left us."""
+    return table.share != ("site_id",)

@@ -78,7 +78,7 @@ def tips(opened: Opened, lost: Lost, drained: DrainedFirst) -> Iterator[list[Hea
         if table.fact:  # its facts are sent again by the outbox
             continue
         untold = _not_to_tell(opened, table, lost)
-        undecided = ahead.undecided(opened, table)
+        undecided = ahead.undecided(opened, table, lost.applied_n)
         for read, with_values in ((_page, _with_values), (_aside, _as_kept)):
             after: str | None = ""
             while after is not None:
@@ -194,7 +194,7 @@ def _travels(table: Table, tip: _Tip) -> bool:
 
     Of a row that several sites share, one that is gone here may only have left our share.
     """
-    return not (tip.fate is Fate.LEFT or (tip.fate is Fate.GONE and table.share != ("site_id",)))
+    return not (tip.fate is Fate.LEFT or (tip.fate is Fate.GONE and ahead.is_of_several(table)))
 
 
 def _records_last(catalog: Catalog) -> list[Table]:

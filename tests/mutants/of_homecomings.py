@@ -21,6 +21,7 @@ AHEAD: Final = "edge/store/ahead.py"
 RECORDS: Final = "tests/sim/test_records_and_rows.py"
 AGAIN: Final = "tests/sim/test_tips_refused_again.py"
 TIPS: Final = "tests/sim/test_tips_that_wait.py"
+MOVED: Final = "tests/sim/test_rows_that_moved_on.py"
 WAITING: Final = "tests/sim/test_parked_and_told_again.py"
 DECIDED: Final = "tests/sim/test_decided_and_told_again.py"
 APPLIED: Final = f"{WAITING}::test_what_was_applied_in_a_lost_history_comes_home_with_its_record"
@@ -190,6 +191,15 @@ OF_HOMECOMINGS: Final[tuple[Mutant, ...]] = (
         "w.ticket IS NOT NULL",
         f"{TIPS}::test_a_person_who_tries_in_vain_what_the_site_is_about_to_bring_home_has_it"
         "_counted_once",
+    ),
+    of(
+        "home: that a change of a row was applied settles it, though the row has left us",
+        AHEAD, "(*elsewhere, *came_ahead)", "came_ahead",
+        f"{MOVED}::test_a_change_of_a_row_that_is_not_here_any_more_waits_on_and_can_be_tried",
+    ),
+    of(
+        "home: what the outbox sends again is told as it was before it was applied",
+        AHEAD, '"AND p.n <= :n" if', '"" if', MOVED,
     ),
     of(
         "home: a store does not tell what took effect",
