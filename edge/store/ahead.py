@@ -1,10 +1,13 @@
-"""Records of decisions that a load brought before the rows that they are about.
+"""Records of decisions whose rows this store can't show as they were decided.
 
 A load brings records first (``central.snapshot``), and may end between them and their rows, for
 good where the centre goes back meanwhile. The row is as it was before then, and the record must
 settle nothing at a centre that has lost the decision: nobody would have it any more. So these are
 remembered until their rows have come, whatever becomes of the load: the centre may go back again,
 it may be begun anew, and the store may be put back to a copy.
+
+Nor must a record where its row is one of several sites' and has left this one, or is deleted:
+that is not ours to tell (``edge.store.tips``), so the row is as it was before, too.
 """
 
 from __future__ import annotations
