@@ -5,17 +5,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
+from central.backlogs import Backlog, read_backlogs
 from central.backups import LATE_HOURS, Backups, read_summary
 from shared.changes import SHARED
-from shared.errors import SchemaMismatch, SyncError
+from shared.errors import SchemaMismatch
 from sync.streams import APPLY, DOWN, site_durable, up_stream
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ TOUCHED_MAX: Final = 10_000
 #: How the feed's connections are known to the server.
 FEED_APPLICATION: Final = "mes-central feed"
 REFUSED_SINCE: Final = timedelta(days=1)
-_BROKER_TIMEOUT_S: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,15 +50,6 @@ class Hello:
     needs_snapshot: bool
     #: Until when all that programs committed is in ``n``; None where something was not drained.
     drained_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backlog:
-    """What the broker holds of a site for the ingest."""
-
-    messages: int
-    #: Share of the stream's room that is taken, 0 to 1.
-    filled: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +94,8 @@ class SitePicture:
     claimed_because: str | None = None
     #: Everything that it committed until then is in each backup that may be restored.
     protected_through: datetime | None = None
+    #: What it told of rows of others since a restore of ours, and a person has to decide on.
+    withheld: int = 0
 
     def feed_lag(self, shared_pos: int) -> int | None:
         """Return how many entries the edge had not passed at its last hello, of those there are."""
@@ -188,6 +179,9 @@ SELECT site_id, 'reviews_open', count(*), min(created_at) FROM mes.sync_reviews
 UNION ALL
 SELECT site_id, state, count(*), min(parked_at) FROM mes.sync_parked
  WHERE state IN ('parked', 'waiting') GROUP BY site_id, state
+UNION ALL
+SELECT site, 'withheld', count(*), min(noted_at) FROM sync.withheld
+ WHERE state = 'open' GROUP BY site
 UNION ALL
 SELECT site, 'refused', count(*), min(refused_at) FROM sync.refused
  WHERE refused_at > now() - %(since)s GROUP BY site"""
@@ -309,6 +303,7 @@ def _site(
         parked=count("parked"),
         waiting=count("waiting"),
         refused=count("refused"),
+        withheld=count("withheld"),
         backlog=backlog,
     )
 
@@ -363,38 +358,3 @@ def _protected_through(
         return complete_through
     through_ms = row["protected_through_ms"]
     return datetime.fromtimestamp(through_ms / 1000, UTC) if through_ms else None
-
-
-# --- the broker ------------------------------------------------------------------------------
-
-
-async def read_backlogs(link: Link | None, sites: Sequence[str]) -> tuple[dict[str, Backlog], str]:
-    """Return what the broker holds of each site, and why it could not be asked, if so."""
-    if link is None:
-        return {}, "not asked"
-    try:
-        await link.wait_connected(_BROKER_TIMEOUT_S)
-        found = await asyncio.gather(*(_backlog(link, site) for site in sites))
-    except SyncError as why:
-        return {}, str(why)
-    return {s: each for s, each in zip(sites, found, strict=True) if each is not None}, ""
-
-
-async def _backlog(link: Link, site: str) -> Backlog | None:
-    """Return what waits in a site's stream; None where the broker has no such stream."""
-    stream = await _ask(link, f"STREAM.INFO.{up_stream(site)}")
-    durable = await _ask(link, f"CONSUMER.INFO.{up_stream(site)}.{APPLY}")
-    if stream is None or durable is None:
-        return None
-    room = stream["config"].get("max_bytes", -1)
-    return Backlog(
-        messages=int(durable["num_pending"]) + int(durable["num_ack_pending"]),
-        filled=stream["state"]["bytes"] / room if room > 0 else 0.0,
-    )
-
-
-async def _ask(link: Link, subject: str) -> dict[str, Any] | None:
-    answer: dict[str, Any] = json.loads(
-        await link.request(f"$JS.API.{subject}", b"", timeout_s=_BROKER_TIMEOUT_S)
-    )
-    return None if "error" in answer else answer

@@ -180,6 +180,7 @@ SCHEMA_GRANTS: Final = (
         for each in read_by_asked(f"sync.{name}", API, column)
     ),
     *read_by_asked("sync.refused", API, "site", only="site, refused_at"),
+    *read_by_asked("sync.withheld", API, "site", only="site, noted_at, state"),
     f"GRANT SELECT ON sync.backup TO {API}",  # of the centre, as sites are told of them
     # Detached months: each is given to the API by itself, under a policy of its own.
     f"GRANT USAGE ON SCHEMA archive TO {INGEST}, {API}",

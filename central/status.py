@@ -262,12 +262,29 @@ def _left_reasons(site: SitePicture) -> Iterator[Reason]:
             f"{counted(site.parked, 'row', 'rows')} could not be applied",
             f"mes-central parked list --site {name}",
         )  # fmt: skip
+    if site.withheld:
+        yield Reason(
+            "MES-WITHHELD", Level.DEGRADED,
+            f"{counted(site.withheld, 'row', 'rows')} of others that it told of did not come home",
+            f"mes-central withheld list --site {name}",
+        )  # fmt: skip
     if site.differing:
         yield Reason(
             "MES-DIFFERS", Level.DEGRADED,
             f"{counted(site.differing, 'row differs', 'rows differ')} from what the centre has",
             f"mes-central verify --site {name} --repair",
         )  # fmt: skip
+    yield from _sums_reasons(site)
+    if site.refused:
+        yield Reason(
+            "MES-REFUSED", Level.DEGRADED,
+            f"{counted(site.refused, 'message', 'messages')} of the last day could not be read",
+            f"mes-central refused list --site {name}",
+        )  # fmt: skip
+
+
+def _sums_reasons(site: SitePicture) -> Iterator[Reason]:
+    name = site.site
     if site.sums_differing:
         yield Reason(
             "MES-SUMS", Level.DEGRADED,
@@ -279,12 +296,6 @@ def _left_reasons(site: SitePicture) -> Iterator[Reason]:
             "MES-SUMS-UNSEEN", Level.DEGRADED,
             f"the sums of reports could not be held against the facts: {site.sums_why}",
             f"mes-central rollups verify --site {name}",
-        )  # fmt: skip
-    if site.refused:
-        yield Reason(
-            "MES-REFUSED", Level.DEGRADED,
-            f"{counted(site.refused, 'message', 'messages')} of the last day could not be read",
-            f"mes-central refused list --site {name}",
         )  # fmt: skip
 
 

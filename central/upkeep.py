@@ -162,6 +162,11 @@ DELETE FROM sync.tip AS t USING (
     WHERE at < now() - 2 * %(days)s * interval '1 day' LIMIT %(slice)s) AS o
 WHERE (t.site_id, t.table_no, t.id) = (o.site_id, o.table_no, o.id)"""
 
+_WITHHELD: Final = """
+DELETE FROM sync.withheld WHERE id IN (
+    SELECT id FROM sync.withheld WHERE state <> 'open'
+    AND settled_at < now() - 2 * %(days)s * interval '1 day' LIMIT %(slice)s)"""
+
 # Parts that nobody will ask for again: their transaction came whole another way, or never can.
 _PARTS: Final = """
 DELETE FROM sync.part AS p USING (
@@ -185,7 +190,7 @@ _PRUNED: Final = (
     ("feed", _FEED), ("snapshots", _SNAPSHOTS), ("parts", _PARTS), ("refused", _REFUSED),
     # What was applied tells what has come again: so that goes after it.
     ("included", _INCLUDED), ("included", _NEVER_AGAIN), ("again", _AGAIN), ("applied", _APPLIED),
-    ("tips", _TIPS),
+    ("tips", _TIPS), ("withheld", _WITHHELD),
 )  # fmt: skip
 
 

@@ -208,6 +208,11 @@ class Table:
         return self.append_only and self.direction is Direction.UP
 
     @property
+    def is_of_several(self) -> bool:
+        """Return whether its rows may go to other sites than their own."""
+        return self.share != ("site_id",)
+
+    @property
     def lattice_columns(self) -> tuple[Column, ...]:
         """Return the columns whose state never moves back."""
         return tuple(column for column in self.columns if column.order)

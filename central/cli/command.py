@@ -33,6 +33,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "migrate": ("migrate", "Bring the database to this release and catalogue."),
     "backup": ("backup", "Tell which backups the centre may be restored from."),
     "restores": ("restores", "Who went back to an older copy of itself, and what came of it."),
+    "withheld": ("withheld", "What sites told after a restore of rows of others; take it or not."),
     "sites": ("sites", "Register sites, list them, let a stopped one go on."),
     "readers": ("readers", "Logins that read by plain SQL, each of its sites only."),
     "api-keys": ("api_keys", "Keys by which programs ask the API, and what each may."),

@@ -131,6 +131,13 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
         " the cause and run `mes-central parked retry`, or give them up with `parked discard`."
         " Rows that only wait for another row are not counted here.",
     ),
+    "MES-WITHHELD": (
+        "degraded: at once",
+        "After a restore of the centre the site told of rows of other sites that by the backup it"
+        " does not get, or that others get. Its word alone does not count there. It is kept: look"
+        " with `mes-central withheld list`, then `withheld take` what was right, or `discard` it."
+        " docs/restores.md",
+    ),
     "MES-DIFFERS": (
         "degraded: at once",
         "The site compared its store with what the centre holds of it, and rows are not the same"

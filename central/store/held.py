@@ -67,7 +67,7 @@ class Tips:
     @property
     def of_several(self) -> bool:
         """Return whether other sites may tell of these rows, too."""
-        return self.owner == SHARED or self.table.share != ("site_id",)
+        return self.owner == SHARED or self.table.is_of_several
 
     def named(self, column: str) -> dict[str, Any]:
         """Return the rows' values of a column, by their ids; nothing where rows have none."""
@@ -88,10 +88,6 @@ class Tips:
             stored_at_ms=self.life.started_ms,
             ticket=name_of(version, self.table.name, row_id, self.life.id, "home"),
         )  # fmt: skip
-
-    def tickets(self) -> list[str]:
-        """Return the tickets of the rows, should they have to wait."""
-        return [ticket for place in self.places if (ticket := self.origin(place).ticket)]
 
     def took_effect_here(self) -> dict[str, str]:
         """Return the versions of the rows that had been parked and took effect, by their ids."""
@@ -123,6 +119,10 @@ async def known_of(applying: Applying, tips: Tips) -> set[str]:
                     SELECT FROM sync.waiting AS w WHERE w.site_id = %(site)s AND w.n = 0
                     AND w.table_name = %(table)s AND w.row_id = k.id::text
                     AND w.tx_id = k.version))))
+            OR EXISTS (  -- it was refused since, and not noted: another version has that place
+                SELECT FROM sync.waiting AS w WHERE w.n = 0 AND w.stored_at_ms >= %(began_ms)s
+                AND w.site_id = %(site)s AND w.table_name = %(table)s
+                AND w.row_id = k.id::text AND w.tx_id = k.version)
             OR %(says)s AND k.ord = 0 AND EXISTS (
                 SELECT FROM sync.applied AS a WHERE a.tx_id = k.version AND a.site = %(teller)s)
             AND NOT (k.id = ANY(%(took)s::uuid[]) AND EXISTS (
@@ -131,6 +131,7 @@ async def known_of(applying: Applying, tips: Tips) -> set[str]:
         given(applying, tips) | {
             "versions": array(Kind.UUID, tips.of(tips.block.version)),
             "orders": array(Kind.INTEGER, tips.of(tips.block.order)),
+            "began_ms": tips.life.started_ms,
             "says": tips.took_effect is not None,
             "took": array(Kind.UUID, sorted(tips.took_effect or ())),
             "teller": tips.site,

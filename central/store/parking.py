@@ -147,6 +147,13 @@ async def _keep(applying: Applying, some: Sequence[tuple[str, Refusal]]) -> None
     await applying.connection.execute(fixed("insert_waiting"), given)
 
 
+async def forget(applying: Applying, tickets: Sequence[str]) -> None:
+    """Keep rows no longer, given by their tickets."""
+    await applying.connection.execute(
+        b"DELETE FROM sync.waiting WHERE ticket = ANY(%s::uuid[])", [array(Kind.UUID, tickets)]
+    )
+
+
 def needs_no(applying: Applying, refusal: Refusal) -> int | None:
     """Return the number of the table whose row is missing: another's may have the same id."""
     return None if refusal.needs_of is None else applying.table_nos[refusal.needs_of]

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from central.store.applying import Setback
-from central.store.batch import is_never_home
 from central.store.changeset import Extra, Origin, Reason, Refusal, Rows, Source
 from central.store.extras import forget_extras, keep_extras
 from central.store.facts import apply_facts
@@ -16,7 +15,7 @@ from central.store.intake import take_in
 from central.store.let_go import bare_of, digest, is_let_go, note_let_go
 from central.store.literals import array
 from central.store.overrule import overrule
-from central.store.parking import MESSAGE_MAX, needs_no, plain, send_heads
+from central.store.parking import MESSAGE_MAX, forget, needs_no, plain, send_heads
 from central.store.records import News, queue_touched, restate
 from shared.catalog import Kind
 from shared.errors import WaitsBehind
@@ -86,7 +85,7 @@ async def discard(applying: Applying, ticket: str, by: str) -> bool:
         return False
     found += await _same_facts(applying, found)
     tickets = [ticket, *(each.ticket for each in found if each.ticket != ticket)]
-    await _forget(applying, tickets)
+    await forget(applying, tickets)
     tickets += await bare_of(applying, tickets)
     message = plain(f"discarded by {by}", MESSAGE_MAX)
     await restate(applying, {each: News("discarded", message=message) for each in tickets})
@@ -143,7 +142,7 @@ def _shown(some: Iterable[Waiting]) -> list[Source]:
 async def _retry(applying: Applying, group: Sequence[Waiting], *, is_asked: bool) -> bool:
     try:
         async with applying.savepoint():
-            await _forget(applying, [each.ticket for each in group])
+            await forget(applying, [each.ticket for each in group])
             await _apply(applying, group)
             await restate(applying, {each.ticket: News("applied") for each in group})
             await _bring_home(applying, group)
@@ -220,70 +219,6 @@ def _origin(applying: Applying, ticket: str, block: bytes, fields: Sequence[Any]
         stored_at_ms=stored_at_ms,
         ticket=ticket,
         place=place,
-    )
-
-
-async def settle_home(applying: Applying, told: Mapping[str, str]) -> None:
-    """Let rows of which the record, that came home, says that they were settled wait no more.
-
-    The backup holds them as waiting. What became of those behind them has its own record. A fact
-    that was applied is not among the rows that come home, nor is a row of a table that is to come
-    again, and its site need not have it any more: it is tried again, as soon as all is told.
-    ``told`` are the states that came home, by ticket: where somebody tried one in vain meanwhile,
-    the record has another, and the row is home all the same.
-    """
-    cursor = await applying.connection.execute(
-        b"SELECT p.id::text, p.table_name, p.state, w.ticket IS NOT NULL FROM mes.sync_parked AS p"
-        b" LEFT JOIN sync.waiting AS w ON w.site_id = p.site_id AND w.ticket = p.id"
-        b" WHERE p.site_id = %s AND p.id = ANY(%s::uuid[])"
-        b" AND (w.ticket IS NOT NULL OR p.state IN ('parked', 'waiting'))",
-        [applying.site, array(Kind.UUID, list(told))],
-    )
-    news: dict[str, News] = {}
-    settled, facts = list[str](), list[str]()
-    for ticket, table, state, waits in await cursor.fetchall():
-        if told[ticket] not in ("applied", "discarded"):
-            continue
-        if told[ticket] == "applied" and is_never_home(table, applying.catalog):
-            facts += [ticket] if waits else []
-            continue
-        settled.append(ticket)
-        if state != told[ticket]:
-            news[ticket] = News(told[ticket])
-    await _forget(applying, settled)
-    await applying.connection.execute(
-        b"UPDATE sync.waiting SET reason = %s, catalogue = '', needs = NULL, needs_no = NULL,"
-        b" behind = NULL WHERE ticket = ANY(%s::uuid[])",
-        [Reason.NEWER_SCHEMA.value, array(Kind.UUID, facts)],
-    )
-    message = "was applied in the time that the centre lost; it is applied again"
-    await restate(applying, news | {each: News("waiting", message=message) for each in facts})
-    await note_let_go(applying, list(told))
-
-
-async def settle_tips(
-    applying: Applying, teller: str, table: str, home: Mapping[str, str], again: Sequence[str]
-) -> None:
-    """Let changes that took effect in the lost time wait no more, now that their rows are home.
-
-    ``home`` are the versions of the rows by their ids, ``again`` the tickets under which those
-    wait that could not be taken. Together with the rows, for all may end before their records
-    come: tried again then, a sum would count twice. The records tell the rest (``settle_home``).
-    """
-    await applying.connection.execute(
-        b"DELETE FROM sync.waiting AS w USING unnest(%s::text[], %s::uuid[]) AS k (id, version)"
-        b" WHERE w.site_id IN (%s, %s) AND w.table_name = %s AND w.row_id = k.id"
-        b" AND w.tx_id = k.version AND w.ticket <> ALL(%s::uuid[])",
-        [
-            array(Kind.TEXT, list(home)), array(Kind.UUID, list(home.values())),
-            applying.site, teller, table, array(Kind.UUID, again),
-        ],
-    )  # fmt: skip
-
-
-async def _forget(applying: Applying, tickets: Sequence[str]) -> None:
-    await applying.connection.execute(
-        b"DELETE FROM sync.waiting WHERE ticket = ANY(%s::uuid[])", [array(Kind.UUID, tickets)]
     )
 
 

@@ -24,7 +24,8 @@ from central.store.homecoming import note_home
 from central.store.literals import array
 from central.store.parking import park
 from central.store.records import queue_touched
-from central.store.retry import settle_home, settle_tips
+from central.store.settled import settle_home, settle_tips
+from central.store.withheld import confirm, keep_withheld, withheld_of
 from shared.catalog import Kind
 from shared.changes import SHARED, ChangeBlock, Fate, HeadBlock, Op
 
@@ -113,7 +114,7 @@ def _has_say(table: Table, site: str, owner: str, fate: Fate) -> bool:
     """
     if owner == site:
         return True
-    shared = owner == SHARED or bool(owner and table.share != ("site_id",))
+    shared = owner == SHARED or bool(owner and table.is_of_several)
     return shared and fate is Fate.PUT
 
 
@@ -146,33 +147,40 @@ async def _take(session: Session, tips: Tips) -> dict[str, int]:
         applying = await session.applying(
             connection, tips.owner, now=moment[0] if moment else "", waiting=True
         )
-        found = await standing_of(applying, tips)
-        pieces = [rows for rows in await _rows(applying, tips, found) if rows.ids]
-        late = {row_id for row_id, standing in found.items() if standing.is_late}
-        refused = await apply_group(
-            applying, [rows.without(_places(rows, late)) for rows in pieces]
-        )
-        await park(applying, refused)
-        await _note(applying, tips, pieces, {each.source.id for each in refused})
-        await _mark(applying, tips)
-        await settle_tips(applying, tips.site, table.name, tips.took_effect_here(), tips.tickets())
-        if table.name == "sync_parked":
-            await settle_home(applying, tips.named("state"))
-        gone = late | {each.source.id for each in refused}
-        taken = {i: c for r in pieces for i, c in zip(r.ids, r.created, strict=True)}
-        taken = {i: taken[i] for i in taken.keys() - gone}
-        if tips.of_several:
-            await _tell(applying, tips, found, taken)
-        await _note_tips(applying, tips, taken)
+        rows, parked = await _take_in(applying, tips)
         await finish_alone(applying)
-        rows = sum(map(len, pieces))
-        if rows:
+        if rows or parked:
             await note_home(connection, tips.site)
-        return applying, {"rows": rows - len(refused), "parked": len(refused)}
+        return applying, {"rows": rows, "parked": parked}
 
     applying, counts = await session.transaction(work)
     session.learn(tips.owner, applying.tally)
     return counts
+
+
+async def _take_in(applying: Applying, tips: Tips) -> tuple[int, int]:
+    """Apply tips; return how many rows were taken, and how many have to wait."""
+    found = await standing_of(applying, tips)
+    late = {row_id for row_id, standing in found.items() if standing.is_late}
+    known, withheld = await known_of(applying, tips), withheld_of(tips, found)
+    whole = {row_id for row_id, each in withheld.items() if each.is_whole}
+    pieces = _rows(tips, found, known | whole)
+    refused = await apply_group(applying, [rows.without(_places(rows, late)) for rows in pieces])
+    await park(applying, refused)
+    waits = {each.source.id for each in refused}
+    await _note(applying, tips, pieces, waits)
+    await _mark(applying, tips)
+    await settle_tips(applying, tips)
+    if tips.table.name == "sync_parked":
+        await settle_home(applying, tips.named("state"))
+    taken = {i: c for r in pieces for i, c in zip(r.ids, r.created, strict=True)}
+    taken = {i: taken[i] for i in taken.keys() - late - waits}
+    if tips.of_several:
+        await _tell(applying, tips, found, taken)
+    await _note_tips(applying, tips, taken)
+    await keep_withheld(applying, tips, {i: withheld[i] for i in withheld.keys() - known - late})
+    await confirm(applying, tips, taken)
+    return sum(map(len, pieces)) - len(refused), len(refused)
 
 
 def _places(rows: Rows, ids: set[str]) -> list[int]:
@@ -292,15 +300,14 @@ async def _mark(applying: Applying, tips: Tips) -> None:
 # --- from tips to writes ---------------------------------------------------------------------
 
 
-async def _rows(applying: Applying, tips: Tips, found: Mapping[str, Standing]) -> list[Rows]:
-    """Return the tips that are not known yet as writes, by operation and columns."""
-    known = await known_of(applying, tips) | _not_shared(tips, found)
+def _rows(tips: Tips, found: Mapping[str, Standing], passed_over: set[str]) -> list[Rows]:
+    """Return all tips but some as writes, by operation and columns."""
     groups: dict[tuple[Op, tuple[str, ...]], list[tuple[int, dict[str, Value]]]] = defaultdict(list)
     names = [name for name in tips.block.columns if name in tips.table.names]
     at = {name: tips.block.columns.index(name) for name in names}
     for place in tips.places:
         row_id = tips.block.ids[place]
-        if row_id in known:
+        if row_id in passed_over:
             continue
         new = (
             {name: tips.block.new[at[name]][place] for name in names}
@@ -313,26 +320,6 @@ async def _rows(applying: Applying, tips: Tips, found: Mapping[str, Standing]) -
             op, columns = decided
             groups[op, columns].append((place, new or {}))
     return [_as_rows(tips, op, columns, some, found) for (op, columns), some in groups.items()]
-
-
-def _not_shared(tips: Tips, found: Mapping[str, Standing]) -> set[str]:
-    """Return the rows of others that this site does not get, as they stand, or else as it tells."""
-    if tips.owner == tips.site or tips.table.share == ("site_id",):
-        return set()
-    table, at = tips.table, {name: place for place, name in enumerate(tips.block.columns)}
-    others = set()
-    for place in tips.places:
-        row_id = tips.block.ids[place]
-        here = found[row_id].here
-        values = [
-            tips.block.new[at[name]][place]
-            if here is None and name in at
-            else (here or {}).get(name)
-            for name in table.names
-        ]
-        if not {tips.site, SHARED} & sites_of(table, values, tips.owner):
-            others.add(row_id)
-    return others
 
 
 def _of_others(tips: Tips, new: Mapping[str, Value] | None) -> dict[str, Value] | None:

@@ -239,7 +239,7 @@ def _noted(
 
 def _told(table: Table) -> list[str]:
     """Return the step that tells the sites that ``_told_to`` names."""
-    if table.share == ("site_id",):
+    if not table.is_of_several:
         return []
     return [
         "told AS (\n"
@@ -254,7 +254,7 @@ def _told_to(table: Table, *states: str, is_gone: bool = False) -> str:
 
     Its own site knows what it wrote, but not that the row has left its share by that.
     """
-    if table.share == ("site_id",):
+    if not table.is_of_several:
         return ""
     others = f"array_remove({_scopes(table, *states)}, %(site)s)"
     if is_gone or "site_id" in table.share:

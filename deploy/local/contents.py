@@ -98,7 +98,7 @@ def central_rows(connection: psycopg.Connection[Any], table: Table, site: str) -
     query = (
         f"SELECT {key_expressions()}, {column_expressions(table.columns)} FROM mes.{table.name} t"
     )
-    if table.share == ("site_id",):
+    if not table.is_of_several:
         query += (
             " WHERE t.site_id IN (%(site)s)"
             if table.fact

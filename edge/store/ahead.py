@@ -6,8 +6,9 @@ settle nothing at a centre that has lost the decision: nobody would have it any 
 remembered until their rows have come, whatever becomes of the load: the centre may go back again,
 it may be begun anew, and the store may be put back to a copy.
 
-Nor must a record where its row is one of several sites' and has left this one, or is deleted:
-that is not ours to tell (``edge.store.tips``), so the row is as it was before, too.
+Nor must a record where its row is one of several sites' and has left this one, or is deleted; nor
+where the centre took the row away and a rule of the plant's keeps it here. That is not ours to
+tell, or not what stands here (``edge.store.tips``), so the row is as it was before, too.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from shared.changes import Fate
+from edge.store import aside
+from shared.changes import SHARED, Fate
 
 if TYPE_CHECKING:
     import sqlite3
@@ -109,34 +111,39 @@ def forget_all(connection: sqlite3.Connection) -> None:
     connection.execute("DELETE FROM _sync_ahead")
 
 
+_IS_OF_SEVERAL: Final = """(p.site_id = :everyone
+    OR p.table_name IN (SELECT value FROM json_each(:shared)))"""
+
+
 def undecided(opened: Opened, table: Table, applied_n: int) -> dict[str, dict[str, Value]]:
     """Return what such records of a table said before, by their ids.
 
-    And what those said that are about rows of several sites which are not here any more: such a row
-    is not ours to tell, so at a centre that has lost the decision it is as it was before. But for
-    changes after ``applied_n``, which come again themselves.
+    And what those said of which the row is not ours to tell: of several sites and not here any
+    more, or taken away by the centre and kept by a rule of the plant's. At a centre that has lost
+    the decision such a row is as it was before. But for changes after ``applied_n``, which come
+    again themselves.
     """
     if table.name not in _STATES:
         return {}
     telling: dict[str, Value] = dict.fromkeys(_TELLING[table.name])
     first, decided = _STATES[table.name]
-    elsewhere = opened.connection.execute(
+    untold = opened.connection.execute(
         f"""SELECT p.id, :first FROM {table.name} p JOIN _sync_table t ON t.name = p.table_name
             WHERE p.state = :decided {"AND p.n <= :n" if table.name == "sync_parked" else ""}
-            AND p.table_name IN (SELECT value FROM json_each(:shared)) AND NOT EXISTS (
+            AND ({_IS_OF_SEVERAL} AND NOT EXISTS (
                 SELECT 1 FROM _sync_row r WHERE r.table_no = t.no AND r.id = p.row_id
                 AND r.gone = 0 AND NOT EXISTS (
                     SELECT 1 FROM _sync_shadow s WHERE s.table_no = r.table_no AND s.id = r.id
-                    AND s.fate <> :put))""",
+                    AND s.fate <> :put))
+              OR EXISTS (
+                SELECT 1 FROM _sync_aside a WHERE a.table_name = p.table_name AND a.id = p.row_id
+                AND a.code = '{aside.REFUSED}' AND a.content = '{aside.NO_ROW}'
+                AND (a.version = '' OR {_IS_OF_SEVERAL})))""",
         {
             "first": first, "decided": decided, "n": applied_n, "put": Fate.PUT.value,
-            "shared": json.dumps([t.name for t in opened.catalog.tables if is_of_several(t)]),
+            "everyone": SHARED,
+            "shared": json.dumps([t.name for t in opened.catalog.tables if t.is_of_several]),
         },
     ).fetchall()  # fmt: skip
     came_ahead = opened.connection.execute("SELECT record, state FROM _sync_ahead").fetchall()
-    return {record: {"state": state, **telling} for record, state in (*elsewhere, *came_ahead)}
-
-
-def is_of_several(table: Table) -> bool:
-    """Return whether several sites share a table's rows: one that is gone may have left us."""
-    return table.share != ("site_id",)
+    return {record: {"state": state, **telling} for record, state in (*untold, *came_ahead)}

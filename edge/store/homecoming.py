@@ -80,7 +80,7 @@ def _untold(opened: Opened, lost: Lost, sent: Sequence[_Link], upto: int) -> Ite
     Those are gone here and shared by several sites, or stand under a deletion or an insertion of
     ours that is not decided, beneath which nobody can look.
     """
-    shared = [t for t in opened.catalog.tables if not t.fact and t.share != ("site_id",)]
+    shared = [t for t in opened.catalog.tables if not t.fact and t.is_of_several]
     gone = {
         (table.name, row_id)
         for table in shared

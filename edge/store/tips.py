@@ -194,7 +194,7 @@ def _travels(table: Table, tip: _Tip) -> bool:
 
     Of a row that several sites share, one that is gone here may only have left our share.
     """
-    return not (tip.fate is Fate.LEFT or (tip.fate is Fate.GONE and ahead.is_of_several(table)))
+    return not (tip.fate is Fate.LEFT or (tip.fate is Fate.GONE and table.is_of_several))
 
 
 def _records_last(catalog: Catalog) -> list[Table]:

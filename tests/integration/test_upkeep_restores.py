@@ -149,6 +149,22 @@ async def test_words_on_shared_rows_are_told_apart_for_as_long(world):
     assert await world.value("SELECT count(*) FROM sync.tip") == SLICE_ROWS + 1
 
 
+async def test_what_was_withheld_is_forgotten_once_somebody_has_decided(world):
+    for state, days in (("open", 900), ("taken", 29), ("home", 27)):
+        await world.admin.execute(
+            f"""INSERT INTO sync.withheld (id, site, owner, table_name, row_id, version, history,
+                    lost_ord, told, is_whole, noted_at, state, settled_at)
+                SELECT gen_random_uuid(), '{SITE}', '*', 'persons', gen_random_uuid(),
+                       gen_random_uuid(), gen_random_uuid(), 1, '{{}}', true,
+                       now() - interval '900 days', '{state}',
+                       CASE '{state}' WHEN 'open' THEN NULL
+                            ELSE now() - interval '{days} days' END"""
+        )
+    assert (await prune(world.admin, 14))["withheld"] == 1
+    left = await world.rows("SELECT state FROM sync.withheld ORDER BY state")
+    assert left == [("home",), ("open",)]
+
+
 async def test_closing_an_epoch_reads_the_latest_versions_only(world):
     hour = "now() - interval '1 hour' *"
     await epoch(world, EPOCH, 20)

@@ -42,6 +42,7 @@ from tests.mutants.of_tenancy import OF_TENANCY
 from tests.mutants.of_times import OF_TIMES
 from tests.mutants.of_unions import OF_UNIONS
 from tests.mutants.of_wire import OF_WIRE
+from tests.mutants.of_withheld import OF_WITHHELD
 
 if TYPE_CHECKING:
     from tests.mutants.mutant import Mutant
@@ -52,5 +53,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *OF_PARKED, *OF_RETENTION, *OF_SHARES, *OF_COMPARE, *OF_REVIEWS, *OF_FORKS, *OF_EXTRAS,
     *OF_TENANCY, *OF_ACCESS, *OF_API, *OF_ROLLUPS, *OF_REPORTS, *OF_QUALITY, *OF_ARCHIVE, *OF_PAGES,
     *OF_KNOWN, *OF_LET_GO, *OF_REFUSALS, *OF_EXPORTS, *OF_RENAMES,
-    *OF_PLANNER, *OF_SIGNING_IN, *OF_STATES, *OF_UNIONS, *OF_ABANDONED,
+    *OF_PLANNER, *OF_SIGNING_IN, *OF_STATES, *OF_UNIONS, *OF_ABANDONED, *OF_WITHHELD,
 )  # fmt: skip

@@ -266,7 +266,7 @@ OF_APPLY: Final[tuple[Mutant, ...]] = (
     of(
         "a row that is applied goes on waiting",
         f"{STORE}/retry.py",
-        "await _forget(applying, [each.ticket for each in group])",
+        "await forget(applying, [each.ticket for each in group])",
         "assert group",
         f"{RETRY}::test_a_child_waits_quietly_with_what_its_site_builds_on_it",
     ),

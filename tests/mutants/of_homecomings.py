@@ -10,7 +10,7 @@ HOMECOMING: Final = "central/store/homecoming.py"
 SALVAGE: Final = "central/store/salvage.py"
 EPOCHS: Final = "central/store/epochs.py"
 HELD: Final = "central/store/held.py"
-RETRYING: Final = "central/store/retry.py"
+SETTLED: Final = "central/store/settled.py"
 UPKEEP: Final = "central/upkeep.py"
 EDGE: Final = "edge/homecoming.py"
 STORIES: Final = "tests/sim/test_homecomings_cut_short.py"
@@ -53,7 +53,7 @@ _TOLD_ONCE: Final = (
 OF_HOMECOMINGS: Final[tuple[Mutant, ...]] = (
     of(
         "home: that rows come home is noted at the end only",
-        SALVAGE, "        if rows:\n", "        if False:\n",
+        SALVAGE, "        if rows or parked:\n", "        if False:\n",
         f"{STORIES}::test_a_copy_put_back_while_its_rows_come_home_gets_those_that_had",
     ),
     of(
@@ -173,28 +173,25 @@ OF_HOMECOMINGS: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "home: a change waits on until its record comes, though its row is home",
-        SALVAGE,
-        "        await settle_tips(applying, tips.site, table.name,"
-        " tips.took_effect_here(), tips.tickets())\n",
-        "",
+        SALVAGE, "    await settle_tips(applying, tips)\n", "",
         f"{WAITING}::test_a_person_who_tries_it_between_its_row_and_its_record_has_it_counted_once",
     ),
     of(
         "home: what a row that came home has to wait for is forgotten with what it took effect in",
-        RETRYING, "AND w.ticket <> ALL(%s::uuid[])", "AND %s::uuid[] IS NOT NULL",
+        SETTLED, "AND NOT (w.n = 0 AND w.stored_at_ms >= %s)", "AND %s > 0",
         f"{TIPS}::test_it_waits_under_one_ticket_though_it_is_refused_again_and_its_record_is_yet"
         "_to_come",
     ),
     of(
         "home: a record that was tried in vain stays as it was, though its row came home",
-        RETRYING, "(w.ticket IS NOT NULL OR p.state IN ('parked', 'waiting'))",
+        SETTLED, "(w.ticket IS NOT NULL OR p.state IN ('parked', 'waiting'))",
         "w.ticket IS NOT NULL",
         f"{TIPS}::test_a_person_who_tries_in_vain_what_the_site_is_about_to_bring_home_has_it"
         "_counted_once",
     ),
     of(
         "home: that a change of a row was applied settles it, though the row has left us",
-        AHEAD, "(*elsewhere, *came_ahead)", "came_ahead",
+        AHEAD, "(*untold, *came_ahead)", "came_ahead",
         f"{MOVED}::test_a_change_of_a_row_that_is_not_here_any_more_waits_on_and_can_be_tried",
     ),
     of(
@@ -251,11 +248,6 @@ OF_HOMECOMINGS: Final[tuple[Mutant, ...]] = (
         f"{TIPS}::test_it_takes_effect_once_though_the_centre_goes_back_to_when_it_waited",
     ),
     of(
-        "home: a row that can't be taken yet waits once more with each telling",
-        SALVAGE, "        await _note(applying, tips, pieces, {each", "        set({each",
-        f"{TIPS}::test_it_waits_once_however_often_it_is_told",
-    ),
-    of(
         "home: a row of the centre's that can't be taken yet never can",
         "central/store/intake.py",
         "if table.direction is Direction.DOWN and not origin.is_home:",
@@ -265,7 +257,7 @@ OF_HOMECOMINGS: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "home: a record that lost to a try in vain does not settle its row",
-        "central/store/retry.py", 'if told[ticket] not in ("applied", "discarded"):',
+        SETTLED, 'if told[ticket] not in ("applied", "discarded"):',
         'if state not in ("applied", "discarded"):',
         f"{TIPS}::test_a_person_who_tries_in_vain_what_the_site_is_about_to_bring_home_has_it"
         "_counted_once",

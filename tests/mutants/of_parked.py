@@ -89,7 +89,7 @@ OF_PARKED: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "home: a fact that a person let go of is applied after all",
-        "central/store/retry.py",
+        "central/store/settled.py",
         "    await note_let_go(applying, list(told))\n",
         "",
         "tests/sim/test_parked_and_restored.py"

@@ -217,8 +217,7 @@ OF_RESTORES: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "salvage: a site may tell of rows that it does not get",
-        SALVAGE, "await known_of(applying, tips) | _not_shared(tips, found)",
-        "await known_of(applying, tips)",
+        SALVAGE, "_rows(tips, found, known | whole)", "_rows(tips, found, known)",
         f"{TOLD}::test_no_site_gets_a_row_of_another_by_telling_who_gets_it",
     ),
     of(
@@ -233,7 +232,8 @@ OF_RESTORES: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "salvage: versions that were overruled leave no record",
-        SALVAGE, "await _note(applying, tips, pieces, {", "await _note(applying, tips, [], {",
+        SALVAGE, "await _note(applying, tips, pieces, waits)",
+        "await _note(applying, tips, [], waits)",
         f"{STORIES}::test_one_column_written_in_the_lost_time_and_after_it_is_a_conflict_on_record",
     ),
     of(

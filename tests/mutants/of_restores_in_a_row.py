@@ -99,13 +99,13 @@ OF_RESTORES_IN_A_ROW: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "home: what was settled in the lost time goes on waiting",
-        SALVAGE, 'if table.name == "sync_parked":', "if False:",
+        SALVAGE, 'if tips.table.name == "sync_parked":', "if False:",
         "tests/faults/test_centre_restored_from_a_backup.py"
         "::test_what_was_parked_at_the_backup_and_settled_since_waits_no_more",
     ),
     of(
         "home: a fact that was applied in the lost time is let go of",
-        "central/store/retry.py",
+        "central/store/settled.py",
         'if told[ticket] == "applied" and is_never_home(table, applying.catalog):', "if False:",
         "tests/faults/test_centre_restored_from_a_backup.py"
         "::test_a_report_that_waited_at_the_backup_and_was_applied_since_is_applied_again",

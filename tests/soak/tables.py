@@ -157,6 +157,7 @@ CENTRAL_RULES: Final[Mapping[str, Rule]] = {
     "restated": _NONE,
     "known_since": Still(),
     "export": Still(),  # nobody asks for any here
+    "withheld": _NONE,  # no table of several sites is written here
     "let_go": Still(),  # as many as a person has discarded, and nobody does here
     "site_day": AtMost(lambda met: met.sites),
     # One for each site, table and hour that has facts: four tables here, the hour before, that of

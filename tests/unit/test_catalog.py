@@ -52,7 +52,7 @@ def table_lines(table: Table) -> Iterator[str]:
         *(["append-only"] if table.append_only else []),
         *(["partitioned"] if table.partitioned else []),
         *(f"key({', '.join(key)})" for key in table.natural_keys),
-        *([f"share({', '.join(table.share)})"] if table.share != ("site_id",) else []),
+        *([f"share({', '.join(table.share)})"] if table.is_of_several else []),
         *([f"relaxed by {table.relax_by}"] if table.relax_by else []),
     ]
     yield f"{table.name}: {', '.join(marks)}"

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from central.backlogs import Backlog
 from central.backups import Backup, summary
 from central.documents import to_json
-from central.picture import TOUCHED_MAX, Backlog, CentrePicture, Hello, Picture, SitePicture
+from central.picture import TOUCHED_MAX, CentrePicture, Hello, Picture, SitePicture
 from central.status import (
     AWAY,
     FEED_LAG_MAX,
@@ -187,6 +188,7 @@ DEGRADED = [
     ("MES-SUMS-UNSEEN", replace(SITE, sums_why="canceled"), "needs a look"),
     ("MES-PARKED", replace(SITE, parked=1), "needs a look"),
     ("MES-REFUSED", replace(SITE, refused=1), "needs a look"),
+    ("MES-WITHHELD", replace(SITE, withheld=1), "needs a look"),
     ("MES-STREAM-FULL", replace(SITE, backlog=Backlog(messages=0, filled=0.9)), "needs a look"),
     (
         "MES-UNDECIDED",
