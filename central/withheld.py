@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import psycopg
 from psycopg.rows import class_row
 
 from central.row_reading import find_row
@@ -109,9 +110,12 @@ async def take(connection: AsyncConnection[Any], catalog: Catalog, name: str, by
                 f"the row of {word.short} is deleted; write it anew over the API,"
                 f" then `mes-central withheld discard {word.short}`"
             )
-        told = as_told(table, word.told)
-        changed = {column: value for column, value in told.items() if found.values[column] != value}
-        await update_row(connection, Writing(catalog, table, word.owner, by), found, changed)
+        try:
+            told = as_told(table, word.told)
+            changed = {name: value for name, value in told.items() if found.values[name] != value}
+            await update_row(connection, Writing(catalog, table, word.owner, by), found, changed)
+        except (psycopg.IntegrityError, psycopg.DataError, ValueError) as why:
+            raise NothingToTake(f"the row does not take what {word.short} tells: {why}") from why
         await _settle(connection, word, "taken", by)
     return word
 

@@ -12,16 +12,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import psycopg
 from psycopg import sql
 
 from central.acting import acting, stored
 from central.canonical import sites_of
+from central.store.applying import ROWS_AT_FAULT
 from central.store.changeset import name_of
 from central.store.held import NOBODY, values_of
 from central.store.literals import array
 from central.store.records import as_json
 from shared.catalog import Kind
 from shared.changes import SHARED, Fate
+from shared.errors import NotAuthorised
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +34,10 @@ if TYPE_CHECKING:
     from shared.catalog import Table
     from shared.changes import Value
 
+#: What PostgreSQL raises of a client's write that it does not take.
+_REFUSED: Final = (
+    *ROWS_AT_FAULT, psycopg.errors.InsufficientPrivilege, psycopg.errors.RaiseException,
+)  # fmt: skip
 #: Who writes what two sites have told alike.
 _CONFIRMED: Final = "mes-central"
 
@@ -99,11 +106,17 @@ async def keep_withheld(applying: Applying, tips: Tips, withheld: Mapping[str, W
             "rows": array(Kind.UUID, list(kept)),
             "versions": array(Kind.UUID, [versions[each] for each in kept]),
             "orders": array(Kind.INTEGER, [orders[each] for each in kept]),
-            "told": array(Kind.TEXT, [as_json(each.told) for each in kept.values()]),
-            "held": array(Kind.TEXT, [as_json(each.held) for each in kept.values()]),
+            "told": array(Kind.TEXT, [kept_as(each.told) for each in kept.values()]),
+            "held": array(Kind.TEXT, [kept_as(each.held) for each in kept.values()]),
             "whole": array(Kind.BOOLEAN, [each.is_whole for each in kept.values()]),
         },
     )  # fmt: skip
+
+
+def kept_as(values: Mapping[str, Value] | None) -> str | None:
+    """Return values as JSON that PostgreSQL takes, whatever a site tells. Pure."""
+    text = as_json(values)
+    return None if text is None else text.replace("\\u0000", "\ufffd")
 
 
 async def confirm(applying: Applying, tips: Tips, taken: Mapping[str, str]) -> None:
@@ -155,10 +168,23 @@ async def _written(
     applying: Applying, tips: Tips, row_id: str, told: Mapping[str, Any],
     held: Mapping[str, Any] | None,
 ) -> bool:  # fmt: skip
-    """Write what was confirmed as a client of the centre does, so that all who get it hear of it.
+    """Write what was confirmed, and return whether that was done.
 
-    Return whether that was done: not where the row is gone, or does not hold what it held.
+    Not where the row is gone, or does not hold what it held; nor where PostgreSQL or a rule does
+    not take it: whoever takes it is told why, and the homecoming goes on.
     """
+    try:
+        async with applying.savepoint():
+            return await _write(applying, tips, row_id, told, held)
+    except (*_REFUSED, ValueError, NotAuthorised):
+        return False
+
+
+async def _write(
+    applying: Applying, tips: Tips, row_id: str, told: Mapping[str, Any],
+    held: Mapping[str, Any] | None,
+) -> bool:  # fmt: skip
+    """Write as a client of the centre does, so that all who get the row hear of it."""
     table = tips.table
     cursor = await applying.connection.execute(
         b"""SELECT to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from central.cli import exits
+from central.store.withheld import kept_as
 from tests.integration.command_world import fetch, mes_central  # noqa: F401
 
 if TYPE_CHECKING:
@@ -100,6 +101,20 @@ def test_of_a_row_that_is_deleted_nothing_is_taken_and_it_stays_open(
     ran = mes_central("withheld", "take", WORDS[0][-8:])
     assert (ran.code, "is deleted; write it anew" in ran.err) == (exits.FAILED, True)
     assert fetch(words, "SELECT count(*) FROM sync.withheld WHERE state = 'open'") == [(2,)]
+
+
+def test_what_a_rule_of_the_table_refuses_stays_open_and_says_why(
+    mes_central: MesCentral, words: str
+):
+    fetch(words, "ALTER TABLE mes.persons ADD CONSTRAINT none_revoked CHECK (status <> 'REVOKED')")
+    ran = mes_central("withheld", "take", WORDS[0][-8:])
+    assert (ran.code, "none_revoked" in ran.err) == (exits.FAILED, True)
+    assert fetch(words, "SELECT count(*) FROM sync.withheld WHERE state = 'open'") == [(2,)]
+
+
+def test_whatever_a_site_tells_can_be_kept():
+    values = {"name": "a\x00b", "high": float("nan"), "raw": b"\x00\xff"}
+    assert json.loads(str(kept_as(values))) == {"name": "a\ufffdb", "high": "nan", "raw": "00ff"}
 
 
 def test_an_unknown_name_is_told(mes_central: MesCentral, words: str):

@@ -143,6 +143,29 @@ def test_who_gets_a_row_is_for_a_person_where_somebody_wrote_that_since_the_rest
     play(story)
 
 
+def test_a_rule_that_refuses_who_gets_a_row_holds_up_no_homecoming(play):
+    async def story(s: Story) -> None:
+        admin = s.world.database.admin
+        await a_person(s)
+        await centre(s, SHARED_WITH_SOUTH)
+        await s.back_up()
+        await centre(s, "UPDATE mes.people SET sites = '[\"SOUTH\",\"WEST\"]', name = 'new'")
+        await s.rest()
+        await s.restore()
+        await admin.execute(
+            b"ALTER TABLE mes.people ADD CONSTRAINT no_west"
+            b" CHECK (sites NOT LIKE '%WEST%') NOT VALID"
+        )
+        try:
+            await told_first(s, SOUTH)
+        finally:
+            await admin.execute(b"ALTER TABLE mes.people DROP CONSTRAINT no_west")
+        assert await people(s) == [(NORTH, '["SOUTH"]', "new")]
+        assert [state for *_, state in await withheld(s)] == ["open"]
+
+    play(story)
+
+
 async def a_person_of_all(s: Story) -> None:
     text = "INSERT INTO mes.people (site_id, created_at, id, home, sites, name) VALUES ('*', %s, %s"
     assert await s.world._execute("*", f"{text}, 'NORTH', '[]', 'first')", [CREATED, id_of(71)])
