@@ -50,7 +50,9 @@ OF_WITHHELD: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "withheld: a rule that refuses what is confirmed holds up the homecoming",
-        WITHHELD, "except (*_REFUSED, ValueError, NotAuthorised):", "except ValueError:",
+        WITHHELD,
+        "except (*_REFUSED, ValueError, NotAuthorised):",
+        "except ValueError:",
         f"{WORDS}::test_a_rule_that_refuses_who_gets_a_row_holds_up_no_homecoming",
     ),
     of(
