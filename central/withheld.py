@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from psycopg.rows import class_row
 
-from central.row_reading import find_row
+from central.row_reading import Found, UnknownRow, find_row
 from central.row_writing import Writing, update_row
 from central.store.withheld import as_told
 from shared.errors import SyncError
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
     from shared.catalog import Catalog
+    from shared.changes import Value
 
 #: Words that one list holds.
 LISTED_MAX: Final = 1_000
@@ -34,6 +35,10 @@ class UnknownWord(SyncError):
 
 class NothingToTake(SyncError):
     """What a site told can't be written any more."""
+
+
+class WrittenSince(SyncError):
+    """The row stands otherwise than when the word on it was told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +53,18 @@ class Withheld:
     row_id: str
     #: That the row had in the lost history.
     version: str
-    #: What was not taken, and what the backup held, by column; None where it had no row.
+    #: What was not taken, and what stood there then, by column; None where no row did.
     told: Mapping[str, Any]
     held: Mapping[str, Any] | None
     #: Nothing of the row was taken: by the backup the site does not get it.
     is_whole: bool
+    #: Of the version, in the lost history; 0 where nobody knows.
+    lost_ord: int
     noted_at: datetime
-    #: open, home (the row's own site told it, too), taken or discarded.
+    #: Somebody had written these columns since the restore.
+    is_beside: bool
+    #: open, home (the row's own site told it, too), superseded (by a later word of the lost
+    #: history), taken or discarded.
     state: str
     settled_at: datetime | None
     settled_by: str | None
@@ -67,7 +77,7 @@ class Withheld:
 
 _SELECT: Final = """
 SELECT id::text, site, owner, table_name AS table, row_id::text, version::text, told, held,
-       is_whole, noted_at, state, settled_at, settled_by
+       is_whole, is_beside, lost_ord, noted_at, state, settled_at, settled_by
 FROM sync.withheld"""
 
 
@@ -96,20 +106,36 @@ async def find_withheld(connection: AsyncConnection[Any], name: str) -> Withheld
     return found[0]
 
 
-async def take(connection: AsyncConnection[Any], catalog: Catalog, name: str, by: str) -> Withheld:
+async def read_standing(
+    connection: AsyncConnection[Any], catalog: Catalog, word: Withheld
+) -> Found:
+    """Return the row as it stands; its values are None where it does not."""
+    try:
+        return await find_row(connection, catalog.table(word.table), (word.owner,), word.row_id)
+    except UnknownRow:
+        return Found(word.owner, word.row_id, "", None, None)
+
+
+async def take(
+    connection: AsyncConnection[Any], catalog: Catalog, name: str, by: str,
+    *, seen: str | None = None,
+) -> Withheld:  # fmt: skip
     """Write what was told, as a client of the centre, and return it.
 
-    Raise UnknownWord, NothingToTake; KeyTaken, BadRow or RowMoved as ``update_row`` does.
+    What it takes the place of has to stand as it was when this was told, or under the version that
+    the person has ``seen``. Raise UnknownWord, NothingToTake, WrittenSince; KeyTaken, BadRow or
+    RowMoved as ``update_row`` does.
     """
     async with connection.transaction():
         word = await _held(connection, name)
         table = catalog.table(word.table)
-        found = await find_row(connection, table, (word.owner,), word.row_id)
+        found = await read_standing(connection, catalog, word)
         if found.values is None:
             raise NothingToTake(
                 f"the row of {word.short} is deleted; write it anew over the API,"
                 f" then `mes-central withheld discard {word.short}`"
             )
+        _check_unwritten(word, found, as_told(table, word.held or {}), seen)
         try:
             told = as_told(table, word.told)
             changed = {name: value for name, value in told.items() if found.values[name] != value}
@@ -118,6 +144,19 @@ async def take(connection: AsyncConnection[Any], catalog: Catalog, name: str, by
             raise NothingToTake(f"the row does not take what {word.short} tells: {why}") from why
         await _settle(connection, word, "taken", by)
     return word
+
+
+def _check_unwritten(
+    word: Withheld, found: Found, held: Mapping[str, Value], seen: str | None
+) -> None:
+    values = found.values or {}
+    is_moved = any(values[name] != was for name, was in held.items())
+    if found.version != seen if seen else is_moved or word.is_beside:
+        raise WrittenSince(
+            f"the row of {word.short} was written since the restore; look with"
+            f" `mes-central withheld show {word.short}`, and name what you saw:"
+            f" --seen {found.version}"
+        )
 
 
 async def discard(connection: AsyncConnection[Any], name: str, by: str) -> Withheld:

@@ -10,14 +10,15 @@ CREATE TABLE sync.withheld (
     history    uuid        NOT NULL,                -- the last life of the server that the site has met
     lost_ord   bigint      NOT NULL,                -- of the version, there
     told       jsonb       NOT NULL,                -- by column, what was not taken
-    held       jsonb,                               -- what the backup holds there; null where no row
+    held       jsonb,                               -- what stood there then; null where no row did
     is_whole   boolean     NOT NULL,                -- nothing of the row was taken, not only who gets it
+    is_beside  boolean     NOT NULL,                -- somebody wrote these columns since the restore
     noted_at   timestamptz NOT NULL DEFAULT now(),
     state      text        NOT NULL DEFAULT 'open'
-        CHECK (state IN ('open', 'home', 'taken', 'discarded')),
+        CHECK (state IN ('open', 'home', 'superseded', 'taken', 'discarded')),
     settled_at timestamptz,
     settled_by text
 );
 CREATE INDEX withheld_open ON sync.withheld (owner, table_name, row_id) WHERE state = 'open';
 COMMENT ON TABLE sync.withheld IS 'Lost words on rows of others, which their site or a person has to confirm';
-COMMENT ON COLUMN sync.withheld.state IS 'open: waits for a person; home: its own site told it, too; taken, discarded: by settled_by';
+COMMENT ON COLUMN sync.withheld.state IS 'open: waits for a person; home: its own site told it, too; superseded: by a later word of the lost history; taken, discarded: by settled_by';

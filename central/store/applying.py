@@ -25,8 +25,12 @@ TOO_LARGE: Final = (
     psycopg.errors.TooManyColumns,
     psycopg.errors.TooManyArguments,
 )
-#: What PostgreSQL raises of rows that it does not take; anything else is no fault of theirs.
-ROWS_AT_FAULT: Final = (psycopg.IntegrityError, psycopg.DataError, *TOO_LARGE)
+#: What PostgreSQL raises of rows that it does not take; anything else is no fault of theirs. What a
+#: trigger of the plant's at the centre says without a code of its own is a refusal; ours have one.
+ROWS_AT_FAULT: Final = (
+    psycopg.IntegrityError, psycopg.DataError, psycopg.errors.RaiseException,
+    psycopg.errors.AssertFailure, *TOO_LARGE,
+)  # fmt: skip
 
 _PLAN: Final = b"""SELECT set_config('enable_hashjoin', %(joins)s, true),
                         set_config('enable_mergejoin', %(joins)s, true),

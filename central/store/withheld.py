@@ -17,7 +17,6 @@ from psycopg import sql
 
 from central.acting import acting, stored
 from central.canonical import sites_of
-from central.store.applying import ROWS_AT_FAULT
 from central.store.changeset import name_of
 from central.store.held import NOBODY, values_of
 from central.store.literals import array
@@ -34,10 +33,6 @@ if TYPE_CHECKING:
     from shared.catalog import Table
     from shared.changes import Value
 
-#: What PostgreSQL raises of a client's write that it does not take.
-_REFUSED: Final = (
-    *ROWS_AT_FAULT, psycopg.errors.InsufficientPrivilege, psycopg.errors.RaiseException,
-)  # fmt: skip
 #: Who writes what two sites have told alike.
 _CONFIRMED: Final = "mes-central"
 
@@ -47,8 +42,10 @@ class Withheld:
     """What of one row is not taken."""
 
     told: Mapping[str, Value]
-    #: What the backup holds in these columns; None where it has no row.
+    #: What stands in these columns; None where no row does.
     held: Mapping[str, Value] | None
+    #: Somebody wrote them since the restore.
+    is_beside: bool
     #: Nothing of the row is taken, not only whom it is for.
     is_whole: bool
 
@@ -66,51 +63,73 @@ def withheld_of(tips: Tips, found: Mapping[str, Standing]) -> dict[str, Withheld
         here = told if standing.here is None else standing.here
         gets = sites_of(table, [here.get(name) for name in table.names], tips.owner)
         is_whole = not {tips.site, SHARED} & gets
-        held = standing.values or standing.here
+        stands, before = standing.here, standing.values or {}
         news = {
             name: value
             for name, value in told.items()
-            if (is_whole or (standing.here is not None and name in table.share))
-            and (held is None or held.get(name) != value)
+            if (is_whole or (stands is not None and name in table.share))
+            and (stands is None or stands.get(name) != value)
         }
         if is_whole or news:
-            before = None if held is None else {name: held.get(name) for name in news}
-            withheld[row_id] = Withheld(news, before, is_whole)
+            held = None if stands is None else {name: stands.get(name) for name in news}
+            is_beside = held != {name: before.get(name) for name in news}
+            withheld[row_id] = Withheld(news, held, is_beside, is_whole)
     return withheld
 
 
 async def keep_withheld(applying: Applying, tips: Tips, withheld: Mapping[str, Withheld]) -> None:
     """Keep what was not taken, once for each version of a row, however many sites tell of it.
 
-    Of what a site told that gets the row more is taken: then no more than the rest is kept.
+    Of what a site told that gets the row more is taken: then no more than the rest is kept. Of two
+    words of one lost history the later stands, whoever tells it, and whether it was taken itself.
     """
     versions = dict(zip(tips.of(tips.block.ids), tips.of(tips.block.version), strict=True))
     orders = dict(zip(tips.of(tips.block.ids), tips.of(tips.block.order), strict=True))
     kept = {row_id: each for row_id, each in withheld.items() if each.told}
+    whose = {"owner": tips.owner, "table": tips.table.name, "history": tips.history or NOBODY}
     await applying.connection.execute(
-        b"""INSERT INTO sync.withheld AS w (id, site, owner, table_name, row_id, version, history,
-                                            lost_ord, told, held, is_whole)
-            SELECT k.id, %(teller)s, %(owner)s, %(table)s, k.row_id, k.version, %(history)s,
-                   k.lost_ord, k.told::jsonb, k.held::jsonb, k.is_whole
-            FROM unnest(%(ids)s::uuid[], %(rows)s::uuid[], %(versions)s::uuid[],
-                        %(orders)s::bigint[], %(told)s::text[], %(held)s::text[],
-                        %(whole)s::boolean[])
-                AS k (id, row_id, version, lost_ord, told, held, is_whole)
-            ON CONFLICT (id) DO UPDATE
-            SET told = excluded.told, held = excluded.held, is_whole = excluded.is_whole
-            WHERE w.state = 'open' AND w.told @> excluded.told""",
-        {
-            "teller": tips.site, "owner": tips.owner, "table": tips.table.name,
-            "history": tips.history or NOBODY,
+        _SUPERSEDE,
+        whose | {
+            "rows": array(Kind.UUID, list(orders)),
+            "orders": array(Kind.INTEGER, list(orders.values())),
+        },
+    )  # fmt: skip
+    await applying.connection.execute(
+        _KEEP,
+        whose | {
+            "teller": tips.site,
             "ids": array(Kind.UUID, [name_of(versions[i], tips.table.name, i) for i in kept]),
             "rows": array(Kind.UUID, list(kept)),
             "versions": array(Kind.UUID, [versions[each] for each in kept]),
             "orders": array(Kind.INTEGER, [orders[each] for each in kept]),
             "told": array(Kind.TEXT, [kept_as(each.told) for each in kept.values()]),
             "held": array(Kind.TEXT, [kept_as(each.held) for each in kept.values()]),
+            "beside": array(Kind.BOOLEAN, [each.is_beside for each in kept.values()]),
             "whole": array(Kind.BOOLEAN, [each.is_whole for each in kept.values()]),
         },
     )  # fmt: skip
+
+
+_SUPERSEDE: Final = b"""
+UPDATE sync.withheld AS w SET state = 'superseded', settled_at = now()
+FROM unnest(%(rows)s::uuid[], %(orders)s::bigint[]) AS k (row_id, ord)
+WHERE w.owner = %(owner)s AND w.table_name = %(table)s AND w.row_id = k.row_id
+  AND w.state = 'open' AND w.history = %(history)s AND w.lost_ord > 0 AND w.lost_ord < k.ord"""
+_KEEP: Final = b"""
+INSERT INTO sync.withheld AS w (id, site, owner, table_name, row_id, version, history, lost_ord,
+                                told, held, is_beside, is_whole)
+SELECT k.id, %(teller)s, %(owner)s, %(table)s, k.row_id, k.version, %(history)s, k.lost_ord,
+       k.told::jsonb, k.held::jsonb, k.is_beside, k.is_whole
+FROM unnest(%(ids)s::uuid[], %(rows)s::uuid[], %(versions)s::uuid[], %(orders)s::bigint[],
+            %(told)s::text[], %(held)s::text[], %(beside)s::boolean[], %(whole)s::boolean[])
+    AS k (id, row_id, version, lost_ord, told, held, is_beside, is_whole)
+WHERE NOT EXISTS (
+    SELECT FROM sync.withheld AS o
+    WHERE o.owner = %(owner)s AND o.table_name = %(table)s AND o.row_id = k.row_id
+      AND o.history = %(history)s AND k.lost_ord > 0 AND o.lost_ord > k.lost_ord)
+ON CONFLICT (id) DO UPDATE SET told = excluded.told, held = excluded.held,
+    is_beside = excluded.is_beside, is_whole = excluded.is_whole
+WHERE w.state = 'open' AND w.told @> excluded.told"""
 
 
 def kept_as(values: Mapping[str, Value] | None) -> str | None:
@@ -120,32 +139,30 @@ def kept_as(values: Mapping[str, Value] | None) -> str | None:
 
 
 async def confirm(applying: Applying, tips: Tips, taken: Mapping[str, str]) -> None:
-    """Settle what others told before of rows of which their own site tells now.
+    """Settle what others told before of the same versions of rows as their own site tells now.
 
-    Where it tells the same version, and the rest came home by the others, it confirms what waits;
-    that stays for a person where somebody wrote the same columns since. Else its row came home as
-    it tells it: what waits is in that, unless it is of a later word.
+    Either its row came home as it tells it, with what waits; or the rest came home by the others,
+    and it confirms what waits. That stays for a person where somebody wrote it since the restore.
     """
     if tips.owner != tips.site or not tips.of_several or tips.block.fate is not Fate.PUT:
         return
     cursor = await applying.connection.execute(
-        b"""SELECT w.id::text, w.row_id::text, w.told, w.held, w.version = k.version
+        b"""SELECT w.id::text, w.row_id::text, w.told, w.held, w.is_beside
             FROM sync.withheld AS w
-            JOIN unnest(%(ids)s::uuid[], %(versions)s::uuid[], %(orders)s::bigint[])
-                AS k (id, version, ord) ON k.id = w.row_id
+            JOIN unnest(%(ids)s::uuid[], %(versions)s::uuid[]) AS k (id, version)
+                ON k.id = w.row_id AND k.version = w.version
             WHERE w.owner = %(owner)s AND w.table_name = %(table)s AND w.state = 'open'
-              AND (w.version = k.version OR (w.lost_ord <= k.ord AND w.history = %(history)s))
-            ORDER BY w.lost_ord FOR UPDATE OF w""",
+            FOR UPDATE OF w""",
         {
             "ids": array(Kind.UUID, tips.of(tips.block.ids)),
             "versions": array(Kind.UUID, tips.of(tips.block.version)),
-            "orders": array(Kind.INTEGER, tips.of(tips.block.order)),
-            "owner": tips.owner, "table": tips.table.name, "history": tips.history or NOBODY,
+            "owner": tips.owner, "table": tips.table.name,
         },
     )  # fmt: skip
     home = []
-    for each, row_id, told, held, is_same in await cursor.fetchall():
-        if row_id in taken or not is_same or await _written(applying, tips, row_id, told, held):
+    for each, row_id, told, held, is_beside in await cursor.fetchall():
+        may = not is_beside
+        if row_id in taken or (may and await _written(applying, tips, row_id, told, held)):
             home.append(each)
     await applying.connection.execute(
         b"UPDATE sync.withheld SET state = 'home', settled_at = now() WHERE id = ANY(%s::uuid[])",
@@ -176,7 +193,9 @@ async def _written(
     try:
         async with applying.savepoint():
             return await _write(applying, tips, row_id, told, held)
-    except (*_REFUSED, ValueError, NotAuthorised):
+    except psycopg.OperationalError:  # no matter of the row: all is tried again
+        raise
+    except (psycopg.Error, ValueError, NotAuthorised):
         return False
 
 

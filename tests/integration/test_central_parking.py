@@ -115,6 +115,27 @@ async def test_what_only_postgresql_can_refuse_is_found_row_by_row(world: World)
     assert await world.value("SELECT count(*) FROM sync.head WHERE NOT deleted") == 3 + 2
 
 
+@pytest.mark.parametrize("table", ["work_orders", "job_responses"])
+@pytest.mark.parametrize("refusal", ["RAISE EXCEPTION 'no evil'", "ASSERT false, 'no evil'"])
+async def test_what_a_trigger_of_the_plants_at_the_centre_refuses_is_parked(
+    world: World, table: str, refusal: str
+) -> None:
+    column = {"work_orders": "notes", "job_responses": "shift_code"}[table]
+    await world.admin.execute(
+        f"CREATE FUNCTION public.no_evil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        f" IF NEW.{column} = 'evil' THEN {refusal}; END IF; RETURN NEW; END $$;"
+        f" CREATE TRIGGER no_evil BEFORE INSERT ON mes.{table} FOR EACH ROW"
+        " EXECUTE FUNCTION public.no_evil()".encode()
+    )
+    site = world.site()
+    made = site.order if table == "work_orders" else site.report
+    rows = [made(**{column: each}) for each in ("a", "evil", "b")]
+    outcome = await site.apply(site.sends(site.insert(table, *rows)))
+    assert (outcome.rows, outcome.parked) == (2, 1)
+    ((reason, *_, message),) = await world.parked()
+    assert (reason, "no evil" in message) == ("database", True)
+
+
 async def test_facts_that_only_postgresql_can_refuse_are_found_by_halves(world: World) -> None:
     await world.admin.execute(
         b"ALTER TABLE mes.job_responses ADD CONSTRAINT no_evil CHECK (shift_code <> 'evil')"

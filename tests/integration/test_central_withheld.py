@@ -37,9 +37,10 @@ def words(centre: str) -> str:
         fetch(
             centre,
             "INSERT INTO sync.withheld (id, site, owner, table_name, row_id, version, history,"
-            " lost_ord, told, held, is_whole) VALUES (%s, 'SITE_002', '*', 'persons', %s,"
-            " gen_random_uuid(), gen_random_uuid(), %s, %s, %s, true)",
-            word, ROW, 7 + number, json.dumps(told), json.dumps(HELD if told is TOLD else None),
+            " lost_ord, told, held, is_beside, is_whole) VALUES (%s, 'SITE_002', '*', 'persons',"
+            " %s, gen_random_uuid(), gen_random_uuid(), %s, %s, %s, false, true)",
+            word, ROW, 7 + number, json.dumps(told),
+            json.dumps(HELD if told is TOLD else {"name": None}),
         )  # fmt: skip
     return centre
 
@@ -92,6 +93,22 @@ def test_what_is_let_go_of_stays_on_record_and_writes_nothing(mes_central: MesCe
     assert persons(words) == [("SITE_001", "ACTIVE", None)]
     states = fetch(words, "SELECT state, told IS NOT NULL FROM sync.withheld")
     assert states == [("discarded", True)] * 2
+
+
+def test_what_was_written_since_is_taken_the_place_of_only_by_who_has_seen_it(
+    mes_central: MesCentral, words: str
+):
+    fetch(words, "UPDATE mes.persons SET status = 'SUSPENDED'")
+    ran = mes_central("withheld", "take", "--site", "SITE_002")
+    assert (ran.code, persons(words)) == (exits.FAILED, [("SITE_001", "SUSPENDED", "Ada")])
+    assert "was written since the restore; look with" in ran.out
+    ran = mes_central("withheld", "take", WORDS[0][-8:])
+    assert (ran.code, "--seen" in ran.err) == (exits.FAILED, True)
+    shown = mes_central("withheld", "show", WORDS[0][-8:], "--json").document
+    assert shown["standing"]["values"]["status"] == "SUSPENDED"
+    seen = shown["standing"]["version"]
+    assert mes_central("withheld", "take", WORDS[0][-8:], "--seen", seen).code == 0
+    assert persons(words) == [("SITE_002", "REVOKED", "Ada")]
 
 
 def test_of_a_row_that_is_deleted_nothing_is_taken_and_it_stays_open(

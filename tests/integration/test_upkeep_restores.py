@@ -153,9 +153,9 @@ async def test_what_was_withheld_is_forgotten_once_somebody_has_decided(world):
     for state, days in (("open", 900), ("taken", 29), ("home", 27)):
         await world.admin.execute(
             f"""INSERT INTO sync.withheld (id, site, owner, table_name, row_id, version, history,
-                    lost_ord, told, is_whole, noted_at, state, settled_at)
+                    lost_ord, told, is_beside, is_whole, noted_at, state, settled_at)
                 SELECT gen_random_uuid(), '{SITE}', '*', 'persons', gen_random_uuid(),
-                       gen_random_uuid(), gen_random_uuid(), 1, '{{}}', true,
+                       gen_random_uuid(), gen_random_uuid(), 1, '{{}}', false, true,
                        now() - interval '900 days', '{state}',
                        CASE '{state}' WHEN 'open' THEN NULL
                             ELSE now() - interval '{days} days' END"""

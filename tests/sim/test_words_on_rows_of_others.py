@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.sim import story as story_of
 from tests.sim.catalogue import CREATED
 from tests.sim.story import NORTH, SOUTH, Story, id_of, lab, play
 from tests.sim.test_parked_and_counted_on import tickets
@@ -104,6 +105,54 @@ def test_a_row_that_a_site_got_since_comes_home_whole_where_its_own_site_tells_i
     play(story)
 
 
+def test_of_two_lost_words_the_later_counts_though_the_own_site_knows_the_earlier_one_alone(
+    play, monkeypatch
+):
+    monkeypatch.setattr(story_of, "CONFIG", 3)
+
+    async def story(s: Story) -> None:
+        await a_person(s)
+        await centre(s, SHARED_WITH_SOUTH)
+        await s.back_up()
+        await centre(s, 'UPDATE mes.people SET sites = \'["SOUTH","WEST"]\'')
+        await s.rest()
+        await centre(s, "UPDATE mes.people SET sites = '[\"SOUTH\"]', name = 'third'")
+        for step in ("sequence", "publish", "fetch") * 3:
+            await s.step(step, SOUTH)
+        await s.restore()
+        for name in ("WEST", SOUTH, NORTH):
+            await s.step("hello", name)
+        await s.rest(owed=True)
+        row = (NORTH, '["SOUTH"]', "third")
+        assert shown(s) == {NORTH: [row], SOUTH: [row], "WEST": []}
+        assert [state for *_, state in await withheld(s)] == ["superseded"]
+
+    play(story)
+
+
+def test_what_is_told_again_without_an_order_is_settled_by_no_earlier_word(play):
+    async def story(s: Story) -> None:
+        await a_person(s)
+        await s.back_up()
+        await centre(s, "UPDATE mes.people SET name = 'once'")
+        await s.rest()
+        await centre(s, "UPDATE mes.people SET home = 'SOUTH', name = 'moved'")
+        for step in ("hello", "load", "sequence", "publish", "fetch") * 3:
+            await s.step(step, SOUTH)
+        await s.restore()
+        await s.step("hello", SOUTH)
+        await back_to_the_newest(s)
+        await s.step("hello", SOUTH)
+        await s.step("hello", NORTH)
+        await s.rest(owed=True)
+        assert await people(s) == [(NORTH, "[]", "once")]
+        assert ({"home": SOUTH, "name": "moved"}, "open") in [
+            (told, state) for _, told, _, state in await withheld(s)
+        ]
+
+    play(story)
+
+
 def test_a_later_word_stays_withheld_where_the_own_site_knows_an_earlier_one(play):
     async def story(s: Story) -> None:
         await a_person(s)
@@ -143,7 +192,33 @@ def test_who_gets_a_row_is_for_a_person_where_somebody_wrote_that_since_the_rest
     play(story)
 
 
-def test_a_rule_that_refuses_who_gets_a_row_holds_up_no_homecoming(play):
+_CHECK = (
+    "ALTER TABLE mes.people ADD CONSTRAINT no_west CHECK (sites NOT LIKE '%WEST%') NOT VALID",
+    "ALTER TABLE mes.people DROP CONSTRAINT no_west",
+)
+
+
+def _trigger(refusal: str) -> tuple[str, str]:
+    return (
+        "CREATE FUNCTION public.no_west() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        f" IF NEW.sites LIKE '%WEST%' THEN {refusal}; END IF; RETURN NEW; END $$;"
+        " CREATE TRIGGER no_west BEFORE UPDATE ON mes.people FOR EACH ROW"
+        " EXECUTE FUNCTION public.no_west()",
+        "DROP FUNCTION public.no_west CASCADE",
+    )
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        _CHECK,
+        _trigger("RAISE EXCEPTION 'no'"),
+        _trigger("RAISE EXCEPTION 'no' USING ERRCODE = 'MES01'"),
+        _trigger("PERFORM no_such_function()"),
+    ],
+    ids=["check", "refusal", "code of its own", "trigger that fails"],
+)
+def test_a_rule_that_refuses_who_gets_a_row_holds_up_no_homecoming(play, rule):
     async def story(s: Story) -> None:
         admin = s.world.database.admin
         await a_person(s)
@@ -152,14 +227,11 @@ def test_a_rule_that_refuses_who_gets_a_row_holds_up_no_homecoming(play):
         await centre(s, "UPDATE mes.people SET sites = '[\"SOUTH\",\"WEST\"]', name = 'new'")
         await s.rest()
         await s.restore()
-        await admin.execute(
-            b"ALTER TABLE mes.people ADD CONSTRAINT no_west"
-            b" CHECK (sites NOT LIKE '%WEST%') NOT VALID"
-        )
+        await admin.execute(rule[0].encode())
         try:
             await told_first(s, SOUTH)
         finally:
-            await admin.execute(b"ALTER TABLE mes.people DROP CONSTRAINT no_west")
+            await admin.execute(rule[1].encode())
         assert await people(s) == [(NORTH, '["SOUTH"]', "new")]
         assert [state for *_, state in await withheld(s)] == ["open"]
 
