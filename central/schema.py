@@ -66,6 +66,7 @@ INDEXES: Final[Mapping[str, tuple[str, ...]]] = {
 #: in one look at each month.
 LATEST: Final[Mapping[str, tuple[str, str]]] = {
     "equipment_state_events": ("equipment_id", "since"),
+    "downtime_annotations": ("equipment_id", "from_at"),
 }
 
 #: What a client of the centre need not write itself. Instants have milliseconds in all stores.

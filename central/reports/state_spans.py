@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from central.reports.annotated import annotated_steps
 from central.reports.clipped import bound
 from central.reports.dimensions import DIMENSIONS, JOINS
 from central.reports.machine_days import planned_time
@@ -68,14 +69,16 @@ def span_steps(
 ) -> list[str]:
     """Return the steps of a statement (``WITH RECURSIVE``) that end in ``n`` and ``h``.
 
-    ``n`` is each machine with its names (``by_…``), as far as the filters of machines leave it;
-    with its planned time within the window (``planned``) where that is asked for. ``h`` is each of
-    its states: ``begins`` and ``ends`` within what is known, ``since``, and whether the
-    machine went into it (``enters``), or into a failure (``fails``), then.
+    ``n`` is each machine with its names (``by_…``) and what is ``known`` of its site, as far as the
+    filters of machines leave it; with its planned time within the window (``planned``) where that
+    is asked for. ``h`` is each of its states: ``begins`` and ``ends`` within what is known,
+    ``since``, and whether the machine went into it (``enters``), or into a failure (``fails``),
+    then. Where the reason that counts changes within a state that is one for each part, which
+    begins at ``starts``.
     """
     sites = _asked(question)
-    before = _EVENT.format(sites=sites, when="< w.begins")
-    within = _EVENT.format(sites=sites, when=">= w.begins AND e.since < w.ends")
+    before = _EVENT.format(sites=sites, when="< lower(n.known)")
+    within = _EVENT.format(sites=sites, when=">= lower(n.known) AND e.since < upper(n.known)")
     return [
         f"w AS ({_sites(question, made, sites)})",
         f"m AS ({_machines(sites)})",
@@ -83,28 +86,31 @@ def span_steps(
         f"a AS ({_archived(sites)})",
         f"y AS ({_reasons(sites)})",
         "f AS (SELECT DISTINCT ON (n.site_id, n.equipment_id, f.since) n.site_id, n.equipment_id,"
-        " f.state, f.source, f.reason_code, f.since FROM n JOIN w ON w.site_id = n.site_id"
+        " n.known, f.state, f.source, f.reason_code, f.since FROM n"
         f" CROSS JOIN LATERAL (({before} ORDER BY e.since DESC, e.id DESC LIMIT 1)"
         f" UNION ALL ({within})) AS f ORDER BY n.site_id, n.equipment_id, f.since, f.id DESC)",
-        f"c AS (SELECT f.*, {ELEMENT} AS element, {IS_FAILURE} AS is_failure FROM f"
+        *annotated_steps(sites),
+        f"c AS (SELECT t.*, {ELEMENT} AS element, {IS_FAILURE} AS is_failure FROM t"
         f" LEFT JOIN (VALUES {WORDS}) AS q (word, element, is_failure)"
-        " ON q.word = upper(btrim(f.state))"
-        " LEFT JOIN y ON y.site_id = f.site_id AND y.code = f.reason_code WHERE NOT EXISTS"
-        " (SELECT FROM a WHERE a.site_id = f.site_id AND f.since >= a.first"
-        " AND f.since < a.after))",
+        " ON q.word = upper(btrim(t.state))"
+        " LEFT JOIN y ON y.site_id = t.site_id AND y.code = t.reason_code WHERE NOT EXISTS"
+        " (SELECT FROM a WHERE a.site_id = t.site_id AND t.since >= a.first"
+        " AND t.since < a.after))",
         "x AS (SELECT c.*, lag(c.state) OVER o IS DISTINCT FROM c.state AS enters,"
         " c.is_failure AND lag(c.is_failure) OVER o IS NOT TRUE AS fails,"
-        " lead(c.since) OVER o AS next FROM c"
-        " WINDOW o AS (PARTITION BY c.site_id, c.equipment_id ORDER BY c.since))",
+        " lead(c.starts) OVER o AS next FROM c"
+        " WINDOW o AS (PARTITION BY c.site_id, c.equipment_id ORDER BY c.starts))",
         f"h AS ({_HELD})",
     ]
 
 
+# What is known of a machine's site comes along from ``n``: joined by the site PostgreSQL would
+# expect next to nothing, and go through all machines for each of their states.
 _HELD: Final = (
-    "SELECT x.*, greatest(x.since, w.begins) AS begins, t.ends"
-    " FROM x JOIN w ON w.site_id = x.site_id CROSS JOIN LATERAL (SELECT"
-    " least(x.next, w.ends, (SELECT min(a.first) FROM a WHERE a.site_id = x.site_id"
-    " AND a.first > x.since)) AS ends) AS t WHERE greatest(x.since, w.begins) < t.ends"
+    "SELECT x.*, greatest(x.starts, lower(x.known)) AS begins, t.ends"
+    " FROM x CROSS JOIN LATERAL (SELECT least(x.next, upper(x.known), (SELECT min(a.first) FROM a"
+    " WHERE a.site_id = x.site_id AND a.first > x.since)) AS ends) AS t"
+    " WHERE greatest(x.starts, lower(x.known)) < t.ends"
 )
 
 
@@ -159,8 +165,9 @@ def _machines(sites: str) -> str:
     first = _MACHINE.format(of="w", sites=sites, after="")
     following = _MACHINE.format(of="m", sites=sites, after=" AND e.equipment_id > m.equipment_id")
     return (
-        f"SELECT w.site_id, v.equipment_id FROM w CROSS JOIN LATERAL ({first}) AS v UNION ALL"
-        f" SELECT m.site_id, v.equipment_id FROM m CROSS JOIN LATERAL ({following}) AS v"
+        "SELECT w.site_id, tstzrange(w.begins, w.ends) AS known, v.equipment_id"
+        f" FROM w CROSS JOIN LATERAL ({first}) AS v UNION ALL"
+        f" SELECT m.site_id, m.known, v.equipment_id FROM m CROSS JOIN LATERAL ({following}) AS v"
     )
 
 
@@ -175,13 +182,14 @@ def _named(
     conditions = [condition(each, _compared(question, each), made) for each in found]
     text = "".join(f" {JOINS[join].format(sites=sites)}" for join in joins)
     if with_plan:
-        columns.append("p.planned * multirange(tstzrange(w.begins, w.ends)) AS planned")
+        columns.append("p.planned * multirange(i.known) AS planned")
         text += (
-            f" JOIN w ON w.site_id = i.site_id LEFT JOIN ({planned_time(sites)}) AS p"
+            f" LEFT JOIN ({planned_time(sites)}) AS p"
             " ON p.site_id = i.site_id AND p.id = i.equipment_id"
         )
     text += f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    return f"SELECT {', '.join(['i.site_id', 'i.equipment_id', *columns])} FROM m AS i{text}"
+    shown = ", ".join(["i.site_id", "i.equipment_id", "i.known", *columns])
+    return f"SELECT {shown} FROM m AS i{text}"
 
 
 def _archived(sites: str) -> str:

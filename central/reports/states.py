@@ -32,6 +32,8 @@ _OF_STATES: Final = {
         Dimension("time_element", "What the state is in the time model of ISO 22400-2: APT, AUST,"
                   " ADET, ADOT, PLANNED, UNSCHEDULED, or UNMAPPED where nobody said", (),
                   "i.element"),
+        Dimension("reason", "Why it stood: as people noted it, else as the event of the state says",
+                  (), "i.reason_code"),
     )
 }  # fmt: skip
 DIMENSIONS_OF_STATES: Final = {name: DIMENSIONS[name] for name in OF_MACHINES} | _OF_STATES
@@ -171,7 +173,7 @@ def _timed(question: Question, groups: dict[str, str], made: Statement, *, with_
     """Return the query of the times of pieces; those of states that aren't asked for are known."""
     joins = BUCKETS[question.bucket].joins if question.bucket else ()
     joined = "".join(f" {JOINS[each].format(sites=literals(question.sites))}" for each in joins)
-    began = "i.since >= i.low AND i.since < i.high"
+    began = "i.starts >= i.low AND i.starts < i.high"
     planned = (
         "(SELECT coalesce(sum(extract(epoch FROM upper(o) - lower(o))), 0) FROM"
         " unnest(n.planned * multirange(tstzrange(i.low, i.high))) AS o)"

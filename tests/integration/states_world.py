@@ -6,6 +6,7 @@ import uuid
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -84,6 +85,43 @@ class Event:
     id: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Somebody noted why a machine stood."""
+
+    machine: str
+    reason: str
+    begins: datetime
+    #: None where that is the end of the state in which it begins.
+    ends: datetime | None = None
+    role: str = "OPERATOR"
+    made: datetime | None = None
+    id: int = 0
+
+    @property
+    def rank(self) -> tuple[int, datetime, int]:
+        """Return what tells which of two notes counts."""
+        return (ROLES.index(self.role), self.made or self.begins, self.id)
+
+
+ROLES = ("OPERATOR", "SUPERVISOR", "ENGINEER")
+
+
+async def noted(world: World, site: Site, *notes: Note, through: datetime = THROUGH) -> None:
+    """Have a site send what people noted."""
+    await site.writes(*(
+        site.insert(
+            "downtime_annotations",
+            {"id": str(uuid.UUID(int=each.id)) if each.id else None, "equipment_id": each.machine,
+             "reason_code": each.reason, "from_at": canonical(each.begins), "role": each.role,
+             "to_at": canonical(each.ends) if each.ends else None},
+            created=canonical(each.made or each.begins),
+        )
+        for each in notes
+    ))  # fmt: skip
+    await known_until(world, through, site.name)
+
+
 async def told(
     world: World, site: Site, events: Iterable[Event], through: datetime = THROUGH,
     created: str | None = None,
@@ -134,14 +172,18 @@ class Held:
     ends: datetime
     enters: bool
     fails: bool
+    reason: str | None = None
 
 
 def element(event: Event) -> Element:
     return STATES.get(event.state.strip().upper(), Element.UNMAPPED)
 
 
-def held(events: Iterable[Event], begins: datetime, ends: datetime) -> Iterator[Held]:
-    """Read events one by one, as a person would."""
+def held(
+    events: Iterable[Event], begins: datetime, ends: datetime, notes: Iterable[Note] = ()
+) -> Iterator[Held]:
+    """Read events one by one, as a person would, and of each what was noted."""
+    notes = list(notes)
     by_machine: dict[str, dict[datetime, Event]] = defaultdict(dict)
     for each in sorted(events, key=lambda event: event.id):
         by_machine[each.machine][each.since] = each
@@ -151,13 +193,40 @@ def held(events: Iterable[Event], begins: datetime, ends: datetime) -> Iterator[
         for each, following in zip(ordered, [*ordered[1:], None], strict=True):
             until = min(following.since if following else ends, ends)
             failed = before is not None and before.state.strip().upper() in FAILURES
-            if (since := max(each.since, begins)) < until:
-                is_in = each.since >= begins
-                yield Held(
-                    each, since, until, is_in and (before is None or before.state != each.state),
-                    is_in and each.state.strip().upper() in FAILURES and not failed,
-                )  # fmt: skip
+            for starts, stops, why in parts(each, until, notes):
+                if (since := max(starts, begins)) < stops:
+                    is_in = starts == each.since >= begins
+                    yield Held(
+                        each, since, stops,
+                        is_in and (before is None or before.state != each.state),
+                        is_in and each.state.strip().upper() in FAILURES and not failed, why,
+                    )  # fmt: skip
             before = each
+
+
+def parts(
+    event: Event, until: datetime, notes: Iterable[Note]
+) -> list[tuple[datetime, datetime, str | None]]:
+    """Read a state from one moment to the next; return from when until when it had which reason."""
+    of_it = []
+    for note in notes:
+        runs = element(event) is Element.APT
+        is_in = event.since <= note.begins < until
+        ends = note.ends or (until if is_in else note.begins)
+        ends = min(ends, note.begins + timedelta(days=31)) if note.ends else ends
+        if note.machine == event.machine and not runs and ends > note.begins:
+            of_it.append((note.begins, ends, note))
+    found: list[tuple[datetime, datetime, str | None]] = []
+    moments = {event.since, until, *(each for begins, ends, _ in of_it for each in (begins, ends))}
+    inside = sorted(each for each in moments if event.since <= each <= until)
+    for starts, stops in pairwise(inside):
+        counts = [note for begins, ends, note in of_it if begins <= starts < ends]
+        why = max(counts, key=lambda note: note.rank).reason if counts else event.reason
+        if found and found[-1][2] == why:
+            found[-1] = (found[-1][0], stops, why)
+        else:
+            found.append((starts, stops, why))
+    return found
 
 
 def day_of(moment: datetime, zone: ZoneInfo, starts: timedelta) -> date:

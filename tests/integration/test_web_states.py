@@ -19,10 +19,12 @@ from tests.integration.states_world import (
     LATHE,
     MILL,
     Event,
+    Note,
     a_plant,
     at,
     history,
     known_until,
+    noted,
     told,
 )
 from tests.integration.test_reports_oee import planned
@@ -66,6 +68,19 @@ async def test_each_machine_has_a_bar_and_its_states_in_words(world, api):
     assert "setup (AUST)" not in text  # nothing of that occurs
     rows = re.findall(r'<td class="name" data-column="state">([^<]+)<', text)
     assert rows == ["IDLE", "RUNNING", "DOWN", "Putzen", "RUNNING", "RUNNING"]
+
+
+async def test_the_page_of_downtime_says_why_machines_stood_as_people_noted_it(world, api):
+    site = await a_plant(world)
+    await history(
+        world, site, LATHE, ("02 06:00", "RUNNING"), ("02 12:00", "DOWN"), ("02 15:00", "RUNNING")
+    )
+    await noted(world, site, Note(LATHE, "TOOL", at("02 12:00"), at("02 14:00")))
+    async with signed_in(api, "corporate") as browser:
+        answer = await browser.get("/downtime", params=DAYS)
+        text = panel(unescape(answer.text), "reasons")
+    assert re.findall(r'data-column="reason">([^<]*)<', text) == ["TOOL", ""]
+    assert values(text) == {"state_min": [120, 60], "entered": [1, 0]}
 
 
 async def test_times_and_figures_are_those_of_the_api_with_their_formulas(world, api):

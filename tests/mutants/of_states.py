@@ -8,11 +8,13 @@ from tests.mutants.mutant import Mutant, of
 
 SPANS: Final = "central/reports/state_spans.py"
 STATES: Final = "central/reports/states.py"
+NOTED: Final = "central/reports/annotated.py"
 MODEL: Final = "central/reports/time_model.py"
 KPIS: Final = "central/reports/kpis.py"
 TESTS: Final = "tests/integration/test_reports_states.py"
 TOLD: Final = "tests/integration/test_reports_states_told.py"
 UNIT: Final = "tests/unit/test_states.py"
+WHY: Final = "tests/integration/test_reports_annotated.py"
 PLAIN: Final = f"{TESTS}::test_times_are_what_a_plain_reading_of_the_events_comes_to"
 
 OF_STATES: Final[tuple[Mutant, ...]] = (
@@ -54,7 +56,7 @@ OF_STATES: Final[tuple[Mutant, ...]] = (
     of(
         "states: a late row of an archived month is taken for all of it",
         SPANS,
-        "f.since >= a.first",
+        "t.since >= a.first",
         "false",
         f"{TESTS}::test_nothing_is_known_through_a_month_in_the_archive",
     ),
@@ -155,5 +157,68 @@ OF_STATES: Final[tuple[Mutant, ...]] = (
         "end - start > timedelta(days=HOUR_DAYS_MAX)",
         "False",
         f"{UNIT}::test_a_window_without_end_or_too_long_to_be_cut_is_refused",
+    ),
+    of(
+        "annotated: of two annotations of one role the first one counts",
+        NOTED,
+        "rank DESC, created_at DESC",
+        "rank DESC, created_at",
+        f"{WHY}::test_the_highest_role_counts_and_of_one_role_what_was_made_last_whenever_it_came",
+    ),
+    of(
+        "annotated: what was made last counts, whoever made it",
+        NOTED,
+        " ORDER BY rank DESC, created_at",
+        " ORDER BY created_at",
+        f"{WHY}::test_the_highest_role_counts_and_of_one_role_what_was_made_last_whenever_it_came",
+    ),
+    of(
+        "annotated: what is noted of a stop is of a machine that runs, too",
+        NOTED,
+        "o.noted IS NULL OR upper(btrim(o.state)) IN ({_PRODUCES})",
+        "o.noted IS NULL",
+        f"{WHY}::test_a_note_says_nothing_of_a_machine_that_runs_nor_of_another_one",
+    ),
+    of(
+        "annotated: an annotation without an end goes on through later states",
+        NOTED,
+        "THEN coalesce({following}, 'infinity')",
+        "THEN 'infinity'::timestamptz",
+        f"{WHY}::test_a_note_without_an_end_is_of_the_state_in_which_it_begins",
+    ),
+    of(
+        "annotated: an annotation is of any length",
+        NOTED,
+        "least(g.to_at, g.from_at + {_LONGEST})",
+        "g.to_at",
+        f"{WHY}::test_what_is_noted_of_a_state_that_began_long_before_counts_in_every_window",
+    ),
+    of(
+        "annotated: one that began before the window is not looked for",
+        NOTED,
+        "least(r.since, lower(n.known) - {_LONGEST})",
+        "lower(n.known)",
+        f"{WHY}::test_what_is_noted_of_a_state_that_began_long_before_counts_in_every_window",
+    ),
+    of(
+        "annotated: a stop is cut where its reason stays",
+        NOTED,
+        ' OR o.reason_code IS DISTINCT FROM o.reason_before"',
+        ' OR true"',
+        f"{WHY}::test_reasons_are_what_a_plain_reading_of_states_and_notes_comes_to",
+    ),
+    of(
+        "annotated: those that touch are not held against one another",
+        NOTED,
+        "PRECEDING) < d.from_at, true)",
+        "PRECEDING) < d.from_at, true) OR true",
+        f"{WHY}::test_reasons_are_what_a_plain_reading_of_states_and_notes_comes_to",
+    ),
+    of(
+        "annotated: a failure that goes on after a break counts where its state began",
+        STATES,
+        "i.starts >= i.low AND i.starts < i.high",
+        "i.since >= i.low AND i.since < i.high",
+        f"{WHY}::test_the_time_element_of_what_was_noted_goes_before_the_word_of_the_state",
     ),
 )

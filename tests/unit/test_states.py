@@ -46,11 +46,14 @@ def test_what_the_demo_says_is_mapped(word):
 @pytest.mark.parametrize("made", [states_statement, timeline_statement])
 def test_a_question_names_its_sites_in_every_table_that_is_split(made):
     text = made(question(group_by=("line", "state"), bucket="day")).text
-    for table in ("equipment_state_events AS e", "equipment AS e", "equipment AS l"):
+    tables = ("equipment_state_events AS e", "downtime_annotations AS e", "equipment AS e",
+              "equipment AS l")  # fmt: skip
+    for table in tables:
         parts = text.split(f"mes.{table}")[1:]
         for part in parts:
             assert "site_id IN ('SITE_001', 'SITE_002')" in part[:250], (table, part[:250])
-    assert text.count("mes.equipment_state_events") == 4
+    assert text.count("mes.equipment_state_events") == 5
+    assert text.count("mes.downtime_annotations") == 1
 
 
 def test_a_filter_by_site_leaves_the_others_out_before_anything_is_looked_up():
