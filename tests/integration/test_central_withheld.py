@@ -106,7 +106,9 @@ def test_what_was_written_since_is_taken_the_place_of_only_by_who_has_seen_it(
     assert (ran.code, "--seen" in ran.err) == (exits.FAILED, True)
     shown = mes_central("withheld", "show", WORDS[0][-8:], "--json").document
     assert shown["standing"]["values"]["status"] == "SUSPENDED"
-    seen = shown["standing"]["version"]
+    seen, other = shown["standing"]["version"], "00000000-0000-7000-8000-0000000000ff"
+    ran = mes_central("withheld", "take", WORDS[0][-8:], "--seen", other)
+    assert (ran.code, f"--seen {seen}" in ran.err) == (exits.FAILED, True)
     assert mes_central("withheld", "take", WORDS[0][-8:], "--seen", seen).code == 0
     assert persons(words) == [("SITE_002", "REVOKED", "Ada")]
 
