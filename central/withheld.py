@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import psycopg
 from psycopg.rows import class_row
 
 from central.row_reading import Found, UnknownRow, find_row
 from central.row_writing import Writing, update_row
+from central.store.applying import ROWS_AT_FAULT
 from central.store.withheld import as_told
 from shared.errors import SyncError
 
@@ -94,6 +94,16 @@ async def read_withheld(
         return await (await cursor.execute(query.encode(), given)).fetchall()
 
 
+async def waiting_of(connection: AsyncConnection[Any], site: str) -> list[str]:
+    """Return all that waits of what a site told or of its rows, in the order of its writing."""
+    cursor = await connection.execute(
+        "SELECT id::text FROM sync.withheld WHERE state = 'open' AND %s IN (site, owner)"
+        " ORDER BY lost_ord, noted_at, id",
+        [site],
+    )
+    return [each for (each,) in await cursor.fetchall()]
+
+
 async def find_withheld(connection: AsyncConnection[Any], name: str) -> Withheld:
     """Return the one of that name; raise UnknownWord where there is none, or several."""
     async with connection.cursor(row_factory=class_row(Withheld)) as cursor:
@@ -140,7 +150,7 @@ async def take(
             told = as_told(table, word.told)
             changed = {name: value for name, value in told.items() if found.values[name] != value}
             await update_row(connection, Writing(catalog, table, word.owner, by), found, changed)
-        except (psycopg.IntegrityError, psycopg.DataError, ValueError) as why:
+        except (*ROWS_AT_FAULT, ValueError) as why:
             raise NothingToTake(f"the row does not take what {word.short} tells: {why}") from why
         await _settle(connection, word, "taken", by)
     return word

@@ -75,7 +75,7 @@ def list_withheld(*, json_wanted: bool, site: str | None, every: bool, limit: in
 @click.argument("name", metavar="ID")
 @as_json
 def show(name: str, *, json_wanted: bool) -> int:
-    """Show in full what was told, and what the backup held."""
+    """Show in full what was told, what stood then, and what stands."""
     from central.withheld import find_withheld, read_standing
 
     read = settings()
@@ -97,8 +97,8 @@ def show(name: str, *, json_wanted: bool) -> int:
 
 def _portrait(word: Withheld, stands: Found) -> Iterator[str]:
     yield f"{word.table} {word.row_id} of {word.owner}, told by {word.site}: {word.state}"
-    why = "does not get the row" if word.is_whole else "may not say who gets the row"
-    yield f"  why      by the backup {word.site} {why}"
+    why = "does not get the row as it stood" if word.is_whole else "may not say who gets the row"
+    yield f"  why      {word.site} {why}"
     yield f"  told     {in_full(word.told)}"
     yield f"  held     {in_full(word.held or {})}"
     values = stands.values or {}
@@ -187,12 +187,10 @@ def _each(
 async def _all_of(
     connection: AsyncConnection[Any], names: Sequence[str], site: str | None, work: _Work
 ) -> _Done:
-    from central.withheld import read_withheld
+    from central.withheld import waiting_of
 
-    listed = await read_withheld(connection, site=site) if site else []
-    listed.sort(key=lambda each: (each.lost_ord, each.noted_at))
     found, refused = [], {}
-    for each in names or [word.id for word in listed]:
+    for each in names or (await waiting_of(connection, site) if site else []):
         try:
             found.append(await work(connection, each))
         except SyncError as why:

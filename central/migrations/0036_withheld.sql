@@ -19,6 +19,6 @@ CREATE TABLE sync.withheld (
     settled_at timestamptz,
     settled_by text
 );
-CREATE INDEX withheld_open ON sync.withheld (owner, table_name, row_id) WHERE state = 'open';
+CREATE INDEX withheld_of_row ON sync.withheld (owner, table_name, row_id);
 COMMENT ON TABLE sync.withheld IS 'Lost words on rows of others, which their site or a person has to confirm';
 COMMENT ON COLUMN sync.withheld.state IS 'open: waits for a person; home: its own site told it, too; superseded: by a later word of the lost history; taken, discarded: by settled_by';

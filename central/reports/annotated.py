@@ -6,8 +6,8 @@ counts, of one role the one that was made last, whenever it came: one that arriv
 nothing (data model, "downtime reason of an interval"). It takes the place of the reason that the
 event of the state itself named.
 
-An annotation is of a machine and a time, not of an event. One without an end is of the state in
-which it begins. It says nothing of a machine that produces; of no more than ``ANNOTATED_DAYS``
+An annotation is of a machine and a time, not of an event. One without an end ends at the next
+event of its machine. It says nothing of a machine that produces; of no more than ``ANNOTATED_DAYS``
 either, so that what is looked for is bounded.
 """
 
@@ -50,8 +50,8 @@ def annotated_steps(sites: str) -> list[str]:
 def _noted(sites: str) -> str:
     """Return the query of the annotations that may be of a state within the window.
 
-    One without an end begins in its state, any other one no longer ago than it may be long.
-    OFFSET keeps the look-up one by the index for each machine.
+    One without an end begins after the event of its state, any other one no longer ago than it may
+    be long. OFFSET keeps the look-up one by the index for each machine.
     """
     of_machine = (
         f"e.site_id = n.site_id AND e.site_id IN ({sites}) AND e.equipment_id = n.equipment_id"

@@ -25,7 +25,7 @@ from central.store.literals import array
 from central.store.parking import park
 from central.store.records import queue_touched
 from central.store.settled import settle_home, settle_tips
-from central.store.withheld import confirm, keep_withheld, withheld_of
+from central.store.withheld import confirm, confirmed_before, keep_withheld, withheld_of
 from shared.catalog import Kind
 from shared.changes import SHARED, ChangeBlock, Fate, HeadBlock, Op
 
@@ -162,7 +162,8 @@ async def _take_in(applying: Applying, tips: Tips) -> tuple[int, int]:
     """Apply tips; return how many rows were taken, and how many have to wait."""
     found = await standing_of(applying, tips)
     late = {row_id for row_id, standing in found.items() if standing.is_late}
-    known, withheld = await known_of(applying, tips), withheld_of(tips, found)
+    known = await known_of(applying, tips)
+    withheld = withheld_of(tips, found, await confirmed_before(applying, tips))
     whole = {row_id for row_id, each in withheld.items() if each.is_whole}
     pieces = _rows(tips, found, known | whole)
     refused = await apply_group(applying, [rows.without(_places(rows, late)) for rows in pieces])

@@ -17,6 +17,7 @@ from psycopg import sql
 
 from central.acting import acting, stored
 from central.canonical import sites_of
+from central.store.applying import ROWS_AT_FAULT
 from central.store.changeset import name_of
 from central.store.held import NOBODY, values_of
 from central.store.literals import array
@@ -26,7 +27,7 @@ from shared.changes import SHARED, Fate
 from shared.errors import NotAuthorised
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from central.store.applying import Applying
     from central.store.held import Standing, Tips
@@ -50,8 +51,14 @@ class Withheld:
     is_whole: bool
 
 
-def withheld_of(tips: Tips, found: Mapping[str, Standing]) -> dict[str, Withheld]:
-    """Return what of the rows of others is not taken, by their ids. Pure."""
+def withheld_of(
+    tips: Tips, found: Mapping[str, Standing], confirmed: Collection[str] = ()
+) -> dict[str, Withheld]:
+    """Return what of the rows of others is not taken, by their ids. Pure.
+
+    That is what the lost history wrote. Of rows of which an earlier word was ``confirmed`` since,
+    also what it had written back.
+    """
     if tips.owner == tips.site or not tips.of_several or tips.block.fate is not Fate.PUT:
         return {}
     table, withheld = tips.table, {}
@@ -69,12 +76,29 @@ def withheld_of(tips: Tips, found: Mapping[str, Standing]) -> dict[str, Withheld
             for name, value in told.items()
             if (is_whole or (stands is not None and name in table.share))
             and (stands is None or stands.get(name) != value)
+            and (row_id in confirmed or name not in before or before[name] != value)
         }
         if is_whole or news:
             held = None if stands is None else {name: stands.get(name) for name in news}
             is_beside = held != {name: before.get(name) for name in news}
             withheld[row_id] = Withheld(news, held, is_beside, is_whole)
     return withheld
+
+
+async def confirmed_before(applying: Applying, tips: Tips) -> set[str]:
+    """Return the rows of which a word came home that is earlier than what is told now."""
+    cursor = await applying.connection.execute(
+        b"""SELECT w.row_id::text FROM sync.withheld AS w
+            JOIN unnest(%(ids)s::uuid[], %(orders)s::bigint[]) AS k (id, ord) ON k.id = w.row_id
+            WHERE w.owner = %(owner)s AND w.table_name = %(table)s AND w.state = 'home'
+              AND w.history = %(history)s AND w.lost_ord > 0 AND w.lost_ord < k.ord""",
+        {
+            "ids": array(Kind.UUID, tips.of(tips.block.ids)),
+            "orders": array(Kind.INTEGER, tips.of(tips.block.order)),
+            "owner": tips.owner, "table": tips.table.name, "history": tips.history or NOBODY,
+        },
+    )  # fmt: skip
+    return {row_id for (row_id,) in await cursor.fetchall()}
 
 
 async def keep_withheld(applying: Applying, tips: Tips, withheld: Mapping[str, Withheld]) -> None:
@@ -133,9 +157,12 @@ WHERE w.state = 'open' AND w.told @> excluded.told"""
 
 
 def kept_as(values: Mapping[str, Value] | None) -> str | None:
-    """Return values as JSON that PostgreSQL takes, whatever a site tells. Pure."""
-    text = as_json(values)
-    return None if text is None else text.replace("\\u0000", "\ufffd")
+    """Return values as JSON that PostgreSQL takes, which knows no zero in a text. Pure."""
+    plain = {
+        name: value.replace("\x00", "\ufffd") if isinstance(value, str) else value
+        for name, value in (values or {}).items()
+    }
+    return None if values is None else as_json(plain)
 
 
 async def confirm(applying: Applying, tips: Tips, taken: Mapping[str, str]) -> None:
@@ -193,9 +220,11 @@ async def _written(
     try:
         async with applying.savepoint():
             return await _write(applying, tips, row_id, told, held)
+    except (*ROWS_AT_FAULT, ValueError, NotAuthorised):
+        return False
     except psycopg.OperationalError:  # no matter of the row: all is tried again
         raise
-    except (psycopg.Error, ValueError, NotAuthorised):
+    except psycopg.Error:
         return False
 
 

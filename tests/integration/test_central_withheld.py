@@ -57,7 +57,7 @@ def test_what_waits_is_listed_shown_and_counted_in_the_status_of_its_teller(
     assert "2 rows; next: mes-central withheld show" in listed
     shown = mes_central("withheld", "show", WORDS[0][-8:]).out
     assert f"persons {ROW} of *, told by SITE_002: open" in shown
-    assert "by the backup SITE_002 does not get the row" in shown
+    assert "SITE_002 does not get the row as it stood" in shown
     assert 'told     status = "REVOKED"' in shown
     assert 'held     status = "ACTIVE"' in shown
     document = mes_central("withheld", "list", "--json").document
@@ -131,9 +131,34 @@ def test_what_a_rule_of_the_table_refuses_stays_open_and_says_why(
     assert fetch(words, "SELECT count(*) FROM sync.withheld WHERE state = 'open'") == [(2,)]
 
 
+def test_what_a_trigger_refuses_holds_up_no_other_row(mes_central: MesCentral, words: str):
+    fetch(
+        words,
+        "CREATE FUNCTION public.no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " IF NEW.status = 'REVOKED' THEN RAISE EXCEPTION 'none is revoked'; END IF; RETURN NEW;"
+        " END $$; CREATE TRIGGER no BEFORE UPDATE ON mes.persons FOR EACH ROW"
+        " EXECUTE FUNCTION public.no()",
+    )
+    ran = mes_central("withheld", "take", "--site", "SITE_002")
+    assert (ran.code, "none is revoked" in ran.out) == (exits.FAILED, True)
+    assert persons(words) == [("SITE_001", "ACTIVE", "Ada")]
+
+
+def test_all_means_all_however_many_one_list_holds(mes_central: MesCentral, words: str):
+    fetch(
+        words,
+        "INSERT INTO sync.withheld SELECT gen_random_uuid(), 'SITE_003', '*', 'persons', row_id,"
+        " gen_random_uuid(), history, n, told, held, is_whole, is_beside FROM sync.withheld,"
+        " generate_series(1, 1005) AS n WHERE lost_ord = 7",
+    )
+    gone = mes_central("withheld", "discard", "--site", "SITE_003", "--json").document
+    assert (len(gone["withheld"]), gone["refused"]) == (1005, {})
+
+
 def test_whatever_a_site_tells_can_be_kept():
-    values = {"name": "a\x00b", "high": float("nan"), "raw": b"\x00\xff"}
-    assert json.loads(str(kept_as(values))) == {"name": "a\ufffdb", "high": "nan", "raw": "00ff"}
+    values = {"name": "a\x00b", "path": "C:\\u0000", "high": float("nan"), "raw": b"\x00\xff"}
+    told = {"name": "a\ufffdb", "path": "C:\\u0000", "high": "nan", "raw": "00ff"}
+    assert json.loads(str(kept_as(values))) == told
 
 
 def test_an_unknown_name_is_told(mes_central: MesCentral, words: str):

@@ -66,15 +66,15 @@ OF_WITHHELD: Final[tuple[Mutant, ...]] = (
     of(
         "withheld: an earlier word settles a later one",
         WITHHELD,
-        "w.lost_ord < k.ord",
-        "w.lost_ord <> k.ord",
+        "'open' AND w.history = %(history)s AND w.lost_ord > 0 AND w.lost_ord < k.ord",
+        "'open' AND w.history = %(history)s AND w.lost_ord > 0 AND w.lost_ord <> k.ord",
         f"{WORDS}::test_a_later_word_stays_withheld_where_the_own_site_knows_an_earlier_one",
     ),
     of(
         "withheld: a word without an order is settled by any other",
         WITHHELD,
-        "AND w.lost_ord > 0 AND",
-        "AND",
+        "'open' AND w.history = %(history)s AND w.lost_ord > 0 AND",
+        "'open' AND w.history = %(history)s AND",
         f"{WORDS}::test_what_is_told_again_without_an_order_is_settled_by_no_earlier_word",
     ),
     of(
@@ -153,5 +153,26 @@ OF_WITHHELD: Final[tuple[Mutant, ...]] = (
         "FROM sync.withheld WHERE state <> 'open'\n    AND settled_at",
         "FROM sync.withheld WHERE true\n    AND noted_at",
         PRUNED,
+    ),
+    of(
+        "withheld: what a later word takes back is dropped",
+        WITHHELD,
+        "row_id in confirmed or name",
+        "name",
+        f"{WORDS}::test_a_later_word_that_takes_back_what_was_confirmed_since_is_withheld_itself",
+    ),
+    of(
+        "withheld: what the backup holds is taken for a word of the lost history",
+        WITHHELD,
+        " or name not in before or before[name] != value",
+        " or True",
+        f"{WORDS}::test_what_a_site_saw_before_and_after_is_no_word_of_the_lost_history",
+    ),
+    of(
+        "withheld: what a trigger refuses ends the command",
+        DECIDED,
+        "except (*ROWS_AT_FAULT, ValueError) as why:",
+        "except ValueError as why:",
+        COMMAND,
     ),
 )

@@ -105,27 +105,68 @@ def test_a_row_that_a_site_got_since_comes_home_whole_where_its_own_site_tells_i
     play(story)
 
 
+async def gone_and_back(s: Story) -> None:
+    """Give a row to WEST in the lost time and take it back; SOUTH alone hears of the second."""
+    await a_person(s)
+    await centre(s, SHARED_WITH_SOUTH)
+    await s.back_up()
+    await centre(s, 'UPDATE mes.people SET sites = \'["SOUTH","WEST"]\'')
+    await s.rest()
+    await centre(s, "UPDATE mes.people SET sites = '[\"SOUTH\"]', name = 'third'")
+    for step in ("sequence", "publish", "fetch") * 3:
+        await s.step(step, SOUTH)
+    await s.restore()
+
+
 def test_of_two_lost_words_the_later_counts_though_the_own_site_knows_the_earlier_one_alone(
     play, monkeypatch
 ):
     monkeypatch.setattr(story_of, "CONFIG", 3)
 
     async def story(s: Story) -> None:
-        await a_person(s)
-        await centre(s, SHARED_WITH_SOUTH)
-        await s.back_up()
-        await centre(s, 'UPDATE mes.people SET sites = \'["SOUTH","WEST"]\'')
-        await s.rest()
-        await centre(s, "UPDATE mes.people SET sites = '[\"SOUTH\"]', name = 'third'")
-        for step in ("sequence", "publish", "fetch") * 3:
-            await s.step(step, SOUTH)
-        await s.restore()
+        await gone_and_back(s)
         for name in ("WEST", SOUTH, NORTH):
             await s.step("hello", name)
         await s.rest(owed=True)
         row = (NORTH, '["SOUTH"]', "third")
         assert shown(s) == {NORTH: [row], SOUTH: [row], "WEST": []}
         assert [state for *_, state in await withheld(s)] == ["superseded"]
+
+    play(story)
+
+
+def test_a_later_word_that_takes_back_what_was_confirmed_since_is_withheld_itself(
+    play, monkeypatch
+):
+    monkeypatch.setattr(story_of, "CONFIG", 3)
+
+    async def story(s: Story) -> None:
+        await gone_and_back(s)
+        for name in ("WEST", NORTH, SOUTH):
+            await s.step("hello", name)
+        await s.rest(owed=True)
+        assert await people(s) == [(NORTH, '["SOUTH","WEST"]', "third")]
+        assert [(told, state) for _, told, _, state in await withheld(s)] == [
+            ({"sites": '["SOUTH","WEST"]'}, "home"), ({"sites": '["SOUTH"]'}, "open"),
+        ]  # fmt: skip
+
+    play(story)
+
+
+def test_what_a_site_saw_before_and_after_is_no_word_of_the_lost_history(play):
+    async def story(s: Story) -> None:
+        await a_person(s)
+        await centre(s, SHARED_WITH_SOUTH)
+        await s.back_up()
+        await centre(s, "UPDATE mes.people SET name = 'C:\\u0000'")
+        for step in ("sequence", "publish", "fetch") * 3:
+            await s.step(step, SOUTH)
+        await s.restore()
+        await centre(s, "UPDATE mes.people SET sites = '[]'")
+        await told_first(s, SOUTH)
+        assert await people(s) == [(NORTH, "[]", "first")]
+        told, held = {"name": "C:\\u0000"}, {"name": "first"}
+        assert await withheld(s) == [(SOUTH, told, held, "open")]
 
     play(story)
 
