@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import random
+import string
 from typing import TYPE_CHECKING
 
 import pytest
@@ -273,6 +276,31 @@ def test_a_rule_that_refuses_who_gets_a_row_holds_up_no_homecoming(play, rule):
             await told_first(s, SOUTH)
         finally:
             await admin.execute(rule[1].encode())
+        assert await people(s) == [(NORTH, '["SOUTH"]', "new")]
+        assert [state for *_, state in await withheld(s)] == ["open"]
+
+    play(story)
+
+
+def test_a_word_too_long_for_an_index_holds_up_no_homecoming(play):
+    chance = random.Random(1)
+    names = {"".join(chance.choices(string.ascii_uppercase, k=18)) for _ in range(600)}
+    many = json.dumps(sorted(names | {SOUTH}), separators=(",", ":"))
+
+    async def story(s: Story) -> None:
+        admin = s.world.database.admin
+        await a_person(s)
+        await centre(s, SHARED_WITH_SOUTH)
+        await s.back_up()
+        await centre(s, f"UPDATE mes.people SET sites = '{many}', name = 'new'")
+        await s.rest()
+        await s.restore()
+        await s.step("hello", SOUTH)
+        await admin.execute(b"CREATE INDEX too_long ON mes.people (sites)")
+        try:
+            await s.rest(owed=True)
+        finally:
+            await admin.execute(b"DROP INDEX mes.too_long")
         assert await people(s) == [(NORTH, '["SOUTH"]', "new")]
         assert [state for *_, state in await withheld(s)] == ["open"]
 
