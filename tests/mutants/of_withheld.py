@@ -12,6 +12,7 @@ SETTLED: Final = "central/store/settled.py"
 HELD: Final = "central/store/held.py"
 AHEAD: Final = "edge/store/ahead.py"
 WORDS: Final = "tests/sim/test_words_on_rows_of_others.py"
+REFUSED: Final = "tests/sim/test_words_refused.py"
 MOVED: Final = "tests/sim/test_rows_that_moved_on.py"
 COMMAND: Final = "tests/integration/test_central_withheld.py"
 PRUNED: Final = (
@@ -53,7 +54,7 @@ OF_WITHHELD: Final[tuple[Mutant, ...]] = (
         WITHHELD,
         "except (*ROWS_AT_FAULT, ValueError, NotAuthorised):",
         "except (ValueError, NotAuthorised):",
-        f"{WORDS}::test_a_word_too_long_for_an_index_holds_up_no_homecoming",
+        f"{REFUSED}::test_a_word_too_long_for_an_index_holds_up_no_homecoming",
     ),
     of(
         "what a trigger of the plant's at the centre refuses stops the site",
@@ -180,6 +181,6 @@ OF_WITHHELD: Final[tuple[Mutant, ...]] = (
         WITHHELD,
         "    except psycopg.Error:\n        return False\n",
         "",
-        f"{WORDS}::test_a_rule_that_refuses_who_gets_a_row_holds_up_no_homecoming",
+        f"{REFUSED}::test_a_rule_that_refuses_who_gets_a_row_holds_up_no_homecoming",
     ),
 )
