@@ -88,11 +88,15 @@ _COUNTING: Final = (
     " ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) < d.from_at, true) AS is_apart FROM d) AS d"
     ") AS d"
 )
+# Of a machine of which nothing is noted its events are the states. IS TRUE keeps the look-up one in
+# a table of hashes: as a join PostgreSQL would go through all of ``d`` for each event.
+_IS_NOTED: Final = "((f.site_id, f.equipment_id) IN (SELECT d.site_id, d.equipment_id FROM d))"
 # Of what is at one instant an end goes first, and the event of a state last.
 _WHEN: Final = "to_char({of} AT TIME ZONE 'UTC', 'YYYYMMDDHH24MISSUS')"
 _INSTANTS: Final = (
     f"SELECT {_MACHINE}, known, since AS starts, 2 AS what, since, state, source, reason_code,"
-    f" NULL AS said FROM f UNION ALL SELECT {_MACHINE}, known, lower(span), 1,"
+    f" NULL AS said FROM f WHERE {_IS_NOTED} IS TRUE"
+    f" UNION ALL SELECT {_MACHINE}, known, lower(span), 1,"
     f" NULL, NULL, NULL, NULL, {_WHEN.format(of='lower(span)')} || '1' || reason_code FROM v"
     f" UNION ALL SELECT {_MACHINE}, known, upper(span), 0, NULL, NULL, NULL, NULL,"
     f" {_WHEN.format(of='upper(span)')} || '0' FROM v WHERE upper(span) < 'infinity'"
@@ -123,4 +127,6 @@ _TOLD: Final = (
     f" AS o WINDOW q AS (PARTITION BY {_MACHINE} ORDER BY o.starts)) AS o"
     " WHERE o.since IS DISTINCT FROM o.since_before"
     " OR o.reason_code IS DISTINCT FROM o.reason_before"
+    f" UNION ALL SELECT {_MACHINE}, known, state, source, since, since, reason_code FROM f"
+    f" WHERE {_IS_NOTED} IS NOT TRUE"
 )

@@ -100,6 +100,8 @@ async def test_a_note_says_nothing_of_a_machine_that_runs_nor_of_another_one(wor
     await noted(world, site, Note(LATHE, "TOOL", at("02 00:00"), at("03 00:00")))
     rows = await ask(group_by="machine,state,reason", measures="state_min", reason="TOOL")
     assert lines(rows, "machine", "state", "state_min") == [("Lathe", "DOWN", 120)]
+    rows = await ask("machine-timeline", machine="Mill")
+    assert lines(rows, "state", "reason") == [("RUNNING", None), ("DOWN", None), ("RUNNING", None)]
 
 
 async def test_what_is_noted_of_a_state_that_began_long_before_counts_in_every_window(world, ask):

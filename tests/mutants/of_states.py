@@ -221,4 +221,11 @@ OF_STATES: Final[tuple[Mutant, ...]] = (
         "i.since >= i.low AND i.since < i.high",
         f"{WHY}::test_the_time_element_of_what_was_noted_goes_before_the_word_of_the_state",
     ),
+    of(
+        "annotated: machines of which nothing is noted are in no state",
+        NOTED,
+        'f" WHERE {_IS_NOTED} IS NOT TRUE"',
+        '" WHERE false"',
+        f"{WHY}::test_a_note_says_nothing_of_a_machine_that_runs_nor_of_another_one",
+    ),
 )
