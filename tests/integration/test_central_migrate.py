@@ -151,6 +151,29 @@ async def test_a_file_that_fails_leaves_the_database_as_it_was(centre, folder):
     assert await migrate(centre, FIRST, SITES) == []
 
 
+@pytest.mark.parametrize(
+    ("number", "table", "columns"),
+    [(34, "equipment_state_events", "since"), (37, "downtime_annotations", "from_at")],
+)
+async def test_a_database_with_facts_of_machines_gets_the_paths_by_which_reports_find_them(
+    database, number, table, columns
+):
+    await migrate(database, CATALOG, SITES)
+    rows(database, f"SELECT sync.make_partition('{table}', '{SITES[0]}', '2026-11-01')")
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(f"DROP INDEX mes.{table}_latest")  # as the release before had it
+        connection.execute("DELETE FROM sync.migration WHERE number = %s", [number])
+    done = await migrate(database, CATALOG, SITES)
+    assert [each[:4] for each in done if each.endswith("applied")] == [f"{number:04}"]
+    found = rows(
+        database,
+        "SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = 'mes' AND indexdef LIKE %s",
+        f"%{table}%(equipment_id, {columns})",
+    )
+    assert {table, f"{table}__{SITES[0].lower()}__2026_11"} <= {each["tablename"] for each in found}
+    assert await migrate(database, CATALOG, SITES) == []
+
+
 async def test_in_which_life_a_site_brought_all_home_is_told_of_those_before_it_was_noted(database):
     await migrate(database, CATALOG, SITES)
     homes = (FOLDER / "0020_homecomings.sql").read_text()
