@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Words that one list holds.
 LISTED_MAX: Final = 1_000
+#: Characters of an id that name a word at the least.
+NAME_MIN: Final = 4
 
 
 class UnknownWord(SyncError):
@@ -56,7 +58,7 @@ class Withheld:
     #: What was not taken, and what stood there then, by column; None where no row did.
     told: Mapping[str, Any]
     held: Mapping[str, Any] | None
-    #: Nothing of the row was taken: by the backup the site does not get it.
+    #: Nothing of the row was taken: as it stood the site did not get it.
     is_whole: bool
     #: Of the version, in the lost history; 0 where nobody knows.
     lost_ord: int
@@ -107,8 +109,8 @@ async def waiting_of(connection: AsyncConnection[Any], site: str) -> list[str]:
 async def find_withheld(connection: AsyncConnection[Any], name: str) -> Withheld:
     """Return the one of that name; raise UnknownWord where there is none, or several."""
     async with connection.cursor(row_factory=class_row(Withheld)) as cursor:
-        query = f"{_SELECT} WHERE id::text LIKE %s ORDER BY id LIMIT 2".encode()
-        found = await (await cursor.execute(query, [f"%{name}"])).fetchall()
+        query = f"{_SELECT} WHERE right(id::text, %s) = %s ORDER BY id LIMIT 2".encode()
+        found = await (await cursor.execute(query, [max(len(name), NAME_MIN), name])).fetchall()
     if not found:
         raise UnknownWord(f"nothing is withheld as {name}; see `mes-central withheld list --all`")
     if len(found) > 1:

@@ -7,8 +7,8 @@ nothing (data model, "downtime reason of an interval"). It takes the place of th
 event of the state itself named.
 
 An annotation is of a machine and a time, not of an event. One without an end ends at the next
-event of its machine. It says nothing of a machine that produces; of no more than ``ANNOTATED_DAYS``
-either, so that what is looked for is bounded.
+event of its machine; any other one after ``ANNOTATED_DAYS`` at the latest, so that what is looked
+for is bounded. It says nothing of a machine that produces.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Final
 from central.reports.time_model import STATES, Element
 
 TABLE: Final = "downtime_annotations"
-#: An annotation is of so many days at most.
+#: An annotation with an end is of so many days at most.
 ANNOTATED_DAYS: Final = 31
 
 _LONGEST: Final = f"interval '{ANNOTATED_DAYS} days'"
@@ -60,10 +60,10 @@ def _noted(sites: str) -> str:
         f"(SELECT e.since FROM mes.equipment_state_events AS e WHERE {of_machine}"
         " AND e.since > g.from_at ORDER BY e.since LIMIT 1)"
     )
-    till = f"coalesce(least(g.to_at, g.from_at + {_LONGEST}), 'infinity')"
     return (
-        f"SELECT n.site_id, n.equipment_id, n.known, g.*, CASE WHEN g.to_at IS NULL"
-        f" THEN coalesce({following}, 'infinity') ELSE {till} END AS till"
+        "SELECT n.site_id, n.equipment_id, n.known, g.*, CASE WHEN g.to_at IS NULL"
+        f" THEN coalesce({following}, 'infinity')"
+        f" ELSE least(g.to_at, g.from_at + {_LONGEST}) END AS till"
         " FROM n JOIN (SELECT f.site_id, f.equipment_id, min(f.since) AS since FROM f"
         " GROUP BY f.site_id, f.equipment_id) AS r"
         " ON r.site_id = n.site_id AND r.equipment_id = n.equipment_id"

@@ -39,7 +39,7 @@ _CONFIRMED: Final = "mes-central"
 
 
 @dataclass(frozen=True, slots=True)
-class Withheld:
+class Untaken:
     """What of one row is not taken."""
 
     told: Mapping[str, Value]
@@ -53,7 +53,7 @@ class Withheld:
 
 def withheld_of(
     tips: Tips, found: Mapping[str, Standing], confirmed: Collection[str] = ()
-) -> dict[str, Withheld]:
+) -> dict[str, Untaken]:
     """Return what of the rows of others is not taken, by their ids. Pure.
 
     That is what the lost history wrote. Of rows of which an earlier word was ``confirmed`` since,
@@ -81,7 +81,7 @@ def withheld_of(
         if is_whole or news:
             held = None if stands is None else {name: stands.get(name) for name in news}
             is_beside = held != {name: before.get(name) for name in news}
-            withheld[row_id] = Withheld(news, held, is_beside, is_whole)
+            withheld[row_id] = Untaken(news, held, is_beside, is_whole)
     return withheld
 
 
@@ -101,7 +101,7 @@ async def confirmed_before(applying: Applying, tips: Tips) -> set[str]:
     return {row_id for (row_id,) in await cursor.fetchall()}
 
 
-async def keep_withheld(applying: Applying, tips: Tips, withheld: Mapping[str, Withheld]) -> None:
+async def keep_withheld(applying: Applying, tips: Tips, withheld: Mapping[str, Untaken]) -> None:
     """Keep what was not taken, once for each version of a row, however many sites tell of it.
 
     Of what a site told that gets the row more is taken: then no more than the rest is kept. Of two

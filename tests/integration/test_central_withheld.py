@@ -162,6 +162,19 @@ def test_whatever_a_site_tells_can_be_kept():
 
 
 def test_an_unknown_name_is_told(mes_central: MesCentral, words: str):
-    for name in ("ffffffff", "0000000"):
-        ran = mes_central("withheld", "show", name)
-        assert (ran.code, name in ran.err) == (exits.FAILED, True)
+    fetch(words, "DELETE FROM sync.withheld WHERE id = %s", WORDS[1])
+    for name in ("ffffffff", "%", "", WORDS[0][-3:]):  # one alone is named by none of them
+        ran = mes_central("withheld", "discard", name)
+        assert (ran.code, f"nothing is withheld as {name};" in ran.err) == (exits.FAILED, True)
+
+
+def test_a_name_of_several_is_told(mes_central: MesCentral, words: str):
+    fetch(
+        words,
+        "INSERT INTO sync.withheld SELECT '10000000-0000-7000-8000-0000000000b1', site, owner,"
+        " table_name, row_id, version, history, lost_ord, told, held, is_whole, is_beside"
+        " FROM sync.withheld WHERE id = %s",
+        WORDS[0],
+    )
+    ran = mes_central("withheld", "discard", WORDS[0][-8:])
+    assert (ran.code, "names several" in ran.err) == (exits.FAILED, True)
