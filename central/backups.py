@@ -198,16 +198,10 @@ _BEGIN: Final = """
 INSERT INTO sync.backup (name, begun_at) VALUES (%(name)s, statement_timestamp())
 ON CONFLICT (name) DO UPDATE SET begun_at = excluded.begun_at, failed_at = NULL"""
 
-# A site of which all is decided that it had at its last hello was complete until it looked for that
-# whether anything was left, and nothing was: as the status tells it.
 _NOTE_POSITIONS: Final = """
 INSERT INTO sync.backup_position (backup, site, epoch, last_n, through_ms)
-SELECT %(name)s, e.site, e.epoch, e.last_n, greatest(e.through_ms, CASE
-       WHEN s.hello ->> 'epoch' = e.epoch::text AND (s.hello ->> 'n')::bigint <= e.last_n
-            AND s.hello ->> 'drained_ms' IS NOT NULL
-       THEN least((s.hello ->> 'drained_ms')::bigint,
-                  floor(extract(epoch FROM s.hello_at) * 1000)) END)
-FROM sync.epoch AS e JOIN sync.site AS s USING (site)"""
+SELECT %(name)s, e.site, e.epoch, e.last_n, coalesce(c.through_ms, 0)
+FROM sync.epoch AS e JOIN sync.complete_through AS c USING (site)"""
 
 _MARKS: Final = {
     Mark.BEGUN: (_BEGIN, _NOTE_POSITIONS),

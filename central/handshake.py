@@ -326,14 +326,28 @@ async def _verify(connection: AsyncConnection[Any], site: str) -> None:
 async def _remember(
     connection: AsyncConnection[Any], site: str, said: Hello, asked: Mapping[str, Any]
 ) -> None:
-    """Keep what the agent said of itself, for the status of the centre."""
+    """Keep what the agent said of itself, for the status of the centre.
+
+    Until when the site is complete may be another moment then. Answers that are kept say the one
+    before for up to a minute: else a hello would make all of them be read again.
+    """
     kept = dict(asked) | said.fields()
-    await connection.execute(
-        """UPDATE sync.site SET instance = %s, hello = %s, hello_at = now(), seen_at = now(),
+    cursor = await connection.execute(
+        """UPDATE sync.site AS s SET instance = %s, hello = %s, hello_at = now(), seen_at = now(),
                   clock_offset_ms = %s, claimed_by = NULL, claimed_at = NULL,
-                  claimed_because = NULL WHERE site = %s""",
-        [said.instance, Jsonb(_as_json(kept)), now_ms() - int(asked["now_ms"]), site],
+                  claimed_because = NULL
+             FROM (SELECT hello ->> 'drained_ms' AS drained_ms FROM sync.site WHERE site = %s) AS o
+            WHERE s.site = %s
+           RETURNING o.drained_ms""",
+        [said.instance, Jsonb(_as_json(kept)), now_ms() - int(asked["now_ms"]), site, site],
     )
+    (before,) = await cursor.fetchone() or (None,)
+    if _minute(before) != _minute(kept.get("drained_ms")):
+        await connection.execute("SELECT sync.count_change(%s, 'heard')", [site])
+
+
+def _minute(drained_ms: Any) -> int | None:
+    return None if drained_ms is None else int(drained_ms) // 60_000
 
 
 def _as_json(value: Any) -> Any:

@@ -143,7 +143,7 @@ _SITES: Final = """
 SELECT s.site, s.registered_at, s.stopped_because, sync.is_verified(s.site) AS verified, s.hello,
        s.hello_at, s.claimed_by, s.claimed_because, s.clock_offset_ms, e.epoch::text AS epoch,
        CASE WHEN s.lease_until > now() THEN s.lease_holder END AS worker, e.decided_at,
-       coalesce(e.last_n, 0) AS last_n, coalesce(e.safe_n, 0) AS safe_n, e.through_ms,
+       coalesce(e.last_n, 0) AS last_n, coalesce(e.safe_n, 0) AS safe_n, k.through_ms,
        coalesce(f.pos, 0) AS feed_pos, d.differing, p.n AS protected_n, p.through_ms AS
        protected_through_ms, coalesce(r.differing, 0) AS sums_differing,
        coalesce(r.why, '') AS sums_why, r.checked_at AS sums_checked_at,
@@ -153,6 +153,7 @@ LEFT JOIN LATERAL (
     SELECT * FROM sync.epoch AS e WHERE e.site = s.site
     ORDER BY e.closed_at_n IS NOT NULL, e.opened_at DESC LIMIT 1
 ) AS e ON true
+LEFT JOIN sync.complete_through AS k ON k.site = s.site
 LEFT JOIN sync.feed_head AS f ON f.scope = s.site
 LEFT JOIN sync.rollup_check AS r ON r.site = s.site
 LEFT JOIN LATERAL (  -- of each table what its last comparison came to
@@ -292,7 +293,7 @@ def _site(
         return counts[what][0] if what in counts else 0
 
     hello = _hello(row["hello"], row["hello_at"])
-    complete_through = _complete_through(row, hello)
+    complete_through = _instant(row["through_ms"])
     return SitePicture(
         **{name: row[name] for name in _TAKEN},
         hello=hello,
@@ -333,16 +334,8 @@ def _hello(said: Mapping[str, Any] | None, at: datetime | None) -> Hello | None:
     )
 
 
-def _complete_through(row: Mapping[str, Any], hello: Hello | None) -> datetime | None:
-    """Return until when nothing of a site is missing.
-
-    The drain of the last transaction applied; or when its last hello found that nothing was left.
-    """
-    known = [datetime.fromtimestamp(ms / 1000, UTC) for ms in [row["through_ms"]] if ms]
-    decided = hello and row["epoch"] in (None, hello.epoch) and hello.n <= row["last_n"]
-    if hello and decided and hello.drained_ms is not None:
-        known.append(min(datetime.fromtimestamp(hello.drained_ms / 1000, UTC), hello.at))
-    return max(known, default=None)
+def _instant(ms: int | None) -> datetime | None:
+    return datetime.fromtimestamp(ms / 1000, UTC) if ms else None
 
 
 def _protected_through(
@@ -356,5 +349,4 @@ def _protected_through(
         return None
     if row["protected_n"] >= row["last_n"]:
         return complete_through
-    through_ms = row["protected_through_ms"]
-    return datetime.fromtimestamp(through_ms / 1000, UTC) if through_ms else None
+    return _instant(row["protected_through_ms"])

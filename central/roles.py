@@ -179,6 +179,7 @@ SCHEMA_GRANTS: Final = (
         for name, column in _STATUS.items()
         for each in read_by_asked(f"sync.{name}", API, column)
     ),
+    f"GRANT SELECT ON sync.complete_through TO {API}",  # with the rights of who asks
     *read_by_asked("sync.refused", API, "site", only="site, refused_at"),
     *read_by_asked("sync.withheld", API, "site", only="site, noted_at, state"),
     f"GRANT SELECT ON sync.backup TO {API}",  # of the centre, as sites are told of them

@@ -80,10 +80,14 @@ OUTPUT: Final = (
     Part("known_s", "numeric", f"CASE WHEN r.duration_known THEN {ELAPSED} ELSE 0 END"),
 )
 _QUARTER: Final = Part("quarter", "timestamptz", f"date_bin('15 minutes', {AT}, 'epoch')")
-DAY: Final = Part(
-    "day", "date",
-    f"coalesce(r.business_date, (({AT} AT TIME ZONE z.zone) - z.day_start::interval)::date)",
-)  # fmt: skip
+#: The instant at which a site's day begins.
+BEGINS: Final = "(({day})::date + z.day_start) AT TIME ZONE z.zone"
+_BY_CLOCK: Final = "(({at} AT TIME ZONE z.zone) - z.day_start::interval)::date"
+#: The site's day of an instant, whatever day a report says that it is of. Where the clocks go back
+#: over the beginning of a day, the day begins at the second of two equal times: what lies before
+#: that is of the day before, though the clock said otherwise.
+DAY_OF: Final = f"({_BY_CLOCK} - ({{at}} < {BEGINS.format(day=_BY_CLOCK)})::integer)"
+DAY: Final = Part("day", "date", f"coalesce(r.business_date, {DAY_OF.format(at=AT)})")
 #: The day of a site, as ``z``, for each of its facts ``r``.
 SITE_DAY: Final = (
     " LEFT JOIN sync.site_day AS d ON d.site = r.site_id"

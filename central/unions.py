@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Final
 from central import rollups
 from central.rollups import (
     AT,
+    BEGINS,
+    DAY_OF,
     ELAPSED,
     FOLDING,
     MONTHS,
@@ -82,10 +84,6 @@ class Union:
         return (*(each.name for each in self.merges), *(each.name for each in self.sums))
 
 
-#: The instant at which a site's day begins.
-BEGINS: Final = "(({day})::date + z.day_start) AT TIME ZONE z.zone"
-#: The site's day of an instant, whatever day a report says that it is of.
-DAY_OF: Final = "(({at} AT TIME ZONE z.zone) - z.day_start::interval)::date"
 #: The day of what is kept whole.
 NEVER: Final = "'infinity'::date"
 _IS_LONG: Final = "r.ended_at - r.started_at > interval '7 days'"

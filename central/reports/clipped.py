@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from central.reports.dimensions import BUCKETS
 from central.reports.known import facts
-from central.rollups import AT, OUTPUT, SITE_DAY
-from central.unions import BEGINS, DAY_OF
+from central.rollups import AT, BEGINS, DAY_OF, OUTPUT, SITE_DAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable

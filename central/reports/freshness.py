@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-#: The moment, each of the sites, and until when all that it committed is applied, in ms since 1970.
+#: The moment, each of the sites, and until when all that it committed is here, in ms since 1970.
 #: To be asked before the rows are read, so that they hold at least what is promised.
 ASKED: Final = b"""
-SELECT now(), s.site, max(e.through_ms) FROM unnest(%s::text[]) AS s (site)
-LEFT JOIN sync.epoch AS e ON e.site = s.site GROUP BY s.site ORDER BY s.site"""
+SELECT now(), s.site, c.through_ms FROM unnest(%s::text[]) AS s (site)
+LEFT JOIN sync.complete_through AS c ON c.site = s.site ORDER BY s.site"""
 
 #: The moment of an answer, and until when all that each site committed is in it; None of a site of
 #: which nothing was ever applied.

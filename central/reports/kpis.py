@@ -117,26 +117,31 @@ MEASURES: Final = {
     )
 }  # fmt: skip
 
+#: What takes no time to make: where nothing was made, and not where nobody knows how long it takes.
+_NOTHING_MADE: Final = "CASE WHEN coalesce(sum(k.unrated), 0) = 0 THEN 0 END"
 #: What only the days of machines tell, with planned time and rates (see ``machine_days``).
 MACHINE_MEASURES: Final = {
     each.name: each
     for each in (
         Measure("planned_min", "sum(k.planned_s) / 60",
                 "Planned busy time (PBT): working time of the shift calendar without breaks and"
-                " planned stops; null where nothing is planned", "min"),
+                " planned stops, until the moment through which the site is complete; null where"
+                " nothing is planned", "min"),
         Measure("run_min", "sum(k.run_s) / 60",
                 "Actual production time (APT) of machines for which time is planned", "min"),
         Measure("produced_min", "coalesce(sum(k.produced_s), 0) / 60",
                 "Actual production time (APT): in which a machine produced at all", "min"),
-        Measure("ideal_min", "sum(k.ideal_s) / 60",
+        Measure("ideal_min", f"coalesce(sum(k.ideal_s), {_NOTHING_MADE}) / 60",
                 "PRI x PQ: in which what was produced could have been made; null where no rate is"
-                " known", "min"),
-        Measure("ideal_good_min", "sum(k.ideal_good_s) / 60",
+                " known of it", "min"),
+        Measure("ideal_good_min", f"coalesce(sum(k.ideal_good_s), {_NOTHING_MADE}) / 60",
                 "PRI x GQ: in which what was good could have been made", "min"),
         Measure("qty_unrated", "coalesce(sum(k.unrated), 0)",
                 "Pieces without a planned run time: where there are any, effectiveness and OEE are"
                 " too low"),
-        Measure("calendar_time_min", "sum(k.calendar_s) / 60", "All time of those days", "min"),
+        Measure("calendar_time_min", "sum(k.calendar_s) / 60",
+                "All time of those days, until the moment through which the site is complete",
+                "min"),
     )
 }  # fmt: skip
 
@@ -341,9 +346,10 @@ MEASURES_OF_STATES: Final = {
         Measure("failures", "coalesce(sum(k.failed), 0)",
                 "Failure events (FE): how often a machine went into a state of failure", "count"),
         _in_state("ttr_min", "k.is_failure", "Time to repair (TTR): time in states of failure"),
-        Measure("pbt_min", "sum(k.planned_s) / 60",
-                "Planned busy time (PBT) within the known time; null where nothing is planned",
-                "min"),
+        Measure("pbt_min",
+                "sum(k.planned_s) FILTER (WHERE k.element NOT IN ('PLANNED', 'UNSCHEDULED')) / 60",
+                "Planned busy time (PBT) within the known time: planned time without what was a"
+                " planned stop by state or reason; null where nothing is planned", "min"),
         _in_state("apt_planned_min", f"{_IS_PLANNED} = 'APT'",
                   "Actual production time (APT) of machines for which time is planned"),
         _in_state("aubt_planned_min", f"{_IS_PLANNED} IN ('APT', 'AUST', 'ADET')",

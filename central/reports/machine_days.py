@@ -6,10 +6,14 @@ the machine produced at all, so two people at one machine do not make it longer 
 was possible is planned run time an item (PRI) times pieces. All are cut at the day, which may have
 23 or 25 hours, so they add up to weeks, months and sites.
 
-Where nothing is planned for a machine, its planned time is unknown and not zero. A calendar entry
-of a machine goes before those of its line, these before those of the site; breaks and stops of all
-three count. Of several rates of a machine the one that names operation and part goes before one
-that names neither, a later one before an earlier one.
+Planned and calendar time count until the moment through which the site is complete
+(``sync.complete_through``): what comes is no time in which anything could have been made, and what
+a site that is behind has done meanwhile nobody knows. Nothing is planned for what is no machine (an
+area, or a line whose machines report), for one that was not commissioned yet, and for one that is
+retired but for the days on which it still reported.
+
+Of several rates of a machine the one that names operation and part goes before one that names
+neither, a later one before an earlier one.
 """
 
 from __future__ import annotations
@@ -20,10 +24,11 @@ from typing import TYPE_CHECKING, Final
 
 from central.reports.known import facts
 from central.reports.kpis import KPIS, MACHINE_MEASURES, MEASURES
+from central.reports.planned import planned_time
 from central.reports.question import BadQuestion
 from central.reports.sources import in_months
-from central.rollups import AT, DAY, OUTPUT, OUTPUTS, RATED, SITE_DAY, rows_of
-from central.unions import BEGINS, BUSY, DAY_OF, NEVER, kept_rows
+from central.rollups import AT, BEGINS, DAY, DAY_OF, OUTPUT, OUTPUTS, RATED, SITE_DAY, rows_of
+from central.unions import BUSY, NEVER, kept_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -43,13 +48,29 @@ _SECONDS: Final = (
 _RATE: Final = (
     " LEFT JOIN mes.work_orders AS w ON w.site_id = r.site_id AND w.id = r.work_order_id"
     " AND w.site_id IN ({sites})"
+    " LEFT JOIN mes.material_definitions AS m ON m.id = w.material_id"
+    " AND m.site_id IN (w.site_id, '*')"
     " LEFT JOIN LATERAL (SELECT q.pri_s FROM mes.equipment_rates AS q"
-    " WHERE q.equipment_id = r.equipment_id AND q.effective_from <= {at}"
+    " WHERE q.equipment_id = r.equipment_id AND q.site_id IN (r.site_id, '*')"
+    " AND q.effective_from <= {at}"
     " AND coalesce(q.effective_to > {at}, true)"
     " AND coalesce(q.segment_code = r.segment_code, q.segment_code IS NULL)"
-    " AND coalesce(q.material_code = w.material_code, q.material_code IS NULL)"
-    " ORDER BY q.segment_code IS NULL, q.material_code IS NULL, q.effective_from DESC LIMIT 1"
+    " AND (q.material_id IS NULL OR q.material_id = w.material_id)"
+    " AND coalesce(q.material_code = coalesce(w.material_code, m.material_code),"
+    " q.material_code IS NULL)"
+    " ORDER BY q.segment_code IS NULL, coalesce(q.material_id::text, q.material_code) IS NULL,"
+    " q.effective_from DESC LIMIT 1"
     ") AS rate ON true"
+)
+
+
+#: Of a machine ``z`` and its day ``t``: whether its planned time counts, and the seconds of it.
+_IS_PLANNED: Final = (
+    "z.is_leaf AND z.known IS NOT NULL AND c.planned IS NOT NULL"
+    " AND (NOT z.is_retired OR x.reports > 0 OR y.busy IS NOT NULL)"
+)
+_PLANNED: Final = _SECONDS.format(
+    "c.planned * multirange(t.known * tstzrange(z.commissioned_at, NULL))"
 )
 
 
@@ -64,19 +85,20 @@ def machine_days(question: Question, sites: str, take: Callable[[object], str]) 
     first, last = (f"{take(day)}::date" for day in (question.window.start, question.window.end))
     span = _Span(question, sites, first, last)
     sums = ", ".join(f"coalesce(x.{each.name}, 0) AS {each.name}" for each in OUTPUT)
-    planned = _SECONDS.format("c.planned * multirange(t.whole)")
     same = "{0}.site_id = z.site_id AND {0}.equipment_id = z.id AND {0}.day = t.day"
+    window = (BEGINS.format(day=day) for day in (first, last))
     return (
         f"SELECT z.site_id, z.id AS equipment_id, t.day, {sums},"
-        f" CASE WHEN z.is_leaf AND c.planned IS NOT NULL THEN {planned} END AS planned_s,"
-        f" CASE WHEN c.planned IS NOT NULL THEN {_SECONDS.format('y.busy')} END AS run_s,"
+        f" CASE WHEN {_IS_PLANNED} THEN {_PLANNED} END AS planned_s,"
+        f" CASE WHEN {_IS_PLANNED} THEN {_SECONDS.format('y.busy')} END AS run_s,"
         f" {_SECONDS.format('y.busy')} AS produced_s, p.ideal_s,"
         " p.ideal_good_s, coalesce(p.unrated, 0) AS unrated,"
-        " extract(epoch FROM upper(t.whole) - lower(t.whole)) AS calendar_s"
+        " extract(epoch FROM upper(t.known) - lower(t.known)) AS calendar_s"
         f" FROM ({_machines(sites)}) AS z"
-        f" CROSS JOIN LATERAL (SELECT n.day::date AS day, {_WHOLE} AS whole"
+        f" CROSS JOIN LATERAL (SELECT n.day::date AS day, {_WHOLE} * z.known AS known"
         f" FROM {span.days} AS n(day)) AS t"
-        f" LEFT JOIN ({planned_time(sites)}) AS c ON c.site_id = z.site_id AND c.id = z.id"
+        f" LEFT JOIN ({planned_time(sites, *window)}) AS c"
+        " ON c.site_id = z.site_id AND c.id = z.id"
         f" LEFT JOIN ({_busy(span, take)}) AS y ON {same.format('y')}"
         f" LEFT JOIN ({_done(span)}) AS x ON {same.format('x')}"
         f" LEFT JOIN ({_possible(span, take)}) AS p ON {same.format('p')}"
@@ -104,32 +126,21 @@ def _check(question: Question) -> None:
 
 
 def _machines(sites: str) -> str:
-    """Return the query of all equipment; a line's time is that of the machines in it."""
+    """Return the query of all equipment; a line's time is that of the machines in it.
+
+    ``known``: until when anything is known of its site; null of one that was never heard.
+    """
     return (
-        "SELECT e.site_id, e.id, NOT EXISTS (SELECT FROM mes.equipment AS b WHERE"
-        f" b.site_id = e.site_id AND b.parent_id = e.id AND b.site_id IN ({sites})) AS is_leaf,"
+        "SELECT e.site_id, e.id, e.level <> 'AREA' AND NOT EXISTS (SELECT FROM mes.equipment AS b"
+        f" WHERE b.site_id = e.site_id AND b.parent_id = e.id AND b.site_id IN ({sites}))"
+        " AS is_leaf, e.status = 'RETIRED' AS is_retired, e.commissioned_at,"
+        " CASE WHEN k.through_ms IS NOT NULL"
+        " THEN tstzrange(NULL, to_timestamp(k.through_ms / 1000.0)) END AS known,"
         " coalesce(d.zone, 'UTC') AS zone,"
         " coalesce(d.day_start, '00:00'::time) AS day_start FROM mes.equipment AS e"
         " LEFT JOIN sync.site_day AS d ON d.site = e.site_id"
+        " LEFT JOIN sync.complete_through AS k ON k.site = e.site_id"
         f" WHERE e.site_id IN ({sites})"
-    )
-
-
-def planned_time(sites: str) -> str:
-    """Return the query of the working time of each machine; null where none is planned."""
-    of_site = "c.equipment_id IS NULL AND c.line IS NULL"
-    of_line = "c.equipment_id IS NULL AND c.line = l.equipment_code"
-    of_machine = "c.equipment_id = e.id"
-    work = "range_agg(tstzrange(c.starts_at, c.ends_at)) FILTER (WHERE c.entry_type {} AND ({}))"
-    levels = ", ".join(work.format("= 'WORK'", each) for each in (of_machine, of_line, of_site))
-    off = work.format("<> 'WORK'", f"{of_machine} OR {of_line} OR {of_site}")
-    return (
-        f"SELECT e.site_id, e.id, coalesce({levels}) - coalesce({off}, '{{}}') AS planned"
-        " FROM mes.equipment AS e LEFT JOIN mes.equipment AS l"
-        f" ON l.site_id = e.site_id AND l.id = e.parent_id AND l.site_id IN ({sites})"
-        " JOIN mes.shift_calendar AS c ON c.site_id = e.site_id AND c.starts_at < c.ends_at"
-        f" AND ({of_machine} OR {of_line} OR {of_site})"
-        f" WHERE e.site_id IN ({sites}) AND c.site_id IN ({sites}) GROUP BY 1, 2"
     )
 
 

@@ -1,9 +1,9 @@
 """From when until when a machine was in each state, as far as that is known, by its events.
 
 Pure. A state holds from its event's ``since`` until the next event of that machine. What holds last
-is known until the moment through which the site is complete (``sync.epoch``), and not until now:
-what a site that is behind has done meanwhile nobody knows, and time that nobody knows is in no
-state. Nor is time before the first event of a machine.
+is known until the moment through which the site is complete (``sync.complete_through``), and not
+until now: what a site that is behind has done meanwhile nobody knows, and time that nobody knows is
+in no state. Nor is time before the first event of a machine.
 
 Of several events of one machine at one instant the one with the greatest id counts, which ids
 of version 7 make the one that was noted last. So a wrong event is corrected by another one with its
@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Final
 from central.reports.annotated import annotated_steps
 from central.reports.clipped import bound
 from central.reports.dimensions import DIMENSIONS, JOINS
-from central.reports.machine_days import planned_time
 from central.reports.paging import literals
+from central.reports.planned import planned_time
 from central.reports.question import BadQuestion, By, Match
 from central.reports.statement import condition
 from central.reports.time_model import ELEMENT, IS_FAILURE, WORDS
@@ -150,8 +150,8 @@ def _sites(question: Question, made: Statement, sites: str) -> str:
     begins, ends = bound(window.start, made.take), bound(window.end, made.take)
     return (
         "SELECT e.site AS site_id, z.zone, z.day_start, t.begins, t.ends FROM"
-        " (SELECT site, to_timestamp(max(through_ms) / 1000.0) AS through FROM sync.epoch"
-        f" WHERE site IN ({sites}) GROUP BY site) AS e"
+        " (SELECT site, to_timestamp(through_ms / 1000.0) AS through FROM sync.complete_through"
+        f" WHERE site IN ({sites}) AND through_ms IS NOT NULL) AS e"
         " LEFT JOIN sync.site_day AS d ON d.site = e.site"
         " CROSS JOIN LATERAL (SELECT coalesce(d.zone, 'UTC') AS zone,"
         " coalesce(d.day_start, '00:00'::time) AS day_start) AS z"
@@ -182,9 +182,10 @@ def _named(
     conditions = [condition(each, _compared(question, each), made) for each in found]
     text = "".join(f" {JOINS[join].format(sites=sites)}" for join in joins)
     if with_plan:
+        window = (bound(each, made.take) for each in (question.window.start, question.window.end))
         columns.append("p.planned * multirange(i.known) AS planned")
         text += (
-            f" LEFT JOIN ({planned_time(sites)}) AS p"
+            f" LEFT JOIN ({planned_time(sites, *window)}) AS p"
             " ON p.site_id = i.site_id AND p.id = i.equipment_id"
         )
     text += f" WHERE {' AND '.join(conditions)}" if conditions else ""

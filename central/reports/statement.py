@@ -26,8 +26,7 @@ from central.reports.machine_days import machine_days
 from central.reports.paging import Place, Statement, literals
 from central.reports.question import MOMENTS, Basis, By, Match
 from central.reports.sources import in_months, needs, parts_of, source_of
-from central.rollups import AT, DAY, OUTPUT, SITE_DAY
-from central.unions import DAY_OF
+from central.rollups import AT, DAY, DAY_OF, OUTPUT, SITE_DAY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

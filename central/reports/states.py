@@ -18,7 +18,7 @@ from central.reports.paging import Place, Statement, literals
 from central.reports.question import BadQuestion
 from central.reports.state_spans import OF_MACHINES, called, check_window, span_steps
 from central.reports.statement import DIGITS, condition
-from central.unions import BEGINS, DAY_OF
+from central.rollups import BEGINS, DAY_OF
 
 if TYPE_CHECKING:
     from central.reports.question import Question

@@ -23,6 +23,7 @@ from tests.mutants.of_known import OF_KNOWN
 from tests.mutants.of_let_go import OF_LET_GO
 from tests.mutants.of_pages import OF_PAGES
 from tests.mutants.of_parked import OF_PARKED
+from tests.mutants.of_planned import OF_PLANNED
 from tests.mutants.of_planner import OF_PLANNER
 from tests.mutants.of_quality import OF_QUALITY
 from tests.mutants.of_refusals import OF_REFUSALS
@@ -54,4 +55,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *OF_TENANCY, *OF_ACCESS, *OF_API, *OF_ROLLUPS, *OF_REPORTS, *OF_QUALITY, *OF_ARCHIVE, *OF_PAGES,
     *OF_KNOWN, *OF_LET_GO, *OF_REFUSALS, *OF_EXPORTS, *OF_RENAMES,
     *OF_PLANNER, *OF_SIGNING_IN, *OF_STATES, *OF_UNIONS, *OF_ABANDONED, *OF_WITHHELD,
+    *OF_PLANNED,
 )  # fmt: skip

@@ -101,7 +101,7 @@ OF_BACKUPS: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "a site is complete through its hello, whatever it has not drained",
-        BACKUPS,
+        "central/migrations/0038_complete_through.sql",
         "THEN least((s.hello ->> 'drained_ms')::bigint,\n",
         "THEN greatest((s.hello ->> 'drained_ms')::bigint,\n",
         f"{TESTS}::"

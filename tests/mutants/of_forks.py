@@ -99,8 +99,8 @@ OF_FORKS: Final[tuple[Mutant, ...]] = (
     of(
         "lives: another life is named for ever",
         CENTRE,
-        "claimed_because = NULL WHERE",
-        "claimed_because = claimed_because WHERE",
+        "claimed_because = NULL\n",
+        "claimed_because = s.claimed_because\n",
         f"{FORKS}::test_the_centre_names_two_lives_of_a_store_until_the_right_one_says_hello",
     ),
     of(

@@ -61,7 +61,7 @@ OF_REPORTS: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "reports: days are cut at midnight",
-        "central/unions.py", '"(({day})::date + z.day_start) AT TIME ZONE z.zone"',
+        "central/rollups.py", '"(({day})::date + z.day_start) AT TIME ZONE z.zone"',
         '"(({day})::date)::timestamp AT TIME ZONE z.zone"',
         f"{TESTS}::test_minutes_are_cut_at_business_days_of_25_hours_as_the_calendar_has_them",
     ),
@@ -69,23 +69,6 @@ OF_REPORTS: Final[tuple[Mutant, ...]] = (
         "reports: a site is not named, so that all partitions are looked at",
         STATEMENT, 'f" WHERE r.site_id IN ({literals(question.sites)})"', '" WHERE true"',
         f"{UNIT}::test_a_question_names_its_sites_in_every_table_that_is_split",
-    ),
-    of(
-        "oee: breaks are worked through",
-        DAYS, "coalesce({levels}) - coalesce({off}, '{{}}') AS planned",
-        "coalesce({levels}) AS planned",
-        f"{OEE}::test_oee_is_availability_times_effectiveness_times_quality",
-    ),
-    of(
-        "oee: the calendar of the site goes before that of a machine",
-        DAYS, "for each in (of_machine, of_line, of_site))",
-        "for each in (of_site, of_line, of_machine))",
-        f"{OEE}::test_the_calendar_of_a_machine_goes_before_its_lines_and_the_sites",
-    ),
-    of(
-        "oee: a line runs beside its machines",
-        DAYS, "CASE WHEN z.is_leaf AND c.planned", "CASE WHEN c.planned",
-        f"{OEE}::test_what_is_reported_on_a_line_adds_no_planned_time_to_that_of_its_machines",
     ),
     of(
         "oee: a rate that is to come counts now",

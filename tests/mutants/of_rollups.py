@@ -60,15 +60,15 @@ OF_ROLLUPS: Final[tuple[Mutant, ...]] = (
     of(
         "rollups: a day begins at midnight",
         TEXT,
-        "(({AT} AT TIME ZONE z.zone) - z.day_start::interval)::date",
-        "({AT} AT TIME ZONE z.zone)::date",
+        "(({at} AT TIME ZONE z.zone) - z.day_start::interval)::date",
+        "({at} AT TIME ZONE z.zone)::date",
         f"{TESTS}::test_a_report_belongs_to_the_business_day_of_its_site",
     ),
     of(
         "rollups: a day is one of UTC",
         TEXT,
-        "({AT} AT TIME ZONE z.zone)",
-        "({AT} AT TIME ZONE 'UTC')",
+        "({at} AT TIME ZONE z.zone)",
+        "({at} AT TIME ZONE 'UTC')",
         f"{TESTS}::test_a_report_belongs_to_the_business_day_of_its_site",
     ),
     of(
