@@ -10,7 +10,10 @@ import hashlib
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from datetime import time as time_of_day
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
+from zoneinfo import ZoneInfo
 
 from fastapi import Depends, Header, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -26,7 +29,8 @@ from central.api.signing_in import CodeFlow, SessionOver
 from shared.errors import NotAuthorised
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Collection
+    from datetime import date
 
     from psycopg import AsyncConnection
     from psycopg_pool import AsyncConnectionPool
@@ -93,6 +97,8 @@ class Guard:
     flow: CodeFlow | None = None
     _known: dict[bytes, tuple[Who, float]] = field(default_factory=dict)
     _sites: frozenset[str] = frozenset()
+    #: The zone of each, and when its day starts.
+    _days: dict[str, tuple[ZoneInfo, time_of_day]] = field(default_factory=dict)
     _sites_until: float = float("-inf")
 
     def remembered(self, shown: str) -> tuple[Who, float] | None:
@@ -181,10 +187,32 @@ class Guard:
         """Return the sites that are registered."""
         if time.monotonic() > self._sites_until:
             async with self.pool.connection() as connection:
-                cursor = await connection.execute("SELECT site FROM sync.site")
-                self._sites = frozenset(site for (site,) in await cursor.fetchall())
+                cursor = await connection.execute(_REGISTERED)
+                rows = await cursor.fetchall()
+            self._days = {site: (ZoneInfo(zone), start) for site, zone, start in rows}
+            self._sites = frozenset(self._days)
             self._sites_until = time.monotonic() + SITES_FRESH_S
         return self._sites
+
+    def today(self, sites: Collection[str]) -> date:
+        """Return the business day that it is at some sites now, the latest of them.
+
+        As it was known when somebody last asked; of UTC where nothing is known of a site.
+        """
+        now = datetime.fromtimestamp(time.time_ns() / 1e9, UTC)
+        usual = (ZoneInfo("UTC"), time_of_day())
+        return max(business_day(now, *self._days.get(site, usual)) for site in sites)
+
+
+def business_day(at: datetime, zone: ZoneInfo, start: time_of_day) -> date:
+    """Return the business day of an instant, by the clock of a site and when its day starts."""
+    since = timedelta(hours=start.hour, minutes=start.minute, seconds=start.second)
+    return (at.astimezone(zone).replace(tzinfo=None) - since).date()
+
+
+_REGISTERED: Final = b"""
+SELECT s.site, coalesce(d.zone, 'UTC'), coalesce(d.day_start, '00:00')
+FROM sync.site AS s LEFT JOIN sync.site_day AS d ON d.site = s.site"""
 
 
 def asks(guard: Guard, scope: Scope) -> Callable[..., Any]:

@@ -15,7 +15,7 @@ from central.access import NotYourSite
 from central.reports.question import BadQuestion, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from starlette.datastructures import ImmutableMultiDict
 
@@ -48,20 +48,20 @@ class Asked:
 
 
 def asked_of(
-    params: ImmutableMultiDict[str, str], reached: Sequence[str], now: datetime,
-    known: Sequence[str] = (), days: int = DAYS_USUAL,
+    params: ImmutableMultiDict[str, str], reached: Sequence[str],
+    today: Callable[[Collection[str]], date], known: Sequence[str] = (), days: int = DAYS_USUAL,
 ) -> Asked:  # fmt: skip
     """Return what is asked for, of so many days where none are named.
 
-    Raise NotYourSite, BadQuestion.
+    ``today`` gives the business day that it is at some sites, the latest of them. Raise
+    NotYourSite, BadQuestion.
     """
     chosen = tuple(sorted({site for site in params.getlist("site") if site}))
     if beyond := sorted(set(chosen) - set(reached)):
         raise NotYourSite(f"no site {beyond[0][:40]} here that this key or token reaches")
-    today = now.astimezone(UTC).date()
     start, end = params.get("from", ""), params.get("to", "")
     if not end:
-        end = str(today + timedelta(days=1))
+        end = str(today(chosen or reached) + timedelta(days=1))
     if not start:
         start = str(day_of("to", end) - timedelta(days=days))
     for name, text in (("from", start), ("to", end)):

@@ -13,7 +13,7 @@ from central.access import Scope
 from central.api.asking import Asking, asks, reading
 from central.api.reach import PAGES
 from central.web import waterfall
-from central.web.asked import DAYS_USUAL, asked_of, present
+from central.web.asked import DAYS_USUAL, asked_of
 from central.web.freshness import read_freshness
 from central.web.panels import Panel, grid, read_panels
 from central.web.rendering import page, viewer
@@ -233,7 +233,8 @@ def _shows(reach: Reach, env: Environment, board: Board) -> Callable[..., Awaita
 
     async def show(request: Request, asking: Asking = reads) -> Response:
         revisions = reach.live.of(asking.sites)  # before the rows are read: never too new
-        asked = asked_of(request.query_params, asking.sites, present(), board.known, board.days)
+        today = reach.guard.today
+        asked = asked_of(request.query_params, asking.sites, today, board.known, board.days)
         async with reading(reach.reading, asked.sites) as connection:
             found = await read_panels(connection, board.panels, asked)
         fresh = await read_freshness(reach, asked.sites)

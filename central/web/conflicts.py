@@ -81,7 +81,7 @@ def router(reach: Reach, env: Environment) -> APIRouter:
     @routes.get("/conflicts")
     async def conflicts(request: Request, asking: Asking = reads) -> Response:
         revisions = reach.live.of(asking.sites)
-        asked = asked_of(request.query_params, asking.sites, present(), _KNOWN)
+        asked = asked_of(request.query_params, asking.sites, reach.guard.today, _KNOWN)
         state = asked.given.get("state")
         async with reading(reach.reading, asked.sites) as connection:
             open_ones, others = await _read(connection, state, asked.given)

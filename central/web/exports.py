@@ -24,7 +24,7 @@ from central.exports import NoExports, TooManyExports
 from central.reports.named import REPORTS
 from central.reports.question import BadQuestion
 from central.reports.whole import Form
-from central.web.asked import asked_of, present
+from central.web.asked import asked_of
 from central.web.rendering import page, viewer
 from central.web.signing import fresh_form
 
@@ -65,7 +65,7 @@ def router(reach: Reach, env: Environment) -> APIRouter:
         shown, form = await fresh_form(reach.guard, request)
         asking = await reach.guard.asking(request, shown, Scope.READ)
         try:
-            asked_of(form, asking.sites, present())
+            asked_of(form, asking.sites, reach.guard.today)
             ordered = ordered_in(form)
             check_order(reach, ordered, asking.sites)
             await order_export(reach, asking, ordered, asked_in(request.scope, 303))
@@ -91,7 +91,7 @@ async def _page(
     reach: Reach, env: Environment, request: Request, asking: Asking,
     params: ImmutableMultiDict[str, str], said: Said = Said(),
 ) -> Response:  # fmt: skip
-    asked = asked_of(params, asking.sites, present(), _KNOWN)
+    asked = asked_of(params, asking.sites, reach.guard.today, _KNOWN)
     async with reach.pool.connection() as connection:
         found = await exports.listed(connection, asking.who.name)
     theirs = [each for each in found if set(each.sites) <= set(asking.sites)]

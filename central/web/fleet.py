@@ -12,7 +12,7 @@ from central.access import NotYourSite, Scope
 from central.api.asking import Asking, asks, reading
 from central.api.reach import PAGES
 from central.api.sites import read_theirs
-from central.web.asked import Asked, asked_of, present
+from central.web.asked import Asked, asked_of
 from central.web.freshness import read_freshness
 from central.web.panels import Panel, Shown, read_panels
 from central.web.rendering import page, viewer
@@ -95,7 +95,7 @@ def router(reach: Reach, env: Environment) -> APIRouter:
     @routes.get("/")
     async def fleet(request: Request, asking: Asking = reads) -> Response:
         revisions = reach.live.of(asking.sites)
-        asked = asked_of(request.query_params, asking.sites, present(), _FLEET)
+        asked = asked_of(request.query_params, asking.sites, reach.guard.today, _FLEET)
         verdict = await read_theirs(reach, asked.sites)
         async with reading(reach.reading, asked.sites) as connection:
             read = await read_panels(connection, (_SPARK,), asked)
@@ -111,7 +111,7 @@ def router(reach: Reach, env: Environment) -> APIRouter:
         if site not in asking.sites:
             raise NotYourSite(f"no site {site[:40]} here that this key or token reaches")
         revisions = reach.live.of([site])
-        asked = asked_of(request.query_params, (site,), present())
+        asked = asked_of(request.query_params, (site,), reach.guard.today)
         verdict = await read_theirs(reach, (site,))
         async with reading(reach.reading, (site,)) as connection:
             read = await read_panels(connection, OF_SITE, asked)

@@ -19,7 +19,7 @@ from central.api.asking import Asking, asks
 from central.api.genealogy import Followed, Listed, Status, read_genealogy, read_listed
 from central.api.reach import PAGES, V1
 from central.reports.question import BadQuestion
-from central.web.asked import Asked, asked_of, present
+from central.web.asked import Asked, asked_of
 from central.web.freshness import read_freshness
 from central.web.rendering import page, query, viewer
 
@@ -82,7 +82,7 @@ def router(reach: Reach, env: Environment) -> APIRouter:
     @routes.get("/genealogy")
     async def genealogy(request: Request, asking: Asking = reads) -> Response:
         revisions = reach.live.of(asking.sites)
-        asked = asked_of(request.query_params, asking.sites, present(), _KNOWN)
+        asked = asked_of(request.query_params, asking.sites, reach.guard.today, _KNOWN)
         tell = _followed if "lot" in asked.given else _listed
         shown = {
             "asked": asked, "revisions": revisions, "directions": DIRECTIONS,

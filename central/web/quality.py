@@ -100,7 +100,7 @@ def router(reach: Reach, env: Environment) -> APIRouter:
     @routes.get("/spc")
     async def spc(request: Request, asking: Asking = reads) -> Response:
         revisions = reach.live.of(asking.sites)
-        asked = asked_of(request.query_params, asking.sites, present(), _KNOWN)
+        asked = asked_of(request.query_params, asking.sites, reach.guard.today, _KNOWN)
         shown: dict[str, Any] = {
             "asked": asked, "revisions": revisions, "rules": RULES, "chart_types": CHARTS,
             "shared": SHARED, "found": None,

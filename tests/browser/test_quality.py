@@ -45,6 +45,26 @@ async def test_oee_falls_from_planned_time_and_is_undefined_where_no_rate_is_kno
     await page.context.close()
 
 
+async def test_a_line_has_a_gap_where_a_day_or_month_says_nothing(system: Plants, browser: Browser):
+    seen = await looks(browser, system)
+    await seen.goes("/oee")
+    day = 86_400
+    for piece, times, filled in (
+        ("day", [day, 2 * day, 5 * day], [day, 2 * day, 3 * day, 4 * day, 5 * day]),
+        ("week", [day, 15 * day], [day, 8 * day, 15 * day]),
+        ("month", [0, 59 * day], [0, 31 * day, 59 * day]),
+        ("weekday", [1, 5], [1, 5]),
+    ):
+        found, (values,) = await seen.page.evaluate(
+            "([piece, times]) => mesCharts.withGaps(times, [times.map(() => 7)], piece)",
+            [piece, times],
+        )
+        assert found == filled
+        assert values == [7 if at in times else None for at in filled]
+    seen.check_quiet()
+    await seen.page.context.close()
+
+
 async def test_a_point_beyond_the_limits_is_ringed_and_named(system: Plants, browser: Browser):
     seen = await looks(browser, system, color_scheme="light")
     page = seen.page

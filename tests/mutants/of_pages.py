@@ -40,7 +40,7 @@ OF_PAGES: Final[tuple[Mutant, ...]] = (
     of(
         "pages: an export of a site of others is asked for",
         "central/web/exports.py",
-        "            asked_of(form, asking.sites, present())\n",
+        "            asked_of(form, asking.sites, reach.guard.today)\n",
         "",
         f"{EXPORTS}::test_an_export_of_a_site_of_others_is_not_asked_for",
     ),

@@ -6,13 +6,16 @@ import asyncio
 import hashlib
 import json
 import tomllib
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from pathlib import Path
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import pytest
 from starlette.datastructures import QueryParams
 
 from central.access import NotYourSite
+from central.api.asking import business_day
 from central.api.live import OF_ONE_MAX, Live, TooManyStreams
 from central.reports.dimensions import DIMENSIONS
 from central.reports.kpis import KPIS
@@ -25,8 +28,10 @@ from central.web.fleet import OF_SITE
 from central.web.leading import inner
 from central.web.rendering import MENU, figure, per_cent, templates
 
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 ROOT = Path(__file__).parents[2]
-NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 FOLDERS = [ROOT / "central/web/static/vendor", ROOT / "tests/browser/vendor"]
 
 
@@ -103,25 +108,50 @@ def test_numbers_are_shown_as_people_read_them():
 # --- what a page is asked for ---------------------------------------------------------------------
 
 
+def today(sites: Collection[str]) -> date:
+    """It is the next day already at C."""
+    return date(2026, 11, 28 if "C" in sites else 27)
+
+
 def test_an_address_without_days_is_about_the_last_two_weeks():
-    asked = asked_of(QueryParams(""), ("A", "B"), NOW)
+    asked = asked_of(QueryParams(""), ("A", "B"), today)
     assert (asked.start, asked.end, asked.sites) == ("2026-11-14", "2026-11-28", ("A", "B"))
+
+
+def test_the_last_day_is_the_latest_of_the_sites_that_it_is_about():
+    reached = ("A", "B", "C")
+    assert asked_of(QueryParams(""), reached, today).end == "2026-11-29"
+    assert asked_of(QueryParams("site=A"), reached, today).end == "2026-11-28"
+
+
+@pytest.mark.parametrize(
+    ("at", "zone", "start", "day"),
+    [
+        ("2026-11-28T23:30", "Asia/Shanghai", 0, 29),
+        ("2026-11-29T01:00", "America/Los_Angeles", 0, 28),
+        ("2026-11-29T04:30", "Europe/Berlin", 6, 28),
+        ("2026-11-29T05:30", "Europe/Berlin", 6, 29),
+    ],
+)
+def test_a_business_day_is_that_of_the_sites_own_clock(at, zone, start, day):
+    moment = datetime.fromisoformat(at).replace(tzinfo=UTC)
+    assert business_day(moment, ZoneInfo(zone), time(start)) == date(2026, 11, day)
 
 
 def test_an_address_narrows_to_sites_and_never_widens():
     asked = asked_of(
-        QueryParams("site=B&site=&group_by=site&other=1"), ("A", "B"), NOW, ["group_by"]
+        QueryParams("site=B&site=&group_by=site&other=1"), ("A", "B"), today, ["group_by"]
     )
     assert asked.sites == ("B",)
     assert asked.given == {"group_by": "site"}
     with pytest.raises(NotYourSite):
-        asked_of(QueryParams("site=C"), ("A", "B"), NOW)
+        asked_of(QueryParams("site=C"), ("A", "B"), today)
 
 
 @pytest.mark.parametrize("query", ["from=x", "to=2026-13-01", "from=2026-11-01T00:00:00Z"])
 def test_what_is_no_day_is_refused(query):
     with pytest.raises(BadQuestion):
-        asked_of(QueryParams(query), ("A",), NOW)
+        asked_of(QueryParams(query), ("A",), today)
 
 
 @pytest.mark.parametrize(

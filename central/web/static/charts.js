@@ -27,11 +27,38 @@
     );
   }
 
+  const DAY = 86400;
+  const steps = { hour: 3600, day: DAY, week: 7 * DAY };
+
+  // When the piece of time after one begins; of months, quarters and years by the calendar.
+  function following(at, piece) {
+    if (piece in steps) return at + steps[piece];
+    const months = { month: 1, quarter: 3, year: 12 }[piece];
+    const date = new Date(at * 1000);
+    return months
+      ? Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + months, 1) / 1000
+      : Infinity;
+  }
+
+  // A piece of time of which the table says nothing is a gap, and no line over it.
+  function withGaps(times, columns, piece) {
+    const all = [];
+    times.forEach((at, row) => {
+      for (let gap = row && following(times[row - 1], piece); row && gap < at;
+           gap = following(gap, piece)) {
+        all.push([gap, columns.map(() => null)]);
+      }
+      all.push([at, columns.map((column) => column[row])]);
+    });
+    return [all.map(([at]) => at), columns.map((_, index) => all.map(([, row]) => row[index]))];
+  }
+
   function read(table) {
     const names = table.dataset.trend.split(" ");
     const rows = [...table.tBodies[0].rows];
-    const times = rows.map((row) => seconds(row.cells[0].textContent.trim()));
-    const columns = numbers(rows, names);
+    const told = rows.map((row) => seconds(row.cells[0].textContent.trim()));
+    const piece = rows[0].cells[0].dataset.column;
+    const [times, columns] = withGaps(told, numbers(rows, names), piece);
     const heads = [...table.tHead.rows[0].cells].map((cell) => cell.textContent.trim());
     const at = (name) =>
       [...rows[0].cells].findIndex((cell) => cell.dataset.column === name);
@@ -50,8 +77,6 @@
       size: Math.round(2.4 * em()),
     };
   }
-
-  const DAY = 86400;
 
   function days() {
     return { incrs: [1, 2, 7, 14, 28, 91, 182, 364].map((count) => count * DAY) };
@@ -127,5 +152,5 @@
   document.addEventListener("theme", drawAll);
   document.addEventListener("htmx:afterSettle", drawAll);
   drawAll();
-  window.mesCharts = { axis, colour, em, numbers, kinds, drawAll };
+  window.mesCharts = { axis, colour, em, numbers, kinds, withGaps, drawAll };
 })();
