@@ -8,7 +8,7 @@ from pydantic import Field
 
 from central.reports.asked import Asked, Text, given_filters, with_filters
 from central.reports.dimensions import BUCKETS
-from central.reports.kpis import KPIS_OF_STATES
+from central.reports.kpis import KPIS_OF_STATES, MEASURES_OF_STATES
 from central.reports.question import (
     GROUPS_MAX,
     Question,
@@ -45,6 +45,7 @@ class _States(_Timeline):
     bucket: Text | None = Field(None, description=f"One of {', '.join(BUCKETS)}.")
     measures: Text = Field("", description=f"Of {', '.join(FIGURES_OF_STATES)}; parted by commas.")
     sort: Text = Field("", description="Columns of the answer, `-` before one to go down.")
+    share_of: Text | None = Field(None, description="Adds share and cum_share of this measure.")
 
 
 STATES: Final = with_filters(_States, DIMENSIONS_OF_STATES, DIMENSIONS_OF_STATES)
@@ -55,10 +56,13 @@ def states_question(preset: Preset, asked: Any, sites: tuple[str, ...]) -> Quest
     """Return the question that a preset is with what was asked for; raise BadQuestion."""
     own = names("measures", asked.measures, FIGURES_OF_STATES)
     groups = names("group_by", asked.group_by, DIMENSIONS_OF_STATES, most=GROUPS_MAX)
+    measures = own or preset.measures
+    adding = [name for name in measures if name in MEASURES_OF_STATES]
     is_usual = not (own or groups)  # then what the preset sorts by is there
     question = Question(
-        **_plain(asked, sites), measures=own or preset.measures,
+        **_plain(asked, sites), measures=measures,
         group_by=groups or preset.group_by, bucket=one_name("bucket", asked.bucket, BUCKETS),
+        share_of=one_name("share_of", asked.share_of, adding),
     )  # fmt: skip
     return question.sorted(orders(asked.sort or (is_usual and preset.sort) or "", question.columns))
 

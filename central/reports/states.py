@@ -63,6 +63,7 @@ def states_statement(question: Question) -> Statement:
     check_window(question)
     _check_hours(question)
     made = Statement()
+    shares = ("share", "cum_share") if question.share_of else ()
     asked = dict.fromkeys([*question.measures, *(each.column for each in question.sort)])
     figures = [KPIS_OF_STATES[name] for name in asked if name in KPIS_OF_STATES]
     parts = [part for figure in figures for part in figure.measures]
@@ -78,13 +79,26 @@ def states_statement(question: Question) -> Statement:
     shown = [f'g.by_{name} AS "{name}"' for name in groups]
     shown += [f"g.{name}" for name in plain]
     shown += [f"round({each.sql}, {DIGITS}) AS {each.name}" for each in figures]
-    made.columns = (*groups, *question.measures)
+    made.columns = (*groups, *question.measures, *shares)
     sorted_by = {each.column: each.descending for each in question.sort}
     sorted_by |= {name: False for name in groups if name not in sorted_by}
     made.places = tuple(Place(n, _kind(n), descending=down) for n, down in sorted_by.items())
-    rows = f"WITH RECURSIVE {', '.join(steps)} SELECT {', '.join(shown)} FROM g"
-    rows += " WHERE g.kept > 0" if groups else ""
+    rows = f"SELECT {', '.join(shown)} FROM g{' WHERE g.kept > 0' if groups else ''}"
+    rows = f"WITH RECURSIVE {', '.join(steps)} {_with_shares(question, made, rows)}"
     return made.page(rows, after=question.after, limit=question.limit)
+
+
+def _with_shares(question: Question, made: Statement, rows: str) -> str:
+    """Return a query with the share of each row in all of them, and of those up to it."""
+    if not question.share_of:
+        return rows
+    of, total = f"t.{question.share_of}", f"nullif(sum(t.{question.share_of}) OVER (), 0)"
+    order = ", ".join(place.sorted_by for place in made.places) or "1"
+    upto = f"sum({of}) OVER (ORDER BY {order} ROWS UNBOUNDED PRECEDING)"
+    return (
+        f"SELECT t.*, round({of} / {total}, {DIGITS}) AS share,"
+        f" round({upto} / {total}, {DIGITS}) AS cum_share FROM ({rows}) AS t"
+    )
 
 
 def timeline_statement(question: Question) -> Statement:
@@ -114,7 +128,7 @@ def _check_hours(question: Question) -> None:
 
 
 def _kind(name: str) -> str:
-    is_number = name in FIGURES_OF_STATES
+    is_number = name in (*FIGURES_OF_STATES, "share", "cum_share")
     is_number |= name in BUCKETS and BUCKETS[name].of.endswith("::integer")
     return "numeric" if is_number else "text"
 

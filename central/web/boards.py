@@ -83,6 +83,10 @@ _TIMES: Final = (
     "state_allocation_efficiency", "failures", "state_mtbf_min", "state_mttr_min", "pbt_min",
     "known_min", "unmapped_min",
 )  # fmt: skip
+_STOOD: Final = {
+    "measures": "state_min,entered", "group_by": "site,reason", "sort": "-state_min",
+    "share_of": "state_min",
+}  # fmt: skip
 _PARTS: Final = ("oee", "availability", "effectiveness", "quality_ratio")
 #: The first is what is shown by itself.
 _DAYS: Final = (("", "day"), ("week", "week"), ("month", "month"))
@@ -155,12 +159,14 @@ BOARDS: Final = (
             Panel(name="trend", title="Breakdown time over time", report="output", drawn="trend",
                   takes=("bucket", *WORDS), drawn_of=("breakdown_min",),
                   given={"measures": "breakdown_min,breakdowns,mttr_min", "bucket": "day"}),
-            Panel(name="reasons", title="Why machines stood", report="machine-states", drawn="bars",
-                  given={"measures": "state_min,entered", "group_by": "site,reason",
-                         "sort": "-state_min",
-                         "time_element": ["ADET", "ADOT", "PLANNED", "UNMAPPED"]},
+            Panel(name="reasons", title="Why machines stood", report="machine-states",
+                  drawn="pareto", given=_STOOD | {"time_element": ["ADET", "ADOT", "UNMAPPED"]},
                   takes=tuple(_MACHINES), drawn_of=("state_min",),
-                  says="As people noted it, else as the event says. The longest first."),
+                  says="By the states of machines, without planned stops: as people noted it, else"
+                  " as the event says. The longest first."),
+            Panel(name="planned", title="Planned stops", report="machine-states", drawn="pareto",
+                  given=_STOOD | {"time_element": ["PLANNED"]}, takes=tuple(_MACHINES),
+                  drawn_of=("state_min",), says="By state or reason. The longest first."),
             Panel(name="reliability", title="MTBF and MTTR", report="reliability",
                   given={"group_by": "site,machine"}, takes=_TAKEN),
         ),

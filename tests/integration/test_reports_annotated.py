@@ -83,6 +83,22 @@ async def test_a_stop_with_two_reasons_is_cut_between_them_and_entered_once(worl
     ]  # fmt: skip
 
 
+async def test_a_pareto_of_reasons_tells_the_share_of_each_and_of_those_before_it(world, ask):
+    site = await a_plant(world)
+    await history(world, site, LATHE, *DAY_OF)
+    await noted(
+        world, site, Note(LATHE, "TOOL", at("02 10:00"), at("02 10:30")),
+        Note(LATHE, "STAFF", at("02 10:30"), at("02 11:45")),
+    )  # fmt: skip
+    given = {"group_by": "reason", "measures": "state_min", "share_of": "state_min",
+             "sort": "-state_min", "time_element": "ADET"}  # fmt: skip
+    rows = await ask(**given)
+    assert lines(rows, "reason", "state_min", "share", "cum_share") == [
+        ("STAFF", 75, 0.625, 0.625), ("TOOL", 30, 0.25, 0.875), (None, 15, 0.125, 1),
+    ]  # fmt: skip
+    assert await ask(**given, limit=2) == rows[:2]
+
+
 async def test_a_note_without_an_end_is_of_the_state_in_which_it_begins(world, ask):
     site = await a_plant(world)
     await history(world, site, LATHE, *DAY_OF, ("02 14:00", "DOWN"))

@@ -83,6 +83,21 @@ async def test_planned_time_counts_as_far_as_the_state_is_known(world, ask):
                    "state_availability": 1}  # fmt: skip
 
 
+async def test_a_planned_stop_is_no_part_of_planned_busy_time(world, ask):
+    site = await a_plant(world)
+    await planned(world, "2026-11-02T06:00Z", "2026-11-02T14:00Z", machine=LATHE)
+    await history(
+        world,
+        site,
+        LATHE,
+        ("02 06:00", "RUNNING"),
+        ("02 12:00", "MAINTENANCE"),
+        ("02 14:00", "OFF"),
+    )
+    (row,) = await ask(measures="pbt_min,planned_stop_min,state_availability")
+    assert row == {"pbt_min": 360, "planned_stop_min": 120, "state_availability": 1}
+
+
 async def test_a_figure_without_anything_to_divide_by_is_null(world, ask):
     site = await a_plant(world)
     await history(world, site, LATHE, ("02 06:00", "IDLE"))

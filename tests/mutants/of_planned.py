@@ -79,6 +79,18 @@ OF_PLANNED: Final[tuple[Mutant, ...]] = (
         f"{TESTS}::test_a_planned_machine_that_made_nothing_has_an_oee_of_zero",
     ),
     of(
+        "states: a planned stop is planned busy time",
+        KPIS, " FILTER (WHERE k.element NOT IN ('PLANNED', 'UNSCHEDULED'))", "",
+        "tests/integration/test_reports_states_told.py"
+        "::test_a_planned_stop_is_no_part_of_planned_busy_time",
+    ),
+    of(
+        "states: a share is of the page alone",
+        "central/reports/states.py", "round({upto} / {total}", "round({of} / {total}",
+        "tests/integration/test_reports_annotated.py"
+        "::test_a_pareto_of_reasons_tells_the_share_of_each_and_of_those_before_it",
+    ),
+    of(
         "days: the first of two equal hours is of the day that begins with the second",
         "central/rollups.py", "({_BY_CLOCK} - ({{at}} < {BEGINS.format(day=_BY_CLOCK)})::integer)",
         "({_BY_CLOCK})",
