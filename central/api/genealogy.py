@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlencode
 from uuid import UUID
@@ -152,10 +152,12 @@ def _place(cursor: str) -> Place:
     try:
         text = base64.b64decode(cursor, altchars=b"-_", validate=True).decode()
         site, made, lot = text.split("|")
-        place = Place(site, datetime.fromisoformat(made), UUID(lot))
-    except (binascii.Error, UnicodeDecodeError, ValueError) as error:
+        at = datetime.fromisoformat(made)
+        # In UTC: Python knows offsets that PostgreSQL does not.
+        place = Place(site, at.astimezone(UTC), UUID(lot))
+    except (binascii.Error, UnicodeDecodeError, ValueError, OverflowError) as error:
         raise broken("cursor", "is none that a page ended with") from error
-    if "\0" in site or place.created_at.tzinfo is None:
+    if "\0" in site or at.tzinfo is None:
         raise broken("cursor", "is none that a page ended with")
     return place
 

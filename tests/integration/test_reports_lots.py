@@ -64,7 +64,13 @@ async def test_pages_hold_every_lot_once_whatever_their_size(world, api):
         assert len(found) == -(-9 // limit)
 
 
-@pytest.mark.parametrize("cursor", ["x", "", "AAAA", "YXxifGM=", "fHw=", "_" * 201])
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "x", "", "AAAA", "YXxifGM=", "fHw=", "_" * 201,
+        "U0lURV8wMDF8MDAwMS0wMS0wMVQwMDowMDowMCsxNDowMHwwMDAwMDAwMC0wMDAwLTAwMDAtMDAwMC0wMDAwMDAwMDAwMDA=",
+    ],
+)  # fmt: skip
 async def test_a_cursor_that_no_page_ended_with_is_refused(api, cursor):
     status, problem = await asked(api, "lots", cursor=cursor)
     assert (status, problem["errors"][0]["field"]) == (422, "query.cursor")

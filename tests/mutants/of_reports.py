@@ -19,6 +19,7 @@ WHOLE: Final = "central/reports/whole.py"
 KEPT: Final = "tests/integration/test_api_cache.py"
 STREAMS: Final = "tests/integration/test_reports_whole.py"
 UNIT: Final = "tests/unit/test_report_question.py"
+CURSORS: Final = "tests/integration/test_reports_cursors.py"
 
 OF_REPORTS: Final[tuple[Mutant, ...]] = (
     of(
@@ -50,9 +51,16 @@ OF_REPORTS: Final[tuple[Mutant, ...]] = (
     of(
         "reports: a cursor is taken as it comes",
         PAGING,
-        "if len(after) != len(self.places) or not all(map(_fits, self.places, after)):",
-        "if False:",
+        "map(_taken, self.places, after)",
+        "after",
         f"{UNIT}::test_a_cursor_that_somebody_made_up_is_refused",
+    ),
+    of(
+        "reports: an instant of a cursor is passed on in whichever form it came",
+        PAGING,
+        "return instant.astimezone(UTC).isoformat()",
+        "return text",
+        f"{CURSORS}::test_whatever_a_cursor_was_made_to_say_is_refused_or_taken_by_the_database",
     ),
     of(
         "reports: pieces count in each part of a report",
