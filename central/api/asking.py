@@ -244,15 +244,19 @@ def _shown(guard: Guard, asked: HTTPConnection, method: str) -> str | Session:
 
 
 @asynccontextmanager
-async def reading(pool: Pool, sites: tuple[str, ...]) -> AsyncIterator[AsyncConnection[Any]]:
+async def reading(
+    pool: Pool, sites: tuple[str, ...], *, of_one_moment: bool = True
+) -> AsyncIterator[AsyncConnection[Any]]:
     """Open a transaction that reads rows of these sites and of no other, as mes_api.
 
-    The pool has to be that of mes_api. PostgreSQL refuses the transaction where no site is named.
+    All that it reads is of one moment, unless each statement is to see what was committed before
+    it. The pool has to be that of mes_api. PostgreSQL refuses the transaction where no site is
+    named.
     All is set for the transaction alone: between us and the server a pool may share sessions out.
     """
     async with pool.connection() as connection:
         async with connection.pipeline():  # one way there and back; it begins the transaction, too
-            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            await connection.execute(_ONE_MOMENT if of_one_moment else _EACH_ITS_OWN)
             cursor = await connection.execute(_READING, [",".join(sites), f"{READING_MAX_S}s"])
             await connection.execute("SELECT mes.asked_sites()")
             row = await cursor.fetchone()
@@ -264,6 +268,8 @@ async def reading(pool: Pool, sites: tuple[str, ...]) -> AsyncIterator[AsyncConn
         yield connection
 
 
+_ONE_MOMENT: Final = b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+_EACH_ITS_OWN: Final = b"SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY"
 _READING: Final = b"""
 SELECT (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user),
        set_config('app.sites', %s, true),

@@ -22,8 +22,9 @@ Instant = AwareDatetime
 Format = Literal["json", "csv"]
 WINDOW_DAYS: Final = 30
 WINDOW_DAYS_MAX: Final = 400
-_FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST: Final = datetime(2200, 1, 1, tzinfo=UTC)
+#: Instants that may be asked about: well within what Python and PostgreSQL can reckon with.
+FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LAST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
 
 def wants_csv(given: Format | None, request: Request) -> bool:
@@ -48,10 +49,10 @@ def broken_body(field: str, rule: str) -> RequestValidationError:
 def window(begin: datetime | None, end: datetime | None, now: datetime, prefix: str = "") -> Window:
     """Return a window: the last days where nothing is given. Raise RequestValidationError."""
     till = end or now
-    if not _FIRST <= till < _LAST:
+    if not FIRST <= till < LAST:
         raise broken(f"{prefix}to", "must be between 1970 and 2200")
     since = begin or till - timedelta(days=WINDOW_DAYS)
-    if begin and not _FIRST <= begin < _LAST:
+    if begin and not FIRST <= begin < LAST:
         raise broken(f"{prefix}from", "must be between 1970 and 2200")
     if since >= till:
         raise broken(f"{prefix}from", f"must be before {prefix}to")
