@@ -99,7 +99,8 @@ def _beside(
 ) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
     """Give what is done beside the answers, by its name."""
     yield "audit", reach.audit.keep_writing()
-    yield "live", reach.live.follow(_bounded(settings.database_url))
+    # Of the server that answers are read from: the other one may be ahead of it.
+    yield "live", reach.live.follow(reach.reading_url)
     if settings.export_dir is not None:
         exporter = Exporter(
             settings.database_url, reading_url(settings), settings.export_dir, question_of
