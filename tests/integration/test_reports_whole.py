@@ -199,8 +199,12 @@ async def test_too_many_at_once_are_told_to_come_again_and_others_have_their_pla
     site = world.site()
     await site.writes(site.insert("job_responses", *(site.report() for _ in range(50))))
     held, begun = asyncio.Event(), whole.Whole.blocks
+    all_read, loop, at_work = asyncio.Event(), asyncio.get_running_loop(), []
 
     def slow(self: whole.Whole, form: whole.Form) -> Any:
+        at_work.append(self)
+        if len(at_work) == AT_ONCE_MAX:
+            loop.call_soon_threadsafe(all_read.set)
         for block in begun(self, form):
             yield block
             while not held.is_set():
@@ -218,7 +222,7 @@ async def test_too_many_at_once_are_told_to_come_again_and_others_have_their_pla
             for headers in taking
             for _ in range(OF_ONE_MAX)
         ]
-        await asyncio.sleep(1)
+        await asyncio.wait_for(all_read.wait(), 60)
         for headers in (other, taking[0]):
             refused = await client.get(LOG, params=asked, headers=headers)
             assert refused.status_code == 503
