@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import AwareDatetime, Field
 
 from central.access import NotYourSite
+from central.api.forms import accepted
 from central.reports.spc_values import Window
 
 if TYPE_CHECKING:
@@ -28,11 +29,11 @@ LAST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
 
 def wants_csv(given: Format | None, request: Request) -> bool:
-    """Tell whether a table is wanted: what is asked for by ``format`` goes before the header."""
-    if given is not None:
-        return given == "csv"
-    accepted = request.headers.get("accept", "").split(",")[0]
-    return accepted.split(";")[0].strip() == "text/csv"
+    """Tell whether a table is wanted: what is asked for by ``format`` goes before the header.
+
+    Raise HTTPException 406 where neither a table nor JSON is.
+    """
+    return (given or accepted(request.headers.get("accept", ""), ("json", "csv"))) == "csv"
 
 
 def broken(field: str, rule: str) -> RequestValidationError:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
-from central.api import kept
+from central.api import kept, serve
 from central.api.kept import ASKED_MAX, Keeping, Kept, Key, size_of
 from central.api.live import Live
-from tests.integration.api_world import api, asking, link, nothing_more
+from central.settings import CentralSettings
+from tests.integration.api_world import Api, api, asking, link, nothing_more
 from tests.integration.apply_world import world
 from tests.integration.test_api_cache import (
     OUTPUT,
@@ -125,6 +127,26 @@ async def test_who_reads_answers_reads_the_revisions_of_all_sites_and_no_other_b
     async with reading:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             await reading.execute("SELECT * FROM sync.site_revision")
+
+
+async def test_revisions_are_followed_on_the_server_that_answers_are_read_from(
+    api: Api, monkeypatch
+):
+    """With a replica: what it does not have yet is no reason to take an old answer for current."""
+    followed: list[str] = []
+
+    async def follow(_: Live, url: str) -> None:
+        followed.append(url)
+
+    monkeypatch.setattr(Live, "follow", follow)
+    settings = CentralSettings(
+        database_url="postgresql://primary/mes", api_database_url="postgresql://replica/mes"
+    )
+    reach = replace(api.reach, reading_url=serve.reading_url(settings))
+    works = dict(serve._beside(settings, reach))
+    await works["live"]
+    works["audit"].close()
+    assert followed == ["postgresql://replica/mes"]
 
 
 # --- how much is kept ----------------------------------------------------------------------------

@@ -94,4 +94,11 @@ OF_FRONT: Final[tuple[Mutant, ...]] = (
         "most = 1_000",
         f"{TURNS}::test_who_asks_once_is_answered_before_all_that_somebody_else_asked_at_once",
     ),
+    of(
+        "front: what a replica has is taken for what the primary has",
+        "central/api/serve.py",
+        "reach.live.follow(reach.reading_url)",
+        "reach.live.follow(_bounded(settings.database_url))",
+        f"{FRONT}::test_revisions_are_followed_on_the_server_that_answers_are_read_from",
+    ),
 )
