@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import duckdb
+import psycopg
 import pyarrow as pa
 
 from central.archive_contents import ArchiveAway, ArchiveDamaged
-from central.archive_file import arrow_type, canonical, columns_in
+from central.archive_file import arrow_type, canonical, check_bytes, columns_in
 from central.archive_hash import all_named, named
 from central.archive_state import (
     ASIDE,
@@ -29,7 +31,7 @@ from central.archive_state import (
     standing,
 )
 from central.canonical import expression
-from shared.catalog import COMMON
+from shared.catalog import COMMON, SITE_ID
 from shared.errors import Transient
 
 if TYPE_CHECKING:
@@ -48,6 +50,8 @@ MEMORY: Final = "256MB"
 #: Seconds that the files of one answer may take.
 FILES_MAX_S: Final = 20.0
 _TRIES: Final = 3
+#: Files of which it is remembered that they are what was recorded.
+_CHECKED_MAX: Final = 10_000
 
 
 class ArchiveMoves(Transient):
@@ -81,6 +85,8 @@ async def read(
     """Return rows of these sites, each once, whether archived or not.
 
     ``connection`` decides what may be read of them: of other sites it shows neither rows nor files.
+    Each of its statements has to see what was committed before it: no month is read in the middle
+    of its way from one place to another unless its state is another one when it is looked at again.
     Raise ArchiveAway, ArchiveDamaged, ArchiveSlow; ArchiveMoves where the archive is moving.
     """
     for _ in range(_TRIES):
@@ -131,7 +137,11 @@ async def _standing(
             names = {column.name: name for column, name in there}
             columns = [(column, names.get(column.name)) for column, _ in everything]
             where = f'{ASIDE}."{partition.name}"'
-            rows += await _select(connection, where, columns, [month.site_id], wanted)
+            try:
+                async with connection.transaction():
+                    rows += await _select(connection, where, columns, [month.site_id], wanted)
+            except psycopg.errors.UndefinedTable as why:  # dropped, or attached again
+                raise ArchiveMoves from why
         # Asked afterwards: one that is still attached was so while the table was read.
         elif month.state is State.DETACHING and (
             await standing(connection, partition) is not Standing.ATTACHED
@@ -151,17 +161,19 @@ async def _select(
         "NULL" if name is None else expression(c.type.kind, f't."{name}"') for c, name in columns
     ]
     after = "AND (t.created_at, t.id) > (%(at)s, %(id)s::uuid)" if wanted.after else ""
-    # Site by site: each is read in the order of its key, and no further than is wanted.
-    text = f"""
-        SELECT r.* FROM unnest(%(sites)s::text[]) AS s (site) CROSS JOIN LATERAL (
-            SELECT {", ".join(forms)} FROM {where} AS t
-            WHERE t.site_id = s.site AND t.created_at >= %(since)s AND t.created_at < %(before)s
-              {after}
-            ORDER BY t.created_at, t.id LIMIT %(rows_max)s) AS r"""
+    # Site by site: each is read in the order of its key, and no further than is wanted. By their
+    # names as literals: a part of another site is neither opened nor locked.
+    text = " UNION ALL ".join(
+        f"""(SELECT {", ".join(forms)} FROM {where} AS t
+             WHERE t.site_id = {_quoted(site).replace("%", "%%")}
+               AND t.created_at >= %(since)s AND t.created_at < %(before)s {after}
+             ORDER BY t.created_at, t.id LIMIT %(rows_max)s)"""
+        for site in sites
+    )
     at, row_id = wanted.after or (None, None)
     given = {
-        "sites": list(sites), "since": wanted.since, "before": wanted.before,
-        "rows_max": wanted.rows_max, "at": at, "id": row_id,
+        "since": wanted.since, "before": wanted.before, "rows_max": wanted.rows_max,
+        "at": at, "id": row_id,
     }  # fmt: skip
     cursor = await connection.execute(text.encode(), given)
     return [tuple(row) for row in await cursor.fetchall()]
@@ -174,15 +186,53 @@ async def _files(
     root: Path | None, table: Table, found: Sequence[Month], sites: Sequence[str], wanted: Wanted
 ) -> list[Row]:
     """Return rows of the files of some months."""
-    paths = [month.path(root) for month in found if month.counts and month.site_id in sites]
-    if not paths:
+    named = [(m.path(root), m) for m in found if m.counts and m.site_id in sites]
+    if not named:
         return []
-    return await asyncio.to_thread(read_files, paths, table, wanted)
+    return await asyncio.to_thread(_read_checked, named, table, wanted)
 
 
-def read_files(paths: Sequence[Path], table: Table, wanted: Wanted) -> list[Row]:
-    """Return rows out of some files of a table, and open no other file."""
-    query = " UNION ALL ".join(_select_file(path, table) for path in paths)
+def _read_checked(named: Sequence[tuple[Path, Month]], table: Table, wanted: Wanted) -> list[Row]:
+    for path, month in named:
+        CHECKED.check(path, month)
+    return read_files([(path, month.site_id) for path, month in named], table, wanted)
+
+
+class Checked:
+    """Files that were found to be what was recorded of them: each is read as a whole but once."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[object, ...], None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def check(self, path: Path, month: Month) -> None:
+        """Raise ArchiveAway, and ArchiveDamaged where a file is not byte by byte what it was."""
+        try:
+            stands = path.stat()
+        except OSError as why:
+            raise ArchiveAway(f"{path} can't be read: {why.strerror}; see MES_ARCHIVE_DIR") from why
+        if stands.st_size != month.bytes:
+            raise ArchiveDamaged(f"{path} has {stands.st_size} bytes, {month.bytes} were recorded")
+        key = (path, month.sha256, stands.st_size, stands.st_mtime_ns, stands.st_ino)
+        with self._lock:
+            if key in self._known:
+                return
+        check_bytes(path, month.sha256)
+        with self._lock:
+            self._known[key] = None
+            while len(self._known) > _CHECKED_MAX:
+                self._known.popitem(last=False)
+
+
+CHECKED: Final = Checked()
+
+
+def read_files(files: Sequence[tuple[Path, str]], table: Table, wanted: Wanted) -> list[Row]:
+    """Return rows out of some files of a table, each of one site, and open no other file.
+
+    A row of another site than its file's is none of them, however it came there.
+    """
+    query = " UNION ALL ".join(_select_file(path, site, table) for path, site in files)
     bounds = "created_at >= ?::TIMESTAMPTZ AND created_at < ?::TIMESTAMPTZ"
     given: list[Any] = [wanted.since.isoformat(), wanted.before.isoformat()]
     if wanted.after is not None:
@@ -191,21 +241,28 @@ def read_files(paths: Sequence[Path], table: Table, wanted: Wanted) -> list[Row]
     text = (
         f"SELECT * FROM ({query}) WHERE {bounds} ORDER BY created_at, id LIMIT {wanted.rows_max:d}"
     )
-    with opened(paths) as database:
-        clock = threading.Timer(FILES_MAX_S, database.interrupt)
-        clock.start()
-        try:
-            rows = database.sql(text, params=given).to_arrow_table()
-        except duckdb.InterruptException as why:
-            raise ArchiveSlow from why
-        except duckdb.IOException as why:
-            raise ArchiveAway(f"a file of {table.name} can't be read: {why}") from why
-        except duckdb.Error as why:
-            raise ArchiveDamaged(f"a file of {table.name} can't be read: {why}") from why
-        finally:
-            clock.cancel()
+    with opened([path for path, _ in files]) as database:
+        rows = _run(database, text, given, table)
     columns = (*COMMON, *table.columns)
     return list(zip(*(canonical(c.type.kind, rows[c.name]) for c in columns), strict=True))
+
+
+def _run(
+    database: duckdb.DuckDBPyConnection, text: str, given: list[Any], table: Table
+) -> pa.Table:
+    """Return what a query gives; raise ArchiveAway, ArchiveDamaged, ArchiveSlow."""
+    clock = threading.Timer(FILES_MAX_S, database.interrupt)
+    clock.start()
+    try:
+        return database.sql(text, params=given).to_arrow_table()
+    except duckdb.InterruptException as why:
+        raise ArchiveSlow from why
+    except duckdb.IOException as why:
+        raise ArchiveAway(f"a file of {table.name} can't be read: {why}") from why
+    except duckdb.Error as why:
+        raise ArchiveDamaged(f"a file of {table.name} can't be read: {why}") from why
+    finally:
+        clock.cancel()
 
 
 def opened(paths: Sequence[Path]) -> duckdb.DuckDBPyConnection:
@@ -230,13 +287,16 @@ def opened(paths: Sequence[Path]) -> duckdb.DuckDBPyConnection:
     return database
 
 
-def _select_file(path: Path, table: Table) -> str:
-    """Return the query of a file's rows, under the names that the columns have now."""
+def _select_file(path: Path, site: str, table: Table) -> str:
+    """Return the query of a site's rows in a file, under the names that the columns have now."""
     there = {column.name: name for column, name in columns_in(path, table)}
     listed = ", ".join(
         _column(column, there.get(column.name)) for column in (*COMMON, *table.columns)
     )
-    return f"SELECT {listed} FROM read_parquet({_quoted(str(path))})"
+    name = there[SITE_ID.name]
+    return (
+        f'SELECT {listed} FROM read_parquet({_quoted(str(path))}) WHERE "{name}" = {_quoted(site)}'
+    )
 
 
 def _column(column: Column, name: str | None) -> str:

@@ -12,6 +12,7 @@ import hashlib
 import logging
 import os
 import re
+import shutil
 import threading
 import time
 from contextlib import suppress
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
+from central import exports
 from central.documents import to_json
 from central.reports.answer import is_provisional
 from central.reports.whole import Form, Whole
@@ -51,6 +53,9 @@ ALIVE_S: Final = 60
 EXPORT_MAX_S: Final = 6 * 3600
 FILE_MAX: Final = 4 << 30
 TRIES_MAX: Final = 3
+#: Bytes that are left free on the disk, and that are written between two looks at it.
+FREE_MIN: Final = 1 << 30
+_LOOK_BYTES: Final = 16 << 20
 
 
 class _Given(SyncError):
@@ -67,6 +72,8 @@ class _Job:
     query: dict[str, Any]
     form: Form
     tries: int
+    #: Bytes of the other files of who asked.
+    others: int
     rows_expected: int | None = None
     #: What is being read; its connection is cancelled where nobody wants it any more.
     whole: Whole | None = None
@@ -121,7 +128,7 @@ class Exporter:
             raise
 
     def write_one(self) -> bool:
-        """Write the export that has waited longest; return whether there was one."""
+        """Write one export that waits, of each who asks in turn; return whether there was one."""
         with psycopg.connect(self.url, autocommit=True) as lines:
             job = _claimed(lines)
             if job is None:
@@ -176,13 +183,16 @@ class Exporter:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             place = os.open(self.folder / job.part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(place, "wb") as file:
+                looked = -_LOOK_BYTES
                 for block in whole.blocks(job.form):
                     beat.check()
+                    if job.bytes - looked >= _LOOK_BYTES:
+                        check_disk(self.folder)
+                        looked = job.bytes
                     file.write(block)
                     job.sha256.update(block)
                     job.bytes += len(block)
-                    if job.bytes > FILE_MAX:
-                        raise _Given(f"it is larger than {FILE_MAX >> 30} GiB: ask for less")
+                    check_size(job.bytes, job.others)
                 file.flush()
                 os.fsync(file.fileno())
         beat.check()
@@ -210,6 +220,25 @@ class Exporter:
         for file in files:
             if file.name not in wanted and _OURS.fullmatch(file.name):
                 file.unlink(missing_ok=True)
+
+
+def check_size(size: int, others: int) -> None:
+    """Raise where a file, or all files of who asked, are larger than they may be, in bytes."""
+    if size > FILE_MAX:
+        raise _Given(f"it is larger than {FILE_MAX >> 30} GiB: ask for less")
+    if size + others > exports.BYTES_MAX:
+        raise _Given(
+            f"your exports would take more than {exports.BYTES_MAX >> 30} GiB together: delete some"
+        )
+
+
+def check_disk(folder: Path) -> None:
+    """Raise where a disk is so full that no export is to fill it further."""
+    if shutil.disk_usage(folder).free < FREE_MIN:
+        raise _Given(
+            "the disk of the exports is nearly full: delete some, or have your administrator make"
+            " room below MES_EXPORT_DIR"
+        )
 
 
 #: Names of our files: whatever else lies in the folder is somebody's own.
@@ -263,14 +292,21 @@ class _Beat(threading.Thread):
         self.join()
 
 
+#: Of those who wait, whoever has fewest at work goes first, then who was served longest ago.
 _CLAIM: Final = """
-UPDATE sync.export SET state = 'running', begun_at = coalesce(begun_at, now()), tries = tries + 1,
+UPDATE sync.export AS e
+SET state = 'running', begun_at = coalesce(begun_at, now()), tries = tries + 1,
     rows = 0, bytes = 0, alive_until = now() + make_interval(secs => %s)
 WHERE id = (
-    SELECT id FROM sync.export
-    WHERE state = 'waiting' OR (state = 'running' AND alive_until < now())
-    ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
-RETURNING id::text, sites, report, query, form, tries"""
+    SELECT w.id FROM sync.export AS w CROSS JOIN LATERAL (
+        SELECT count(*) FILTER (WHERE o.state = 'running' AND o.alive_until >= now()) AS at_work,
+               max(o.begun_at) AS served
+        FROM sync.export AS o WHERE o.who = w.who) AS own
+    WHERE w.state = 'waiting' OR (w.state = 'running' AND w.alive_until < now())
+    ORDER BY own.at_work, own.served NULLS FIRST, w.id LIMIT 1 FOR UPDATE OF w SKIP LOCKED)
+RETURNING id::text, sites, report, query, form, tries, (
+    SELECT coalesce(sum(o.bytes), 0)::bigint FROM sync.export AS o
+    WHERE o.who = e.who AND o.id <> e.id AND o.state <> 'failed')"""
 _OWN: Final = "WHERE id = %s AND tries = %s AND state = 'running'"
 _TELL: Final = f"""
 UPDATE sync.export SET alive_until = now() + make_interval(secs => %s), rows = %s, bytes = %s,
@@ -291,8 +327,8 @@ def _claimed(lines: Connection[Any]) -> _Job | None:
     found = lines.execute(_CLAIM, [ALIVE_S]).fetchone()
     if found is None:
         return None
-    export_id, sites, report, query, form, tries = found
-    return _Job(export_id, tuple(sites), report, dict(query), Form(form), tries)
+    export_id, sites, report, query, form, tries, others = found
+    return _Job(export_id, tuple(sites), report, dict(query), Form(form), tries, others)
 
 
 def _why(job: _Job, error: Exception) -> str:

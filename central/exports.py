@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 #: Exports of one person or program that are not written yet, and that are kept.
 UNDONE_MAX: Final = 10
 KEPT_MAX: Final = 100
+#: Bytes of the files of one person or program.
+BYTES_MAX: Final = 20 << 30
 #: Seconds after which one of them may be written.
 AGAIN_S: Final = 60
 
@@ -103,9 +105,10 @@ _ASK: Final = f"""
 INSERT INTO sync.export (who, sites, report, query, form, expires_at)
 SELECT %(who)s, %(sites)s, %(report)s, %(query)s, %(form)s,
        now() + make_interval(secs => %(kept_s)s)
-FROM (SELECT count(*) AS kept, count(*) FILTER (WHERE state IN ('waiting', 'running')) AS undone
+FROM (SELECT count(*) AS kept, count(*) FILTER (WHERE state IN ('waiting', 'running')) AS undone,
+             coalesce(sum(bytes) FILTER (WHERE state <> 'failed'), 0) AS bytes
       FROM sync.export WHERE who = %(who)s) AS c
-WHERE c.kept < {KEPT_MAX} AND c.undone < {UNDONE_MAX}
+WHERE c.kept < {KEPT_MAX} AND c.undone < {UNDONE_MAX} AND c.bytes < %(bytes_max)s
 RETURNING {_COLUMNS}"""
 
 
@@ -116,14 +119,15 @@ async def ask(
     given = {
         "who": who, "sites": list(sites), "report": order.report,
         "query": Jsonb(dict(order.query)), "form": order.form, "kept_s": kept_s,
+        "bytes_max": BYTES_MAX,
     }  # fmt: skip
     async with connection.cursor(row_factory=class_row(Export)) as cursor:
         await cursor.execute(_ASK.encode(), given)
         made = await cursor.fetchone()
     if made is None:
         raise TooManyExports(
-            f"{UNDONE_MAX} of your exports wait, or {KEPT_MAX} are kept: delete some, or ask again"
-            " when they are written"
+            f"{UNDONE_MAX} of your exports wait, or {KEPT_MAX} or {BYTES_MAX >> 30} GiB are kept:"
+            " delete some, or ask again when they are written"
         )
     return made
 

@@ -182,6 +182,9 @@ SCHEMA_GRANTS: Final = (
     f"GRANT SELECT ON sync.complete_through TO {API}",  # with the rights of who asks
     *read_by_asked("sync.refused", API, "site", only="site, refused_at"),
     *read_by_asked("sync.withheld", API, "site", only="site, noted_at, state"),
+    # Of every site, past all policies: how often something changed, and nothing of what.
+    "REVOKE ALL ON FUNCTION sync.revisions FROM PUBLIC",
+    f"GRANT EXECUTE ON FUNCTION sync.revisions TO {INGEST}, {API}",
     f"GRANT SELECT ON sync.backup TO {API}",  # of the centre, as sites are told of them
     # Detached months: each is given to the API by itself, under a policy of its own.
     f"GRANT USAGE ON SCHEMA archive TO {INGEST}, {API}",

@@ -109,6 +109,10 @@ class ArchiveTold:
 AS_CSV: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": {"text/csv": {"schema": {"type": "string"}}}}
 }
+#: The same, where the header Accept is heeded.
+AS_JSON_OR_CSV: Final = AS_CSV | {
+    406: {"description": "The answer comes in neither of its forms, and no other is accepted."}
+}
 IN_FORMS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "content": {

@@ -13,6 +13,7 @@ from central.access import Scope
 from central.api.answers_of_reports import ArchiveTold
 from central.api.asking import Asking, asks, reading
 from central.api.conflicts import Line  # noqa: TC001 - FastAPI reads it
+from central.api.given import FIRST, LAST
 from central.api.reach import Json, Reach
 from central.api.routes import v1_router
 from central.archive_hash import archivable
@@ -55,6 +56,13 @@ class Span(BaseModel):
             datetime.fromisoformat(after.partition(",")[0])
         return after
 
+    @field_validator("since", "before")
+    @classmethod
+    def _in_range(cls, given: datetime) -> datetime:
+        if not FIRST <= given < LAST:
+            raise ValueError("between 1970 and 2200")
+        return given.astimezone(UTC)
+
     @field_validator("before")
     @classmethod
     def _bounded(cls, before: datetime, told: ValidationInfo) -> datetime:
@@ -69,10 +77,7 @@ class Span(BaseModel):
         if self.after is not None:
             at, _, row_id = self.after.partition(",")
             after = (datetime.fromisoformat(at), row_id)
-        return Wanted(
-            since=self.since.astimezone(UTC), before=self.before.astimezone(UTC), after=after,
-            rows_max=self.limit + 1,
-        )  # fmt: skip
+        return Wanted(since=self.since, before=self.before, after=after, rows_max=self.limit + 1)
 
 
 def router(reach: Reach) -> APIRouter:
@@ -89,7 +94,11 @@ def router(reach: Reach) -> APIRouter:
     ) -> Json:
         """List facts by created_at and id, of all sites that are reached, archived or not."""
         of = _table(reach, table)
-        async with turns, reading(reach.reading, asking.sites) as connection:
+        # What is moved meanwhile is found by looking again: each look is to see what is there then.
+        async with (
+            turns,
+            reading(reach.reading, asking.sites, of_one_moment=False) as connection,
+        ):
             found = await read(connection, reach.archive_dir, of, asking.sites, span.wanted())
         shown = found[: span.limit]
         return Json({

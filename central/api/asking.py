@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import time
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
-from typing import TYPE_CHECKING, Annotated, Any, Final, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, cast
+from weakref import WeakKeyDictionary
 from zoneinfo import ZoneInfo
 
+import psycopg_pool
 from fastapi import Depends, Header, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.security.utils import get_authorization_scheme_param
@@ -26,6 +29,7 @@ from central.api.problems import NeedsToken
 from central.api.rates import Rates
 from central.api.sessions import Session, Sessions
 from central.api.signing_in import CodeFlow, SessionOver
+from central.api.turns import Busy, Turns
 from shared.errors import NotAuthorised
 
 if TYPE_CHECKING:
@@ -81,6 +85,21 @@ class Asking:
         return scope in self.who.reach and self.who.reach[scope].every and not self.narrowed
 
 
+class _Now(NamedTuple):
+    """Who is being answered in the task that looks, and whose turn it is."""
+
+    asking: Asking
+    turns: Turns
+
+
+_NOW: Final[ContextVar[_Now | None]] = ContextVar("asking", default=None)
+
+
+def asking_now() -> Asking | None:
+    """Return who is being answered; None where this is no answer to anybody."""
+    return now.asking if (now := _NOW.get()) else None
+
+
 @dataclass(slots=True)
 class Guard:
     """Knows who may ask."""
@@ -91,6 +110,8 @@ class Guard:
     verifier: Verifier | None = None
     #: How often each may ask.
     rates: Rates = field(default_factory=Rates)
+    #: How much of the database each may take at once.
+    turns: Turns = field(default_factory=Turns)
     #: People who signed in with a browser.
     sessions: Sessions = field(default_factory=Sessions)
     #: None where people can't be sent to the identity provider to sign in there.
@@ -181,7 +202,9 @@ class Guard:
         if not sites:
             raise NotYourSite("none of the sites of this key or token is registered")
         request.state.sites = sites
-        return Asking(one, sites, narrowed=narrowing is not None)
+        asking = Asking(one, sites, narrowed=narrowing is not None)
+        _NOW.set(_Now(asking, self.turns))
+        return asking
 
     async def registered(self) -> frozenset[str]:
         """Return the sites that are registered."""
@@ -272,15 +295,20 @@ def _shown(guard: Guard, asked: HTTPConnection, method: str) -> str | Session:
 
 
 @asynccontextmanager
-async def reading(pool: Pool, sites: tuple[str, ...]) -> AsyncIterator[AsyncConnection[Any]]:
+async def reading(
+    pool: Pool, sites: tuple[str, ...], *, of_one_moment: bool = True
+) -> AsyncIterator[AsyncConnection[Any]]:
     """Open a transaction that reads rows of these sites and of no other, as mes_api.
 
-    The pool has to be that of mes_api. PostgreSQL refuses the transaction where no site is named.
+    All that it reads is of one moment, unless each statement is to see what was committed before
+    it. The pool has to be that of mes_api. PostgreSQL refuses the transaction where no site is
+    named.
     All is set for the transaction alone: between us and the server a pool may share sessions out.
+    Raise Busy where too much is asked at once.
     """
-    async with pool.connection() as connection:
+    async with _lent(pool) as connection:
         async with connection.pipeline():  # one way there and back; it begins the transaction, too
-            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            await connection.execute(_ONE_MOMENT if of_one_moment else _EACH_ITS_OWN)
             cursor = await connection.execute(_READING, [",".join(sites), f"{READING_MAX_S}s"])
             await connection.execute("SELECT mes.asked_sites()")
             row = await cursor.fetchone()
@@ -292,6 +320,36 @@ async def reading(pool: Pool, sites: tuple[str, ...]) -> AsyncIterator[AsyncConn
         yield connection
 
 
+@asynccontextmanager
+async def _lent(pool: Pool) -> AsyncIterator[AsyncConnection[Any]]:
+    """Lend a connection when it is the turn of who asks: one is always left for others."""
+    async with AsyncExitStack() as stack:
+        if (now := _NOW.get()) is not None:
+            most = max(1, pool.max_size - 1)
+            await stack.enter_async_context(now.turns.of(now.asking.who.name, most))
+        try:
+            connection = await stack.enter_async_context(pool.connection())
+        except psycopg_pool.PoolTimeout as why:
+            if _all_lent(pool):  # and not away
+                raise Busy(str(Busy.__doc__)) from why
+            raise
+        _LENT[pool] = _LENT.get(pool, 0) + 1
+        try:
+            yield connection
+        finally:
+            _LENT[pool] -= 1
+
+
+#: How many connections of a pool somebody is being answered by.
+_LENT: Final[WeakKeyDictionary[Pool, int]] = WeakKeyDictionary()
+
+
+def _all_lent(pool: Pool) -> bool:
+    return _LENT.get(pool, 0) >= pool.max_size
+
+
+_ONE_MOMENT: Final = b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+_EACH_ITS_OWN: Final = b"SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY"
 _READING: Final = b"""
 SELECT (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user),
        set_config('app.sites', %s, true),

@@ -22,7 +22,7 @@ from starlette.responses import Response
 from central.access import NotYourSite, Scope
 from central.api import once
 from central.api.answers import ConflictsTold, OneConflict, Resolution
-from central.api.asking import Asking, asks, reading
+from central.api.asking import Asking, asking_now, asks, reading
 from central.api.audit import asked_in
 from central.api.examples import CONFLICT, CONFLICTS, RESOLUTION, shown
 from central.api.reach import Json, Reach
@@ -40,6 +40,7 @@ from central.conflicts import (
 from central.reviews import Choice, resolve
 from central.reviews import document as resolution
 from shared import reviews
+from shared.changes import SHARED
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -207,12 +208,14 @@ class Deciding:
 async def write_decision(reach: Reach, deciding: Deciding) -> tuple[Response, bool]:
     """Write a decision, a line of the audit log and the answer, all or none.
 
-    Return the answer, and whether anything was written.
+    Return the answer, and whether anything was written. Raise NotYourSite for a row of all sites,
+    where whoever is being answered does not review for every site.
     """
     async with reach.pool.connection() as connection, connection.transaction():
         if before := await once.begin(connection, deciding.named):
             return Response(before.text, before.status, media_type=Json.media_type), False
         done = await resolve(connection, reach.catalog, deciding.conflict_id, deciding.choice)
+        _check_theirs(done.conflict.site)
         await connection.execute("RESET ROLE")  # it was written as any client writes
         told = resolution(done)
         if not done.again:
@@ -220,6 +223,13 @@ async def write_decision(reach: Reach, deciding: Deciding) -> tuple[Response, bo
             await note_change(connection, deciding.asked, changed)
         await once.keep(connection, deciding.named, told)
     return Json(told), not done.again
+
+
+def _check_theirs(site: str) -> None:
+    """Raise NotYourSite where a row is of all sites, and who decides does not review for them."""
+    asking = asking_now()
+    if site == SHARED and (asking is None or not asking.may_share(Scope.REVIEW)):
+        raise NotYourSite("a row of all sites is decided by who reviews for every site")
 
 
 def person_of(who: Who, named: str | None) -> str:

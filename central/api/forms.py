@@ -12,6 +12,7 @@ from central.documents import as_csv, plain, to_json
 from central.reports.answer import document
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from starlette.requests import Request
@@ -32,7 +33,7 @@ WHOLE: Final = ("arrow", "parquet")
 
 def form_of(request: Request, asked: str | None) -> str:
     """Return the form that was asked for; raise HTTPException 406 where it is none of ours."""
-    return asked or _accepted(request.headers.get("accept", ""))
+    return asked or accepted(request.headers.get("accept", ""), tuple(TYPES))
 
 
 def answered(request: Request, answer: Answer, form: str) -> Response:
@@ -68,8 +69,11 @@ def about(as_of: datetime, *, provisional: bool, archived_not_counted: int) -> d
     }
 
 
-def _accepted(header: str) -> str:
-    """Return the first form of which the header likes none better."""
+def accepted(header: str, forms: Sequence[str]) -> str:
+    """Return the first of some forms of which the header likes none better.
+
+    Raise HTTPException 406 where it likes none of them.
+    """
     asked: dict[str, float] = {}
     for part in filter(None, (each.strip() for each in header.split(","))):
         kind, *options = (each.strip() for each in part.split(";"))
@@ -79,15 +83,15 @@ def _accepted(header: str) -> str:
         except ValueError:
             asked[kind.lower()] = 0.0
     if not asked:
-        return "json"
+        return forms[0]
     liked = {
         name: max(asked.get(of, -1.0), asked.get(f"{of.split('/')[0]}/*", -1.0))
-        for name, of in TYPES.items()
+        for name, of in ((each, TYPES[each]) for each in forms)
     }
     liked = {
         name: weight if weight >= 0 else asked.get("*/*", 0.0) for name, weight in liked.items()
     }
     best = max(liked, key=lambda name: liked[name])
     if liked[best] <= 0:
-        raise HTTPException(406, f"one of {', '.join(TYPES.values())}")
+        raise HTTPException(406, f"one of {', '.join(TYPES[each] for each in forms)}")
     return best

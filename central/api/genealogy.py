@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlencode
 from uuid import UUID
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from central.access import Scope
-from central.api.answers_of_reports import AS_CSV, GenealogyTold, LotsTold
+from central.api.answers_of_reports import AS_JSON_OR_CSV, GenealogyTold, LotsTold
 from central.api.asking import Asking, asks, reading
 from central.api.given import Format, Word, broken, wants_csv
 from central.api.reach import Json, Reach
@@ -70,7 +70,9 @@ def router(reach: Reach) -> APIRouter:
 def _add_genealogy(routes: APIRouter, reach: Reach) -> None:
     reads: Any = Depends(asks(reach.guard, Scope.READ))
 
-    @routes.get("/reports/genealogy/{lot_id}", response_model=GenealogyTold, responses=AS_CSV)
+    @routes.get(
+        "/reports/genealogy/{lot_id}", response_model=GenealogyTold, responses=AS_JSON_OR_CSV
+    )
     async def genealogy(
         lot_id: UUID, given: Annotated[Followed, Query()], request: Request, asking: Asking = reads
     ) -> Response:
@@ -104,7 +106,7 @@ async def read_genealogy(
 def _add_lots(routes: APIRouter, reach: Reach) -> None:
     reads: Any = Depends(asks(reach.guard, Scope.READ))
 
-    @routes.get("/reports/lots", response_model=LotsTold, responses=AS_CSV)
+    @routes.get("/reports/lots", response_model=LotsTold, responses=AS_JSON_OR_CSV)
     async def lots(
         given: Annotated[Listed, Query()], request: Request, asking: Asking = reads
     ) -> Response:
@@ -152,10 +154,12 @@ def _place(cursor: str) -> Place:
     try:
         text = base64.b64decode(cursor, altchars=b"-_", validate=True).decode()
         site, made, lot = text.split("|")
-        place = Place(site, datetime.fromisoformat(made), UUID(lot))
-    except (binascii.Error, UnicodeDecodeError, ValueError) as error:
+        at = datetime.fromisoformat(made)
+        # In UTC: Python knows offsets that PostgreSQL does not.
+        place = Place(site, at.astimezone(UTC), UUID(lot))
+    except (binascii.Error, UnicodeDecodeError, ValueError, OverflowError) as error:
         raise broken("cursor", "is none that a page ended with") from error
-    if "\0" in site or place.created_at.tzinfo is None:
+    if "\0" in site or at.tzinfo is None:
         raise broken("cursor", "is none that a page ended with")
     return place
 

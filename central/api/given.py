@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import AwareDatetime, Field
 
 from central.access import NotYourSite
+from central.api.forms import accepted
 from central.reports.spc_values import Window
 
 if TYPE_CHECKING:
@@ -22,16 +23,17 @@ Instant = AwareDatetime
 Format = Literal["json", "csv"]
 WINDOW_DAYS: Final = 30
 WINDOW_DAYS_MAX: Final = 400
-_FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST: Final = datetime(2200, 1, 1, tzinfo=UTC)
+#: Instants that may be asked about: well within what Python and PostgreSQL can reckon with.
+FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LAST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
 
 def wants_csv(given: Format | None, request: Request) -> bool:
-    """Tell whether a table is wanted: what is asked for by ``format`` goes before the header."""
-    if given is not None:
-        return given == "csv"
-    accepted = request.headers.get("accept", "").split(",")[0]
-    return accepted.split(";")[0].strip() == "text/csv"
+    """Tell whether a table is wanted: what is asked for by ``format`` goes before the header.
+
+    Raise HTTPException 406 where neither a table nor JSON is.
+    """
+    return (given or accepted(request.headers.get("accept", ""), ("json", "csv"))) == "csv"
 
 
 def broken(field: str, rule: str) -> RequestValidationError:
@@ -48,10 +50,10 @@ def broken_body(field: str, rule: str) -> RequestValidationError:
 def window(begin: datetime | None, end: datetime | None, now: datetime, prefix: str = "") -> Window:
     """Return a window: the last days where nothing is given. Raise RequestValidationError."""
     till = end or now
-    if not _FIRST <= till < _LAST:
+    if not FIRST <= till < LAST:
         raise broken(f"{prefix}to", "must be between 1970 and 2200")
     since = begin or till - timedelta(days=WINDOW_DAYS)
-    if begin and not _FIRST <= begin < _LAST:
+    if begin and not FIRST <= begin < LAST:
         raise broken(f"{prefix}from", "must be between 1970 and 2200")
     if since >= till:
         raise broken(f"{prefix}from", f"must be before {prefix}to")

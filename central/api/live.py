@@ -40,7 +40,7 @@ OF_ONE_MAX: Final = 40
 #: Milliseconds after which a browser that lost its stream asks for another.
 _AGAIN_MS: Final = 3_000
 
-_REVISIONS: Final = b"SELECT site, revision FROM sync.site_revision"
+_REVISIONS: Final = b"SELECT site, revision, life FROM sync.revisions()"
 
 
 class TooManyStreams(SyncError):
@@ -52,6 +52,8 @@ class Live:
     """The revision of each site, and who is told of it."""
 
     revisions: dict[str, int] = field(default_factory=dict)
+    #: In which life of the database these count: another one after each restore.
+    life: str = ""
     #: When the last look began that came to its end, by the clock of the loop.
     _looked_at_s: float = float("-inf")
     #: One for each stream, with whose it is; set when something changed, or when all is to end.
@@ -81,10 +83,12 @@ class Live:
         """Read the revisions, and wake whoever waits where one is new."""
         began_s = time.monotonic()
         cursor = await connection.execute(_REVISIONS)
-        found = dict(await cursor.fetchall())
+        rows = await cursor.fetchall()
+        found = {site: revision for site, revision, _ in rows}
+        life = rows[0][2] if rows else ""
         self._looked_at_s = began_s
-        if found != self.revisions:
-            self.revisions = found
+        if (found, life) != (self.revisions, self.life):
+            self.revisions, self.life = found, life
             self._ring()
 
     @property

@@ -22,6 +22,8 @@ from central.api.live import TooManyStreams
 from central.api.oidc import BadToken, ProviderAway
 from central.api.once import KeyReused, UnderWay
 from central.api.rates import TooOften
+from central.api.turns import AGAIN_S as BUSY_S
+from central.api.turns import Busy
 from central.archive_contents import ArchiveAway, ArchiveDamaged
 from central.archive_reading import ArchiveMoves, ArchiveSlow
 from central.documents import to_json
@@ -65,6 +67,8 @@ _AWAY: Final = Kind("unavailable", 503, "The database does not answer; try again
 _ARCHIVE_AWAY: Final = Kind(
     "archive-away", 503, "Files of the archive can't be read; it is logged.", in_words=False
 )
+#: Rules that the catalogue does not know: triggers and constraints of the database's owner.
+_REFUSED_THERE: Final = Kind("refused", 409, "A rule of the database refuses the write.")
 _BROKEN: Final = Kind("internal", 500, "Something went wrong here; it is logged.", in_words=False)
 _KINDS: Final[tuple[tuple[type[Exception], Kind], ...]] = (
     (BadToken, Kind("bad-token", 401, "The key or token is not accepted.")),
@@ -117,10 +121,13 @@ _KINDS: Final[tuple[tuple[type[Exception], Kind], ...]] = (
         "provider-away", 503, "The identity provider does not answer; try again.",
         in_words=False)),
     (TooManyStreams, Kind("too-many-streams", 503, "Too many pages are told of changes at once.")),
+    (Busy, Kind("busy", 503, "Too much is asked at once; try again.")),
     (psycopg_pool.PoolTimeout, _AWAY),
     (psycopg.errors.QueryCanceled, Kind(
         "too-long", 503, "The answer took too long; ask for less.", in_words=False)),
     (psycopg.OperationalError, _AWAY),
+    (psycopg.errors.RaiseException, _REFUSED_THERE),
+    (psycopg.IntegrityError, _REFUSED_THERE),
     (SyncError, _BROKEN),
     (Exception, _BROKEN),
 )  # fmt: skip
@@ -185,6 +192,8 @@ def answer_problems(app: FastAPI) -> None:
 
 
 def _told(request: Request, error: Exception, kind: Kind) -> Problem:
+    if kind is _REFUSED_THERE:
+        return _refused_there(request, error)
     detail = str(error).strip() if kind.in_words else kind.title
     if not kind.in_words:
         _log.error("%s %s: %s", request.method, request.url.path, error, exc_info=error)
@@ -202,6 +211,25 @@ def _told(request: Request, error: Exception, kind: Kind) -> Problem:
     return Problem(kind, detail, request, more=more, headers=_headers(error, kind))
 
 
+def _refused_there(request: Request, error: Exception) -> Problem:
+    """Tell what a rule of the database says where it speaks for itself, by RAISE, and no more.
+
+    What PostgreSQL says of a constraint is for its owner. What only reads meets no such rule.
+    """
+    assert isinstance(error, psycopg.Error)
+    if request.method in _READING:
+        return _told(request, error, _BROKEN)
+    _log.warning("%s %s: %s", request.method, request.url.path, error)
+    is_raised = error.diag.source_function == _BY_RAISE
+    said = (error.diag.message_primary or "") if is_raised else ""
+    return Problem(_REFUSED_THERE, said or _REFUSED_THERE.title, request)
+
+
+_READING: Final = ("GET", "HEAD")
+#: The function of PostgreSQL that carries a RAISE of PL/pgSQL out.
+_BY_RAISE: Final = "exec_stmt_raise"
+
+
 def _of_column(column: str, rule: str) -> dict[str, str]:
     return {"field": f"body.values.{column}", "rule": rule}
 
@@ -211,6 +239,8 @@ def _headers(error: Exception, kind: Kind) -> dict[str, str] | None:
         return {"Retry-After": str(math.ceil(error.after_s))}
     if isinstance(error, TooManyExports):
         return {"Retry-After": str(AGAIN_S)}
+    if isinstance(error, Busy):
+        return {"Retry-After": str(BUSY_S)}
     if kind is NO_TOKEN:
         return {"WWW-Authenticate": "Bearer"}
     return {"WWW-Authenticate": 'Bearer error="invalid_token"'} if kind.status == 401 else None

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from central.access import Scope
-from central.api.answers_of_reports import AS_CSV, CharacteristicsTold, Told
+from central.api.answers_of_reports import AS_JSON_OR_CSV, CharacteristicsTold, Told
 from central.api.asking import Asking, asks, reading
 from central.api.given import (
     Format,
@@ -93,7 +93,7 @@ def router(reach: Reach) -> APIRouter:
             "complete_through": through, "characteristics": told, "more": is_more,
         })  # fmt: skip
 
-    @routes.get("/reports/spc/{characteristic_id}", response_model=Told, responses=AS_CSV)
+    @routes.get("/reports/spc/{characteristic_id}", response_model=Told, responses=AS_JSON_OR_CSV)
     async def spc(
         characteristic_id: UUID, given: Annotated[Given, Query()], request: Request,
         asking: Asking = reads,

@@ -86,8 +86,7 @@ class Telling:
             if form == "json":
                 raise BadQuestion("whole", "of csv, ndjson, arrow or parquet: JSON comes in pages")
             question = replace(question, limit=None)
-            name = request.url.path.rsplit("/", 1)[1]
-            return await self.streams.answered(question, made, Form(form), name)
+            return await self.streams.answered(request, question, made, Form(form))
         async with reading(self.reach.reading, question.sites) as connection:
             found = await answer(connection, question, made)
         return answered(request, found, form)

@@ -14,6 +14,7 @@ import psycopg
 import uvicorn
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from central.agent import link_of
 from central.api.asking import Guard
@@ -24,6 +25,7 @@ from central.api.oidc import Provider, Verifier
 from central.api.rates import Rates
 from central.api.reach import Reach
 from central.api.signing_in import CodeFlow
+from central.api.streams import ABORT
 from central.exporting import Exporter
 from central.reports.named import question_of
 from central.roles import API, as_role
@@ -58,6 +60,17 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Capture none."""
         yield
+
+
+class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    """Lets an answer drop its connection, which an application has no other way to do."""
+
+    app_state: dict[str, Any]
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Keep what drops it where each request of the connection finds it."""
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, ABORT: transport.abort}
 
 
 async def serve_api(
@@ -99,7 +112,8 @@ def _beside(
 ) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
     """Give what is done beside the answers, by its name."""
     yield "audit", reach.audit.keep_writing()
-    yield "live", reach.live.follow(_bounded(settings.database_url))
+    # Of the server that answers are read from: the other one may be ahead of it.
+    yield "live", reach.live.follow(reach.reading_url)
     if settings.export_dir is not None:
         exporter = Exporter(
             settings.database_url, reading_url(settings), settings.export_dir, question_of
@@ -189,8 +203,9 @@ async def serve(
     ``ends`` is called first then: it ends the answers that go on for as long as anybody listens.
     """
     config = uvicorn.Config(
-        app, log_config=None, log_level="warning", access_log=False, lifespan="off", ws="none",
-        timeout_graceful_shutdown=5, proxy_headers=False, limit_concurrency=_REQUESTS_MAX,
+        app, http=_Protocol, ws="none", lifespan="off", log_config=None, log_level="warning",
+        access_log=False, timeout_graceful_shutdown=5, proxy_headers=False,
+        limit_concurrency=_REQUESTS_MAX,
     )  # fmt: skip
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="api")

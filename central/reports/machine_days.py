@@ -196,9 +196,11 @@ def _busy(span: _Span, take: Callable[[object], str]) -> str:
 
 
 def _busy_by_facts(span: _Span, among: str) -> str:
-    day_of = f"{DAY_OF.format(at='{}')}::timestamp"
-    begins = f"greatest({day_of.format('r.started_at')}, {span.first}::timestamp)"
-    ends = f"least({day_of.format('r.ended_at')}, {span.last}::timestamp - interval '1 day')"
+    starts, stops = (
+        f"{DAY_OF.format(at=f'r.{at}')}::timestamp" for at in ("started_at", "ended_at")
+    )
+    begins = f"greatest({starts}, {span.first}::timestamp)"
+    ends = f"least({stops}, {span.last}::timestamp - interval '1 day')"
     # A report that ends with the day before is none of a day.
     return (
         "SELECT r.site_id, r.equipment_id, n.day::date AS day,"

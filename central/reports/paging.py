@@ -5,10 +5,11 @@ Pure. So an answer can be read on while rows are added, and no page is slower th
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from central.reports.question import BadQuestion
@@ -84,11 +85,11 @@ class Statement:
 
     def _beyond(self, after: Sequence[object]) -> str:
         """Return the condition of rows after the one that has these values in the places."""
-        if len(after) != len(self.places) or not all(map(_fits, self.places, after)):
-            raise BadQuestion("cursor", "as an answer's `next` gave it")
+        if len(after) != len(self.places):
+            raise BadQuestion("cursor", _AS_GIVEN)
         alternatives: list[str] = []
         same: list[str] = []
-        for place, value in zip(self.places, after, strict=True):
+        for place, value in zip(self.places, map(_taken, self.places, after), strict=True):
             given, column = f"{self.take(value)}::{place.kind}", f'"{place.column}"'
             if value is not None:
                 sign = "<" if place.descending else ">"
@@ -98,18 +99,46 @@ class Statement:
         return " OR ".join(f"({each})" for each in alternatives) or "false"
 
 
-def _fits(place: Place, value: object) -> bool:
-    """Tell whether PostgreSQL takes a value for one of the place's type."""
+_AS_GIVEN: Final = "as an answer's `next` gave it"
+#: As `next` writes numbers: digits of no other script, and no exponent that makes millions of them.
+_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,200}(\.[0-9]{1,200})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
+_EXPONENT_MAX: Final = 400
+
+
+def _taken(place: Place, value: object) -> str | None:
+    """Return a value as PostgreSQL takes it for one of the place's type; raise BadQuestion.
+
+    It is written anew from what was read of it: Python reads forms that PostgreSQL refuses.
+    """
     if value is None:
-        return True
+        return None
     text = str(value)
     try:
-        if place.kind == "numeric":
-            return Decimal(text).is_finite()
-        if place.kind == "uuid":
-            return str(UUID(text)) == text
-        if place.kind == "timestamptz":
-            return datetime.fromisoformat(text).tzinfo is not None
+        match place.kind:
+            case "numeric":
+                return _number(text)
+            case "uuid":
+                return str(UUID(text))
+            case "timestamptz":
+                return _instant(text)
+            case _:
+                text.encode()  # no half of a character
     except (ArithmeticError, ValueError):
-        return False
-    return "\x00" not in text
+        raise BadQuestion("cursor", _AS_GIVEN) from None
+    if "\x00" in text:
+        raise BadQuestion("cursor", _AS_GIVEN)
+    return text
+
+
+def _number(text: str) -> str:
+    number = Decimal(text) if _NUMBER.fullmatch(text) else None
+    if number is None or abs(number.adjusted()) > _EXPONENT_MAX:
+        raise ValueError
+    return str(number)
+
+
+def _instant(text: str) -> str:
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        raise ValueError
+    return instant.astimezone(UTC).isoformat()

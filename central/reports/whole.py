@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from central.reports.paging import Statement
     from central.reports.question import Question
 
-#: Seconds that an answer may take to be read, by however slow a reader.
+#: Seconds that an answer may take to be read, by however slow a reader; who sends it sees to that,
+#: since PostgreSQL minds no timeout while it waits for its reader.
 WHOLE_MAX_S: Final = 600
 #: Bytes of text that are passed on at a time, and that are read into Arrow at a time.
 _BLOCK: Final = 256 << 10

@@ -11,12 +11,11 @@ import httpx
 import psycopg
 import pytest
 
-from central.api import cache, live
+from central.api import cache, kept, live
 from central.api.cache import Cached
 from central.archive import archive, attach, detach, drop
 from central.feed import Sequencer
 from central.migrate import migrate
-from central.roles import INGEST, as_role
 from central.rolled import rebuild
 from central.web.app import build
 from tests.integration.api_world import Api, api, asking, link, nothing_more
@@ -76,7 +75,7 @@ class Fronted:
 
 @asynccontextmanager
 async def fronted_by(api: Api) -> AsyncIterator[Fronted]:
-    looking = await psycopg.AsyncConnection.connect(as_role(api.world.url, INGEST), autocommit=True)
+    looking = await psycopg.AsyncConnection.connect(api.reach.reading_url, autocommit=True)
     async with looking:
         found = Fronted(api, looking)
         await found.look()
@@ -306,7 +305,7 @@ async def test_what_is_kept_has_a_bound_and_the_oldest_goes(fronted, monkeypatch
     async with await fronted.asked_by("admin") as client:
         await remembered(client)
         size = len((await client.get(OUTPUT)).content)
-        monkeypatch.setattr(cache, "BYTES_MAX", int(size * 1.5))
+        monkeypatch.setattr(kept, "BYTES_MAX", int((size + kept.OVERHEAD) * 1.5))
         await client.get(f"{OUTPUT}&limit=7")
         fronted.count.since()
         await client.get(f"{OUTPUT}&limit=7")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from central.api.app import build
+from central.api.cache import Cached
 from central.api.serve import listening, serve
 from central.backups import Mark, set_mark
 from tests.integration.api_world import Api, api, client, link
@@ -153,13 +154,17 @@ def check_described(found: dict, path: str, answer: httpx.Response) -> None:
 @asynccontextmanager
 async def served(api: Api) -> AsyncIterator[str]:
     """Serve the API on a port of its own, and return its address."""
-    listener = listening("127.0.0.1", 0)
-    serving = asyncio.create_task(serve(build(api.reach), listener))
+    listener, live = listening("127.0.0.1", 0), api.reach.live
+    # As the process does it: behind what keeps answers, which follows what changes.
+    following = asyncio.create_task(live.follow(api.reach.reading_url))
+    front = Cached(build(api.reach), api.reach)
+    serving = asyncio.create_task(serve(front, listener, ends=live.end))
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        serving.cancel()
-        await asyncio.gather(serving, return_exceptions=True)
+        for each in (serving, following):
+            each.cancel()
+        await asyncio.gather(serving, following, return_exceptions=True)
 
 
 async def schemathesis(address: str, key: str, path: Path) -> tuple[int, str]:

@@ -62,7 +62,7 @@ def test_a_file_gives_back_what_was_written_to_the_letter(tmp_path, batch):
     wanted = Wanted(
         since=datetime(2026, 1, 1, tzinfo=UTC), before=datetime(2027, 1, 1, tzinfo=UTC), rows_max=99
     )
-    rows = read_files([path], TABLE, wanted)
+    rows = read_files([(path, SITE)], TABLE, wanted)
     assert sorted(rows) == sorted(zip(*block, strict=True))
 
 

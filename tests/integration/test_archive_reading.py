@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,10 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from central import archive_reading
 from central.api.asking import reading
 from central.archive import archive, detach, drop
+from central.archive_contents import ArchiveDamaged
 from central.archive_reading import Wanted, opened, read_files
 from central.partitions import Partition
 from tests.integration.api_world import Api, link
@@ -21,6 +24,7 @@ from tests.integration.archive_world import MONTH, OLD, TABLE, Archive, ids, old
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 __all__ = ["link", "old", "world"]
 
@@ -141,6 +145,8 @@ async def test_a_file_that_is_away_is_told_and_not_passed_over(old: Archive, api
         (TABLE, {"to": "2026-01-01T00:00:00Z"}, 422),
         (TABLE, {"to": "2023-01-01T00:00:00Z"}, 422),
         (TABLE, {"from": "2024-01-01T00:00:00"}, 422),
+        (TABLE, {"from": "9999-12-01T00:00:00Z", "to": "9999-12-31T00:00:00Z"}, 422),
+        (TABLE, {"from": "0001-01-01T00:00:00+14:00", "to": "0001-02-01T00:00:00Z"}, 422),
         (TABLE, {"limit": 1001}, 422),
         (TABLE, {"after": "2024-13-41T00:00:00.000Z,00000000-0000-0000-0000-000000000000"}, 422),
         (TABLE, {"after": "'); DROP"}, 422),
@@ -151,6 +157,113 @@ async def test_what_can_not_be_asked_is_refused(old: Archive, api: Api, table, a
     async with await api.asked_by("admin") as client:
         answer = await client.get(f"/v1/archive/{table}", params=ALL | asked)
     assert answer.status_code == status, answer.text
+
+
+# --- while the archive moves ---------------------------------------------------------------------
+
+
+async def test_a_month_that_goes_to_the_archive_meanwhile_is_read_whole(
+    old: Archive, api: Api, monkeypatch
+):
+    """Its state is another one at the second look, which sees what was committed before it."""
+    files, gone = archive_reading._files, []
+
+    async def in_between(*given: Any) -> list:
+        rows = await files(*given)
+        if not gone:
+            gone.append(await old.goes())
+        return rows
+
+    monkeypatch.setattr(archive_reading, "_files", in_between)
+    assert {row["id"] for row in await listed(api, "admin")} == ids(old.reports(40))
+    assert gone
+
+
+async def test_a_month_that_stands_aside_and_is_dropped_meanwhile_is_read_whole(
+    old: Archive, api: Api, monkeypatch
+):
+    await detach(old.bench, OLD)
+    columns, gone = archive_reading.columns_of, []
+
+    async def in_between(*given: Any) -> list[str]:
+        found = await columns(*given)
+        if not gone:
+            gone.append(await archive(old.bench, OLD))
+            await drop(old.bench, OLD)
+        return found
+
+    monkeypatch.setattr(archive_reading, "columns_of", in_between)
+    assert {row["id"] for row in await listed(api, "admin")} == ids(old.reports(40))
+    assert gone
+
+
+async def test_parts_of_other_sites_are_not_locked(old: Archive, api: Api, monkeypatch):
+    await other_site(old)
+    select, locked = archive_reading._select, set()
+
+    async def looked(connection: Any, *given: Any) -> Any:
+        rows = await select(connection, *given)
+        cursor = await connection.execute(
+            "SELECT relation::regclass::text FROM pg_locks WHERE pid = pg_backend_pid()"
+            " AND relation IS NOT NULL"
+        )
+        locked.update(name for (name,) in await cursor.fetchall())
+        return rows
+
+    monkeypatch.setattr(archive_reading, "_select", looked)
+    assert len(await listed(api, "plant:SITE_001")) == 40
+    assert any("site_001" in name for name in locked)
+    assert [name for name in locked if "site_002" in name] == []
+
+
+# --- what was done to the files -------------------------------------------------------------------
+
+
+async def test_a_file_that_is_not_what_was_recorded_is_told_and_not_read(old: Archive, api: Api):
+    await other_site(old)
+    await old.goes()
+    shutil.copy(old.path(1, OTHER), old.path(1))
+    async with await api.asked_by("plant:SITE_001") as client:
+        answer = await client.get(f"/v1/archive/{TABLE}", params=ALL)
+    assert answer.status_code == 503
+    assert answer.json()["type"] == "/problems/archive-away"
+
+
+async def test_a_byte_that_was_changed_is_found_though_the_size_is_the_same(old: Archive, api: Api):
+    month = await old.goes()
+    path = old.path(1)
+    assert len(await listed(api, "admin")) == 40  # and it is remembered that it was right
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ArchiveDamaged, match="SHA-256"):
+        archive_reading.CHECKED.check(path, month)
+
+
+async def test_a_file_is_summed_once_while_it_stays_as_it_is(old: Archive, api: Api, monkeypatch):
+    await old.goes()
+    summed = []
+    check = archive_reading.check_bytes
+
+    def counted(path: Path, sha256: str | None) -> None:
+        summed.append(path)
+        check(path, sha256)
+
+    monkeypatch.setattr(archive_reading, "check_bytes", counted)
+    for _ in range(3):
+        assert len(await listed(api, "admin")) == 40
+    assert summed == [old.path(1)]
+
+
+async def test_a_row_of_another_site_is_none_of_a_file_however_it_came_there(old: Archive):
+    await other_site(old)
+    await old.goes()
+    wanted = Wanted(
+        since=datetime(2024, 1, 1, tzinfo=UTC), before=datetime(2024, 4, 1, tzinfo=UTC), rows_max=99
+    )
+    table = old.world.catalog.table(TABLE)
+    assert len(read_files([(old.path(1, OTHER), "SITE_002")], table, wanted)) == 4
+    assert read_files([(old.path(1, OTHER), "SITE_001")], table, wanted) == []
 
 
 # --- the files themselves ------------------------------------------------------------------------
@@ -194,7 +307,7 @@ async def test_a_file_of_an_earlier_catalogue_is_read_under_todays_names(old: Ar
     wanted = Wanted(
         since=datetime(2024, 1, 1, tzinfo=UTC), before=datetime(2024, 4, 1, tzinfo=UTC), rows_max=99
     )
-    rows = read_files([earlier], replace(table, columns=columns), wanted)
+    rows = read_files([(earlier, OLD.site)], replace(table, columns=columns), wanted)
     place = 3 + table.bit("qty_good")
     assert {row[place] for row in rows} == {f"{n}.25" for n in range(1, 41)}
     assert {row[3 + table.bit("shift_code")] for row in rows} == {None}

@@ -64,7 +64,13 @@ async def test_pages_hold_every_lot_once_whatever_their_size(world, api):
         assert len(found) == -(-9 // limit)
 
 
-@pytest.mark.parametrize("cursor", ["x", "", "AAAA", "YXxifGM=", "fHw=", "_" * 201])
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "x", "", "AAAA", "YXxifGM=", "fHw=", "_" * 201,
+        "U0lURV8wMDF8MDAwMS0wMS0wMVQwMDowMDowMCsxNDowMHwwMDAwMDAwMC0wMDAwLTAwMDAtMDAwMC0wMDAwMDAwMDAwMDA=",
+    ],
+)  # fmt: skip
 async def test_a_cursor_that_no_page_ended_with_is_refused(api, cursor):
     status, problem = await asked(api, "lots", cursor=cursor)
     assert (status, problem["errors"][0]["field"]) == (422, "query.cursor")
@@ -104,3 +110,20 @@ async def test_tables_that_were_there_before_get_the_paths_that_reports_take(wor
         await world.admin.execute(step.read_bytes())
         for table, column in paths.items():
             assert (f"{table}_by_{column}",) in await world.rows(made, table)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "answered"),
+    [
+        ("application/vnd.apache.parquet", (406, "application/problem+json")),
+        ("text/csv;q=0.1, application/json", (200, "application/json")),
+        ("application/json;q=0.1, text/csv", (200, "text/csv")),
+        ("text/csv;q=0", (406, "application/problem+json")),
+        ("text/html, */*;q=0.8", (200, "application/json")),
+        ("", (200, "application/json")),
+    ],
+)
+async def test_lots_come_in_the_form_that_is_liked_best_or_are_refused(api, accepted, answered):
+    async with await api.asked_by("corporate") as client:
+        answer = await client.get("/v1/reports/lots", headers={"Accept": accepted})
+    assert (answer.status_code, answer.headers["Content-Type"].partition(";")[0]) == answered

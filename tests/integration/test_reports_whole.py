@@ -18,7 +18,7 @@ import pytest
 from pyarrow import parquet
 from starlette.requests import ClientDisconnect
 
-from central.api.streams import AT_ONCE_MAX
+from central.api.streams import AT_ONCE_MAX, OF_ONE_MAX
 from central.reports import whole
 from central.reports.log import log_statement
 from central.reports.paging import Statement
@@ -199,22 +199,34 @@ async def test_too_many_at_once_are_told_to_come_again_and_others_have_their_pla
     site = world.site()
     await site.writes(site.insert("job_responses", *(site.report() for _ in range(50))))
     held, begun = asyncio.Event(), whole.Whole.blocks
+    all_read, loop, at_work = asyncio.Event(), asyncio.get_running_loop(), []
 
     def slow(self: whole.Whole, form: whole.Form) -> Any:
+        at_work.append(self)
+        if len(at_work) == AT_ONCE_MAX:
+            loop.call_soon_threadsafe(all_read.set)
         for block in begun(self, form):
             yield block
             while not held.is_set():
                 yield b""
 
     monkeypatch.setattr(whole.Whole, "blocks", slow)
-    app_client = await api.asked_by("corporate")
-    async with app_client as client:
-        asked = {"format": "csv", "whole": "true"}
-        reading = [asyncio.create_task(client.get(LOG, params=asked)) for _ in range(AT_ONCE_MAX)]
-        await asyncio.sleep(1)
-        refused = await client.get(LOG, params=asked)
-        assert refused.status_code == 503
-        assert refused.json()["type"] == "/problems/too-many-whole"
+    app = build(api.reach)
+    asked = {"format": "csv", "whole": "true"}
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://centre") as client:
+        keys = [await api.key("corporate") for _ in range(AT_ONCE_MAX // OF_ONE_MAX + 1)]
+        *taking, other = [{"Authorization": f"Bearer {key}"} for key in keys]
+        reading = [
+            asyncio.create_task(client.get(LOG, params=asked, headers=headers))
+            for headers in taking
+            for _ in range(OF_ONE_MAX)
+        ]
+        await asyncio.wait_for(all_read.wait(), 60)
+        for headers in (other, taking[0]):
+            refused = await client.get(LOG, params=asked, headers=headers)
+            assert refused.status_code == 503
+            assert refused.json()["type"] == "/problems/too-many-whole"
         held.set()
         assert {(await each).status_code for each in reading} == {200}
-        assert (await client.get(LOG, params=asked)).status_code == 200
+        assert (await client.get(LOG, params=asked, headers=other)).status_code == 200

@@ -18,6 +18,7 @@ from tests.mutants.of_exports import OF_EXPORTS
 from tests.mutants.of_extras import OF_EXTRAS
 from tests.mutants.of_feed import OF_FEED
 from tests.mutants.of_forks import OF_FORKS
+from tests.mutants.of_front import OF_FRONT
 from tests.mutants.of_homecomings import OF_HOMECOMINGS
 from tests.mutants.of_known import OF_KNOWN
 from tests.mutants.of_let_go import OF_LET_GO
@@ -52,8 +53,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *OF_RULES, *OF_WIRE, *OF_CAPTURE, *OF_CAPTURE_LOST, *OF_EDGE, *OF_APPLY, *OF_FEED, *OF_TIMES,
     *OF_BACKUPS, *OF_RESTORES, *OF_RESTORES_IN_A_ROW, *OF_RESTORES_CUT_SHORT, *OF_HOMECOMINGS,
     *OF_PARKED, *OF_RETENTION, *OF_SHARES, *OF_COMPARE, *OF_REVIEWS, *OF_FORKS, *OF_EXTRAS,
-    *OF_TENANCY, *OF_ACCESS, *OF_API, *OF_ROLLUPS, *OF_REPORTS, *OF_QUALITY, *OF_ARCHIVE, *OF_PAGES,
-    *OF_KNOWN, *OF_LET_GO, *OF_REFUSALS, *OF_EXPORTS, *OF_RENAMES,
+    *OF_TENANCY, *OF_ACCESS, *OF_API, *OF_FRONT, *OF_ROLLUPS, *OF_REPORTS, *OF_QUALITY,
+    *OF_ARCHIVE, *OF_PAGES, *OF_KNOWN, *OF_LET_GO, *OF_REFUSALS, *OF_EXPORTS, *OF_RENAMES,
     *OF_PLANNER, *OF_SIGNING_IN, *OF_STATES, *OF_UNIONS, *OF_ABANDONED, *OF_WITHHELD,
     *OF_PLANNED,
 )  # fmt: skip

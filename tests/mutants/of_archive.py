@@ -133,6 +133,27 @@ OF_ARCHIVE: Final[tuple[Mutant, ...]] = (
         f"{READ}::test_pages_hold_every_row_once_across_file_and_table",
     ),
     of(
+        "archive: the months are looked at as they were before they were read",
+        "central/api/archive.py",
+        "of_one_moment=False",
+        "of_one_moment=True",
+        f"{READ}::test_a_month_that_goes_to_the_archive_meanwhile_is_read_whole",
+    ),
+    of(
+        "archive: a file is read whatever was done to it",
+        READING,
+        "        check_bytes(path, month.sha256)\n",
+        "",
+        f"{READ}::test_a_byte_that_was_changed_is_found_though_the_size_is_the_same",
+    ),
+    of(
+        "archive: a file gives whatever rows are in it",
+        READING,
+        """ WHERE "{name}" = {_quoted(site)}""",
+        "",
+        f"{READ}::test_a_row_of_another_site_is_none_of_a_file_however_it_came_there",
+    ),
+    of(
         "archive: half of a detaching is passed over",
         READING,
         "await standing(connection, partition) is not Standing.ATTACHED",

@@ -7,6 +7,7 @@ from typing import Final
 from tests.mutants.mutant import Mutant, of
 
 WORK: Final = "central/exporting.py"
+FAIR: Final = "tests/integration/test_api_exports_fair.py"
 TESTS: Final = "tests/integration/test_api_exports.py"
 
 OF_EXPORTS: Final[tuple[Mutant, ...]] = (
@@ -86,5 +87,26 @@ OF_EXPORTS: Final[tuple[Mutant, ...]] = (
         "if file.name not in wanted and _OURS.fullmatch(file.name):",
         "if file.name not in wanted:",
         f"{TESTS}::test_what_is_past_its_time_goes_with_its_file_and_nothing_else",
+    ),
+    of(
+        "exports: who asked first is served first, however much that is",
+        WORK,
+        "ORDER BY own.at_work, own.served NULLS FIRST, w.id",
+        "ORDER BY w.id",
+        f"{FAIR}::test_one_that_asks_for_one_waits_for_one_of_who_asked_for_many",
+    ),
+    of(
+        "exports: one fills the disk",
+        WORK,
+        "if shutil.disk_usage(folder).free < FREE_MIN:",
+        "if False:",
+        f"{FAIR}::test_nothing_is_written_onto_a_disk_that_is_nearly_full",
+    ),
+    of(
+        "exports: files of one take all the room there is",
+        WORK,
+        "if size + others > exports.BYTES_MAX:",
+        "if False:",
+        f"{FAIR}::test_files_of_one_who_asks_have_a_bound_together_and_others_have_theirs",
     ),
 )

@@ -19,6 +19,7 @@ WHOLE: Final = "central/reports/whole.py"
 KEPT: Final = "tests/integration/test_api_cache.py"
 STREAMS: Final = "tests/integration/test_reports_whole.py"
 UNIT: Final = "tests/unit/test_report_question.py"
+CURSORS: Final = "tests/integration/test_reports_cursors.py"
 
 OF_REPORTS: Final[tuple[Mutant, ...]] = (
     of(
@@ -50,9 +51,16 @@ OF_REPORTS: Final[tuple[Mutant, ...]] = (
     of(
         "reports: a cursor is taken as it comes",
         PAGING,
-        "if len(after) != len(self.places) or not all(map(_fits, self.places, after)):",
-        "if False:",
+        "map(_taken, self.places, after)",
+        "after",
         f"{UNIT}::test_a_cursor_that_somebody_made_up_is_refused",
+    ),
+    of(
+        "reports: an instant of a cursor is passed on in whichever form it came",
+        PAGING,
+        "return instant.astimezone(UTC).isoformat()",
+        "return text",
+        f"{CURSORS}::test_whatever_a_cursor_was_made_to_say_is_refused_or_taken_by_the_database",
     ),
     of(
         "reports: pieces count in each part of a report",
@@ -84,17 +92,17 @@ OF_REPORTS: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "kept answers: one is given on though something was committed since",
-        CACHE, "if kept.revisions != live.current(asker.sites):", "if False:",
+        "central/api/kept.py", "if kept.revisions != self.live.current(kept.sites):", "if False:",
         f"{KEPT}::test_an_answer_is_read_once_and_given_again_until_something_is_applied",
     ),
     of(
         "kept answers: whoever asks the same gets it, of whatever sites",
-        CACHE, "key = _Key(asker.group, scope", "key = _Key(0, scope",
+        CACHE, "key = Key(asker.group, life", "key = Key(0, life",
         f"{KEPT}::test_who_reads_the_same_sites_shares_an_answer_and_nobody_else_gets_it",
     ),
     of(
         "kept answers: all forms are one",
-        CACHE, 'accept, known = headers.get(b"accept", b""), ', 'accept, known = b"", ',
+        CACHE, 'scope["query_string"], accept)', 'scope["query_string"], b"")',
         f"{KEPT}::test_forms_of_one_answer_are_kept_apart",
     ),
     of(
@@ -153,7 +161,7 @@ OF_REPORTS: Final[tuple[Mutant, ...]] = (
     of(
         "whole answers: nobody makes room",
         "central/api/streams.py",
-        "            self._streams.open -= 1\n", "",
+        "            self._ended()\n", "",
         f"{STREAMS}"
         "::test_a_reader_who_goes_before_the_first_block_makes_room",
     ),
