@@ -67,8 +67,8 @@ OF_PLANNER: Final[tuple[Mutant, ...]] = (
     of(
         "planner: a row is added for any site",
         PLANS,
-        "        plan.check_owner(site)\n        values",
-        "        values",
+        "        plan.check_owner(site)\n        if of",
+        "        if of",
         f"{ACCESS}::test_nobody_hands_a_row_to_a_site_that_they_do_not_reach",
     ),
     of(
