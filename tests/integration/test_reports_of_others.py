@@ -15,7 +15,7 @@ from tests.integration.test_rollups import follow, set_day
 if TYPE_CHECKING:
     import httpx
 
-    from tests.integration.apply_world import Site, World
+    from tests.integration.apply_world import Site
 
 __all__ = ["api", "client", "link", "world"]
 pytestmark = [pytest.mark.postgres, pytest.mark.nats]
