@@ -303,6 +303,19 @@ async def test_holds_that_were_released_block_nothing(world, api):
     ]
 
 
+async def test_a_site_that_has_an_edge_of_the_same_id_takes_back_no_edge_of_another(world, api):
+    south, north = Plant(world, SOUTH), Plant(world)
+    steel, box = await south.lots("STEEL", "BOX")
+    edge = await south.edge(steel, box)
+    other, another = await north.lots("OTHER", "ANOTHER")
+    await north.edge(other, another, id=edge)
+    await north.void(edge, other, another)
+    found = await genealogy(api, steel, direction="down")
+    assert levels(found, "down") == {"STEEL": 0, "BOX": 1}
+    assert [(each["site"], each["id"]) for each in found["edges"]] == [(SOUTH, edge)]
+    assert levels(await genealogy(api, other, direction="down"), "down") == {"OTHER": 0}
+
+
 # --- as a table ----------------------------------------------------------------------------------
 
 

@@ -150,4 +150,11 @@ OF_QUALITY: Final[tuple[Mutant, ...]] = (
         '    if "nothing" in given:',
         f"{OF_LOTS}::test_partitions_of_other_sites_are_locked_by_no_plan_however_old_it_is",
     ),
+    of(
+        "quality: edges are told apart by their ids alone",
+        GENEALOGY,
+        "        return self.site, self.id",
+        '        return "", self.id',
+        f"{OF_LOTS}::test_a_site_that_has_an_edge_of_the_same_id_takes_back_no_edge_of_another",
+    ),
 )
