@@ -135,6 +135,7 @@ async def archive(bench: Bench, partition: Partition) -> bool:
     Rows that are in a file of the month are in the new one as well; the old one stays where it is.
     """
     table, root = bench.table(partition), bench.root
+    bench.check_stay(table)
     connection = bench.connection
     async with alone(bench, partition):
         month = await find(connection, partition)
@@ -208,6 +209,7 @@ async def _verify(bench: Bench, table: Table, partition: Partition) -> Month:
 async def drop(bench: Bench, partition: Partition) -> bool:
     """Give up the rows of a month that stand aside, verified in a file; False if that was done."""
     table = bench.table(partition)
+    bench.check_stay(table)
     async with alone(bench, partition):
         month = await find(bench.connection, partition)
         if month is not None and month.state is State.DROPPED:

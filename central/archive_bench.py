@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
-from central.archive_hash import archivable
+from central.archive_hash import STAY, archivable
 from central.archive_loading import alone_key
 from central.capture import INGEST
 from central.roles import OWNER
@@ -71,9 +71,18 @@ class Bench:
         Those that left before a catalogue had others wait for the table may be brought back.
         """
         table = self.table(partition)
+        self.check_stay(table)
         if table.name in waited_for(self.shelf.catalog):
             raise NotArchivable(
                 f"{table.name} can't be archived: late rows of other tables wait for its rows"
+            )
+
+    def check_stay(self, table: Table) -> None:
+        """Raise NotArchivable where answers rest on all months of a table."""
+        if why := STAY.get(table.name):
+            raise NotArchivable(
+                f"{table.name} can't be archived: {why}; what left before is brought back by"
+                " `mes-central partitions attach`"
             )
 
     def needs_root(self) -> None:

@@ -24,8 +24,19 @@ if TYPE_CHECKING:
 Named = tuple[Column, str]
 
 
+#: Facts of which no month leaves, and why: answers rest on them that no rollup keeps. Months that
+#: left before are told of by these answers, and can be brought back.
+STAY: Final = {
+    "inventory_movements": "what is on hand of a lot is the sum of all its movements",
+    "measurements": "control charts and capability are made of them alone",
+}
+
+
 def archivable(table: Table) -> bool:
-    """Return whether months of a table may be archived: facts that are split by site and month."""
+    """Return whether a table has an archive: facts that are split by site and month.
+
+    Of those that ``STAY`` no month goes there any more.
+    """
     return table.fact and table.partitioned
 
 

@@ -13,7 +13,7 @@ import psycopg
 from central import metrics
 from central.archive import archive, detach, drop
 from central.archive_bench import opened
-from central.archive_hash import archivable
+from central.archive_hash import STAY, archivable
 from central.archive_state import State, months
 from central.partitions import held, month_before
 from central.schema import waited_for
@@ -63,8 +63,9 @@ async def due(
         partition
         for partition, each in known.items()
         if each.state in (State.DETACHING, State.DETACHED, State.ARCHIVED)
+        and partition.table not in STAY
     ]
-    stay = waited_for(shelf.catalog)
+    stay = {*waited_for(shelf.catalog), *STAY}
     tables = [t.name for t in shelf.catalog.tables if archivable(t) and t.name not in stay]
     fresh = []
     for each in await held(connection, tables):

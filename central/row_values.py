@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from shared.catalog import Catalog, Column, Table
     from shared.changes import Value
 
+#: Columns that name a time zone, by their table.
+ZONES: Final = {"sites": "timezone"}
 #: What the sync itself tells: nobody plans it, and a review is decided at ``/v1/conflicts``.
 _OF_THE_SYNC: Final = "sync_"
 

@@ -16,8 +16,9 @@ from psycopg import sql
 
 from central.acting import acting, stored
 from central.row_reading import Found, find_row
-from central.row_values import BadRow, Broken
+from central.row_values import ZONES, BadRow, Broken
 from central.schema import INDEXES
+from shared.catalog import Direction
 from shared.changes import SHARED
 from shared.errors import SyncError
 
@@ -73,8 +74,9 @@ class Writing:
 async def insert_row(
     connection: Connection, writing: Writing, values: Mapping[str, Value], created_at: str
 ) -> Found:
-    """Insert a row and return it; raise BadRow for a reference to nothing, KeyTaken."""
+    """Insert a row and return it; raise BadRow for what it names and is not there, KeyTaken."""
     table = writing.table
+    await _check_zone(connection, table, values)
     await _hold_references(connection, writing, values)
     given = writing.signed(values)
     statement = sql.SQL(
@@ -95,11 +97,12 @@ async def insert_row(
 async def update_row(
     connection: Connection, writing: Writing, found: Found, changed: Mapping[str, Value]
 ) -> Found:
-    """Change a row and return it; raise RowMoved, BadRow for a reference to nothing, KeyTaken.
+    """Change a row and return it; raise RowMoved, KeyTaken, BadRow as ``insert_row`` does.
 
     Where nothing becomes different nothing is written, and its version stays.
     """
     table = writing.table
+    await _check_zone(connection, table, changed)
     await _hold_references(connection, writing, changed)
     given = writing.signed(changed)
     sets = [sql.SQL("{} = %s").format(sql.Identifier(name)) for name in given]
@@ -158,6 +161,17 @@ def _stored(table: Table, values: Mapping[str, Value]) -> list[object]:
 
 # --- what refers to what ---------------------------------------------------------------------
 
+
+async def _check_zone(connection: Connection, table: Table, values: Mapping[str, Value]) -> None:
+    """Raise BadRow for a zone that PostgreSQL does not know: nothing could be told by its hours."""
+    zone = values.get(column := ZONES.get(table.name, ""))
+    if zone is None:
+        return
+    query = "SELECT FROM pg_catalog.pg_timezone_names WHERE name = %s"
+    if await (await connection.execute(query, [zone])).fetchone() is None:
+        raise BadRow(Broken(column, "a time zone of the IANA's names, such as Europe/Berlin"))
+
+
 # Whoever deletes the row holds its head for themselves: they wait for us, or we for them.
 _REFERRED: Final = """
 SELECT FROM sync.head AS h JOIN sync.table_no AS n ON n.no = h.table_no
@@ -171,16 +185,22 @@ async def _hold_references(
     """Hold what a row refers to; raise BadRow where that is not there.
 
     A row refers to rows of its own site and to shared ones, since no other row comes to its site.
-    A fact that it refers to may be on its way from there, so that is taken as it is.
+    A fact that it refers to may be on its way from there, so that is taken as it is. What makes up
+    a version never changes: a site adds nothing of its own to one that is shared.
     """
-    broken = []
+    table, broken = writing.table, []
+    is_of_version = table.append_only and table.direction is Direction.DOWN
     for name, value in values.items():
-        parent = writing.table.column(name).references
+        column = table.column(name)
+        parent, is_own = column.references, is_of_version and column.enforced
         if parent is None or value is None or writing.catalog.table(parent).fact:
             continue
-        cursor = await connection.execute(_REFERRED, [parent, [writing.site, SHARED], value])
+        cursor = await connection.execute(
+            _REFERRED, [parent, [writing.site, writing.site if is_own else SHARED], value]
+        )
         if await cursor.fetchone() is None:
-            rule = f"{parent} has no row of this id that is of {writing.site} or shared"
+            owners = writing.site if is_own else f"{writing.site} or shared"
+            rule = f"{parent} has no row of this id that is of {owners}"
             broken.append(Broken(name, rule))
     if broken:
         raise BadRow(*broken)

@@ -176,9 +176,9 @@ class Table:
     since: int = 1
     #: Parents have a smaller one than their children.
     order_rank: int = 0
-    #: The table of signed rows that allow this table's lattice to go back. Such a row refers to
-    #: the relaxed row by id and holds ``from_state`` and ``to_state``.
+    #: Of signed rows, each with a row's id, from_state and to_state, that let its lattice go back.
     relax_by: str | None = None
+    shared_only: bool = False  #: planners write rows of ``*`` alone: one of a site tells of others
     help: str = ""
     names: tuple[str, ...] = field(init=False, repr=False, compare=False)
     _bits: Mapping[str, int] = field(init=False, repr=False, compare=False)
@@ -241,8 +241,7 @@ class Table:
         raise self._unknown(name)
 
     def _unknown(self, name: str) -> UnknownColumn:
-        message = f"table {self.name} has no column {name}"
-        return UnknownColumn(message)
+        return UnknownColumn(f"table {self.name} has no column {name}")
 
     def mask(self, names: Iterable[str]) -> int:
         """Return the change mask of these columns."""
@@ -282,7 +281,7 @@ class Catalog:
 
     version: int
     tables: tuple[Table, ...]
-    #: SHA-256 of everything but the help texts.
+    #: SHA-256 of everything but the help texts and ``shared_only``, which sites need not know.
     digest: str = field(init=False, compare=False)
     _by_name: Mapping[str, Table] = field(init=False, repr=False, compare=False)
 
@@ -291,8 +290,9 @@ class Catalog:
         tables = tuple(sorted(_ranked(self.tables), key=lambda table: table.name))
         object.__setattr__(self, "tables", tables)
         object.__setattr__(self, "_by_name", {table.name: table for table in tables})
-        shape = _json({"version": self.version, "tables": _plain(tables, without=("help",))})
-        object.__setattr__(self, "digest", hashlib.sha256(shape.encode()).hexdigest())
+        plain = _plain(tables, without=("help", "shared_only"))
+        digest = hashlib.sha256(_json({"version": self.version, "tables": plain}).encode())
+        object.__setattr__(self, "digest", digest.hexdigest())
 
     def __repr__(self) -> str:
         """Return a short text: a whole catalogue in an error message hides the error."""

@@ -42,6 +42,7 @@ _TABLE_KEYS: Final[dict[str, Any]] = {
     "groups": list,
     "since": int,
     "relax_by": str,
+    "shared_only": bool,
     "help": str,
 }
 _COLUMN_KEYS: Final[dict[str, Any]] = {
@@ -159,6 +160,7 @@ def _read_table(file: str, name: str, raw: Any, errors: list[str]) -> Table | No
         groups=tuple(group for group in groups if group),
         since=raw.get("since", 1),
         relax_by=raw.get("relax_by"),
+        shared_only=raw.get("shared_only", False),
         help=raw.get("help", ""),
     )
 

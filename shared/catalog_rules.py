@@ -128,6 +128,8 @@ def _of_table(item: TableFile, tables: Mapping[str, Table]) -> Iterator[str]:
         yield 'rows that change travel both ways; write direction = "both" and policy = "site"'
     if table.two_way and table.append_only:
         yield 'rows that never change have one source; write direction = "up" or "down"'
+    if table.shared_only and table.direction is not Direction.DOWN:
+        yield "sites write such rows, and theirs are their own; drop shared_only"
     yield from _of_versions(table, item.version)
     yield from _of_columns(table)
     yield from _of_share(table)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import Depends, Header, Request
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 
 from central.access import NotYourSite, Scope
@@ -22,6 +23,7 @@ from central.api.answers_of_rows import DELETED, ROW, DeletedRow, OneRow
 from central.api.asking import Asking, asks, reading
 from central.api.audit import asked_in
 from central.api.examples import shown
+from central.api.given import broken_body
 from central.api.reach import V1, Json, Reach
 from central.api.routes import v1_router
 from central.api.rows import ETAG, RowId, one_row, row_answer, table_named
@@ -124,6 +126,8 @@ def _add_adding(routes: APIRouter, asked: Any) -> None:
         """Make a row; what its values leave out is at its default."""
         of, site = plan.table, added.site
         plan.check_owner(site)
+        if of.shared_only and site != SHARED:
+            raise broken_body("site", f"* alone: {_told_of(of)}")
         values = whole(of, added.values)
         plan.check_share(named_sites(of, values, site))
         made = datetime.fromtimestamp(time.time_ns() // 10**6 / 1e3, UTC)
@@ -165,6 +169,9 @@ async def _change(plan: Plan, row_id: str, if_match: str | None, given: Mapping[
     """Write what becomes different of a row by these values, and return it."""
     of = plan.table
     found = await plan.find(row_id, if_match)
+    if of.shared_only and found.site != SHARED:
+        rule = f"a row of all sites: {_told_of(of)}; this one can only be deleted"
+        raise RequestValidationError([{"loc": ("path", "row_id"), "msg": rule}])
 
     async def do(connection: AsyncConnection[Any]) -> _Done:
         before = _seen(found, if_match)
@@ -177,6 +184,10 @@ async def _change(plan: Plan, row_id: str, if_match: str | None, given: Mapping[
         return _Done(one_row(of, row), noted if changed else None)
 
     return row_answer(await plan.write(found.site, do))
+
+
+def _told_of(table: Table) -> str:
+    return f"rows of {table.name} tell of each site, so none is a single site's own"
 
 
 def _add_deleting(routes: APIRouter, asked: Any) -> None:

@@ -50,7 +50,7 @@ def clipped_rows(
     # To have neither start nor end is to have no interval; such a report counts at its moment.
     return (
         f"SELECT {', '.join(columns)} FROM {facts(question)} AS r{SITE_DAY}"
-        " LEFT JOIN mes.sites AS s ON s.code = r.site_id"
+        " LEFT JOIN mes.sites AS s ON s.code = r.site_id AND s.site_id = '*'"
         f" CROSS JOIN LATERAL (SELECT tstzrange({bound(question.window.start, take)},"
         f" {bound(question.window.end, take)}) AS range) AS w"
         f" CROSS JOIN LATERAL ({pieces}) AS c"

@@ -27,7 +27,15 @@ class Dimension:
     joins: tuple[str, ...] = ()
 
 
-#: Rows of one site are named by its id as well, so that only its partitions are looked at.
+#: Badges of one site that are good at others, for where neither these nor the centre know the id.
+_GUESTS: Final = (
+    "SELECT w.site, p.id, min(p.person_no) AS person_no FROM mes.persons AS p CROSS JOIN LATERAL"
+    " (SELECT p.home_site_id UNION SELECT jsonb_array_elements_text(p.assigned_sites::jsonb))"
+    " AS w(site) WHERE p.site_id <> '*' AND w.site <> p.site_id GROUP BY 1, 2"
+)
+#: Rows of one site are named by its id as well, so that only its partitions are looked at. What a
+#: site wrote says nothing of another, and of each thing one row is found at most: else a sum would
+#: be another, or count twice.
 JOINS: Final = {
     "equipment": "LEFT JOIN mes.equipment AS e ON e.site_id = i.site_id AND e.id = i.equipment_id"
     " AND e.site_id IN ({sites})",
@@ -35,10 +43,14 @@ JOINS: Final = {
     " AND l.site_id IN ({sites})",
     "orders": "LEFT JOIN mes.work_orders AS o ON o.site_id = i.site_id AND o.id = i.work_order_id"
     " AND o.site_id IN ({sites})",
-    "persons": "LEFT JOIN mes.persons AS p ON p.id = i.person_id",
-    "sites": "LEFT JOIN mes.sites AS s ON s.code = i.site_id",
+    "persons": "LEFT JOIN mes.persons AS p ON p.site_id = '*' AND p.id = i.person_id"
+    " LEFT JOIN mes.persons AS q ON q.site_id = i.site_id AND q.id = i.person_id"
+    f" LEFT JOIN ({_GUESTS}) AS v ON v.site = i.site_id AND v.id = i.person_id",
+    "sites": "LEFT JOIN mes.sites AS s ON s.code = i.site_id AND s.site_id = '*'",
+    "days": "LEFT JOIN sync.site_day AS y ON y.site = i.site_id",
     "segments": "LEFT JOIN LATERAL (SELECT min(g.segment_class) AS segment_class"
-    " FROM mes.operation_segments AS g WHERE g.code = i.segment_code) AS g ON true",
+    " FROM mes.operation_segments AS g WHERE g.code = i.segment_code"
+    " AND g.site_id IN (i.site_id, '*')) AS g ON true",
 }
 _EQUIPMENT: Final = ("equipment",)
 _ORDERS: Final = ("orders",)
@@ -60,7 +72,8 @@ DIMENSIONS: Final = {
                   joins=_ORDERS),
         Dimension("customer", "Whom the order is for", ("work_order_id",), "o.customer_ref",
                   joins=_ORDERS),
-        Dimension("person", "Who reported", ("person_id",), "p.person_no", "i.person_id::text",
+        Dimension("person", "Who reported", ("person_id",),
+                  "coalesce(p.person_no, q.person_no, v.person_no)", "i.person_id::text",
                   ("persons",)),
         Dimension("segment", "Operation", ("segment_code",), "i.segment_code"),
         Dimension("segment_class", "Kind of operation, as the routings of the centre have it",
@@ -69,6 +82,7 @@ DIMENSIONS: Final = {
                   "i.report_type"),
         Dimension("shift", "Shift", ("shift_code",), "i.shift_code"),
         Dimension("scrap_reason", "Why there is scrap", ("scrap_reason",), "i.scrap_reason"),
+        Dimension("uom", "Unit of the quantities, which alone add up", ("uom",), "i.uom"),
         Dimension("rework", "Whether the report is of rework: true or false", ("is_rework",),
                   "i.is_rework::text"),
     )
@@ -88,7 +102,9 @@ class Bucket:
     joins: tuple[str, ...] = ()
 
 
-_LOCAL: Final = "(i.at AT TIME ZONE coalesce(s.timezone, 'UTC'))"
+# By the zone that the site's days are made by, and not by mes.sites: this one was held against what
+# PostgreSQL knows.
+_LOCAL: Final = "(i.at AT TIME ZONE coalesce(y.zone, 'UTC'))"
 _WEEK: Final = (
     "i.day - mod(extract(isodow FROM i.day)::integer - coalesce(s.week_start, 1)::integer + 7, 7)"
 )
@@ -98,10 +114,10 @@ BUCKETS: Final = {
     for each in (
         Bucket("hour", "Hour of the site's clock that began then",
                f"to_char(date_trunc('hour', {_LOCAL}), 'YYYY-MM-DD\"T\"HH24:MI')", by_instant=True,
-               joins=("sites",)),
+               joins=("days",)),
         Bucket("hour_of_day", "Hour of the site's clock, 0 to 23",
                f"extract(hour FROM {_LOCAL})::integer", by_instant=True,
-               joins=("sites",)),
+               joins=("days",)),
         Bucket("day", "Business day of the site", "to_char(i.day, 'YYYY-MM-DD')"),
         Bucket("weekday", "Day of the week, 1 is Monday",
                "extract(isodow FROM i.day)::integer"),

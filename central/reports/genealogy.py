@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
+    #: An edge, or what voids one: its site, and its id there, which another's row may have as well.
+    Key = tuple[str, UUID]
+
 DEPTH_MAX: Final = 50
 LOTS_MAX: Final = 5_000
 EDGES_MAX: Final = 20_000
@@ -55,6 +58,11 @@ class Edge:
     uom: str | None
     response_id: UUID | None
 
+    @property
+    def key(self) -> Key:
+        """Return what tells it from all others."""
+        return self.site, self.id
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -72,7 +80,7 @@ class Walk:
     bounds: Bounds
     #: By way: each lot with the length of the shortest path to it.
     levels: dict[Way, dict[UUID, int]] = field(default_factory=dict)
-    edges: dict[UUID, Edge] = field(default_factory=dict)
+    edges: dict[Key, Edge] = field(default_factory=dict)
     #: Names of the bounds that something lies beyond.
     truncated_by: set[str] = field(default_factory=set)
 
@@ -96,7 +104,7 @@ class Walk:
                 levels[far] = level
                 known.add(far)
                 new.append(far)
-            self.edges[edge.id] = edge
+            self.edges[edge.key] = edge
         return new
 
 
@@ -145,27 +153,29 @@ async def _step(
             "owners": [edge.site for edge in edges],
         },
     )
-    return standing(edges, {row["id"]: row["void_of"] for row in voids})
+    return standing(
+        edges, {(row["site_id"], row["id"]): (row["site_id"], row["void_of"]) for row in voids}
+    )
 
 
-def standing(edges: Iterable[Edge], voids: Mapping[UUID, UUID]) -> list[Edge]:
+def standing(edges: Iterable[Edge], voids: Mapping[Key, Key]) -> list[Edge]:
     """Return the edges that nothing voids; what is voided itself voids nothing.
 
     ``voids`` tells of each row that voids another which one. None voids two, so the rows that bear
     on an edge are a tree, which is read from its leaves.
     """
-    of: dict[UUID, list[UUID]] = defaultdict(list)
+    of: dict[Key, list[Key]] = defaultdict(list)
     for void, voided in voids.items():
         of[voided].append(void)
 
-    def stands(row: UUID) -> bool:
+    def stands(row: Key) -> bool:
         order = [row]
         for each in order:  # grows meanwhile: each before what voids it
             order += of.get(each, ())
-        voided: set[UUID] = set()
+        voided: set[Key] = set()
         for each in reversed(order):
             if each not in voided and each in voids and each != row:
                 voided.add(voids[each])
         return row not in voided
 
-    return [edge for edge in edges if stands(edge.id)]
+    return [edge for edge in edges if stands(edge.key)]

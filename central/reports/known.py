@@ -13,6 +13,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from central.reports.dimensions import DIMENSIONS
 from central.reports.paging import literals
 from central.reports.question import BadQuestion, Match, moment
 from central.rollups import AT, LATE, LATE_COLUMNS, rows_of
@@ -108,6 +109,15 @@ def _changed_since(question: Question, late: str) -> str:
         return ""
     at = question.as_known_at.isoformat()
     return f"{late}.site_id IN ({literals(question.sites)}) AND {late}.noted_at > '{at}'"
+
+
+def check_keys(question: Question) -> None:
+    """Raise BadQuestion where a moment is asked for by what is not noted of late reports."""
+    if question.as_known_at is None:
+        return
+    for name in (*question.group_by, *(each.dimension for each in question.filters)):
+        if not set(DIMENSIONS[name].keys) <= set(LATE_COLUMNS):
+            raise BadQuestion(name, "not beside as_known_at: of late reports it is not kept")
 
 
 async def check(connection: AsyncConnection[Any], question: Question) -> None:

@@ -188,8 +188,9 @@ KPIS: Final = {
         Kpi("fpy", "qty_good", "qty_produced",
             "First pass yield: GP / IP, good over inspected parts; ask for the operations that"
             " inspect", ISO),
-        Kpi("fpy_without_rework", "qty_good - qty_rework", "qty_produced",
-            "The same without parts that an inspection passed after rework", ISO),
+        Kpi("fpy_without_rework", "qty_good - qty_rework", "qty_produced - qty_rework",
+            "The same of first attempts: without parts that an inspection passed after rework,"
+            " above and below", ISO),
         Kpi("setup_ratio", "setup_min", "setup_min + production_min",
             "Setup ratio: AUST / AUPT", ISO),
         Kpi(
@@ -226,7 +227,8 @@ KPIS: Final = {
         Kpi("utilisation", "busy_min", "calendar_min",
             "Utilisation: time in which anything was reported, over all time", "not ISO"),
         Kpi("throughput_rate", "qty_produced", "elapsed_min",
-            "Throughput rate: PQ / AOET, pieces a minute of reported time", ISO, "pieces/min"),
+            "Pieces a reported minute: of two reports at once the minutes of both; no PQ / AOET",
+            "not ISO", "pieces/min"),
         Kpi("fill", "qty_good", QTY_ORDERED,
             "Good quantity over ordered quantity; ask for the operation that counts",
             "not ISO"),

@@ -12,7 +12,7 @@ from central.reports.dimensions import DIMENSIONS, JOINS
 from central.reports.paging import Place, Statement, literals
 from central.reports.question import BadQuestion
 from central.reports.sources import in_months
-from central.reports.statement import condition
+from central.reports.statement import compared, condition
 from central.rollups import AT, DAY, SITE_DAY
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def log_statement(
     used = [*_NAMED, *(each.dimension for each in question.filters)]
     joins = dict.fromkeys(join for name in used for join in DIMENSIONS[name].joins)
     columns = ", ".join(f'{of} AS "{name}"' for name, of in COLUMNS.items())
-    conditions = [condition(e, DIMENSIONS[e.dimension].code, made) for e in question.filters]
+    conditions = [condition(each, compared(question, each), made) for each in question.filters]
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     joined = "".join(f" {JOINS[join].format(sites=sites)}" for join in joins)
     made.columns = tuple(COLUMNS)

@@ -24,6 +24,7 @@ HIDDEN: Final = "not visible here: of a site that you don't reach, not arrived y
 _COLUMNS: Final = (
     "lot", "lot_site", "lot_no", "material_code", "supplier_lot", "quality_status", "holds",
     "level_up", "level_down", "site", "on_hand", "uom", "complete_through", "truncated",
+    "archived_not_counted",
 )  # fmt: skip
 
 
@@ -51,7 +52,10 @@ def listed(lots: Iterable[Lot], stock: Stock) -> list[dict[str, Any]]:
 
 
 def _stock_of(lot: UUID, stock: Stock) -> dict[str, Any]:
-    return {"on_hand": stock.on_hand.get(lot, []), "holds": stock.holds.get(lot, [])}
+    return {
+        "on_hand": stock.on_hand.get(lot, []), "archived_not_counted": stock.archived,
+        "holds": stock.holds.get(lot, []),
+    }  # fmt: skip
 
 
 def ordered(walk: Walk, visible: Mapping[UUID, Lot]) -> list[UUID]:
@@ -73,6 +77,7 @@ def genealogy(walk: Walk, visible: Mapping[UUID, Lot], stock: Stock) -> dict[str
     return {
         "truncated": bool(walk.truncated_by),
         "truncated_by": sorted(walk.truncated_by),
+        "archived_not_counted": stock.archived,
         "lots": [_node(each, names, walk, visible) | _stock_of(each, stock) for each in lots],
         "edges": [_edge(each, names) for each in edges],
     }
@@ -96,15 +101,16 @@ def _edge(edge: Edge, names: Names) -> dict[str, Any]:
 def to_csv(lots: Iterable[Mapping[str, Any]], through: Mapping[str, Any], *, cut: bool) -> str:
     """Return a line for each lot and site that ever had some of it (RFC 4180).
 
-    ``lots`` are those of ``listed`` or ``genealogy``. That the list is cut stands in every line:
-    whoever works off a recall must not miss it.
+    ``lots`` are those of ``listed`` or ``genealogy``. That the list is cut, and what the sums lack,
+    stands in every line: whoever works off a recall must not miss it.
     """
     text = io.StringIO()
     lines = csv.writer(text)
     lines.writerow(_COLUMNS)
     for lot in lots:
         for line in _lines(lot, through):
-            lines.writerow([cell(each) for each in (*line, "yes" if cut else "no")])
+            more = ("yes" if cut else "no", lot["archived_not_counted"])
+            lines.writerow([cell(each) for each in (*line, *more)])
     return text.getvalue()
 
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from central.reports.reading import number, rows, with_shared
+from central.reports.reading import archived, number, rows, with_shared
 from central.schema import natural_key
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ class Stock:
 
     on_hand: dict[UUID, list[dict[str, Any]]] = field(default_factory=dict)
     holds: dict[UUID, list[dict[str, Any]]] = field(default_factory=dict)
+    #: Months of movements that are in the archive, and not in what is on hand.
+    archived: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,8 @@ async def read_stock(
     connection: AsyncConnection[Any], sites: Sequence[str], ids: Collection[UUID]
 ) -> Stock:
     """Return what these sites have on hand of these lots, and the holds that nobody released."""
-    stock = Stock(defaultdict(list), defaultdict(list))
+    archive = await archived(connection, "inventory_movements", sites)
+    stock = Stock(defaultdict(list), defaultdict(list), archive)
     given = {"sites": list(sites), "lots": list(ids)}
     for row in await rows(connection, "sum_lot_movements", given):
         stock.on_hand[row.pop("lot_id")].append(row | {"qty": number(row["qty"])})

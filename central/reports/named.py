@@ -24,7 +24,7 @@ from central.reports.asked_of_states import (
 from central.reports.asked_of_states import told as told_of_states
 from central.reports.dimensions import BUCKETS, DIMENSIONS
 from central.reports.due import BUCKETS_OF_DUE, MEASURES_OF_DUE, due_statement
-from central.reports.known import known_at
+from central.reports.known import check_keys, known_at
 from central.reports.kpis import FIGURES
 from central.reports.log import log_statement
 from central.reports.orders import (
@@ -40,12 +40,14 @@ from central.reports.question import (
     Basis,
     Question,
     Window,
+    counted,
     filters,
     instants,
     known_measures,
     names,
     one_name,
     orders,
+    summed,
     window,
 )
 from central.reports.statement import statement_of
@@ -182,11 +184,12 @@ def _production(preset: Preset, asked: Any, sites: tuple[str, ...]) -> Question:
         group_by=plain.group_by or preset.group_by, measures=measures,
         basis=asked.time_basis or preset.basis, is_of_reports=True,
         as_known_at=known_at(asked.as_known_at, plain.window),
-        share_of=one_name("share_of", asked.share_of, measures)
+        share_of=summed("share_of", asked.share_of, measures)
         or (None if is_own else preset.share_of),
-        nonzero=one_name("nonzero", asked.nonzero, measures)
+        nonzero=counted("nonzero", asked.nonzero, measures)
         or (None if is_own else preset.nonzero),
     )  # fmt: skip
+    check_keys(question)
     sort = asked.sort or ("" if is_own else preset.sort)
     return question.sorted(orders(sort, question.columns))
 

@@ -255,6 +255,22 @@ def one_name(field_name: str, text: str | None, known: Iterable[str]) -> str | N
     return found[0] if found else None
 
 
+def counted(field_name: str, text: str | None, measures: Iterable[str]) -> str | None:
+    """Return a measure of the answer that is a number: an instant is none."""
+    found = one_name(field_name, text, measures)
+    if found in MOMENTS:
+        raise BadQuestion(field_name, f"a number: {found} is an instant")
+    return found
+
+
+def summed(field_name: str, text: str | None, measures: Iterable[str]) -> str | None:
+    """Return a measure of the answer that has shares: a ratio is none of a sum, as it is one."""
+    found = counted(field_name, text, measures)
+    if found in KPIS:
+        raise BadQuestion(field_name, f"a measure that adds up: {found} is a ratio")
+    return found
+
+
 def instants(field_name: str, texts: Sequence[str]) -> tuple[datetime, ...]:
     """Return instants."""
     found = tuple(moment(field_name, text) for text in texts)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from psycopg.rows import dict_row
 
+from central.archive_state import State
+from central.reports.paging import literals
 from shared.changes import SHARED
 
 if TYPE_CHECKING:
@@ -16,13 +18,28 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
+    Months = tuple[str, str]
+
 _SQL: Final = Path(__file__).parents[1] / "sql"
 
 
 @cache
-def statement(name: str) -> bytes:
+def statement(name: str) -> str:
     """Return a statement of ``central/sql``."""
-    return (_SQL / f"{name}.sql").read_bytes()
+    return (_SQL / f"{name}.sql").read_text()
+
+
+def named(text: str, given: Mapping[str, Any]) -> str:
+    """Return a statement with its ``sites`` as literals, and its one ``site``.
+
+    Of parameters PostgreSQL makes no use once it has planned a statement for good, at the eleventh
+    time: it would lock the partitions of all other sites then, and look at them.
+    """
+    if "sites" in given:
+        text = text.replace("= ANY(%(sites)s)", f"IN ({literals(given['sites']) or 'NULL'})")
+    if "site" in given:
+        text = text.replace("= %(site)s", f"= {literals([given['site']])}")
+    return text
 
 
 async def rows(
@@ -30,8 +47,29 @@ async def rows(
 ) -> list[dict[str, Any]]:
     """Return the rows of a statement of ``central/sql``, each by the names of its columns."""
     async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(statement(name), given)
+        await cursor.execute(named(statement(name), given).encode(), given)
         return await cursor.fetchall()
+
+
+async def archived(
+    connection: AsyncConnection[Any], table: str, sites: Sequence[str], months: Months = ("", "~")
+) -> int:
+    """Return how many months of some sites' facts are not in their table: no answer has them.
+
+    ``months``: the first and the last that count, as ``2026-11``.
+    """
+    found = await rows(
+        connection,
+        "count_archived",
+        {
+            "table": table,
+            "sites": sites,
+            "first": months[0],
+            "last": months[1],
+            "there": State.ATTACHED,
+        },
+    )
+    return int(found[0]["months"])
 
 
 def with_shared(sites: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from central.reports import capability, spc
 from central.reports.reading import number
 from central.reports.spc_rules import RULES
-from central.reports.spc_values import Samples, samples_of
+from central.reports.spc_values import Readings, Samples, samples_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,12 +49,18 @@ def answer(question: Question) -> dict[str, Any]:
     told = tell(question, samples, of_limits)
     return {
         "values": len(question.measured),
+        "archived_not_counted": _archived(question.measured),
         "left_out": samples.left_out,
         "subgroups_made_of": samples.made_of,
         "subgroups": [_subgroup(n, sample) for n, sample in enumerate(samples.found)],
         **told,
         "rules": {rule.name: {"text": rule.text, "source": rule.source} for rule in question.rules},
     }
+
+
+def _archived(measured: Sequence[Measured]) -> int:
+    """Return how many months of a window are in the archive, whose values are not there."""
+    return measured.archived if isinstance(measured, Readings) else 0
 
 
 def _subgroup(n: int, sample: Sample) -> dict[str, Any]:
@@ -81,7 +87,7 @@ def _of_values(question: Question, samples: Samples, of_limits: Samples) -> dict
     found = capability.indices(values, limits, within, of_one_machine=len(machines) <= 1)
     formula = _SIGMA_WITHIN[question.chart]
     return {
-        "limits": _limits(standard, of_limits, formula),
+        "limits": _limits(question, standard, of_limits, formula),
         "charts": [_chart(chart, question.rules) for chart in charts],
         "mean": fmean(values) if values else None,
         "sigma": {
@@ -104,7 +110,7 @@ def _of_counts(question: Question, samples: Samples, of_limits: Samples) -> dict
     made = spc.chart_of_counts(chart, counted, standard)
     inspected, found = (sum(getattr(each, name) for each in counted) for name in ("n", "found"))
     return {
-        "limits": _limits(standard, of_limits, made.formula),
+        "limits": _limits(question, standard, of_limits, made.formula),
         "charts": [_chart(made, question.rules)],
         "inspected": inspected,
         "found": found,
@@ -118,11 +124,15 @@ def _counted(samples: Samples) -> list[spc.Counted]:
 # --- limits and charts ---------------------------------------------------------------------------
 
 
-def _limits(standard: Standard, of_limits: Samples, formula: str) -> dict[str, Any]:
+def _limits(
+    question: Question, standard: Standard, of_limits: Samples, formula: str
+) -> dict[str, Any]:
+    made_of = question.measured if question.baseline is None else question.baseline
     return {
         "centre": standard.centre,
         "sigma_within": standard.sigma,
         "subgroups": standard.subgroups,
+        "archived_not_counted": _archived(made_of),
         "left_out": of_limits.left_out,
         # ISO 7870-2 asks for 20 to 25 subgroups before limits are held against the process.
         "provisional": standard.subgroups < spc.SUBGROUPS_ENOUGH,

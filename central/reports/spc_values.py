@@ -7,10 +7,10 @@ and the characteristic asks for subgroups, it is so many values one after the ot
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from central.reports.reading import rows, with_shared
+from central.reports.reading import archived, rows, with_shared
 from central.reports.spc import OF_VALUES, ChartType, Counted
 from shared.errors import SyncError
 
@@ -94,6 +94,12 @@ class Measured:
     defects: int | None
 
 
+class Readings(list[Measured]):
+    """Values, and how many months of their window are in the archive, whose values they lack."""
+
+    archived: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """A point of a chart: when it was taken, and what of it is plotted."""
@@ -144,16 +150,17 @@ async def find_characteristics(
     return listed, len(found) > most
 
 
-async def read_measured(
-    connection: AsyncConnection[Any], asked: Asked, window: Window
-) -> list[Measured]:
+async def read_measured(connection: AsyncConnection[Any], asked: Asked, window: Window) -> Readings:
     """Return the values of a window in the order they were made; raise TooManyValues."""
     given = {
         "site": asked.site, "characteristic": asked.characteristic.id, "from": window.begin,
         "to": window.end, "equipment": asked.equipment, "slack": _SLACK,
         "values_max": VALUES_MAX + 1,
     }  # fmt: skip
-    found = [Measured(**row) for row in await rows(connection, "read_measurements", given)]
+    found = Readings(Measured(**row) for row in await rows(connection, "read_measurements", given))
+    last = (window.end - timedelta(microseconds=1)).astimezone(UTC)
+    months = (f"{window.begin.astimezone(UTC):%Y-%m}", f"{last:%Y-%m}")
+    found.archived = await archived(connection, "measurements", [asked.site], months)
     if len(found) > VALUES_MAX:
         raise TooManyValues(
             f"a chart has {VALUES_MAX:,} values at most, and there are more from"

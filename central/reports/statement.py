@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 #: Digits after the point of a key figure.
 DIGITS: Final = 9
 #: Columns of the facts that are the very words that people use.
-_RAW: Final = {"report_type", "segment_code", "shift_code", "scrap_reason", "is_rework"}
+_RAW: Final = {"report_type", "segment_code", "shift_code", "scrap_reason", "is_rework", "uom"}
 
 
 def statement_of(question: Question, source: Source | None = None) -> Statement:
@@ -54,7 +54,7 @@ def statement_of(question: Question, source: Source | None = None) -> Statement:
         f"i AS ({inner})",
         f"k AS ({_named(question, groups, measures, made)})",
         f"g AS ({_grouped(groups, measures, _kept(question))})",
-        f"a AS ({_figures(question, measures)})",
+        f"a AS ({_figures(measures)})",
         f"t AS ({_shares(question)})",
     ]
     shown = [*(f'{_of(name)} AS "{name}"' for name, _ in groups), *_shown(question)]
@@ -166,10 +166,10 @@ def _raw_key(one: Filter) -> str:
 
 
 def condition(one: Filter, expression: str, made: Statement) -> str:
-    """Return the SQL of a filter on what an expression gives."""
+    """Return the SQL of a filter on what an expression gives; of parts of texts in any case."""
     if one.match is Match.CONTAINS:
         found = f"EXISTS (SELECT FROM unnest({made.take(list(one.values))}::text[]) AS v(text)"
-        return f"{found} WHERE strpos({expression}, v.text) > 0)"
+        return f"{found} WHERE strpos(lower({expression}), lower(v.text)) > 0)"
     among = f"{expression} = ANY ({made.take(list(one.values))}::text[])"
     return f"({among}) IS NOT TRUE" if one.match is Match.IS_NOT else among
 
@@ -215,13 +215,13 @@ def _named(
     if QTY_ORDERED in measures:
         columns.append(_ordered_once(groups))
     sites = literals(question.sites)
-    conditions = [condition(each, _compared(question, each), made) for each in late]
+    conditions = [condition(each, compared(question, each), made) for each in late]
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     text = f"SELECT {', '.join(columns)} FROM i"
     return "".join([text, *(f" {JOINS[join].format(sites=sites)}" for join in joins), where])
 
 
-def _compared(question: Question, one: Filter) -> str:
+def compared(question: Question, one: Filter) -> str:
     """Return what a filter's values are compared with: codes, and ids where it goes by them."""
     dimension = DIMENSIONS[one.dimension]
     by_id = question.by is By.ID and dimension.id and one.match is not Match.CONTAINS
@@ -279,20 +279,20 @@ def _aggregate(name: str) -> str:
     return f"coalesce(sum(k.once_{QTY_ORDERED}), 0)"
 
 
-def _figures(question: Question, measures: tuple[str, ...]) -> str:
+def _figures(measures: tuple[str, ...]) -> str:
     figures = [f"round({KPIS[name].sql}, {DIGITS}) AS {name}" for name in measures if name in KPIS]
-    where = f" WHERE g.{question.nonzero} <> 0" if question.nonzero else ""
-    return f"SELECT {', '.join(['g.*', *figures])} FROM g{where}"
+    return f"SELECT {', '.join(['g.*', *figures])} FROM g"
 
 
 def _shares(question: Question) -> str:
+    where = f" WHERE a.{question.nonzero} <> 0" if question.nonzero else ""
     if not question.share_of:
-        return "SELECT a.* FROM a"
+        return f"SELECT a.* FROM a{where}"
     of, total = f"a.{question.share_of}", f"nullif(sum(a.{question.share_of}) OVER (), 0)"
     running = f"sum({of}) OVER (ORDER BY {_order(question)} ROWS UNBOUNDED PRECEDING)"
     return (
         f"SELECT a.*, round({of} / {total}, {DIGITS}) AS share,"
-        f" round({running} / {total}, {DIGITS}) AS cum_share FROM a"
+        f" round({running} / {total}, {DIGITS}) AS cum_share FROM a{where}"
     )
 
 

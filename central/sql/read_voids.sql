@@ -10,4 +10,4 @@ WITH RECURSIVE v AS (
     FROM v JOIN mes.lot_genealogy AS e ON e.void_of = v.id AND e.site_id = v.site_id
     WHERE e.site_id = ANY(%(sites)s)
 )
-SELECT id, void_of FROM v
+SELECT site_id, id, void_of FROM v

@@ -5,17 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import uuid
+from datetime import timedelta
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
 import psycopg
 import pytest
 
-from central.reports.reading import statement
+from central.api.asking import reading
+from central.reports import spc_values
+from central.reports.genealogy import Bounds, Way, walk
+from central.reports.lots import read_stock
 from central.roles import INGEST, as_role
 from tests.integration.api_world import Api, api, link
 from tests.integration.apply_world import World, world
-from tests.integration.quality_world import Plant, new, shared_lot
+from tests.integration.quality_world import BEGAN, Plant, new, shared_lot
 
 __all__ = ["api", "link", "world"]
 
@@ -174,6 +179,7 @@ async def test_a_lot_of_a_site_that_is_not_the_askers_is_told_without_its_name(a
     (hidden,) = [each for each in found["lots"] if not each["visible"]]
     assert set(hidden) == {
         "lot", "visible", "because", "level_up", "level_down", "on_hand", "holds",
+        "archived_not_counted",
     }  # fmt: skip
     assert hidden["on_hand"] == []
     for secret in ("SITE_002", "S-STEEL", *(across[name] for name in ("steel", "melt", "sold"))):
@@ -297,6 +303,19 @@ async def test_holds_that_were_released_block_nothing(world, api):
     ]
 
 
+async def test_a_site_that_has_an_edge_of_the_same_id_takes_back_no_edge_of_another(world, api):
+    south, north = Plant(world, SOUTH), Plant(world)
+    steel, box = await south.lots("STEEL", "BOX")
+    edge = await south.edge(steel, box)
+    other, another = await north.lots("OTHER", "ANOTHER")
+    await north.edge(other, another, id=edge)
+    await north.void(edge, other, another)
+    found = await genealogy(api, steel, direction="down")
+    assert levels(found, "down") == {"STEEL": 0, "BOX": 1}
+    assert [(each["site"], each["id"]) for each in found["edges"]] == [(SOUTH, edge)]
+    assert levels(await genealogy(api, other, direction="down"), "down") == {"OTHER": 0}
+
+
 # --- as a table ----------------------------------------------------------------------------------
 
 
@@ -322,14 +341,28 @@ async def test_a_recall_list_has_a_line_for_each_lot_and_site_with_stock(api, ac
     assert lines[0]["complete_through"].startswith("2026-11-26T05:00")
 
 
-async def test_lots_are_looked_for_in_the_partitions_of_the_askers_sites_alone(world, api):
+async def test_partitions_of_other_sites_are_locked_by_no_plan_however_old_it_is(world, api):
     lot = uuid.UUID(await shared_lot(world, "L"))
-    for site in (NORTH, SOUTH):
-        await Plant(world, site).moves(str(lot), "1")
-    plan = await world.rows(
-        "EXPLAIN " + statement("sum_lot_movements").decode().replace("%(", "%%(")
-        .replace("%%(sites)s", "'{SITE_001}'").replace("%%(lots)s", f"'{{{lot}}}'")
-    )  # fmt: skip
-    text = "\n".join(line for (line,) in plan)
-    assert "inventory_movements__site_001" in text
-    assert "site_002" not in text
+    for name in (NORTH, SOUTH):
+        plant = Plant(world, name)
+        await plant.moves(str(lot), "1")
+        bore = await plant.characteristic()
+        await plant.sample(bore, 1.5)
+    window = spc_values.Window(BEGAN, BEGAN + timedelta(hours=1))
+    async with reading(api.reach.reading, (SOUTH,)) as connection:
+        found = await spc_values.read_characteristic(connection, (SOUTH,), uuid.UUID(bore))
+        asked_for = spc_values.Asked(characteristic=found, site=SOUTH)
+        for _ in range(12):  # from the eleventh time on a plan is made for all parameters
+            stock = await read_stock(connection, (SOUTH,), [lot])
+            await walk(connection, (SOUTH,), lot, tuple(Way), Bounds())
+            values = await spc_values.read_measured(connection, asked_for, window)
+        locked = await connection.execute(
+            "SELECT DISTINCT relation::regclass::text FROM pg_locks"
+            " WHERE pid = pg_backend_pid() AND relation::regclass::text LIKE '%\\_\\_site\\_00%'"
+        )
+        names = {name for (name,) in await locked.fetchall()}
+    assert stock.on_hand[lot] == [{"site": SOUTH, "uom": "pcs", "qty": 1}]
+    assert [each.value for each in values] == [Decimal("1.5")]
+    for table in ("inventory_movements", "measurements"):
+        assert any(f"{table}__site_002" in name for name in names), table
+    assert not [name for name in names if "site_001" in name or "site_003" in name]

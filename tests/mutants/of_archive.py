@@ -17,6 +17,7 @@ READ: Final = "tests/integration/test_archive_reading.py"
 BY_ITSELF: Final = "tests/integration/test_archiving.py"
 KILLED: Final = "tests/faults/test_archiving_killed.py"
 NOT_COUNTED: Final = "tests/integration/test_reports_archived.py"
+STAYS: Final = "tests/integration/test_archive_stays.py"
 
 OF_ARCHIVE: Final[tuple[Mutant, ...]] = (
     of(
@@ -222,5 +223,27 @@ OF_ARCHIVE: Final[tuple[Mutant, ...]] = (
         "return cls(connection, statement, fresh, columns, question.archived)",
         "return cls(connection, statement, fresh, columns)",
         f"{NOT_COUNTED}::test_csv_and_whole_answers_tell_it_beside_themselves",
+    ),
+    of(
+        "archive: movements leave, and stock without them",
+        "central/archive_bench.py",
+        "if why := STAY.get(table.name):",
+        "if why := '':",
+        f"{STAYS}::test_what_answers_rest_on_as_a_whole_is_not_archived_by_hand_nor_by_itself",
+    ),
+    of(
+        "archive: a month that was on its way out goes on",
+        "central/archiving.py",
+        "        and partition.table not in STAY\n",
+        "",
+        f"{STAYS}::test_a_month_that_was_on_its_way_out_goes_no_further_by_itself",
+    ),
+    of(
+        "archive: stock does not say what it lacks",
+        "central/reports/reading.py",
+        'return int(found[0]["months"])',
+        "return 0",
+        f"{STAYS}::test_stock_says_that_months_left_before_until_they_are_brought_back",
+        f"{STAYS}::test_charts_say_that_months_left_before_until_they_are_brought_back",
     ),
 )

@@ -20,6 +20,7 @@ ORDERS: Final = "tests/integration/test_reports_due.py"
 JUDGED: Final = (
     f"{ORDERS}::test_orders_that_were_due_are_on_time_or_late_and_nothing_unknown_counts"
 )
+OF_OTHERS: Final = "tests/integration/test_reports_of_others.py"
 
 OF_PLANNER: Final[tuple[Mutant, ...]] = (
     of(
@@ -67,8 +68,8 @@ OF_PLANNER: Final[tuple[Mutant, ...]] = (
     of(
         "planner: a row is added for any site",
         PLANS,
-        "        plan.check_owner(site)\n        values",
-        "        values",
+        "        plan.check_owner(site)\n        if of",
+        "        if of",
         f"{ACCESS}::test_nobody_hands_a_row_to_a_site_that_they_do_not_reach",
     ),
     of(
@@ -344,5 +345,33 @@ OF_PLANNER: Final[tuple[Mutant, ...]] = (
         "sum(k.busy_s), 0) / 3600",
         "sum(k.production_s), 0) / 3600",
         f"{ORDERS}::test_allocation_is_the_sum_of_busy_times_over_that_of_lives",
+    ),
+    of(
+        "planner: a site has rows of its own that tell of sites",
+        PLANS,
+        "if of.shared_only and site != SHARED:",
+        "if False:",
+        f"{OF_OTHERS}::test_a_planner_of_a_site_writes_no_row_that_tells_of_sites",
+    ),
+    of(
+        "planner: a row that a site has of sites may be changed",
+        PLANS,
+        "if of.shared_only and found.site != SHARED:",
+        "if False:",
+        f"{OF_OTHERS}::test_a_planner_of_a_site_writes_no_row_that_tells_of_sites",
+    ),
+    of(
+        "planner: any text is a zone",
+        WRITING,
+        "    if zone is None:",
+        "    if True:",
+        f"{OF_OTHERS}::test_a_zone_that_nobody_knows_is_refused_with_the_field_and_the_rule",
+    ),
+    of(
+        "planner: a site adds a step to a version that is shared",
+        WRITING,
+        "is_of_version and column.enforced",
+        "False",
+        f"{OF_OTHERS}::test_a_site_adds_no_step_to_a_version_that_is_shared",
     ),
 )

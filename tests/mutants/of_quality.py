@@ -143,4 +143,18 @@ OF_QUALITY: Final[tuple[Mutant, ...]] = (
         "'pcs' AS uom, sum(sum(m.qty_delta)) OVER (PARTITION BY m.lot_id, m.site_id) AS qty",
         f"{OF_LOTS}::test_what_is_on_hand_is_the_sum_of_all_that_moved_by_site_and_unit",
     ),
+    of(
+        "quality: sites are parameters, of which old plans make no use",
+        "central/reports/reading.py",
+        '    if "sites" in given:',
+        '    if "nothing" in given:',
+        f"{OF_LOTS}::test_partitions_of_other_sites_are_locked_by_no_plan_however_old_it_is",
+    ),
+    of(
+        "quality: edges are told apart by their ids alone",
+        GENEALOGY,
+        "        return self.site, self.id",
+        '        return "", self.id',
+        f"{OF_LOTS}::test_a_site_that_has_an_edge_of_the_same_id_takes_back_no_edge_of_another",
+    ),
 )

@@ -20,6 +20,9 @@ KEPT: Final = "tests/integration/test_api_cache.py"
 STREAMS: Final = "tests/integration/test_reports_whole.py"
 UNIT: Final = "tests/unit/test_report_question.py"
 CURSORS: Final = "tests/integration/test_reports_cursors.py"
+NAMES: Final = "central/reports/dimensions.py"
+OF_OTHERS: Final = "tests/integration/test_reports_of_others.py"
+ASKED: Final = "tests/integration/test_reports_asked.py"
 
 OF_REPORTS: Final[tuple[Mutant, ...]] = (
     of(
@@ -197,5 +200,72 @@ OF_REPORTS: Final[tuple[Mutant, ...]] = (
         "central/api/asking.py",
         "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY", "SET TRANSACTION READ ONLY",
         f"{MONTHS}::test_all_that_an_answer_reads_is_of_one_moment",
+    ),
+    of(
+        "reports: a report counts once for each row that tells of its site",
+        NAMES, "ON s.code = i.site_id AND s.site_id = '*'", "ON s.code = i.site_id",
+        f"{OF_OTHERS}"
+        "::test_a_row_that_a_site_has_of_sites_changes_no_day_and_counts_nothing_twice",
+    ),
+    of(
+        "reports: a report that is cut counts once for each row that tells of its site",
+        CLIPPED, "ON s.code = r.site_id AND s.site_id = '*'", "ON s.code = r.site_id",
+        f"{OF_OTHERS}"
+        "::test_a_row_that_a_site_has_of_sites_changes_no_day_and_counts_nothing_twice",
+    ),
+    of(
+        "reports: hours go by a zone that was not checked",
+        NAMES, "AT TIME ZONE coalesce(y.zone, 'UTC'))",
+        "AT TIME ZONE coalesce((SELECT s.timezone FROM mes.sites AS s WHERE s.code = i.site_id),"
+        " y.zone))",
+        f"{OF_OTHERS}::test_a_zone_that_nobody_knows_breaks_no_report_by_the_hour",
+    ),
+    of(
+        "reports: a person of any site is one by the id",
+        NAMES, "ON q.site_id = i.site_id AND q.id", "ON q.id",
+        f"{OF_OTHERS}::test_a_person_of_one_site_is_none_of_another_and_counts_no_report_twice",
+    ),
+    of(
+        "reports: a badge is good at its own site alone",
+        NAMES, "w.site <> p.site_id GROUP BY", "false GROUP BY",
+        f"{OF_OTHERS}::test_a_badge_that_one_site_made_for_another_is_known_there",
+    ),
+    of(
+        "reports: an operation is of the kind that any site says",
+        NAMES, """" AND g.site_id IN (i.site_id, '*')) AS g ON true",""", '") AS g ON true",',
+        f"{OF_OTHERS}::test_an_operation_is_of_the_kind_that_its_own_site_or_the_centre_says",
+    ),
+    of(
+        "reports: an instant has shares",
+        "central/reports/question.py", "    if found in MOMENTS:\n", "    if False:\n",
+        f"{ASKED}::test_shares_are_of_what_adds_up_and_no_instant_is_zero",
+    ),
+    of(
+        "reports: zeros of ratios are looked for before there are ratios",
+        STATEMENT, "return f\"SELECT {', '.join(['g.*', *figures])} FROM g\"",
+        "return f\"SELECT {', '.join(['g.*', *figures])} FROM g WHERE g.{measures[-1]} <> 0\"",
+        f"{ASKED}::test_rows_are_left_out_where_a_ratio_is_zero_or_undefined",
+    ),
+    of(
+        "reports: a part of a text is looked for in its very case",
+        STATEMENT, "strpos(lower({expression}), lower(v.text))", "strpos({expression}, v.text)",
+        f"{ASKED}::test_texts_are_found_by_a_part_of_them_in_any_case",
+    ),
+    of(
+        "reports: the log is filtered by codes where ids are asked for",
+        "central/reports/log.py", "condition(each, compared(question, each), made)",
+        "condition(each, DIMENSIONS[each.dimension].code, made)",
+        f"{ASKED}::test_the_log_by_ids_is_filtered_by_ids",
+    ),
+    of(
+        "reports: units are asked for as known at a moment, of which none are kept",
+        "central/reports/known.py",
+        "        if not set(DIMENSIONS[name].keys) <= set(LATE_COLUMNS):", "        if False:",
+        f"{ASKED}::test_quantities_are_told_apart_by_their_units",
+    ),
+    of(
+        "reports: first attempts are held against all of them",
+        "central/reports/kpis.py", '"qty_produced - qty_rework"', '"qty_produced"',
+        f"{ASKED}::test_first_pass_yield_without_rework_is_of_first_attempts_alone",
     ),
 )  # fmt: skip

@@ -11,6 +11,7 @@ KEPT: Final = "central/rolled.py"
 STEPS: Final = "central/migrations/0023_rollups.sql"
 TESTS: Final = "tests/integration/test_rollups.py"
 FOLDS: Final = "tests/integration/test_rollup_folding.py"
+OF_OTHERS: Final = "tests/integration/test_reports_of_others.py"
 
 OF_ROLLUPS: Final[tuple[Mutant, ...]] = (
     of(
@@ -178,5 +179,12 @@ OF_ROLLUPS: Final[tuple[Mutant, ...]] = (
         "        if dead >= FOLD_ROWS:",
         "        if dead < 0:",
         f"{FOLDS}::test_what_was_folded_is_cleared_away_for_those_who_read",
+    ),
+    of(
+        "rollups: days of a site follow a row that another has",
+        KEPT,
+        "WHERE s.site_id = '*' AND (coalesce",
+        "WHERE (coalesce",
+        f"{OF_OTHERS}::test_a_row_that_a_site_has_of_sites_changes_no_day_and_counts_nothing_twice",
     ),
 )
