@@ -25,6 +25,8 @@ from shared.errors import Fatal
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from central.reports.judged import Judged
+
 #: Rows of an answer, and where none is asked for.
 ROWS_MAX: Final = 10_000
 ROWS_USUAL: Final = 1_000
@@ -56,6 +58,14 @@ class By(StrEnum):
 
     CODE = "code"  #: nothing: machine 4 of two sites is one line
     ID = "id"  #: their ids
+
+
+class Due(StrEnum):
+    """Which orders by their due dates."""
+
+    THEN = "then"  #: those that are due in the window
+    OR_LATE = "or_late"  #: and those that were due before, and are late and not finished yet
+    NEVER = "never"  #: those without a due date
 
 
 class Match(StrEnum):
@@ -130,6 +140,11 @@ class Question:
     is_of_states: bool = False
     #: It is about the lives of orders, from their first start to their last end.
     is_of_lives: bool = False
+    #: It is about orders by their due dates, of which the clock tells whether they are late.
+    is_of_due: bool = False
+    due: Due = Due.THEN
+    #: At which moment they are judged; None for that of the answer.
+    judged: Judged | None = None
     #: By what was known at that moment; None for all that is known.
     as_known_at: datetime | None = None
     #: Rows of a page; None for all rows at once.
