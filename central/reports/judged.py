@@ -8,11 +8,10 @@ them. Whole answers are one statement and need none of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from central.reports.question import BadQuestion
+from central.reports.question import BadQuestion, Judged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,15 +22,6 @@ THROUGH: Final = "(SELECT site, max(through_ms) AS through_ms FROM sync.epoch GR
 TEXTS: Final = 2
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A moment, and until when each of a question's sites was complete then."""
-
-    at: datetime
-    #: In ms since 1970, in the order of the sites; None of one that was never heard.
-    through_ms: tuple[int | None, ...]
 
 
 def judged_at(at: datetime, through: Mapping[str, datetime | None], sites: Sequence[str]) -> Judged:

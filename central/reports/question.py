@@ -25,8 +25,6 @@ from shared.errors import Fatal
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from central.reports.judged import Judged
-
 #: Rows of an answer, and where none is asked for.
 ROWS_MAX: Final = 10_000
 ROWS_USUAL: Final = 1_000
@@ -115,6 +113,15 @@ class Stale:
     #: Machines, and the days of UTC in which their rates change.
     rated: tuple[tuple[str, str, date], ...] = ()
     orders: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A moment at which orders are judged, and until when each of the sites was complete then."""
+
+    at: datetime
+    #: In ms since 1970, in the order of the sites; None of one that was never heard.
+    through_ms: tuple[int | None, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
