@@ -67,6 +67,8 @@ class Rollup:
 #: When a report counts: at its end.
 AT: Final = "coalesce(r.ended_at, r.created_at)"
 ELAPSED: Final = "coalesce(extract(epoch FROM r.ended_at - r.started_at), 0)"
+#: Work was done: a correction changes quantities, at a desk and whenever that may be.
+IS_WORK: Final = "r.report_type IS DISTINCT FROM 'CORRECTION'"
 
 #: What a report of production adds.
 OUTPUT: Final = (

@@ -23,6 +23,7 @@ from central.rollups import (
     DAY_OF,
     ELAPSED,
     FOLDING,
+    IS_WORK,
     MONTHS,
     OUTPUTS,
     ROLLUPS,
@@ -54,12 +55,11 @@ class Merge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Union:
-    """What is merged of a table's facts for each combination of some keys, of each site."""
+    """What is merged of a table's facts for each combination of some keys, none null, of a site."""
 
     name: str
     table: str
     about: str
-    #: None is ever null.
     keys: tuple[Part, ...]
     merges: tuple[Merge, ...]
     #: What is added up beside it.
@@ -134,14 +134,13 @@ LIVES: Final = Union(
         Part("busy_s", "numeric", ELAPSED),
         Part("production_s", "numeric", f"CASE WHEN {_OF_PRODUCTION} THEN {ELAPSED} ELSE 0 END"),
     ),
-    where="r.work_order_id IS NOT NULL",
+    where=f"r.work_order_id IS NOT NULL AND {IS_WORK}",
     since="last_end",
     days=f"SELECT o.day FROM {rows_of(_BY_ORDER)} AS o JOIN listed AS l USING (work_order_id)"
     " WHERE o.site_id = ANY (%(sites)s)",
 )  # fmt: skip
 UNIONS: Final = (BUSY, LIVES)
-#: All that is kept of facts.
-KEPT: Final = (*ROLLUPS, *UNIONS)
+KEPT: Final = (*ROLLUPS, *UNIONS)  #: all that is kept of facts
 
 
 def unions_of(table: str) -> tuple[Union, ...]:
@@ -151,8 +150,7 @@ def unions_of(table: str) -> tuple[Union, ...]:
 
 def tables_of(table: str) -> tuple[str, ...]:
     """Return the tables of what was folded of a table's facts."""
-    folded = [each.folded for each in rollups_of(table)]
-    return (*folded, *(each.name for each in unions_of(table)))
+    return (*(e.folded for e in rollups_of(table)), *(e.name for e in unions_of(table)))
 
 
 # --- making them -----------------------------------------------------------------------------
@@ -257,17 +255,19 @@ def _all(union: Union, only: str = "") -> str:
 # --- reading them ----------------------------------------------------------------------------
 
 
-def kept_rows(union: Union, since: str = "") -> str:
+def kept_rows(union: Union, since: str = "", also: str = "") -> str:
     """Return what is kept by keys: what was folded, and what was not yet; and whether it says.
 
-    ``since``: rows of which the column for it is less, and stays less, may be left out.
+    ``since``: rows of which the column for it is less, and stays less, may be left out, but not
+    those of keys that the query ``also`` gives.
     """
-    keys, columns = ", ".join(union.key_names), ", ".join((*union.key_names, *union.value_names))
-    deltas = f"mes.{deltas_of(union.table)}"
+    keys, deltas = ", ".join(union.key_names), _deltas(union)
+    columns = ", ".join((*union.key_names, *union.value_names))
     folded = f"SELECT {columns}, is_stale FROM mes.{union.name} AS t"
     if since:
         # Of the others those that what is not folded adds to, each found by its key.
-        added = f"SELECT DISTINCT {keys} FROM ({_rows(union, deltas)}) AS e"
+        also = f" UNION {also}" if also else ""
+        added = f"SELECT DISTINCT {keys} FROM ({_rows(union, deltas)}) AS e{also}"
         is_since = f"t.{union.since} >= {since}"
         folded = (
             f"{folded} WHERE {is_since} UNION ALL {folded} JOIN ({added}) AS w USING ({keys})"
@@ -287,18 +287,19 @@ def kept_of(union: Union, wanted: str) -> str:
     return (
         f"SELECT {keys}, {', '.join(parts)}, true IN (t.is_stale, d.is_stale) AS is_stale"
         f" FROM ({wanted}) AS k LEFT JOIN mes.{union.name} AS t USING ({keys})"
-        f" LEFT JOIN ({_netted(union, f'mes.{deltas_of(union.table)}')}) AS d USING ({keys})"
+        f" LEFT JOIN ({_netted(union, _deltas(union))}) AS d USING ({keys})"
     )
 
 
 def stale_keys(union: Union) -> str:
     """Return the keys of which what is kept says nothing."""
-    keys = ", ".join(union.key_names)
-    deltas = _netted(union, f"mes.{deltas_of(union.table)}")
-    return (
-        f"(SELECT {keys} FROM mes.{union.name} WHERE is_stale"
-        f" UNION SELECT {keys} FROM ({deltas}) AS d WHERE is_stale)"
-    )
+    kept, keys = f"FROM mes.{union.name}", ", ".join(union.key_names)
+    deltas = f"FROM ({_netted(union, _deltas(union))}) AS d"
+    return f"(SELECT {keys} {kept} WHERE is_stale UNION SELECT {keys} {deltas} WHERE is_stale)"
+
+
+def _deltas(union: Union) -> str:
+    return f"mes.{deltas_of(union.table)}"
 
 
 def months_query(days: str) -> str:
@@ -368,8 +369,7 @@ def mend_statement(union: Union, source: str) -> str:
 def _is_settled(union: Union) -> str:
     """Return the condition that nothing of a key ``t`` waits to be folded."""
     same = " AND ".join(f"d.{name} = t.{name}" for name in union.key_names)
-    deltas = _rows(union, f"mes.{deltas_of(union.table)}")
-    return f"NOT EXISTS (SELECT FROM ({deltas}) AS d WHERE {same})"
+    return f"NOT EXISTS (SELECT FROM ({_rows(union, _deltas(union))}) AS d WHERE {same})"
 
 
 # --- holding them against the facts ----------------------------------------------------------

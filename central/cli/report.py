@@ -50,6 +50,7 @@ OPTIONS: Final = (
     Option("--share-of", "share_of", "MEASURE", "Adds share and cumulated share of this measure."),
     Option("--nonzero", "nonzero", "MEASURE", "Leaves rows out in which this measure is 0."),
     Option("--at", "at", "INSTANT", "Of wip: at these instants, in place of days.", "many"),
+    Option("--due", "due", "WHICH", "Of orders and on-time: then (the usual), or_late, never."),
     Option("--open-at", "open_at", "INSTANT", "Of log: those under way then."),
     Option("--cursor", "cursor", "TEXT", "Goes on: `next` of the answer before, of --json."),
 )  # fmt: skip

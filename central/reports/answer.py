@@ -13,7 +13,7 @@ from uuid import UUID
 
 from psycopg.rows import dict_row
 
-from central.reports import known
+from central.reports import judged, known
 from central.reports.freshness import ASKED, as_told
 from central.reports.months import located
 from central.reports.question import BadQuestion
@@ -65,6 +65,9 @@ async def answer(
         as_of, through = as_told(await before.fetchall())
         rows = await cursor.fetchall()
         restated_at = await known.restated_at(connection, question)
+    if question.is_of_due and question.judged is None:
+        moment = judged.judged_at(as_of, through, question.sites)
+        question = replace(question, judged=moment)
     is_more = question.limit is not None and len(rows) > question.limit
     rows = rows[: question.limit]
     return Answer(
@@ -122,7 +125,8 @@ def is_provisional(
 def cursor_of(question: Question, statement: Statement, last: Mapping[str, Any]) -> str:
     """Return where an answer goes on after a row, as text for a parameter of the next question."""
     values = [_sent(last[place.column]) for place in statement.places]
-    text = json.dumps([_fingerprint(question), *values], ensure_ascii=False)
+    moment = judged.texts_of(question.judged) if question.judged else ()
+    text = json.dumps([_fingerprint(question), *moment, *values], ensure_ascii=False)
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
@@ -134,14 +138,21 @@ def going_on(question: Question, cursor: str) -> Question:
     except (ValueError, TypeError):
         raise BadQuestion("cursor", "as an answer's `next` gave it") from None
     known = all(value is None or isinstance(value, str) for value in values)
-    if mark != _fingerprint(question) or not values or not known:
+    if mark != _fingerprint(question) or not known:
         raise BadQuestion("cursor", "of an answer to this very question")
+    if question.is_of_due:
+        moment, values = values[: judged.TEXTS], values[judged.TEXTS :]
+        question = replace(question, judged=judged.told(moment, question.sites))
+    if not values:
+        raise BadQuestion("cursor", "as an answer's `next` gave it")
     return replace(question, after=tuple(values))
 
 
 def _fingerprint(question: Question) -> str:
     """Return what tells one question from another, wherever its answer goes on."""
-    asked = repr(replace(question, after=(), limit=0, months=None, stale=None, archived=0))
+    asked = repr(
+        replace(question, after=(), limit=0, months=None, stale=None, archived=0, judged=None)
+    )
     return hashlib.blake2b(asked.encode(), digest_size=8).hexdigest()
 
 

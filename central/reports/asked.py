@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from central.reports.dimensions import Dimension
 
 _CHARS_MAX: Final = 1_000
+#: Of a cursor, which may tell of each site until when it is complete.
+_CURSOR_MAX: Final = 8_000
 Text = Annotated[str, Field(max_length=_CHARS_MAX, pattern=r"^[^\x00]*$")]
 Value = Annotated[str, Field(min_length=1, max_length=VALUE_CHARS_MAX, pattern=r"^[^\x00]*$")]
 Values = Annotated[list[Value], Field(max_length=VALUES_MAX)]
@@ -35,7 +37,9 @@ class Asked(BaseModel):
     group_by: Text = Field("", description=f"Of {', '.join(DIMENSIONS)}; parted by commas.")
     by: By = Field(By.CODE, description="`id` tells things of one code at two sites apart.")
     limit: int = Field(ROWS_USUAL, ge=1, le=ROWS_MAX)
-    cursor: Text | None = Field(None, description="`next` of the answer before.")
+    cursor: Annotated[str, Field(max_length=_CURSOR_MAX, pattern=r"^[^\x00]*$")] | None = Field(
+        None, description="`next` of the answer before."
+    )
     format: Literal["json", "csv", "ndjson", "arrow", "parquet"] | None = Field(
         None, description="Goes before the Accept header."
     )

@@ -11,66 +11,16 @@ ISO" is in common use.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
-ISO: Final = "ISO 22400-2:2014"
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """A number that adds up."""
-
-    name: str
-    #: How it comes of the sums of a source, as SQL; ``k`` is the row of sums.
-    of: str
-    about: str
-    unit: str = "pieces"
-    #: Needs to know the type of the report.
-    by_type: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Distinct:
-    """How many different things occur."""
-
-    name: str
-    #: The dimension whose values are told apart.
-    dimension: str
-    about: str
-    unit: str = "count"
-
-
-@dataclass(frozen=True, slots=True)
-class Kpi:
-    """A ratio of sums."""
-
-    name: str
-    over: str
-    under: str
-    about: str
-    source: str
-    unit: str = "ratio"
-
-    @property
-    def formula(self) -> str:
-        """Return it as people read it."""
-        return f"{_braced(self.over)} / {_braced(self.under)}"
-
-    @property
-    def sql(self) -> str:
-        """Return it as SQL over columns that have the names of the measures."""
-        return f"({self.over})::numeric / nullif({self.under}, 0)"
-
-    @property
-    def measures(self) -> tuple[str, ...]:
-        """Return the names of the measures that it is made of."""
-        words = self.over.split() + self.under.split()
-        return tuple(dict.fromkeys(word.strip("()") for word in words if word[0].isalpha()))
-
-
-def _braced(text: str) -> str:
-    return f"({text})" if " " in text else text
+from central.reports.figures import ISO, Distinct, Kpi, Measure
+from central.reports.kpis_of_orders import (
+    KPIS_OF_ORDERS,
+    KPIS_OF_TIMES,
+    MEASURES_OF_ORDERS,
+    MEASURES_OF_TIMES,
+    MEASURES_OF_WIP,
+)
 
 
 def _minutes(name: str, column: str, about: str, report_type: str = "") -> Measure:
@@ -235,84 +185,6 @@ KPIS: Final = {
     )
 }  # fmt: skip
 
-# --- of orders -----------------------------------------------------------------------------------
-
-
-def _orders(name: str, which: str, about: str) -> Measure:
-    return Measure(name, f"count(*) FILTER (WHERE k.{which})", about, "count")
-
-
-def _ordered(name: str, column: str, about: str) -> Measure:
-    return Measure(name, f"sum(k.{column}) FILTER (WHERE NOT k.is_cancelled)", about)
-
-
-#: What is counted of orders by their due dates; ``k`` has an order in each row (see ``due``).
-MEASURES_OF_ORDERS: Final = {
-    each.name: each
-    for each in (
-        Measure("due_at", "min(k.due_at)", "When the first of them is due", "instant"),
-        Measure("finished_at", "max(k.finished_at)",
-                "When the last of them was finished: its end as it was noted, else that of its last"
-                " report", "instant"),
-        Measure("orders", "count(*) FILTER (WHERE NOT k.is_cancelled)",
-                "Orders, without those that were cancelled before work on them began", "count"),
-        _orders("orders_cancelled", "is_cancelled", "Orders that were cancelled before that"),
-        _orders("orders_open", "is_open", "Orders that are not finished"),
-        _orders("orders_due", "is_due",
-                "Orders that had to be finished by now, and those that were finished before"),
-        _orders("orders_on_time", "is_on_time", "Of those due: finished by their due date"),
-        _orders("orders_late", "is_late",
-                "Of those due: finished after their due date, or not yet"),
-        _orders("orders_counted", "is_counted",
-                "Of those due: whose good quantity is known, by an output operation"),
-        _orders("orders_in_full", "is_in_full",
-                "Of those counted: finished on time with all pieces that were ordered"),
-        Measure("late_h", "coalesce(sum(k.late_s) FILTER (WHERE k.is_late), 0) / 3600",
-                "Time from due dates to the end of late orders, of unfinished ones until now", "h"),
-        _ordered("qty_ordered", "qty_ordered", "Ordered quantity of each order, once"),
-        _ordered("qty_made", "qty_made",
-                 "Good quantity at output operations; null where none is known"),
-        _ordered("qty_to_make", "qty_to_make",
-                 "Ordered quantity of orders whose output operation is known"),
-    )
-}  # fmt: skip
-
-KPIS_OF_ORDERS: Final = {
-    each.name: each
-    for each in (
-        Kpi("on_time_delivery", "orders_on_time", "orders_due",
-            "On-time delivery: orders finished by their due date, of those due", "not ISO"),
-        Kpi("on_time_in_full", "orders_in_full", "orders_counted",
-            "On time in full: the same with all pieces that were ordered", "not ISO"),
-        Kpi("mean_late_h", "late_h", "orders_late", "Mean lateness of late orders", "not ISO", "h"),
-        Kpi("progress", "qty_made", "qty_to_make",
-            "Progress: good quantity at output operations over ordered quantity", "not ISO"),
-    )
-}  # fmt: skip
-
-#: Of what orders took, by their reports (see ``orders``).
-MEASURES_OF_TIMES: Final = {
-    each.name: each
-    for each in (
-        Measure("sum_h", "sum(k.life_s) / 3600",
-                "Order execution time (AOET): from first start to last end", "h"),
-        Measure("busy_h", "coalesce(sum(k.busy_s), 0) / 3600",
-                "Actual unit busy time (AUBT): reported production, setup and breakdowns", "h"),
-        Measure("production_h", "coalesce(sum(k.production_s), 0) / 3600",
-                "Actual production time (APT)", "h"),
-    )
-}  # fmt: skip
-
-KPIS_OF_TIMES: Final = {
-    each.name: each
-    for each in (
-        Kpi("allocation_ratio", "busy_h", "sum_h",
-            "Allocation ratio: sum of AUBT / AOET; above 1 where machines worked at once", ISO),
-        Kpi("production_process_ratio", "production_h", "sum_h",
-            "Production process ratio: sum of APT / AOET; may exceed 1", ISO),
-    )
-}  # fmt: skip
-
 # --- of states of machines ------------------------------------------------------------------------
 
 
@@ -383,7 +255,7 @@ KPIS_OF_STATES: Final = {
 COUNTED: Final[tuple[Measure | Distinct, ...]] = (
     *MEASURES.values(), *MACHINE_MEASURES.values(), *INTERVAL_MEASURES.values(),
     *DISTINCTS.values(), *MEASURES_OF_ORDERS.values(), *MEASURES_OF_TIMES.values(),
-    *MEASURES_OF_STATES.values(),
+    *MEASURES_OF_WIP.values(), *MEASURES_OF_STATES.values(),
 )  # fmt: skip
 #: Every key figure, by its name.
 FIGURES: Final = KPIS | KPIS_OF_ORDERS | KPIS_OF_TIMES | KPIS_OF_STATES

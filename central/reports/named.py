@@ -23,12 +23,17 @@ from central.reports.asked_of_states import (
 )
 from central.reports.asked_of_states import told as told_of_states
 from central.reports.dimensions import BUCKETS, DIMENSIONS
-from central.reports.due import BUCKETS_OF_DUE, MEASURES_OF_DUE, due_statement
+from central.reports.due import MEASURES_OF_DUE, due_statement
 from central.reports.known import check_keys, known_at
 from central.reports.kpis import FIGURES
+from central.reports.kpis_of_orders import KPIS_OF_TIMES
 from central.reports.log import log_statement
 from central.reports.orders import (
+    BUCKETS_OF_ORDERS,
     OF_ORDERS,
+    THROUGHPUT,
+    WIP_AT,
+    WIP_OF_DAYS,
     throughput_statement,
     wip_at_statement,
     wip_statement,
@@ -38,6 +43,7 @@ from central.reports.question import (
     GROUPS_MAX,
     BadQuestion,
     Basis,
+    Due,
     Question,
     Window,
     counted,
@@ -111,10 +117,13 @@ def question_of(sites: tuple[str, ...], name: str, given: Mapping[str, Any]) -> 
 # --- what reports are asked with ------------------------------------------------------------------
 
 
+_SORT: Final = "Columns of the answer, `-` before one to go down."
+
+
 class _Production(Asked):
     bucket: Text | None = Field(None, description=f"One of {', '.join(BUCKETS)}.")
     measures: Text = Field("", description=f"Of {', '.join(known_measures())}; parted by commas.")
-    sort: Text = Field("", description="Columns of the answer, `-` before one to go down.")
+    sort: Text = Field("", description=_SORT)
     time_basis: Basis | None = Field(None, description="See docs/reports.md.")
     share_of: Text | None = Field(None, description="Adds share and cum_share of this measure.")
     nonzero: Text | None = Field(None, description="Leaves rows out in which this measure is 0.")
@@ -132,16 +141,29 @@ class _Orders(Asked):
     )  # fmt: skip
 
 
+class _Throughput(_Orders):
+    bucket: Text | None = Field(
+        None, description=f"Of last ends; one of {', '.join(BUCKETS_OF_ORDERS)}."
+    )
+    sort: Text = Field("", description=_SORT)
+
+
 class _Wip(_Orders):
+    sort: Text = Field("", description=_SORT)
     at: Values = Field(default_factory=list, description="Instants, in place of days.")
 
 
 class _Due(Asked):
     bucket: Text | None = Field(
-        None, description=f"Of due dates; one of {', '.join(BUCKETS_OF_DUE)}."
+        None, description=f"Of due dates; one of {', '.join(BUCKETS_OF_ORDERS)}."
+    )
+    due: Due = Field(
+        Due.THEN,
+        description="`then`: due in the window; `or_late`: also those that were due before, and are"
+        " late and not finished; `never`: those without a due date, without from and to.",
     )
     measures: Text = Field("", description=f"Of {', '.join(MEASURES_OF_DUE)}; parted by commas.")
-    sort: Text = Field("", description="Columns of the answer, `-` before one to go down.")
+    sort: Text = Field("", description=_SORT)
 
 
 class _Log(Asked):
@@ -152,7 +174,7 @@ class _Log(Asked):
 
 
 _PRODUCTION: Final = with_filters(_Production, tuple(DIMENSIONS))
-_ORDERS: Final = with_filters(_Orders, OF_ORDERS)
+_THROUGHPUTS: Final = with_filters(_Throughput, OF_ORDERS)
 _WIPS: Final = with_filters(_Wip, OF_ORDERS)
 _DUES: Final = with_filters(_Due, OF_ORDERS)
 _LOGS: Final = with_filters(_Log, tuple(DIMENSIONS))
@@ -195,20 +217,28 @@ def _production(preset: Preset, asked: Any, sites: tuple[str, ...]) -> Question:
 
 
 def _throughput(asked: Asked, sites: tuple[str, ...]) -> Put:
-    return _of_lives(asked, sites), throughput_statement
+    bucket = one_name("bucket", cast("_Throughput", asked).bucket, BUCKETS_OF_ORDERS)
+    question = replace(_of_lives(asked, sites), bucket=bucket)
+    return _sorted(question, asked, (*THROUGHPUT, *KPIS_OF_TIMES)), throughput_statement
 
 
 def _wip(asked: Asked, sites: tuple[str, ...]) -> Put:
     at = instants("at", cast("_Wip", asked).at)
     if at:
-        return _of_lives(asked, sites, Window(end=max(at))), partial(wip_at_statement, at=at)
-    return _of_lives(asked, sites), wip_statement
+        question = _of_lives(asked, sites, Window(end=max(at)))
+        return _sorted(question, asked, ("at", *WIP_AT)), partial(wip_at_statement, at=at)
+    return _sorted(_of_lives(asked, sites), asked, ("day", *WIP_OF_DAYS)), wip_statement
 
 
 def _of_lives(asked: Asked, sites: tuple[str, ...], until: Window | None = None) -> Question:
     plain = _plain(asked, sites)
     at = known_at(cast("_Orders", asked).as_known_at, until or plain.window)
-    return replace(plain, is_of_lives=True, as_known_at=at)
+    return replace(plain, is_of_lives=True, as_known_at=at, measures=())
+
+
+def _sorted(question: Question, asked: Any, own: tuple[str, ...]) -> Question:
+    """Return it sorted as was asked for, by what it is grouped by and columns of its own."""
+    return question.sorted(orders(asked.sort, (*question.columns, *own)))
 
 
 def _log(asked: Asked, sites: tuple[str, ...]) -> Put:
@@ -221,7 +251,9 @@ def _log(asked: Asked, sites: tuple[str, ...]) -> Put:
 def _due(preset: Preset, asked: Any, sites: tuple[str, ...]) -> Put:
     question = replace(
         _plain(asked, sites),
-        bucket=one_name("bucket", asked.bucket, BUCKETS_OF_DUE),
+        bucket=one_name("bucket", asked.bucket, BUCKETS_OF_ORDERS),
+        is_of_due=True,
+        due=asked.due,
         measures=names("measures", asked.measures, MEASURES_OF_DUE) or preset.measures,
     )
     if not (question.group_by or question.bucket):
@@ -265,7 +297,7 @@ REPORTS: Final = {
           for p in PRESETS),
         *(Named(p.name, p.about, _DUES, partial(_due, p), _described(p)) for p in DUE_PRESETS),
         Named("throughput-time", "How long orders took from first start to last end, of those that"
-              " ended then", _ORDERS, _throughput, ""),
+              " ended then", _THROUGHPUTS, _throughput, ""),
         Named("wip", "How many orders were under way on each business day, or at some instants",
               _WIPS, _wip, ""),
         *(Named(p.name, p.about, STATES, partial(_states, p), told_of_states(p))

@@ -58,6 +58,14 @@ class By(StrEnum):
     ID = "id"  #: their ids
 
 
+class Due(StrEnum):
+    """Which orders by their due dates."""
+
+    THEN = "then"  #: those that are due in the window
+    OR_LATE = "or_late"  #: and those that were due before, and are late and not finished yet
+    NEVER = "never"  #: those without a due date
+
+
 class Match(StrEnum):
     """How a filter's values are compared."""
 
@@ -107,6 +115,15 @@ class Stale:
     orders: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A moment at which orders are judged, and until when each of the sites was complete then."""
+
+    at: datetime
+    #: In ms since 1970, in the order of the sites; None of one that was never heard.
+    through_ms: tuple[int | None, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """A question on production."""
@@ -130,6 +147,11 @@ class Question:
     is_of_states: bool = False
     #: It is about the lives of orders, from their first start to their last end.
     is_of_lives: bool = False
+    #: It is about orders by their due dates, of which the clock tells whether they are late.
+    is_of_due: bool = False
+    due: Due = Due.THEN
+    #: At which moment they are judged; None for that of the answer.
+    judged: Judged | None = None
     #: By what was known at that moment; None for all that is known.
     as_known_at: datetime | None = None
     #: Rows of a page; None for all rows at once.

@@ -93,6 +93,22 @@ _DAYS: Final = (("", "day"), ("week", "week"), ("month", "month"))
 _BUCKETS: Final = (_DAYS[0], ("hour", "hour"), *_DAYS[1:])
 _PIECES: Final = "qty_good,qty_scrap,qty_mrb"
 
+#: Of orders that are due in the days shown, and of those that are late and open from before.
+ORDERS: Final = {
+    "measures": "due_at,finished_at,qty_ordered,qty_made,progress,orders_open,late_h",
+    "due": "or_late", "sort": "-late_h,due_at",
+}  # fmt: skip
+OF_PROGRESS: Final = (
+    "Orders that are due in these days, and those that were due before and are late and not"
+    " finished. Good pieces at output operations over what was ordered."
+)
+ON_TIME: Final = (
+    "orders_due", "orders_on_time", "on_time_delivery", "orders_late", "mean_late_h",
+    "on_time_in_full",
+)  # fmt: skip
+ON_TIME_TREND: Final = "on_time_delivery,orders_due,orders_late"
+OF_ON_TIME: Final = "Of orders that were due in these days, as far as their sites are known."
+
 BOARDS: Final = (
     Board(
         path="/output", title="Output", about="What was made, over time and by what it was made.",
@@ -186,14 +202,20 @@ BOARDS: Final = (
         ),
     ),
     Board(
-        path="/orders", title="Orders", buckets=(), words=(
-            *_ORDER_WORDS.items(), ("segment.contains", "Operation that counts contains")),
-        about="How far orders are, how many are under way, and how long they take.",
+        path="/orders", title="Orders", buckets=_DAYS, words=tuple(_ORDER_WORDS.items()),
+        about="How far orders are and which are late, how many are under way, and how long they"
+        " take.",
         panels=(
-            Panel(name="progress", title="Order progress", report="fulfilment", drawn="bars",
-                  given={"group_by": "site,order", "sort": "site,order", "limit": 50},
-                  drawn_of=("fill",), takes=("segment.contains", "cursor", *_ORDER_WORDS),
-                  says="Good pieces of the days shown, over what was ordered."),
+            Panel(name="progress", title="Order progress", report="orders", drawn="bars",
+                  given=ORDERS | {"group_by": "site,order", "limit": 50}, drawn_of=("progress",),
+                  takes=("cursor", *_ORDER_WORDS), says=f"{OF_PROGRESS} The latest first."),
+            Panel(name="on-time", title="On-time delivery", report="on-time",
+                  given={"measures": ",".join(ON_TIME)}, takes=tuple(_ORDER_WORDS),
+                  says=OF_ON_TIME),
+            Panel(name="on-time-trend", title="On-time delivery over time", report="on-time",
+                  given={"measures": ON_TIME_TREND, "bucket": "day"}, drawn="trend",
+                  takes=("bucket", *_ORDER_WORDS), drawn_of=("on_time_delivery",),
+                  says="By due dates. A gap is a day on which nothing was due."),
             Panel(name="wip", title="Orders under way", report="wip", drawn="trend",
                   takes=tuple(_ORDER_WORDS), drawn_of=("wip_end", "active")),
             Panel(name="throughput", title="Throughput time by part", report="throughput-time",
@@ -221,6 +243,14 @@ BOARDS: Final = (
             Panel(name="benchmark", title="Sites side by side", report="benchmark", drawn="bars",
                   takes=("group_by",),
                   drawn_of=("quality_ratio", "scrap_ratio", "setup_ratio", "mttr_min")),
+            Panel(name="oee", title="OEE side by side", report="oee", drawn="bars",
+                  given={"measures": f"{','.join(_PARTS)},teep,planned_min,qty_unrated",
+                         "group_by": "site", "sort": "-oee"},
+                  takes=("group_by",), drawn_of=("oee",), says="The highest first."),
+            Panel(name="on-time", title="On-time delivery side by side", report="on-time",
+                  given={"measures": ",".join(ON_TIME), "group_by": "site",
+                         "sort": "-on_time_delivery"}, drawn="bars",
+                  takes=("group_by",), drawn_of=("on_time_delivery",), says=OF_ON_TIME),
         ),
     ),
 )  # fmt: skip

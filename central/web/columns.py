@@ -13,9 +13,12 @@ from central.reports.kpis import (
     MACHINE_MEASURES,
     MEASURES,
     MEASURES_OF_STATES,
-    QTY_ORDERED,
 )
-from central.reports.orders import THROUGHPUT
+from central.reports.kpis_of_orders import (
+    MEASURES_OF_ORDERS,
+    MEASURES_OF_TIMES,
+    MEASURES_OF_WIP,
+)
 from central.reports.states import DIMENSIONS_OF_STATES, TIMELINE
 
 #: How columns are called on pages; any other by its own name.
@@ -39,22 +42,20 @@ _LABELS: Final = {
     "state_technical_efficiency": "Technical efficiency",
     "state_utilization_efficiency": "Utilization efficiency",
     "state_allocation_efficiency": "Allocation efficiency", "state_mtbf_min": "MTBF",
-    "state_mttr_min": "MTTR",
+    "state_mttr_min": "MTTR", "due_at": "Due", "finished_at": "Finished", "late_h": "Late by",
+    "mean_late_h": "Mean lateness", "qty_made": "Made", "orders_open": "Not finished",
+    "on_time_delivery": "On-time delivery", "on_time_in_full": "On time in full",
+    "busy_h": "Busy", "production_h": "Production time",
 }  # fmt: skip
 #: What is shown beside what no key figure and no measure tells.
 _ABOUT: Final = {
-    QTY_ORDERED: "Ordered quantity of each order, once",
     "share": "Of the sum of all groups", "cum_share": "This one and those above it",
-    "wip_end": "Orders whose first start is before the end of the day and whose last end is not;"
-    " not ISO",
-    "active": "Orders that were under way at any instant of the day; not ISO",
-    **dict.fromkeys(
-        [name for name in THROUGHPUT if name.endswith("_h")],
-        "Hours from an order's first start to its last end; percentiles by linear interpolation;"
-        " not ISO",
-    ),
 }  # fmt: skip
-_MEASURES: Final = MEASURES | MACHINE_MEASURES | INTERVAL_MEASURES | MEASURES_OF_STATES
+#: What several know by one name is told in the words of the last.
+_MEASURES: Final = (
+    MEASURES_OF_ORDERS | MEASURES_OF_TIMES | MEASURES_OF_WIP | MEASURES_OF_STATES
+    | INTERVAL_MEASURES | MACHINE_MEASURES | MEASURES | DISTINCTS
+)  # fmt: skip
 #: Columns that name things or instants.
 _NAMES: Final = (
     {"day", "first_start", "last_end"} | DIMENSIONS.keys() | BUCKETS.keys()
@@ -98,8 +99,9 @@ def column(name: str) -> Column:
             name, label, kpi.unit, is_number=True, about=kpi.about, formula=kpi.formula,
             source=kpi.source,
         )  # fmt: skip
-    measure = _MEASURES.get(name) or DISTINCTS.get(name)
-    if measure:
-        return Column(name, label, measure.unit, is_number=True, about=measure.about)
-    unit = _UNITS.get(name) or ("min" if name.endswith("_min") else "h" if "_h" in name else "")
+    if measure := _MEASURES.get(name):
+        is_number = measure.unit != "instant"
+        unit = measure.unit if is_number else ""
+        return Column(name, label, unit, is_number, about=measure.about)
+    unit = _UNITS.get(name) or ("min" if name.endswith("_min") else "")
     return Column(name, label, unit, is_number=True, about=_ABOUT.get(name, ""))

@@ -13,6 +13,7 @@ from central.api.asking import Asking, asks, reading
 from central.api.reach import PAGES
 from central.api.sites import read_theirs
 from central.web.asked import Asked, asked_of
+from central.web.boards import OF_ON_TIME, OF_PROGRESS, ON_TIME, ON_TIME_TREND, ORDERS
 from central.web.freshness import read_freshness
 from central.web.panels import Panel, Shown, read_panels
 from central.web.rendering import page, viewer
@@ -43,6 +44,14 @@ OF_SITE: Final = (
           drawn_of=("quality_ratio", "scrap_ratio")),
     Panel(name="machines", title="Output by machine", report="output", drawn="bars",
           given={"group_by": "machine", "sort": "-qty_good"}, drawn_of=("qty_good",)),
+    Panel(name="orders", title="Order progress", report="orders", drawn="bars",
+          given=ORDERS | {"limit": 10}, drawn_of=("progress",),
+          says=f"{OF_PROGRESS} The ten latest."),
+    Panel(name="on-time", title="On-time delivery", report="on-time",
+          given={"measures": ",".join(ON_TIME)}, says=OF_ON_TIME),
+    Panel(name="on-time-trend", title="On-time delivery over time", report="on-time", drawn="trend",
+          given={"measures": ON_TIME_TREND, "bucket": "day"}, drawn_of=("on_time_delivery",),
+          says="By due dates. A gap is a day on which nothing was due."),
     Panel(name="wip", title="Orders under way", report="wip", drawn="trend",
           drawn_of=("wip_end", "active")),
 )  # fmt: skip

@@ -63,10 +63,15 @@ def work(edge: Edge, chance: random.Random, now: datetime) -> None:
         ("INSERT INTO equipment (equipment_code, equipment_class) VALUES (?, 'PRESS')", (f"M {n}",))
         for n in range(1, 5)
     ))  # fmt: skip
+    # Every second one is finished, on its due date or a day later; two were due long ago.
     edge.write(*(
-        ("INSERT INTO work_orders (order_no, material_code, qty_ordered) VALUES (?, ?, ?)",
-         (f"WO-{edge.site[-1]}{n:02}", f"P-{n % 3}", 400))
+        ("INSERT INTO work_orders (order_no, material_code, qty_ordered, due_at, exec_state,"
+         " actual_end) VALUES (?, ?, ?, ?, ?, ?)",
+         (f"WO-{edge.site[-1]}{n:02}", f"P-{n % 3}", 400, text(due),
+          "IN_PROGRESS" if n % 2 else "COMPLETED",
+          None if n % 2 else text(due + timedelta(days=n % 4 / 2))))
         for n in range(8)
+        for due in [now - timedelta(days=40 if n in (6, 7) else 1 + n)]
     ))  # fmt: skip
     machines = [row[0] for row in edge.read("SELECT id FROM equipment ORDER BY equipment_code")]
     orders = [row[0] for row in edge.read("SELECT id FROM work_orders ORDER BY order_no")]
@@ -157,6 +162,29 @@ async def rate(world: World, site: str) -> None:
     )
 
 
+async def let_pieces_count(world: World) -> None:
+    """Have the centre say at which operation the good pieces of an order are counted."""
+    part, definition = uuid.uuid4(), uuid.uuid4()
+    for text, given in (
+        (
+            "mes.material_definitions (id, site_id, created_at, material_code)"
+            " VALUES (%s, '*', now(), 'P-0')",
+            (part,),
+        ),
+        (
+            "mes.operations_definitions (id, site_id, created_at, material_id)"
+            " VALUES (%s, '*', now(), %s)",
+            (definition, part),
+        ),
+        (
+            "mes.operation_segments (id, site_id, created_at, definition_id, seq, code, is_output)"
+            " VALUES (gen_random_uuid(), '*', now(), %s, 1, 'OP 30 check', true)",
+            (definition,),
+        ),
+    ):
+        await world.central(f"INSERT INTO {text} RETURNING 1", *given)
+
+
 async def in_review(world: World, site: str, plan: str) -> str:
     """Let both ends edit one plan while the site is cut off; return the conflict."""
     edge = world.edges[site]
@@ -191,6 +219,7 @@ async def plants(
             await asyncio.to_thread(know_more, edge, now)
         await world.settle_counts(timeout_s=60)
         await rate(world, ONE)
+        await let_pieces_count(world)
         port = free_port()
         settings = CentralSettings(
             database_url=roles.as_role(centre, "mes_ingest"), nats_servers=(nats_url,),

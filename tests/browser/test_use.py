@@ -116,8 +116,9 @@ async def test_filters_work_without_javascript(system: Plants, browser: Browser)
     [("/output", "trend"), ("/output", "by"), ("/oee", "trend"), ("/oee", "by"),
      ("/downtime", "pareto"), ("/downtime", "trend"),
      ("/downtime", "reliability"), ("/scrap", "pareto"), ("/scrap", "trend"), ("/scrap", "fpy"),
-     ("/orders", "progress"), ("/orders", "wip"), ("/orders", "throughput"),
-     ("/utilisation", "machines"), ("/benchmark", "benchmark")],
+     ("/orders", "progress"), ("/orders", "on-time"), ("/orders", "on-time-trend"),
+     ("/orders", "wip"), ("/orders", "throughput"), ("/utilisation", "machines"),
+     ("/benchmark", "benchmark"), ("/benchmark", "oee"), ("/benchmark", "on-time")],
 )  # fmt: skip
 async def test_the_csv_beside_a_chart_has_the_numbers_that_are_shown(
     system: Plants, browser: Browser, path: str, panel: str
@@ -132,8 +133,37 @@ async def test_the_csv_beside_a_chart_has_the_numbers_that_are_shown(
     for name in rows[0]:
         values = [row[name] for row in rows]
         told = [each.replace("(none)", "") for each in await shown(seen, panel, name)]
-        if not name.startswith(("first_", "last_")):  # instants are shown as people read them
+        if not name.startswith(("first_", "last_", "late_", "mean_late")) and not (
+            name.endswith("_at")
+        ):  # instants are shown as people read them
             assert told == values, name
+    await seen.page.context.close()
+
+
+async def test_late_orders_and_on_time_delivery_are_seen_where_orders_and_sites_are(
+    system: Plants, browser: Browser
+):
+    seen = await looks(browser, system)
+    for path in (f"/orders?site={ONE}", f"/sites/{ONE}"):
+        await seen.goes(path)
+        panel = "orders" if path.startswith("/sites") else "progress"
+        numbers = await shown(seen, panel, "order")
+        late = [float(each) for each in await shown(seen, panel, "late_h")]
+        assert numbers[0] == "WO-107"  # due 40 days ago, and open
+        assert late[0] > 24 * 39
+        assert late == sorted(late, reverse=True)
+        assert "WO-106" not in numbers  # due then as well, and finished
+        assert {"WO-101", "WO-103", "WO-105"} <= set(numbers)
+        assert all(float(each) <= 9 for each in await shown(seen, panel, "progress"))
+        assert await shown(seen, "on-time", "orders_due") == ["6"]
+        assert await shown(seen, "on-time", "on_time_delivery") == ["0.333333333"]
+        assert await seen.page.locator("#on-time-trend .plot canvas").count() == 1
+        await seen.sees("orders" if panel == "progress" else "site-orders")
+    await seen.goes("/benchmark")
+    assert sorted(await shown(seen, "on-time", "site")) == [ONE, OTHER]
+    assert await shown(seen, "on-time", "on_time_delivery") == ["0.333333333"] * 2
+    assert sorted(await shown(seen, "oee", "site")) == [ONE, OTHER]
+    seen.check_quiet()
     await seen.page.context.close()
 
 

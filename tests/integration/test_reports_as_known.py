@@ -70,8 +70,8 @@ async def test_what_was_answered_is_answered_again_after_any_history(world, clie
     chance = random.Random(seed)
     sites = [world.site(name) for name in SITES]
     for each in sites:
-        name = ORDER_IDS[each.name]
-        await each.writes(each.insert("work_orders", each.order(id=name, order_no=each.name)))
+        made = {"id": ORDER_IDS[each.name], "order_no": each.name, "exec_state": "COMPLETED"}
+        await each.writes(each.insert("work_orders", each.order(**made)))
     sent: list[tuple[Site, list[dict[str, Any]]]] = []
     told: list[tuple[datetime, list[Any]]] = []
     for _ in range(14):
@@ -260,7 +260,8 @@ async def test_of_an_order_that_goes_on_nothing_after_the_moment_is_known(world,
     """Whether it came before the moment or after it nobody can tell of what began just before."""
     site, now = world.site(), await moment(world)
     order = ORDER_IDS[site.name]
-    await site.writes(site.insert("work_orders", site.order(id=order, order_no="A")))
+    made = site.order(id=order, order_no="A", exec_state="COMPLETED")
+    await site.writes(site.insert("work_orders", made))
     began = now - timedelta(days=20)
     path = f"{REPORTS}/wip?at={(now - timedelta(days=10)).isoformat().replace('+', '%2B')}"
 

@@ -35,6 +35,14 @@ if TYPE_CHECKING:
 TWO = SITES[:2]
 MACHINES = [str(uuid.UUID(int=n)) for n in range(1, 5)]
 ORDERS = [str(uuid.UUID(int=n)) for n in range(21, 26)]
+#: What is told of them: two go on, of which one was begun before any report, and one ended early.
+TOLD: tuple[dict[str, Any], ...] = (
+    {"exec_state": "COMPLETED"},
+    {"exec_state": "IN_PROGRESS", "actual_start": "2026-10-19T06:00:00.000Z"},
+    {"exec_state": "CLOSED", "actual_end": "2026-11-01T12:00:00.000Z"},
+    {"exec_state": "COMPLETED"},
+    {"exec_state": "RELEASED"},
+)
 #: The clocks of Berlin go back on the 25th.
 FIRST = datetime(2026, 10, 20, tzinfo=UTC)
 WINDOW = Window(date(2026, 10, 21), date(2026, 11, 5))
@@ -109,8 +117,8 @@ async def a_plant(world: World) -> None:
             for n, each in enumerate(MACHINES)
         ]
         orders = [
-            site.order(id=each, order_no=f"O-{n}", material_code=f"P-{n % 2}")
-            for n, each in enumerate(ORDERS)
+            site.order(id=each, order_no=f"O-{n}", material_code=f"P-{n % 2}", **more)
+            for n, (each, more) in enumerate(zip(ORDERS, TOLD, strict=True))
         ]
         await site.writes(site.insert("equipment", *machines), site.insert("work_orders", *orders))
         for month in ("2026-08-01", "2026-10-01", "2026-11-01"):

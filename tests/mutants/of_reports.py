@@ -18,6 +18,8 @@ MONTHS: Final = "tests/integration/test_reports_months.py"
 WHOLE: Final = "central/reports/whole.py"
 KEPT: Final = "tests/integration/test_api_cache.py"
 STREAMS: Final = "tests/integration/test_reports_whole.py"
+DUE: Final = "central/reports/due.py"
+JUDGED: Final = "tests/integration/test_reports_due_judged.py"
 UNIT: Final = "tests/unit/test_report_question.py"
 CURSORS: Final = "tests/integration/test_reports_cursors.py"
 NAMES: Final = "central/reports/dimensions.py"
@@ -267,5 +269,37 @@ OF_REPORTS: Final[tuple[Mutant, ...]] = (
         "reports: first attempts are held against all of them",
         "central/reports/kpis.py", '"qty_produced - qty_rework"', '"qty_produced"',
         f"{ASKED}::test_first_pass_yield_without_rework_is_of_first_attempts_alone",
+        "judged: each page is of a moment of its own",
+        "central/reports/answer.py",
+        "question = replace(question, judged=judged.told(moment, question.sites))",
+        "judged.told(moment, question.sites)",
+        f"{JUDGED}::test_all_late_orders_are_on_some_page_though_all_of_them_get_later",
+    ),
+    of(
+        "judged: until when a site was complete is another one on each page",
+        DUE, 'f"unnest({given[0]}::text[], {given[1]}::bigint[]) AS c(site, through_ms)"',
+        'f"{THROUGH} AS c"',
+        f"{JUDGED}::test_all_late_orders_are_on_some_page_though_all_of_them_get_later",
+    ),
+    of(
+        "judged: a moment that somebody made up is taken",
+        "central/reports/judged.py",
+        "is_own = len(found.through_ms) == len(sites) and texts_of(found) == (at_text, behind)",
+        "is_own = True", f"{JUDGED}::test_a_moment_that_no_answer_gave_is_refused",
+    ),
+    of(
+        "due: an order of a dark site is late by the clock",
+        DUE, "least({at}, to_timestamp(c.through_ms / 1000.0)) AS known_at", "{at} AS known_at",
+        f"{JUDGED}::test_an_unfinished_order_is_late_as_far_as_its_site_is_known",
+    ),
+    of(
+        "due: what a plant adds to a shared definition counts everywhere",
+        DUE, "g.site_id IN (w.site_id, '*') AND ", "",
+        f"{JUDGED}::test_what_a_plant_adds_to_a_shared_definition_counts_for_no_other",
+    ),
+    of(
+        "due: all open orders are shown beside those of the days",
+        DUE, "(i.is_in_window OR i.is_open AND i.is_late)", "(i.is_in_window OR i.is_open)",
+        f"{JUDGED}::test_orders_that_are_late_and_open_are_asked_for_beside_those_of_the_days",
     ),
 )  # fmt: skip

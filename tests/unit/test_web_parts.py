@@ -19,6 +19,7 @@ from central.api.asking import business_day
 from central.api.live import OF_ONE_MAX, Live, TooManyStreams
 from central.reports.dimensions import DIMENSIONS
 from central.reports.kpis import KPIS
+from central.reports.kpis_of_orders import MEASURES_OF_ORDERS, MEASURES_OF_TIMES, MEASURES_OF_WIP
 from central.reports.named import REPORTS
 from central.reports.question import BadQuestion
 from central.web.asked import asked_of
@@ -94,7 +95,10 @@ def test_a_column_is_told_in_the_words_of_its_definition():
     for name, kpi in KPIS.items():
         shown = column(name)
         assert (shown.about, shown.formula, shown.source) == (kpi.about, kpi.formula, kpi.source)
-    assert not [name for name in DIMENSIONS if column(name).is_number]
+    for name, measure in (MEASURES_OF_TIMES | MEASURES_OF_WIP).items():
+        assert (column(name).about, column(name).unit) == (measure.about, measure.unit)
+    assert not [name for name in (*DIMENSIONS, "due_at", "finished_at") if column(name).is_number]
+    assert column("qty_ordered").about == MEASURES_OF_ORDERS["qty_ordered"].about
 
 
 def test_numbers_are_shown_as_people_read_them():
