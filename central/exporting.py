@@ -196,11 +196,11 @@ class Exporter:
                 file.flush()
                 os.fsync(file.fileno())
         beat.check()
-        as_of, known = whole.fresh
+        fresh = whole.fresh
         return {
             "rows": job.rows, "expected": job.rows_expected,
-            "bytes": job.bytes, "sha256": job.sha256.digest(), "as_of": as_of,
-            "known": to_json(known), "provisional": is_provisional(question, as_of, known),
+            "bytes": job.bytes, "sha256": job.sha256.digest(), "as_of": fresh.as_of,
+            "known": to_json(fresh.through), "provisional": is_provisional(question, fresh),
             "archived": whole.archived_not_counted,
         }  # fmt: skip
 

@@ -65,9 +65,9 @@ class Streams:
         except BaseException:
             self.give_back(who)
             raise
-        as_of, known = whole.fresh
+        fresh = whole.fresh
         told = about(
-            as_of, provisional=is_provisional(question, as_of, known),
+            fresh.as_of, provisional=is_provisional(question, fresh),
             archived_not_counted=whole.archived_not_counted,
         )  # fmt: skip
         name = request.url.path.rsplit("/", 1)[1]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
+    from central.reports.freshness import Fresh
     from central.reports.paging import Statement
     from central.reports.question import Question
 
@@ -62,11 +63,11 @@ async def answer(
     async with connection.pipeline(), connection.cursor(row_factory=dict_row) as cursor:
         before = await connection.execute(ASKED, [list(question.sites)])
         await cursor.execute(statement.text.encode(), statement.values)
-        as_of, through = as_told(await before.fetchall())
+        fresh = as_told(await before.fetchall())
         rows = await cursor.fetchall()
         restated_at = await known.restated_at(connection, question)
     if question.is_of_due and question.judged is None:
-        moment = judged.judged_at(as_of, through, question.sites)
+        moment = judged.judged_at(fresh.as_of, fresh.through, question.sites)
         question = replace(question, judged=moment)
     is_more = question.limit is not None and len(rows) > question.limit
     rows = rows[: question.limit]
@@ -74,9 +75,9 @@ async def answer(
         columns=statement.columns,
         rows=[{name: plain(value) for name, value in row.items()} for row in rows],
         cursor=cursor_of(question, statement, rows[-1]) if is_more else None,
-        as_of=as_of,
-        complete_through=through,
-        provisional=is_provisional(question, as_of, through),
+        as_of=fresh.as_of,
+        complete_through=fresh.through,
+        provisional=is_provisional(question, fresh),
         restated_at=restated_at,
         as_known_at=question.as_known_at,
         archived_not_counted=question.archived,
@@ -99,24 +100,23 @@ def document(answer: Answer) -> dict[str, Any]:
     }
 
 
-def is_provisional(
-    question: Question, as_of: datetime, through: Mapping[str, datetime | None]
-) -> bool:
+def is_provisional(question: Question, fresh: Fresh) -> bool:
     """Tell whether some of the sites may still send what belongs into the window.
 
-    A business day ends up to a day and a half after the day of that name in UTC. What was known at
-    a moment that is past stays as it was.
+    A business day ends by the clock of its site. What was known at a moment that is past stays as
+    it was.
     """
     if question.as_known_at is not None:
         return False
     end = question.window.end
-    if isinstance(end, datetime):
-        until = end
-    elif isinstance(end, date):
-        until = datetime(end.year, end.month, end.day, 12, tzinfo=UTC)
-    else:
-        until = as_of
-    return any(each is None or each < min(until, as_of) for each in through.values())
+
+    def until(site: str) -> datetime:
+        if end is None:
+            return fresh.as_of
+        last = end if isinstance(end, datetime) else fresh.ends_before(site, end)
+        return min(last, fresh.as_of)
+
+    return any(each is None or each < until(site) for site, each in fresh.through.items())
 
 
 # --- where it goes on -----------------------------------------------------------------------------

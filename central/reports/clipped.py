@@ -46,13 +46,18 @@ def clipped_rows(
         f"r.started_at AS {name}_started_at, {AT} AS {name}_ended_at" for name in ("min", "max")
     ]
     columns = ["r.site_id", *(f"r.{key}" for key in keys), f"{day} AS day", f"{at} AS at"]
-    columns += [*sums, *moments, "c.span AS busy", f"{_calendar(question, day, at)} AS calendar"]
+    # What is still to come, or of a site that is behind, is no time in which it could be busy.
+    calendar = f"{_calendar(question, day, at)} * k.known AS calendar"
+    columns += [*sums, *moments, "c.span AS busy", calendar]
     # To have neither start nor end is to have no interval; such a report counts at its moment.
     return (
         f"SELECT {', '.join(columns)} FROM {facts(question)} AS r{SITE_DAY}"
         " LEFT JOIN mes.sites AS s ON s.code = r.site_id AND s.site_id = '*'"
         f" CROSS JOIN LATERAL (SELECT tstzrange({bound(question.window.start, take)},"
         f" {bound(question.window.end, take)}) AS range) AS w"
+        " LEFT JOIN (SELECT e.site, tstzrange(NULL, to_timestamp(e.through_ms / 1000.0)) AS known"
+        " FROM sync.complete_through AS e WHERE e.through_ms IS NOT NULL) AS k"
+        " ON k.site = r.site_id"
         f" CROSS JOIN LATERAL ({pieces}) AS c"
         f" WHERE r.site_id IN ({sites}) AND (NOT isempty(c.span) OR {ends})"
     )

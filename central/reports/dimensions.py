@@ -33,6 +33,8 @@ _GUESTS: Final = (
     " (SELECT p.home_site_id UNION SELECT jsonb_array_elements_text(p.assigned_sites::jsonb))"
     " AS w(site) WHERE p.site_id <> '*' AND w.site <> p.site_id GROUP BY 1, 2"
 )
+#: The line of a machine, of its parent ``l`` and that one's ``h``.
+LINE: Final = "(CASE WHEN l.level <> 'LINE' AND h.level = 'LINE' THEN h.{of} ELSE l.{of} END)"
 #: Rows of one site are named by its id as well, so that only its partitions are looked at. What a
 #: site wrote says nothing of another, and of each thing one row is found at most: else a sum would
 #: be another, or count twice.
@@ -40,7 +42,9 @@ JOINS: Final = {
     "equipment": "LEFT JOIN mes.equipment AS e ON e.site_id = i.site_id AND e.id = i.equipment_id"
     " AND e.site_id IN ({sites})",
     "line": "LEFT JOIN mes.equipment AS l ON l.site_id = e.site_id AND l.id = e.parent_id"
-    " AND l.site_id IN ({sites})",
+    " AND l.site_id IN ({sites})"
+    " LEFT JOIN mes.equipment AS h ON h.site_id = l.site_id AND h.id = l.parent_id"
+    " AND h.site_id IN ({sites})",
     "orders": "LEFT JOIN mes.work_orders AS o ON o.site_id = i.site_id AND o.id = i.work_order_id"
     " AND o.site_id IN ({sites})",
     "persons": "LEFT JOIN mes.persons AS p ON p.site_id = '*' AND p.id = i.person_id"
@@ -64,8 +68,9 @@ DIMENSIONS: Final = {
                   "i.equipment_id::text", _EQUIPMENT),
         Dimension("machine_class", "Kind of machine", ("equipment_id",), "e.equipment_class",
                   joins=_EQUIPMENT),
-        Dimension("line", "What the machine is a part of", ("equipment_id",), "l.equipment_code",
-                  "e.parent_id::text", ("equipment", "line")),
+        Dimension("line", "The line of the machine, also where a cell lies between; else what it is"
+                  " a part of", ("equipment_id",), LINE.format(of="equipment_code"),
+                  f"{LINE.format(of='id')}::text", ("equipment", "line")),
         Dimension("order", "Work order", ("work_order_id",), "o.order_no",
                   "i.work_order_id::text", _ORDERS),
         Dimension("material", "Part that the order makes", ("work_order_id",), "o.material_code",

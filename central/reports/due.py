@@ -18,7 +18,7 @@ from central.reports.orders import called, groups_of, joins_of, places_of
 from central.reports.paging import Statement, literals
 from central.reports.question import BadQuestion, Due
 from central.reports.statement import DIGITS, condition
-from central.rollups import AT, IS_WORK, ROLLUPS, SITE_DAY, rows_of
+from central.rollups import AT, DAY_OF, IS_WORK, ROLLUPS, SITE_DAY, rows_of
 from central.unions import LIVES, kept_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ MEASURES_OF_DUE: Final = (*MEASURES_OF_ORDERS, *KPIS_OF_ORDERS)
 _MOMENTS: Final = tuple(n for n, each in MEASURES_OF_ORDERS.items() if each.unit == "instant")
 _FINISHED: Final = "r.exec_state IN ('COMPLETED', 'CLOSED')"
 _CANCELLED: Final = "(r.cancel_requested AND r.exec_state IN ('CREATED', 'RELEASED'))"
-_DAY: Final = "((r.due_at AT TIME ZONE z.zone) - z.day_start::interval)::date"
+_DAY: Final = DAY_OF.format(at="r.due_at")
 _BY_ORDER: Final = next(each for each in ROLLUPS if each.name == "output_order_days")
 #: Orders that were finished and whose end nobody noted: it is that of their last report.
 _ENDED: Final = (

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 #: Until when each site is complete, in ms since 1970.
-THROUGH: Final = "(SELECT site, max(through_ms) AS through_ms FROM sync.epoch GROUP BY site)"
+THROUGH: Final = "sync.complete_through"
 #: Texts that a cursor has of it.
 TEXTS: Final = 2
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

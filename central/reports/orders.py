@@ -21,7 +21,7 @@ from central.reports.paging import Place, Statement, literals
 from central.reports.question import BadQuestion, By
 from central.reports.sources import in_months
 from central.reports.statement import DIGITS, condition
-from central.rollups import AT, ELAPSED, IS_WORK
+from central.rollups import AT, DAY_OF, ELAPSED, IS_WORK
 from central.unions import LIVES, kept_rows
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def _is_number(bucket: str) -> bool:
 
 def _lives(question: Question, made: Statement, spans: str, groups: dict[str, str]) -> str:
     """Return the query of spans of orders with their names, and the site's day of their end."""
-    day = "((i.last_end AT TIME ZONE z.zone) - z.day_start::interval)::date AS day"
+    day = f"{DAY_OF.format(at='i.last_end')} AS day"
     placed = (
         f"SELECT i.*, {_LIFE}, z.zone, z.day_start, {day} FROM ({spans}) AS i"
         " LEFT JOIN sync.site_day AS d ON d.site = i.site_id"

@@ -14,20 +14,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from central.reports.dimensions import JOINS, LINE
 from central.rollups import BEGINS, DAY_OF
 
 #: Entries so far before and after a window may be of a business day that touches it.
 _MARGIN: Final = "interval '2 days'"
 _DAY: Final = "interval '1 day'"
 _WHOLE: Final = f"tstzrange({BEGINS.format(day='n.day')}, {BEGINS.format(day='(n.day::date + 1)')})"
-#: The line of a machine ``e``, of its parent ``l`` and that one's ``h``: a cell may lie between.
-LINE: Final = "CASE WHEN l.level <> 'LINE' AND h.level = 'LINE' THEN h.{of} ELSE l.{of} END"
-_PARENTS: Final = (
-    " LEFT JOIN mes.equipment AS l ON l.site_id = e.site_id AND l.id = e.parent_id"
-    " AND l.site_id IN ({sites})"
-    " LEFT JOIN mes.equipment AS h ON h.site_id = l.site_id AND h.id = l.parent_id"
-    " AND h.site_id IN ({sites})"
-)
 
 
 def planned_time(sites: str, begins: str, ends: str) -> str:
@@ -86,7 +79,8 @@ def _machines(sites: str) -> str:
     return (
         "SELECT e.site_id, e.id,"
         f" CASE WHEN e.level = 'LINE' THEN e.equipment_code ELSE {line} END AS line"
-        f" FROM mes.equipment AS e{_PARENTS.format(sites=sites)} WHERE e.site_id IN ({sites})"
+        f" FROM mes.equipment AS e {JOINS['line'].format(sites=sites)}"
+        f" WHERE e.site_id IN ({sites})"
     )
 
 

@@ -54,6 +54,19 @@ async def test_a_window_that_a_hello_completes_is_provisional_no_more(world, cli
     assert not (await client.get("/v1/reports/output", **asked)).json()["provisional"]
 
 
+@pytest.mark.parametrize(("through", "provisional"), [("02 21:59", True), ("02 22:01", False)])
+async def test_a_business_day_is_over_by_the_clock_of_its_site(world, client, through, provisional):
+    """In Shanghai with days from 06:00, the second of November ends at 22:00 of UTC."""
+    await a_plant(world, through=at(through))
+    await world.admin.execute(
+        b"INSERT INTO sync.site_day (site, zone, day_start)"
+        b" VALUES ('SITE_001', 'Asia/Shanghai', '06:00')"
+    )
+    asked = {"params": DAY, "headers": {"X-Site-Id": "SITE_001"}}
+    answer = (await client.get("/v1/reports/output", **asked)).json()
+    assert answer["provisional"] is provisional
+
+
 async def test_a_machine_goes_on_in_its_state_until_the_hello_of_its_quiet_site(world, ask):
     site = await a_plant(world)
     event = {"equipment_id": LATHE, "state": "RUNNING", "since": "2026-11-02T06:00:00.000Z"}

@@ -202,6 +202,33 @@ async def test_days_of_any_calendar_cost_what_the_window_holds(world, api):
     assert (await as_a_whole(api))["planned_min"] == 7 * 960
 
 
+async def test_time_in_which_a_machine_could_be_busy_ends_where_nothing_more_is_known(world, api):
+    site = await a_known_plant(world)
+    await made(site, "2026-11-02T00:00", "2026-11-02T12:00")
+    await known_until(world, datetime(2026, 11, 2, 12, tzinfo=UTC))
+    question = Question(
+        sites=("SITE_001",), measures=("busy_min", "calendar_min", "utilisation"), basis="clip",
+        window=Window(date(2026, 11, 2), date(2026, 11, 3)),
+    )  # fmt: skip
+    assert await said(api, question) == [{"busy_min": 720, "calendar_min": 720, "utilisation": 1}]
+
+
+async def test_a_machine_in_a_cell_of_a_line_is_of_that_line(world, api):
+    site = await a_known_plant(world)
+    cell, unit = (str(uuid.UUID(int=n)) for n in (21, 22))
+    await site.writes(
+        site.insert(
+            "equipment",
+            {"id": cell, "equipment_code": "Cell 9", "parent_id": LINE, "level": "CELL"},
+            {"id": unit, "equipment_code": "Robot", "parent_id": cell},
+        )
+    )
+    for machine in (unit, LATHE):
+        await made(site, "2026-11-02T06:00", "2026-11-02T08:00", equipment_id=machine, qty_good="5")
+    question = Question(sites=("SITE_001",), measures=("qty_good",), group_by=("line",))
+    assert await said(api, question) == [{"line": "Line 1", "qty_good": 10}]
+
+
 # --- what could have been made ------------------------------------------------------------------
 
 

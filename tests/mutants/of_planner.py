@@ -314,8 +314,8 @@ OF_PLANNER: Final[tuple[Mutant, ...]] = (
     of(
         "due: days are those of UTC",
         DUE,
-        "((r.due_at AT TIME ZONE z.zone) - z.day_start::interval)::date",
-        "(r.due_at AT TIME ZONE 'UTC')::date",
+        'DAY_OF.format(at="r.due_at")',
+        "\"(r.due_at AT TIME ZONE 'UTC')::date\"",
         f"{ORDERS}::test_a_window_and_a_bucket_go_by_the_sites_own_day",
     ),
     of(

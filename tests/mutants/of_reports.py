@@ -91,7 +91,7 @@ OF_REPORTS: Final[tuple[Mutant, ...]] = (
     of(
         "reports: an answer is complete until later than its rows",
         "central/reports/answer.py",
-        "return any(each is None or each < min(until, as_of) for each in through.values())",
+        "return any(each is None or each < until(site) for site, each in fresh.through.items())",
         "return False",
         f"{TESTS}::test_an_answer_says_until_when_it_is_complete",
     ),
