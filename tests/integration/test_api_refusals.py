@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from tests.integration.api_world import Api, api, client, link
 from tests.integration.apply_world import world
 from tests.integration.planner_world import ORDERS, changed, made_order, order
-from tests.integration.quarrel import quarrel, stands
+from tests.integration.quarrel import Quarrel, quarrel, stands
+from tests.integration.test_web_pages import signed_in
 
 if TYPE_CHECKING:
     import httpx
@@ -74,6 +76,18 @@ async def test_a_constraint_of_the_plant_is_told_without_what_the_database_says_
 # --- rows of all sites ----------------------------------------------------------------------------
 
 
+async def of_all_sites(world: World) -> Quarrel:
+    """Have a conflict on a row that all sites share."""
+    quarrelled = await quarrel(world, world.site())
+    await world.admin.execute(
+        "SET session_replication_role = replica;"
+        " UPDATE mes.sync_conflicts SET site_id = '*'; UPDATE mes.sync_reviews SET site_id = '*';"
+        " UPDATE mes.nonconformances SET site_id = '*'; UPDATE sync.head SET site_id = '*';"
+        " SET session_replication_role = origin"
+    )
+    return quarrelled
+
+
 @pytest.mark.parametrize(
     ("grants", "narrowed", "may"),
     [
@@ -86,13 +100,7 @@ async def test_a_constraint_of_the_plant_is_told_without_what_the_database_says_
 async def test_a_row_of_all_sites_is_decided_by_who_reviews_for_every_site(
     api: Api, world: World, grants: tuple[str, ...], narrowed: dict[str, str], may: bool
 ):
-    quarrelled = await quarrel(world, world.site())
-    await world.admin.execute(
-        "SET session_replication_role = replica;"
-        " UPDATE mes.sync_conflicts SET site_id = '*'; UPDATE mes.sync_reviews SET site_id = '*';"
-        " UPDATE mes.nonconformances SET site_id = '*'; UPDATE sync.head SET site_id = '*';"
-        " SET session_replication_role = origin"
-    )
+    quarrelled = await of_all_sites(world)
     before = await stands(world, quarrelled.row_id)
     decision = {"take": "here", "reason": "r", "seen": await world.head(quarrelled.row_id)}
     async with await api.asked_by(*grants) as one:
@@ -104,3 +112,17 @@ async def test_a_row_of_all_sites_is_decided_by_who_reviews_for_every_site(
     else:
         assert (answer.status_code, answer.json()["type"]) == (403, "/problems/not-your-site")
         assert await stands(world, quarrelled.row_id) == before
+
+
+async def test_the_page_decides_no_row_of_all_sites_for_a_plant_either(api: Api, world: World):
+    quarrelled = await of_all_sites(world)
+    before = await stands(world, quarrelled.row_id)
+    async with signed_in(api, "plant:SITE_001") as browser:
+        page = (await browser.get("/conflicts")).text
+        (token,) = set(re.findall(r'name="form_token" value="([^"]+)"', page))
+        answer = await browser.post(f"/conflicts/{quarrelled.conflict_id}", data={
+            "form_token": token, "take": "here", "reason": "x",
+            "seen": await world.head(quarrelled.row_id),
+        })  # fmt: skip
+    assert answer.status_code == 403, answer.text
+    assert await stands(world, quarrelled.row_id) == before
