@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from html import unescape
 from typing import TYPE_CHECKING
 
 import pytest
@@ -72,6 +73,17 @@ async def test_a_page_shows_late_orders_and_how_many_were_on_time(api, client, w
     assert values(panel(text, "on-time-trend"), "on_time_delivery") == ["0.5"]
 
 
+async def test_the_csv_beside_a_chart_of_a_site_is_of_that_site(api, client, world):
+    await orders(client, world)
+    await made_order(client, "SITE_002", order_no="WO-elsewhere", due_at=PAST)
+    async with signed_in(api, "corporate") as browser:
+        progress = panel((await browser.get("/sites/SITE_001")).text, "orders")
+        (address,) = re.findall(r'class="csv" href="([^"]+)"', progress)
+        text = (await browser.get(unescape(address))).text
+    assert "WO-late" in text
+    assert "WO-elsewhere" not in text
+
+
 async def test_the_benchmark_shows_on_time_delivery_and_oee_of_each_site(api, client, world):
     await orders(client, world)
     async with signed_in(api, "corporate") as browser:
@@ -88,7 +100,7 @@ async def test_a_list_of_late_orders_goes_on_on_the_next_page(api, client, world
     async with signed_in(api, "corporate") as browser:
         first = panel((await browser.get("/orders")).text, "progress")
         (more,) = re.findall(r'class="more" href="([^"]+)"', first)
-        rest = panel((await browser.get(f"/orders{more.replace('&amp;', '&')}")).text, "progress")
+        rest = panel((await browser.get(f"/orders{unescape(more)}")).text, "progress")
     found = [set(re.findall(r'data-column="order"[^>]*>(WO-\d+)', each)) for each in (first, rest)]
     assert [len(each) for each in found] == [50, 2]
     assert len(found[0] | found[1]) == 52
