@@ -40,7 +40,8 @@ OF_PLANNED: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "oee: the calendar of a line is not that of machines in its cells",
-        "central/reports/dimensions.py", "WHEN l.level <> 'LINE' AND h.level = 'LINE'", "WHEN false",
+        "central/reports/dimensions.py", "WHEN l.level <> 'LINE' AND h.level = 'LINE'",
+        "WHEN false",
         f"{TESTS}::test_the_calendar_of_a_line_holds_for_machines_in_cells_of_it",
     ),
     of(
