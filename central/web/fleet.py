@@ -12,6 +12,7 @@ from central.access import NotYourSite, Scope
 from central.api.asking import Asking, asks, reading
 from central.api.reach import PAGES
 from central.api.sites import read_theirs
+from central.reports.question import ROWS_MAX
 from central.web.asked import Asked, asked_of
 from central.web.boards import OF_ON_TIME, OF_PROGRESS, ON_TIME, ON_TIME_TREND, ORDERS
 from central.web.freshness import read_freshness
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 SIGNS: Final = {Level.OK: "●", Level.DEGRADED: "◐", Level.CRITICAL: "▲"}
 _SPARK: Final = Panel(
     name="spark", title="Good pieces a day", report="output", drawn_of=("qty_good",),
-    given={"measures": "qty_good", "bucket": "day", "group_by": "site"},
+    given={"measures": "qty_good", "bucket": "day", "group_by": "site", "limit": ROWS_MAX},
 )  # fmt: skip
 OF_SITE: Final = (
     Panel(name="trend", title="Output over time", report="output", drawn="trend",
