@@ -90,17 +90,3 @@ async def test_the_benchmark_shows_on_time_delivery_and_oee_of_each_site(api, cl
         text = (await browser.get("/benchmark")).text
     assert values(panel(text, "on-time"), "on_time_delivery") == ["0.5"]
     assert 'id="oee"' in text
-
-
-async def test_a_list_of_late_orders_goes_on_on_the_next_page(api, client, world):
-    for n in range(52):
-        await made_order(client, order_no=f"WO-{n:02}", due_at=PAST)
-    site = world.site()
-    await site.writes(site.insert("equipment", {"equipment_code": "M"}))
-    async with signed_in(api, "corporate") as browser:
-        first = panel((await browser.get("/orders")).text, "progress")
-        (more,) = re.findall(r'class="more" href="([^"]+)"', first)
-        rest = panel((await browser.get(f"/orders{unescape(more)}")).text, "progress")
-    found = [set(re.findall(r'data-column="order"[^>]*>(WO-\d+)', each)) for each in (first, rest)]
-    assert [len(each) for each in found] == [50, 2]
-    assert len(found[0] | found[1]) == 52

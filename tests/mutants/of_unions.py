@@ -148,26 +148,26 @@ OF_UNIONS: Final[tuple[Mutant, ...]] = (
         TEXT, "true IN (t.is_stale, d.is_stale)", "t.is_stale", ENDED,
     ),
     of(
-        "lives: a correction prolongs an order",
+        "lives of orders: a correction prolongs an order",
         "central/rollups.py", "\"r.report_type IS DISTINCT FROM 'CORRECTION'\"", '"true"',
         f"{LIVED}::test_a_correction_is_no_work_and_prolongs_no_order",
     ),
     of(
-        "lives: what corrections prolonged before stays as it is",
+        "lives of orders: what corrections prolonged before stays as it is",
         "central/migrations/0040_corrections_are_no_work.sql",
         "SET is_stale = true", "SET is_stale = false",
         f"{LIVED}::test_what_corrections_prolonged_before_is_made_anew",
     ),
     of(
-        "lives: an order that goes on ended with its last report",
+        "lives of orders: an order that goes on ended with its last report",
         ORDERS, "CASE WHEN {_IS_OPEN} THEN", "CASE WHEN false THEN", UNDER_WAY,
     ),
     of(
-        "lives: an order that goes on is found if something was reported of it lately",
+        "lives of orders: an order that goes on is found if something was reported of it lately",
         TEXT, "({_rows(union, deltas)}) AS e{also}", "({_rows(union, deltas)}) AS e", UNDER_WAY,
     ),
     of(
-        "lives: an order begins with its first report",
+        "lives of orders: an order begins with its first report",
         ORDERS, "least(u.first_start, o.actual_start)", "u.first_start", UNDER_WAY,
     ),
 )  # fmt: skip
