@@ -182,27 +182,25 @@ class Guard:
                 raise NeedsToken from over
         return session.shown
 
-    async def asking(
-        self, request: Request, shown: str, scope: Scope, narrowing: str | None = None
-    ) -> Asking:
+    async def asking(self, request: Request, shown: str, scope: Scope) -> Asking:
         """Return who asks by a key or token; raise NotInScope, NotYourSite, TooOften."""
         one = await self.who(shown)
         request.state.who = one.name
         self.rates.take(one.name, time.monotonic())
-        return await self.reach_of(request, one, scope, narrowing)
+        return await self.reach_of(request, one, scope)
 
-    async def reach_of(
-        self, request: Request, one: Who, scope: Scope, narrowing: str | None
-    ) -> Asking:
+    async def reach_of(self, request: Request, one: Who, scope: Scope) -> Asking:
         """Return of which sites somebody asks; raise NotInScope, NotYourSite.
 
+        Each X-Site-Id narrows what is left by the others: whoever stands before us may add one.
         What was found stands in the request's state, for the audit log.
         """
-        sites = reached(one, scope, await self.registered(), narrowing)
+        narrowings = request.headers.getlist("x-site-id")
+        sites = reached(one, scope, await self.registered(), *narrowings)
         if not sites:
             raise NotYourSite("none of the sites of this key or token is registered")
         request.state.sites = sites
-        asking = Asking(one, sites, narrowed=narrowing is not None)
+        asking = Asking(one, sites, narrowed=bool(narrowings))
         _NOW.set(_Now(asking, self.turns))
         return asking
 
@@ -247,12 +245,12 @@ def asks(guard: Guard, scope: Scope) -> Callable[..., Any]:
     async def asking(
         request: Request,
         _: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],  # for the description
-        x_site_id: Annotated[str | None, _NARROWING] = None,
+        x_site_id: Annotated[str | None, _NARROWING] = None,  # noqa: ARG001 - for the same
     ) -> Asking:
         if not hasattr(request.state, "asker"):  # of a page, which is no V1Route
             shown = await shown_now(guard, request, request.method)
-            return await guard.asking(request, shown, scope, x_site_id)
-        return await guard.reach_of(request, cast("Who", request.state.asker), scope, x_site_id)
+            return await guard.asking(request, shown, scope)
+        return await guard.reach_of(request, cast("Who", request.state.asker), scope)
 
     asking.is_asking = True  # type: ignore[attr-defined]
     return asking
@@ -261,7 +259,7 @@ def asks(guard: Guard, scope: Scope) -> Callable[..., Any]:
 async def asked_again(guard: Guard, request: Request, scope: Scope) -> Asking:
     """Return who asks, looked at once more: of an answer that goes on for long."""
     one = await guard.who(await shown_now(guard, request, request.method))
-    return await guard.reach_of(request, one, scope, request.headers.get("x-site-id"))
+    return await guard.reach_of(request, one, scope)
 
 
 async def shown_now(guard: Guard, asked: HTTPConnection, method: str) -> str:

@@ -62,6 +62,18 @@ async def test_sites_that_are_no_names_are_refused_alike_whether_the_answer_is_k
     assert 500 not in statuses
 
 
+async def test_of_several_narrowings_each_narrows_and_none_widens(fronted: Fronted):
+    """A gateway adds its own beside that of the client."""
+    key = await fronted.api.key("admin")
+    async with fronted.client(key) as client:
+        await remembered(client)
+        both = [("X-Site-Id", "SITE_001,SITE_002"), ("X-Site-Id", "SITE_002")]
+        answer = await client.get(OUTPUT, headers=both)
+        assert list(answer.json()["complete_through"]) == ["SITE_002"]
+        wider = await client.get(OUTPUT, headers=[*reversed(both)])
+        assert (wider.status_code, wider.json()["type"]) == (403, "/problems/not-your-site")
+
+
 async def test_a_change_of_release_gives_answers_other_tags(fronted: Fronted, monkeypatch):
     await reports(fronted.world.site())
     await fronted.look()
