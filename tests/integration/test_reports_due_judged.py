@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.api_world import api, client, link
 from tests.integration.apply_world import world
-from tests.integration.planner_world import made, made_order, rules
+from tests.integration.planner_world import made_order, rules
 from tests.integration.states_world import known_until
 from tests.integration.test_reports_due import DONE, FUTURE, PAST, ask, output, reported
 
@@ -109,9 +109,12 @@ async def test_an_unfinished_order_is_late_as_far_as_its_site_is_known(client, w
 
 async def test_what_a_plant_adds_to_a_shared_definition_counts_for_no_other(client, world, ask):
     definition = await output(client)
-    steps = "/v1/tables/operation_segments/rows"
-    step = {"definition_id": definition, "seq": 9, "code": "Turning", "is_output": True}
-    await made(client, steps, "SITE_001", **step)
+    # The API takes no such row; one of before may be there.
+    await world.admin.execute(
+        b"INSERT INTO mes.operation_segments (id, site_id, created_at, definition_id, seq, code,"
+        b" is_output) VALUES (gen_random_uuid(), 'SITE_001', now(), %s, 9, 'Turning', true)",
+        [definition],
+    )
     for name in ("SITE_001", "SITE_002"):
         site = world.site(name)
         for number, of in ((f"{name} own", {"definition_id": definition}), (f"{name} any", {})):

@@ -94,8 +94,10 @@ async def test_a_planned_stop_is_no_part_of_planned_busy_time(world, ask):
         ("02 12:00", "MAINTENANCE"),
         ("02 14:00", "OFF"),
     )
-    (row,) = await ask(measures="pbt_min,planned_stop_min,state_availability")
-    assert row == {"pbt_min": 360, "planned_stop_min": 120, "state_availability": 1}
+    (row,) = await ask(group_by="site", measures="pbt_min,planned_stop_min,state_availability")
+    assert row == {
+        "site": "SITE_001", "pbt_min": 360, "planned_stop_min": 120, "state_availability": 1,
+    }  # fmt: skip
 
 
 async def test_a_figure_without_anything_to_divide_by_is_null(world, ask):

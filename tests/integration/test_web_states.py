@@ -80,7 +80,10 @@ async def test_the_page_of_downtime_says_why_machines_stood_as_people_noted_it(w
         answer = await browser.get("/downtime", params=DAYS)
         text = panel(unescape(answer.text), "reasons")
     assert re.findall(r'data-column="reason">([^<]*)<', text) == ["TOOL", ""]
-    assert values(text) == {"state_min": [120, 60], "entered": [1, 0]}
+    assert values(text) == {
+        "state_min": [120, 60], "entered": [1, 0],
+        "share": [0.666666667, 0.333333333], "cum_share": [0.666666667, 1],
+    }  # fmt: skip
 
 
 async def test_times_and_figures_are_those_of_the_api_with_their_formulas(world, api):
