@@ -178,7 +178,7 @@ async def test_what_corrections_prolonged_before_is_made_anew(world, ask):
         "SITE_001",
     )  # fmt: skip
     await world.admin.execute("DELETE FROM sync.migration WHERE number = 40")
-    assert "0040_corrections_are_no_work applied" in await migrate(world.url, world.catalog, SITES)
+    assert "0039_corrections_are_no_work applied" in await migrate(world.url, world.catalog, SITES)
     stale = "SELECT site_id FROM mes.order_lives WHERE is_stale"
     assert await world.rows(stale) == [("SITE_001",)]  # others have no correction
     asked = {"site": "SITE_001"}

@@ -269,6 +269,8 @@ OF_REPORTS: Final[tuple[Mutant, ...]] = (
         "reports: first attempts are held against all of them",
         "central/reports/kpis.py", '"qty_produced - qty_rework"', '"qty_produced"',
         f"{ASKED}::test_first_pass_yield_without_rework_is_of_first_attempts_alone",
+    ),
+    of(
         "judged: each page is of a moment of its own",
         "central/reports/answer.py",
         "question = replace(question, judged=judged.told(moment, question.sites))",

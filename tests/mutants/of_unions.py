@@ -154,7 +154,7 @@ OF_UNIONS: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "lives of orders: what corrections prolonged before stays as it is",
-        "central/migrations/0040_corrections_are_no_work.sql",
+        "central/migrations/0039_corrections_are_no_work.sql",
         "SET is_stale = true", "SET is_stale = false",
         f"{LIVED}::test_what_corrections_prolonged_before_is_made_anew",
     ),
