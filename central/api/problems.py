@@ -214,10 +214,11 @@ def _told(request: Request, error: Exception, kind: Kind) -> Problem:
 def _refused_there(request: Request, error: Exception) -> Problem:
     """Tell what a rule of the database says where it speaks for itself, by RAISE, and no more.
 
-    What PostgreSQL says of a constraint is for its owner. What only reads meets no such rule.
+    What PostgreSQL says of a constraint is for its owner. What only reads meets no such rule, and
+    one of our own bookkeeping is broken by nobody but us.
     """
     assert isinstance(error, psycopg.Error)
-    if request.method in _READING:
+    if request.method in _READING or error.diag.schema_name == _BOOKKEEPING:
         return _told(request, error, _BROKEN)
     _log.warning("%s %s: %s", request.method, request.url.path, error)
     is_raised = error.diag.source_function == _BY_RAISE
@@ -226,6 +227,7 @@ def _refused_there(request: Request, error: Exception) -> Problem:
 
 
 _READING: Final = ("GET", "HEAD")
+_BOOKKEEPING: Final = "sync"
 #: The function of PostgreSQL that carries a RAISE of PL/pgSQL out.
 _BY_RAISE: Final = "exec_stmt_raise"
 

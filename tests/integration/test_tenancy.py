@@ -105,7 +105,7 @@ def test_of_all_tables_and_partitions_there_are_it_reads_no_row_of_another_site(
     ours = {"sync.table_no", "sync.head", "sync.row_key", "sync.site", "sync.epoch"}
     ours |= {"sync.verified", "sync.compare", "sync.backup_position", "sync.feed_head"}
     ours |= {"sync.backup", "sync.site_day", "sync.archive", "sync.rollup_check"}
-    ours |= {"sync.late_report", "sync.restated", "sync.known_since"}
+    ours |= {"sync.late_report", "sync.restated", "sync.known_since", "sync.complete_through"}
     rolled = {*map(deltas_of, ROLLED)} | {n for each in ROLLUPS for n in (each.name, each.folded)}
     rolled |= {union.name for union in UNIONS}
     tables = {f"mes.{name}" for name in (*(table.name for table in CATALOG.tables), *rolled)}
