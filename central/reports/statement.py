@@ -168,8 +168,9 @@ def _raw_key(one: Filter) -> str:
 def condition(one: Filter, expression: str, made: Statement) -> str:
     """Return the SQL of a filter on what an expression gives; of parts of texts in any case."""
     if one.match is Match.CONTAINS:
-        found = f"EXISTS (SELECT FROM unnest({made.take(list(one.values))}::text[]) AS v(text)"
-        return f"{found} WHERE strpos(lower({expression}), lower(v.text)) > 0)"
+        # Named as nothing is that an expression may be of.
+        found = f"EXISTS (SELECT FROM unnest({made.take(list(one.values))}::text[]) AS asked(part)"
+        return f"{found} WHERE strpos(lower({expression}), lower(asked.part)) > 0)"
     among = f"{expression} = ANY ({made.take(list(one.values))}::text[])"
     return f"({among}) IS NOT TRUE" if one.match is Match.IS_NOT else among
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from central.reports.dimensions import DIMENSIONS
 from central.reports.kpis import KPIS
 from central.reports.question import MOMENTS, known_measures
 from tests.integration.api_world import api, client, link
@@ -100,6 +101,17 @@ async def test_texts_are_found_by_a_part_of_them_in_any_case(site, client):
             assert len(found) == 1, (report, part)
     assert len(await rows(client, "log", **{"machine.contains": "sTRAßE"})) == 2
     assert await rows(client, "log", segment="TURNING") == []
+
+
+@pytest.mark.parametrize("name", [*DIMENSIONS])
+async def test_whatever_there_is_can_be_filtered_for_in_each_way(site, client, name):
+    await reported(site, 7)
+    for report in ("output", "log", "utilisation", "scrap"):
+        for how in ("", ".not", ".contains"):
+            for by in ("code", "id"):
+                given = {f"{name}{how}": "AAA", "by": by}
+                answer = await client.get(f"/v1/reports/{report}", params=given)
+                assert answer.status_code == 200, (report, given, answer.text)
 
 
 async def test_the_log_by_ids_is_filtered_by_ids(site, client):

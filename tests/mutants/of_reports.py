@@ -250,7 +250,8 @@ OF_REPORTS: Final[tuple[Mutant, ...]] = (
     ),
     of(
         "reports: a part of a text is looked for in its very case",
-        STATEMENT, "strpos(lower({expression}), lower(v.text))", "strpos({expression}, v.text)",
+        STATEMENT, "strpos(lower({expression}), lower(asked.part))",
+        "strpos({expression}, asked.part)",
         f"{ASKED}::test_texts_are_found_by_a_part_of_them_in_any_case",
     ),
     of(
