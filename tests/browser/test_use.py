@@ -136,8 +136,17 @@ async def test_the_csv_beside_a_chart_has_the_numbers_that_are_shown(
         if not name.startswith(("first_", "last_", "late_", "mean_late")) and not (
             name.endswith("_at")
         ):  # instants are shown as people read them
-            assert told == values, name
+            assert told == values or alike(told, values), name
     await seen.page.context.close()
+
+
+def alike(told: list[str], values: list[str]) -> bool:
+    """Whether numbers differ by no more than the plant went on meanwhile: a page is read before.
+
+    What is held against time counts until the moment through which the site is complete.
+    """
+    numbers = [[float(each or "nan") for each in side] for side in (told, values)]
+    return numbers[0] == pytest.approx(numbers[1], rel=1e-3, nan_ok=True)
 
 
 async def test_late_orders_and_on_time_delivery_are_seen_where_orders_and_sites_are(
