@@ -11,11 +11,8 @@ import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from datetime import time as time_of_day
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, cast
 from weakref import WeakKeyDictionary
-from zoneinfo import ZoneInfo
 
 import psycopg_pool
 from fastapi import Depends, Header, Request
@@ -30,6 +27,7 @@ from central.api.rates import Rates
 from central.api.sessions import Session, Sessions
 from central.api.signing_in import CodeFlow, SessionOver
 from central.api.turns import Busy, Turns
+from central.reports.freshness import TODAY
 from shared.errors import NotAuthorised
 
 if TYPE_CHECKING:
@@ -118,8 +116,8 @@ class Guard:
     flow: CodeFlow | None = None
     _known: dict[bytes, tuple[Who, float]] = field(default_factory=dict)
     _sites: frozenset[str] = frozenset()
-    #: The zone of each, and when its day starts.
-    _days: dict[str, tuple[ZoneInfo, time_of_day]] = field(default_factory=dict)
+    #: The business day that it is at each.
+    _days: dict[str, date] = field(default_factory=dict)
     _sites_until: float = float("-inf")
 
     def remembered(self, shown: str) -> tuple[Who, float] | None:
@@ -208,9 +206,8 @@ class Guard:
         """Return the sites that are registered."""
         if time.monotonic() > self._sites_until:
             async with self.pool.connection() as connection:
-                cursor = await connection.execute(_REGISTERED)
-                rows = await cursor.fetchall()
-            self._days = {site: (ZoneInfo(zone), start) for site, zone, start in rows}
+                cursor = await connection.execute(TODAY)
+                self._days = dict(await cursor.fetchall())
             self._sites = frozenset(self._days)
             self._sites_until = time.monotonic() + SITES_FRESH_S
         return self._sites
@@ -218,22 +215,9 @@ class Guard:
     def today(self, sites: Collection[str]) -> date:
         """Return the business day that it is at some sites now, the latest of them.
 
-        As it was known when somebody last asked; of UTC where nothing is known of a site.
+        As it was when the list of sites was read, some seconds ago at most.
         """
-        now = datetime.fromtimestamp(time.time_ns() / 1e9, UTC)
-        usual = (ZoneInfo("UTC"), time_of_day())
-        return max(business_day(now, *self._days.get(site, usual)) for site in sites)
-
-
-def business_day(at: datetime, zone: ZoneInfo, start: time_of_day) -> date:
-    """Return the business day of an instant, by the clock of a site and when its day starts."""
-    since = timedelta(hours=start.hour, minutes=start.minute, seconds=start.second)
-    return (at.astimezone(zone).replace(tzinfo=None) - since).date()
-
-
-_REGISTERED: Final = b"""
-SELECT s.site, coalesce(d.zone, 'UTC'), coalesce(d.day_start, '00:00')
-FROM sync.site AS s LEFT JOIN sync.site_day AS d ON d.site = s.site"""
+        return max(self._days[site] for site in sites)
 
 
 def asks(guard: Guard, scope: Scope) -> Callable[..., Any]:

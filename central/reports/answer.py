@@ -14,7 +14,7 @@ from uuid import UUID
 from psycopg.rows import dict_row
 
 from central.reports import judged, known
-from central.reports.freshness import ASKED, as_told
+from central.reports.freshness import ASKED, as_told, asked_of
 from central.reports.months import located
 from central.reports.question import BadQuestion
 
@@ -61,7 +61,8 @@ async def answer(
     question = await located(connection, question)
     statement = made(question)
     async with connection.pipeline(), connection.cursor(row_factory=dict_row) as cursor:
-        before = await connection.execute(ASKED, [list(question.sites)])
+        asked = asked_of(question.sites, question.window.end)
+        before = await connection.execute(ASKED, asked)
         await cursor.execute(statement.text.encode(), statement.values)
         fresh = as_told(await before.fetchall())
         rows = await cursor.fetchall()
@@ -111,10 +112,7 @@ def is_provisional(question: Question, fresh: Fresh) -> bool:
     end = question.window.end
 
     def until(site: str) -> datetime:
-        if end is None:
-            return fresh.as_of
-        last = end if isinstance(end, datetime) else fresh.ends_before(site, end)
-        return min(last, fresh.as_of)
+        return min(end, fresh.as_of) if isinstance(end, datetime) else fresh.ends[site]
 
     return any(each is None or each < until(site) for site, each in fresh.through.items())
 

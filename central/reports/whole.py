@@ -23,7 +23,7 @@ from psycopg.pq import ExecStatus
 from pyarrow import parquet
 
 from central.reports import known
-from central.reports.freshness import ASKED, as_told
+from central.reports.freshness import ASKED, as_told, asked_of
 from central.reports.months import located_at_once
 from shared.errors import NotAuthorised, SyncError
 
@@ -201,7 +201,8 @@ def _begin(connection: Connection[Any], question: Question, longest_s: int) -> F
     connection.execute("SELECT mes.asked_sites()")
     if question.as_known_at is not None:
         known.judge(question, connection.execute(known.SINCE).fetchone())
-    return as_told(connection.execute(ASKED, [list(question.sites)]))
+    asked = asked_of(question.sites, question.window.end)
+    return as_told(connection.execute(ASKED, asked))
 
 
 def _quoted(name: str) -> str:

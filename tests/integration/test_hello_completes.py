@@ -67,6 +67,19 @@ async def test_a_business_day_is_over_by_the_clock_of_its_site(world, client, th
     assert answer["provisional"] is provisional
 
 
+@pytest.mark.parametrize("end", ["9999-12-31", "0001-01-02"])
+async def test_zones_of_postgresql_alone_and_the_ends_of_time_stop_no_question(world, client, end):
+    await a_plant(world)
+    await world.admin.execute(
+        b"INSERT INTO sync.site_day (site, zone, day_start)"
+        b" VALUES ('SITE_001', '<+14>-14', '23:00')"
+    )
+    for path in ("/v1/reports/output", "/v1/reports/log"):
+        answer = await client.get(path, params={"to": end})
+        assert answer.status_code == 200, answer.text
+    assert (await client.get("/v1/sites")).status_code == 200
+
+
 async def test_a_machine_goes_on_in_its_state_until_the_hello_of_its_quiet_site(world, ask):
     site = await a_plant(world)
     event = {"equipment_id": LATHE, "state": "RUNNING", "since": "2026-11-02T06:00:00.000Z"}

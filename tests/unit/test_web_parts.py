@@ -6,16 +6,14 @@ import asyncio
 import hashlib
 import json
 import tomllib
-from datetime import UTC, date, datetime, time
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 import pytest
 from starlette.datastructures import QueryParams
 
 from central.access import NotYourSite
-from central.api.asking import business_day
 from central.api.live import OF_ONE_MAX, Live, TooManyStreams
 from central.reports.dimensions import DIMENSIONS
 from central.reports.kpis import KPIS
@@ -126,20 +124,6 @@ def test_the_last_day_is_the_latest_of_the_sites_that_it_is_about():
     reached = ("A", "B", "C")
     assert asked_of(QueryParams(""), reached, today).end == "2026-11-29"
     assert asked_of(QueryParams("site=A"), reached, today).end == "2026-11-28"
-
-
-@pytest.mark.parametrize(
-    ("at", "zone", "start", "day"),
-    [
-        ("2026-11-28T23:30", "Asia/Shanghai", 0, 29),
-        ("2026-11-29T01:00", "America/Los_Angeles", 0, 28),
-        ("2026-11-29T04:30", "Europe/Berlin", 6, 28),
-        ("2026-11-29T05:30", "Europe/Berlin", 6, 29),
-    ],
-)
-def test_a_business_day_is_that_of_the_sites_own_clock(at, zone, start, day):
-    moment = datetime.fromisoformat(at).replace(tzinfo=UTC)
-    assert business_day(moment, ZoneInfo(zone), time(start)) == date(2026, 11, day)
 
 
 def test_an_address_narrows_to_sites_and_never_widens():
