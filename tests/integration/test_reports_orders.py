@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from central.migrate import migrate
 from tests.integration.api_world import api, client, link
 from tests.integration.apply_world import world
-from tests.integration.central_world import SITES
 from tests.integration.planner_world import rules
 from tests.integration.rollup_world import as_ingest, canonical, exact, sends
 from tests.integration.test_reports_due import ask
-from tests.integration.union_world import folds_all, inserts, mends
+from tests.integration.union_world import folds_all, inserts
 
 if TYPE_CHECKING:
     from tests.integration.apply_world import Site, World
@@ -165,28 +163,6 @@ async def test_a_correction_is_no_work_and_prolongs_no_order(world, ask):
     await exact(world)
     await as_ingest(world, "UPDATE mes.order_lives SET is_stale = true")
     await took_eight_hours(ask)
-
-
-async def test_what_corrections_prolonged_before_is_made_anew(world, ask):
-    await an_order_that_was_corrected(world)
-    site = world.site("SITE_002")
-    plain = await order(site, "B", **DONE)
-    await worked(site, plain, at("10-01T06:00"), at("10-01T07:00"))
-    await folds_all(world)
-    await as_ingest(
-        world, "UPDATE mes.order_lives SET last_end = '2026-09-01T09:00Z' WHERE site_id = %s",
-        "SITE_001",
-    )  # fmt: skip
-    await world.admin.execute("DELETE FROM sync.migration WHERE number = 40")
-    assert "0039_corrections_are_no_work applied" in await migrate(world.url, world.catalog, SITES)
-    stale = "SELECT site_id FROM mes.order_lives WHERE is_stale"
-    assert await world.rows(stale) == [("SITE_001",)]  # others have no correction
-    asked = {"site": "SITE_001"}
-    assert (await ask("throughput-time", **asked))[0]["sum_h"] == 8
-    assert await mends(world) == 1
-    assert await world.rows(stale) == []
-    assert (await ask("throughput-time", **asked))[0]["sum_h"] == 8
-    await exact(world)
 
 
 # --- throughput time ------------------------------------------------------------------------------

@@ -153,12 +153,6 @@ OF_UNIONS: Final[tuple[Mutant, ...]] = (
         f"{LIVED}::test_a_correction_is_no_work_and_prolongs_no_order",
     ),
     of(
-        "lives of orders: what corrections prolonged before stays as it is",
-        "central/migrations/0039_corrections_are_no_work.sql",
-        "SET is_stale = true", "SET is_stale = false",
-        f"{LIVED}::test_what_corrections_prolonged_before_is_made_anew",
-    ),
-    of(
         "lives of orders: an order that goes on ended with its last report",
         ORDERS, "CASE WHEN {_IS_OPEN} THEN", "CASE WHEN false THEN", UNDER_WAY,
     ),
