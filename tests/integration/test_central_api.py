@@ -200,3 +200,10 @@ def test_a_port_that_is_taken_is_a_setting_to_mend():
         port = taken.getsockname()[1]
         with pytest.raises(BadSetting, match=f"MES_API_PORT={port}"):
             listening("127.0.0.1", port)
+
+
+def test_no_body_of_an_answer_waits_until_its_head_is_acknowledged():
+    with listening("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 __all__ = ["link"]
-pytestmark = [pytest.mark.postgres, pytest.mark.nats, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.postgres, pytest.mark.nats, pytest.mark.timeout(900)]
 
 Ask = "Callable[..., Awaitable[dict[str, Any]]]"
 LETTERS = {"PRODUCTION": "D", "SETUP": "S", "BREAKDOWN": "B"}
