@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from uuid import UUID
 
 from psycopg.rows import dict_row
 
@@ -38,6 +39,19 @@ class Conflict(Record["datetime"]):
     base_version: str | None
 
 
+class Place(NamedTuple):
+    """Where a conflict stands in the order of lists."""
+
+    is_open: bool
+    decided_at: datetime
+    id: UUID
+
+    @classmethod
+    def of(cls, conflict: Conflict) -> Place:
+        """Return the place of a conflict."""
+        return cls(conflict.state == "open", conflict.decided_at, UUID(conflict.id))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """Which conflicts to list; None stands for any."""
@@ -47,6 +61,8 @@ class Wanted:
     policy: str | None = None
     state: str | None = None
     since: datetime | None = None
+    #: Those that come after this one.
+    after: Place | None = None
     limit: int = LISTED_MAX
 
 
@@ -80,6 +96,10 @@ WHERE (%(site)s::text IS NULL OR c.site_id = %(site)s)
   AND (%(since)s::timestamptz IS NULL OR c.decided_at >= %(since)s)
   AND (%(state)s::text IS NULL OR %(state)s = CASE WHEN r.id IS NULL THEN 'decided'
        WHEN r.state = 'OPEN' THEN 'open' ELSE 'resolved' END)
+  AND (%(after_open)s::boolean IS NULL OR CASE
+       WHEN (r.state IS NOT DISTINCT FROM 'OPEN') <> %(after_open)s THEN %(after_open)s
+       WHEN c.decided_at <> %(after_at)s THEN c.decided_at < %(after_at)s
+       ELSE c.id > %(after_id)s END)
 ORDER BY r.state IS NOT DISTINCT FROM 'OPEN' DESC, c.decided_at DESC, c.id LIMIT %(limit)s"""
 
 _NAMED: Final = """
@@ -88,13 +108,17 @@ WHERE c.id::text LIKE %(ending)s OR c.review_id::text LIKE %(ending)s ORDER BY c
 
 async def read_conflicts(connection: AsyncConnection[Any], wanted: Wanted) -> list[Conflict]:
     """Return conflicts, those that wait for a person first, then the latest."""
+    after = wanted.after
     given = {
         "site": wanted.site,
         "table": wanted.table,
         "policy": wanted.policy,
         "state": wanted.state,
         "since": wanted.since,
-        "limit": min(wanted.limit, LISTED_MAX),
+        "after_open": after and after.is_open,
+        "after_at": after and after.decided_at,
+        "after_id": after and after.id,
+        "limit": min(wanted.limit, LISTED_MAX + 1),
     }
     return await _read(connection, _SELECT + _LISTED, given)
 

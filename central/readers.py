@@ -237,6 +237,27 @@ async def _set_up(connection: AsyncConnection[Any], name: str) -> None:
             )
         )
 
+    await _tried(connection, _logging(name))
+
+
+def _logging(name: str) -> sql.Composed:
+    """Return the statement by which PostgreSQL notes all that a login sends, with its name.
+
+    A superuser may say so, or who was granted it, and nobody else may take it back.
+    """
+    return sql.SQL("ALTER ROLE {} SET log_statement = 'all'").format(sql.Identifier(name))
+
+
+async def unlogged(connection: AsyncConnection[Any], name: str) -> list[str]:
+    """Return the statement that is still to be run for a login's reading to be noted."""
+    cursor = await connection.execute(
+        """SELECT FROM pg_db_role_setting AS s JOIN pg_roles AS r ON r.oid = s.setrole
+           WHERE r.rolname = %s AND s.setdatabase = 0
+             AND 'log_statement=all' = ANY (s.setconfig)""",
+        [name],
+    )
+    return [] if await cursor.fetchone() is not None else [_logging(name).as_string(connection)]
+
 
 async def _set_password(connection: AsyncConnection[Any], name: str, password: str) -> None:
     await connection.execute(

@@ -176,6 +176,8 @@ class ConflictsTold:
 
     schema: Literal["mes-central.conflicts/v1"]
     conflicts: list[ConflictTold]
+    #: What to ask with as `cursor` for the page after; null at the end.
+    next: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 from dataclasses import asdict, dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from uuid import UUID
 
 from fastapi import Depends, Path, Query, Request
 from pydantic import (
@@ -25,12 +29,14 @@ from central.api.answers import ConflictsTold, OneConflict, Resolution
 from central.api.asking import Asking, asking_now, asks, reading
 from central.api.audit import asked_in
 from central.api.examples import CONFLICT, CONFLICTS, RESOLUTION, shown
+from central.api.given import broken
 from central.api.reach import Json, Reach
 from central.api.routes import v1_router
 from central.audit import note_change
 from central.conflicts import (
     LISTED_MAX,
     STATES,
+    Place,
     Wanted,
     document,
     find_conflict,
@@ -47,6 +53,7 @@ if TYPE_CHECKING:
 
     from central.access import Who
     from central.audit import Asked
+    from central.conflicts import Conflict
 
 
 #: What PostgreSQL stores and a terminal shows: lines, and no other control characters.
@@ -135,6 +142,7 @@ class Listed(BaseModel):
     state: Literal[STATES] | None = None  # type: ignore[valid-type]
     since: Instant | None = None
     limit: int = Field(100, ge=1, le=LISTED_MAX)
+    cursor: str | None = Field(None, max_length=200, description="`next` of the page before.")
 
 
 def router(reach: Reach) -> APIRouter:
@@ -153,10 +161,16 @@ def _add_reading(routes: APIRouter, reach: Reach) -> None:
         """List conflicts, those that wait for a person first."""
         if wanted.site is not None and wanted.site not in asking.sites:
             raise NotYourSite(f"no site {wanted.site[:40]} here that this key or token reaches")
+        given = wanted.model_dump(exclude={"cursor", "limit"})
+        after = _place(wanted.cursor) if wanted.cursor is not None else None
+        more = Wanted(**given, after=after, limit=wanted.limit + 1)
         async with reading(reach.reading, asking.sites) as connection:
-            found = await read_conflicts(connection, Wanted(**wanted.model_dump()))
-        listed = [document(each) for each in found]
-        return Json({"schema": "mes-central.conflicts/v1", "conflicts": listed})
+            found = await read_conflicts(connection, more)
+        page = found[: wanted.limit]
+        return Json({
+            "schema": "mes-central.conflicts/v1", "conflicts": [document(each) for each in page],
+            "next": _cursor(page[-1]) if len(found) > len(page) else None,
+        })  # fmt: skip
 
     @routes.get("/conflicts/{name}", response_model=OneConflict, responses=shown(CONFLICT))
     async def conflict(name: Name, asking: Asking = reads) -> Json:
@@ -168,6 +182,25 @@ def _add_reading(routes: APIRouter, reach: Reach) -> None:
             "schema": "mes-central.conflict/v1", **document(found),
             "standing": {"version": standing.version, "values": standing.values},
         })  # fmt: skip
+
+
+_PLACE: Final = TypeAdapter(tuple[bool, AwareDatetime, UUID])
+
+
+def _cursor(last: Conflict) -> str:
+    is_open, at, conflict = Place.of(last)
+    text = json.dumps([is_open, at.isoformat(), str(conflict)])
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _place(cursor: str) -> Place:
+    """Return where a page begins; raise RequestValidationError for none of ours."""
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        is_open, at, conflict = _PLACE.validate_json(text)
+        return Place(is_open, at.astimezone(UTC), conflict)
+    except (ValueError, OverflowError) as error:
+        raise broken("cursor", "is none that a page ended with") from error
 
 
 def _add_deciding(routes: APIRouter, reach: Reach) -> None:

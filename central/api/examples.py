@@ -40,7 +40,9 @@ KIND: Final = {
     "type": "/problems/not-your-site", "status": 403,
     "title": "The key or token reaches no such site.",
 }  # fmt: skip
-CONFLICTS: Final = {"schema": "mes-central.conflicts/v1", "conflicts": [_CONFLICT]}
+CONFLICTS: Final = {
+    "schema": "mes-central.conflicts/v1", "conflicts": [_CONFLICT], "next": None,
+}  # fmt: skip
 CONFLICT: Final = {
     "schema": "mes-central.conflict/v1", **_CONFLICT,
     "standing": {

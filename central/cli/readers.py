@@ -28,6 +28,9 @@ _OPEN = (
     "  open      whoever logs in can hold locks that the sync waits for, or fill the disk, until a"
     " superuser runs `mes-central migrate`, or:"
 )
+_UNLOGGED = (
+    "  unnoted   PostgreSQL's log does not tell what this login reads, until a superuser runs:"
+)
 Result = TypeVar("Result")
 
 
@@ -39,6 +42,8 @@ class Added:
     password_made: bool
     #: Statements that take from everybody what no login should have.
     to_run: list[str]
+    #: The one that has PostgreSQL note what this login reads.
+    to_note: list[str]
 
 
 @click.group()
@@ -72,17 +77,19 @@ def add(
         say_json({
             "schema": "mes-central.readers-add/v1", "name": name, "new": added.is_new,
             "sites": None if chosen is None else sorted(set(chosen)),
-            "password_made": added.password_made, "superuser_to_run": added.to_run,
+            "password_made": added.password_made,
+            "superuser_to_run": [*added.to_run, *added.to_note],
         })  # fmt: skip
         return exits.OK
     done = "may read now" if added.is_new else "was a reader already; sites and password set"
     say(f"{name}  {done}")
     say(f"  sites     {'all' if chosen is None else ', '.join(sorted(set(chosen)))}")
     say(f"  password  {password_file}{'  new' if added.password_made else ''}")
-    if added.to_run:
-        say(_OPEN)
-    for statement in added.to_run:
-        say(f"    {statement};")
+    for why, statements in ((_OPEN, added.to_run), (_UNLOGGED, added.to_note)):
+        if statements:
+            say(why)
+        for statement in statements:
+            say(f"    {statement};")
     return exits.OK
 
 
@@ -175,12 +182,13 @@ async def _add(
 ) -> Added:
     from central.public_rights import withdrawals
     from central.readers import add as let_read
-    from central.readers import check
+    from central.readers import check, unlogged
 
     await check(connection, name, sites)  # before a file is made for nothing
     password, is_made = read_or_make_password(password_file)
     is_new = await let_read(connection, name, sites, password)
-    return Added(is_new, is_made, [each.statement for each in await withdrawals(connection)])
+    to_run = [each.statement for each in await withdrawals(connection)]
+    return Added(is_new, is_made, to_run, await unlogged(connection, name))
 
 
 async def _connected(work: Callable[[AsyncConnection[Any]], Awaitable[Result]]) -> Result:

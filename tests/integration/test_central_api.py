@@ -107,11 +107,36 @@ async def test_conflicts_are_listed_by_what_is_asked_and_shown_in_full(client, w
     assert shown["standing"]["version"] == await world.head(found.row_id)
 
 
+async def test_pages_of_conflicts_together_are_the_list(client, world):
+    one, two = world.site("SITE_001"), world.site("SITE_002")
+    found = [await quarrel(world, site) for site in (one, two, one, two)]
+    # Two at the same moment, and the latest of all decided by a person.
+    await world.admin.execute("SET session_replication_role = replica")
+    await world.admin.execute(
+        "UPDATE mes.sync_conflicts SET decided_at = '2026-11-20T08:00:00.123456Z'"
+        " WHERE id = ANY(%s)", [[each.conflict_id for each in found[:2]]],
+    )  # fmt: skip
+    await world.admin.execute("RESET session_replication_role")
+    path = f"/v1/conflicts/{found[3].conflict_id}/resolve"
+    assert (await client.post(path, json=await decision(world, found[3]))).status_code == 200
+    whole = (await client.get("/v1/conflicts")).json()
+    assert ([each["state"] for each in whole["conflicts"]], whole["next"]) == (
+        ["open", "open", "open", "resolved"], None,
+    )  # fmt: skip
+    paged, end = [], {}
+    while end is not None:
+        page = (await client.get("/v1/conflicts", params={"limit": 1, **end})).json()
+        paged += page["conflicts"]
+        end = page["next"] and {"cursor": page["next"]}
+    assert paged == whole["conflicts"]
+
+
 @pytest.mark.parametrize(
     "asked",
     [
         {"state": "lost"}, {"limit": 0}, {"since": "yesterday"}, {"since": "1795669200"},
-        {"since": "2026-11-26T05:00:00"},
+        {"since": "2026-11-26T05:00:00"}, {"cursor": ""}, {"cursor": "é"}, {"cursor": "AAAA"},
+        {"cursor": "W3RydWUsICIwMDAxLTAxLTAxVDAwOjAwOjAwKzIzOjAwIiwgIngiXQ"},
     ],
 )  # fmt: skip
 async def test_a_question_that_means_nothing_is_refused(client, asked):

@@ -299,6 +299,7 @@ def test_what_only_a_superuser_may_withdraw_is_told_with_the_statements(
         f"GRANT EXECUTE ON FUNCTION pg_catalog.pg_advisory_lock(bigint) TO {OWNER}, {INGEST}",
         f'REVOKE TEMPORARY ON DATABASE "{name}" FROM PUBLIC',
         f'GRANT TEMPORARY ON DATABASE "{name}" TO {INGEST}',
+        f"""ALTER ROLE "{role}" SET log_statement = 'all'""",
     ]
     assert f"{told[0]};" in add(mes_central, role, tmp_path / "password").out
     assert mes_central("migrate", "--json").document["steps"] == []
@@ -306,6 +307,19 @@ def test_what_only_a_superuser_may_withdraw_is_told_with_the_statements(
     ran = add(mes_central, role, tmp_path / "password", "--json")
     assert ran.document["superuser_to_run"] == []
     assert mes_central("readers", "remove", role).code == 0
+
+
+def test_all_that_a_login_sends_is_noted_by_postgresql_and_no_login_ends_that(
+    mes_central, logins, role
+):
+    with psycopg.connect(logins("SITE_001", name=role), autocommit=True) as session:
+        session.execute("SET default_transaction_read_only = off")
+        for ending in ("SET log_statement = none", f"ALTER ROLE {role} SET log_statement = none"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                session.execute(ending.encode())
+        session.execute(f"ALTER ROLE {role} RESET ALL".encode())
+    with psycopg.connect(logins("SITE_001", name=role), autocommit=True) as session:
+        assert session.execute("SHOW log_statement").fetchone() == ("all",)
 
 
 # --- what there is, and its sessions -------------------------------------------------------------
