@@ -1,7 +1,7 @@
 # One command to set up, one to see it work, one to test it. `make help` lists them.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check sim soak bench mutants fuzz test-system lock clean rebuild
+.PHONY: help setup demo up test lint check sim soak bench mutants fuzz test-system lock clean rebuild
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -30,11 +30,13 @@ up: $(STAMP) ## the same, kept running until Ctrl-C
 test: $(STAMP) ## every test, with a real PostgreSQL and a real nats-server
 	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m "not system"
 
-check: $(STAMP) ## format, lint, types, import contracts, fast tests (no server)
+lint: $(STAMP) ## format, lint, types, import contracts
 	@echo "format";  $(PYTHON) -m ruff format --check --quiet .
 	@echo "lint";    $(PYTHON) -m ruff check --quiet .
 	@echo "types";   $(PYTHON) -m mypy --no-error-summary
 	@echo "imports"; $(VENV)/bin/lint-imports --no-logo
+
+check: lint ## lint, and the fast tests (no server)
 	@$(PYTEST) tests/unit tests/contract tests/test_tidy.py \
 	  -m "not nats and not postgres and not slow and not system"
 

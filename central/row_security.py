@@ -29,13 +29,17 @@ class Scope:
 
     #: The column is one of the sites.
     holds: str
+    #: The same, or all of them.
+    holds_or_shared: str
     #: The column is a set, and one of the sites is in it.
     meets: str
 
 
 #: Of whoever works for one site.
 OF_ONE: Final = Scope(
-    holds=f"{{column}} = {SITE}", meets=f"strpos({{column}}, to_json({SITE})::text) > 0"
+    holds=f"{{column}} = {SITE}",
+    holds_or_shared=f"{{column}} = {SITE} OR {{column}} = '{SHARED}'",
+    meets=f"strpos({{column}}, to_json({SITE})::text) > 0",
 )
 
 
@@ -43,10 +47,12 @@ def _of_some(sites: str) -> Scope:
     """Return the scope of several sites; the sub-select has them asked for once a query.
 
     It can't leave out partitions before the query starts: so the queries name their sites, too.
+    One list has all that is shared as well: a second condition takes each row as long as the first.
     """
     among = f"(SELECT {sites})"
     return Scope(
         holds=f"{{column}} = ANY ({among}::text[])",
+        holds_or_shared=(f"{{column}} = ANY ((SELECT array_append({sites}, '{SHARED}'))::text[])"),
         meets=(
             f"EXISTS (SELECT FROM unnest({among}) AS s(site)"
             " WHERE strpos({column}, to_json(s.site)::text) > 0)"
@@ -105,7 +111,7 @@ def read_by_asked(name: str, role: str, column: str = "site_id", only: str = "")
     ``column`` tells whose a row is; where ``only`` names columns, it reads no others. The policies
     do not bind the owner, whose functions capture and sequence all rows.
     """
-    shared = OF_ASKED.holds.format(column=column) + f" OR {column} = '{SHARED}'"
+    shared = OF_ASKED.holds_or_shared.format(column=column)
     return (
         f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY",
         f"DROP POLICY IF EXISTS read_by_asked ON {name}",
@@ -116,13 +122,12 @@ def read_by_asked(name: str, role: str, column: str = "site_id", only: str = "")
 
 def readable(table: Table, scope: Scope) -> str:
     """Return the condition under which a row is read: of one of the sites, or in its share."""
-    rules = [scope.holds.format(column="site_id")]
+    rules = [] if "site_id" in table.share else [scope.holds.format(column="site_id")]
     sets = {column.name for column in table.columns if column.type.kind is Kind.SET}
     for column in table.share:
         if column in sets:
             rules.append(scope.meets.format(column=column))
             rules.append(f"strpos({column}, '\"{SHARED}\"') > 0")
         else:
-            rules += [scope.holds.format(column=column)] if column != "site_id" else []
-            rules.append(f"{column} = '{SHARED}'")
+            rules.append(scope.holds_or_shared.format(column=column))
     return " OR ".join(rules)

@@ -55,7 +55,9 @@ _ARROW: Final = {
 }  # fmt: skip
 
 # As an answer in pages has them (``documents.plain`` and ``cell``).
-_AS_INSTANT: Final = """to_char({0} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
+# What PostgreSQL writes for JSON has the T; with a microsecond more an instant has all its digits,
+# of which those of whole milliseconds are taken. With to_char it takes twice as long.
+_AS_INSTANT: Final = "substr(to_json({0} AT TIME ZONE 'UTC' + interval '1 us')::text, 2, 23) || 'Z'"
 _AS_TRUTH: Final = "CASE {0} WHEN true THEN 'true' WHEN false THEN 'false' END"
 # By its first character: tab, carriage return, or one of +-=@. A pattern takes twice as long.
 _AS_NO_FORMULA: Final = (
