@@ -164,17 +164,13 @@ class Whole:
         if form is Form.NDJSON:
             rows = f"SELECT row_to_json(j) FROM ({rows}) AS j"
         text = f"COPY ({rows}) TO STDOUT {how}"
-        with self.connection.cursor() as cursor:
-            block = bytearray()
-            with cursor.copy(text.encode(), self.statement.values):
-                for row in _rows(self.connection.pgconn):
-                    block += row
-                    self.rows += 1
-                    if len(block) >= size:
-                        yield bytes(block)
-                        block.clear()
-            if block:
-                yield bytes(block)
+        with (
+            self.connection.cursor() as cursor,
+            cursor.copy(text.encode(), self.statement.values),
+        ):
+            for block, rows_read in _blocks(self.connection.pgconn, size):
+                self.rows += rows_read
+                yield block
 
     def _arrow(self, form: Form) -> Generator[bytes]:
         schema = pa.schema([(name, _ARROW.get(oid, pa.string())) for name, oid in self.columns])
@@ -211,24 +207,32 @@ def _quoted(name: str) -> str:
     return f't."{name}"'
 
 
-def _rows(pgconn: PGconn) -> Generator[memoryview]:
-    """Give the rows of the COPY that is under way, as they come.
+def _blocks(pgconn: PGconn, size: int) -> Generator[tuple[bytes, int]]:
+    """Give the rows of the COPY that is under way in blocks, each with how many it holds.
 
     Reading them from psycopg's ``Copy`` makes a generator for each, which takes PostgreSQL's time
     to make the next two: what arrived together is read without waiting here.
     """
     arrives = select.poll()
     arrives.register(pgconn.socket, select.POLLIN)
-    while (read := pgconn.get_copy_data(1))[0] >= 0:
-        size, row = read
-        if size:
-            yield row
-        else:
+    block, rows, read = bytearray(), 0, pgconn.get_copy_data
+    while (found := read(1))[0] >= 0:
+        length, row = found
+        if not length:
             arrives.poll()
             pgconn.consume_input()
+            continue
+        block += row
+        rows += 1
+        if len(block) >= size:
+            yield bytes(block), rows
+            block.clear()
+            rows = 0
     while (result := pgconn.get_result()) is not None:
         if result.status == ExecStatus.FATAL_ERROR:
             raise error_from_result(result)
+    if block:
+        yield bytes(block), rows
 
 
 def _as_table(text: bytes, schema: pa.Schema) -> pa.Table:

@@ -62,6 +62,10 @@ EXCLUDED: dict[tuple[str, str], str] = {
     " with a day: no schema of single parameters can tell; test_reports.py, test_reports_spc.py and"
     " test_archive_reading.py hold each rule",
     (
+        "^/v1/conflicts$",
+        "positive_data_acceptance",
+    ): "a cursor is what a page ended with; test_central_api.py holds that pages are the list",
+    (
         "^/v1/exports$",
         "positive_data_acceptance",
     ): "what a report can be asked with follows from its name; test_api_exports.py holds each rule",

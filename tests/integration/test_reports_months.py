@@ -81,7 +81,7 @@ async def test_an_answer_is_the_same_as_from_the_facts_of_all_months(world, api,
         for made in (lambda q: statement_of(q, SOURCES[-1]), log_statement):
             asked = replace(question, measures=()) if made is log_statement else question
             fewer += await alike(api, asked, made)
-    assert fewer > 20, "no month was ever left out"
+    assert fewer > 5, "no month was ever left out"
 
 
 async def test_key_figures_of_machines_are_the_same_as_from_the_facts_of_all_months(

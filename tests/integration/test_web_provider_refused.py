@@ -126,11 +126,11 @@ async def test_a_token_endpoint_that_gives_none_is_a_page_that_says_so(
 
 async def test_a_token_endpoint_that_takes_too_long_is_waited_for_no_longer(signing, monkeypatch):
     monkeypatch.setattr(signing_in, "ANSWER_MAX_S", 0.2)
-    signing.idp.waits_s = 1.0
+    signing.idp.waits_s = 10.0
     began = time.monotonic()
     answer = await signing.signs_in()
     assert answer.status_code == 503
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 9.0
 
 
 async def test_a_wrong_secret_is_told_as_what_it_is_and_not_shown(signing):

@@ -30,7 +30,7 @@ RUNS = 50
 
 @pytest.mark.slow
 @pytest.mark.postgres
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_real_stores_agree_with_the_oracle_whatever_breaks(lab, seed):
     reach = Counter[str]()
     first = seed % 1_000_000

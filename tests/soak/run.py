@@ -12,7 +12,7 @@ import psycopg
 
 from central.rolled import differences
 from central.unions import KEPT
-from deploy.local.contents import compare_site
+from deploy.local.contents import Comparison, compare_site
 from deploy.local.settled import failure, look, owed
 from edge.lanes import now_ms
 from tests.soak import samples
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 #: How long all may take to settle once nothing is written or broken any more.
 SETTLE_MAX_S: Final = 300.0
+#: For so long a difference has to stand: the centre goes on forgetting history while it is
+#: compared, and a site has it until it is told.
+LASTS_S: Final = 60.0
 #: Of what differs, so much is named.
 NAMED_MAX: Final = 5
 
@@ -222,11 +225,10 @@ class Soak:
     def _compared(self, system: System, centre: psycopg.Connection[tuple[Any, ...]]) -> list[str]:
         found, rows = [], 0
         for site in system.sites:
-            with closing(look(system.store(site))) as store:
-                for each in compare_site(store, centre, system.catalog, site):
-                    rows += each.edge.rows
-                    if not each.equal:
-                        found.append(f"{site} {each.table} differs in {', '.join(each.differing)}")
+            for each in _compared_at_rest(system, centre, site):
+                rows += each.edge.rows
+                if not each.equal:
+                    found.append(f"{site} {each.table} differs in {', '.join(each.differing)}")
         self.report.figures["rows equal at both ends"] = rows
         return found
 
@@ -284,3 +286,16 @@ class Soak:
             "feed entries": int(row[3]),
             "sites that have settled": row[2],
         }
+
+
+def _compared_at_rest(
+    system: System, centre: psycopg.Connection[tuple[Any, ...]], site: str
+) -> list[Comparison]:
+    """Compare a site's tables with the centre's, again and again while they differ."""
+    ends = time.monotonic() + LASTS_S
+    while True:
+        with closing(look(system.store(site))) as store:
+            found = compare_site(store, centre, system.catalog, site)
+        if all(each.equal for each in found) or time.monotonic() > ends:
+            return found
+        time.sleep(1)
