@@ -159,9 +159,9 @@ def _csv_rows_per_s(on: Served, more: str = "") -> float:
     for block in on.streamed(f"/v1/reports/log?whole=true&format=csv{more}"):
         lines += bytes(block).count(b"\n")
     took = time.perf_counter() - began
-    if lines != FEW + 1:
-        raise AssertionError(f"{lines} lines are not {FEW} rows")
-    return FEW / took
+    if lines != on.rows + 1:
+        raise AssertionError(f"{lines} lines are not {on.rows} rows")
+    return on.rows / took
 
 
 def _parquet_rows_per_s(on: Served) -> float:
@@ -169,9 +169,9 @@ def _parquet_rows_per_s(on: Served) -> float:
     path = "/v1/reports/log?whole=true&format=parquet&sort=none"
     file = b"".join(bytes(block) for block in on.streamed(path))
     took = time.perf_counter() - began
-    if (rows := parquet.read_metadata(pa.BufferReader(file)).num_rows) != FEW:
-        raise AssertionError(f"{rows} rows are not {FEW}")
-    return FEW / took
+    if (rows := parquet.read_metadata(pa.BufferReader(file)).num_rows) != on.rows:
+        raise AssertionError(f"{rows} rows are not {on.rows}")
+    return on.rows / took
 
 
 def _bare_rows_per_s(on: Served) -> float:
@@ -183,9 +183,9 @@ def _bare_rows_per_s(on: Served) -> float:
     ):
         for row in copy:
             size += len(row)
-    if size < FEW:
-        raise AssertionError(f"{size} bytes cannot be {FEW} rows")
-    return FEW / (time.perf_counter() - began)
+    if size < on.rows:
+        raise AssertionError(f"{size} bytes cannot be {on.rows} rows")
+    return on.rows / (time.perf_counter() - began)
 
 
 def reports_fresh(runs: int = frame.RUNS) -> list[frame.Result]:

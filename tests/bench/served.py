@@ -87,7 +87,7 @@ class Served:
         return {"Authorization": f"Bearer {self.key}"}
 
     def fill(self, rows: int) -> None:
-        """Have so many facts in all, spread evenly over sites and months."""
+        """Have about so many facts in all, ``rows``, as many of each site and month."""
         each, before = rows // SITES // len(MONTHS), self.rows // SITES // len(MONTHS)
         if not self.rows:
             self._found_plants()
@@ -104,7 +104,7 @@ class Served:
                 asyncio.run(_folded(url))  # as the feed does meanwhile
         with psycopg.connect(self.world.url(), autocommit=True) as connection:
             connection.execute("VACUUM ANALYZE")
-        self.rows = rows
+        self.rows = each * SITES * len(MONTHS)
 
     def _found_plants(self) -> None:
         with psycopg.connect(self.world.url()) as connection:
