@@ -65,6 +65,6 @@ async def test_of_two_live_copies_the_one_that_was_declared_goes_on_and_the_othe
     numbers = {number for (number,) in clone.read("SELECT order_no FROM work_orders")}
     assert numbers == {"A1", "A2", "C1"}
     epochs = await world.central("SELECT closed_at_n IS NOT NULL FROM sync.epoch ORDER BY 1")
-    # One more is closed where the other asks before the declared one has gone on.
+    # Seen once with one more closed, on a busy machine, and not explained yet (VERIFICATION.md).
     assert epochs in ([(False,), (True,)], [(False,), (True,), (True,)])
     await clone.stop()
